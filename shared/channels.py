@@ -1,0 +1,71 @@
+"""The channels, their lanes and the names that follow from them.
+
+Adding a channel is one line in ``CHANNELS`` and one folder under ``services/``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Priority = Literal["high", "medium", "low"]
+
+#: Lanes in the order in which a worker serves them.
+PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelDefaults:
+    """What a channel uses unless a setting says otherwise."""
+
+    name: str
+    #: port of the worker's /health and /metrics; replica i listens on port + 10 i
+    worker_port: int
+    #: attempts that reached a provider before the message is given up
+    max_attempts: int
+    #: upper bound of one backoff, seconds
+    retry_cap_s: float
+    #: life of a message that names no ``expires_at``, seconds
+    expires_s: float
+
+
+CHANNELS: dict[str, ChannelDefaults] = {
+    channel.name: channel
+    for channel in (
+        ChannelDefaults("push", worker_port=5071, max_attempts=8, retry_cap_s=900, expires_s=86_400),
+        ChannelDefaults("email", worker_port=5072, max_attempts=10, retry_cap_s=3_600, expires_s=259_200),
+        ChannelDefaults("sms", worker_port=5073, max_attempts=8, retry_cap_s=900, expires_s=86_400),
+    )
+}
+
+#: Named by the envelope's contract, delivered by a later version: refused with a clear 422 until then.
+PLANNED_CHANNELS = frozenset({"websocket"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One priority of one channel: a routing key, a queue and a retry ladder of its own."""
+
+    channel: str
+    priority: Priority
+
+    @property
+    def routing_key(self) -> str:
+        return self.channel if self.priority == "medium" else f"{self.channel}.{self.priority}"
+
+    @property
+    def queue(self) -> str:
+        return f"{self.routing_key}.queue"
+
+
+def lanes_of(channel: str) -> tuple[Lane, ...]:
+    """The channel's three lanes, high first."""
+    return tuple(Lane(channel, priority) for priority in PRIORITIES)
+
+
+def lane_by_queue(queue: str) -> Lane | None:
+    """The lane whose queue has this name, or None."""
+    return _LANES_BY_QUEUE.get(queue)
+
+
+_LANES_BY_QUEUE = {lane.queue: lane for channel in CHANNELS for lane in lanes_of(channel)}

@@ -1,0 +1,53 @@
+"""What a provider is to the rest of the system: one send, and our errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a person gets to read, already rendered. ``subject`` falls back to ``title``."""
+
+    body: str
+    title: str = ""
+    subject: str = ""
+    html: str = ""
+    link: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One call to a provider. ``target`` is one push token, e-mail address or phone number."""
+
+    request_id: str
+    target: str
+    content: Content
+    #: high | medium | low, for vendors that know a priority
+    priority: str = "medium"
+
+
+class Provider(Protocol):
+    """A vendor. One ``send`` is exactly one request: no redirect, no inner retry, an explicit timeout."""
+
+    @property
+    def name(self) -> str:
+        """Unique in its channel: the URL's scheme, with a number from the second of a kind on (smtp, smtp2)."""
+
+    @property
+    def timeout_s(self) -> float:
+        """After this long an unanswered send is given up (and is ambiguous)."""
+
+    async def open(self) -> None:
+        """Load credentials and open pools. Raises BadSettings."""
+
+    async def send(self, message: Message) -> str:
+        """Hand one message over; return the vendor's id for it ('' if it gives none).
+
+        Raises Impossible, Throttled, Unavailable or Misconfigured, and nothing else that is foreseen.
+        """
+
+    async def close(self) -> None:
+        """Close pools; never raises for a peer that is gone already."""
