@@ -1,0 +1,40 @@
+"""The notifications that are measured, one shape for all contestants. The peers import it: standard library only."""
+
+import json
+from typing import Any
+
+#: What the template service answers for ``PRODUCT_UPDATE``; the peers start with it in their cache.
+PRODUCT_UPDATE: dict[str, Any] = {
+    "code": "PRODUCT_UPDATE",
+    "subject": "News about your product",
+    "title": "Hello {{ name }}",
+    "body": "Hello {{ name }}, your product has an update. See {{ link }}",
+    "html": "<p>Hello {{ name }}, your product has an update.</p><p>{{ link }}</p>",
+}
+
+#: As long as a real registration token of FCM (about 160 characters).
+_TOKEN_TAIL = "bench-" + "x" * 140
+
+_RECIPIENTS: dict[str, dict[str, Any]] = {
+    "email": {"email": "ada@example.com"},
+    "sms": {"phone": "+4915112345678"},
+}
+
+
+def envelope(request_id: str, channel: str = "push", priority: str = "medium") -> dict[str, Any]:
+    """One notification with its recipient given and its content by template."""
+    recipient = _RECIPIENTS.get(channel) or {"push_tokens": [f"{request_id}:{_TOKEN_TAIL}"]}
+    return {
+        "request_id": request_id,
+        "notification_type": channel,
+        "template_code": "PRODUCT_UPDATE",
+        "variables": {"name": "Ada", "link": f"https://example.com/p/{request_id}"},
+        "recipient": recipient,
+        "priority": priority,
+        "metadata": {"source": "bench"},
+    }
+
+
+def body(request_id: str, channel: str = "push", priority: str = "medium") -> bytes:
+    """The same as JSON, as it lies on a queue."""
+    return json.dumps(envelope(request_id, channel, priority), separators=(",", ":")).encode()

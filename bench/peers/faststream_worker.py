@@ -1,0 +1,50 @@
+"""FastStream on RabbitMQ with aiohttp: hundreds in flight, an ack after the handler, no log line a message."""
+
+from typing import Any
+
+import aiohttp
+import redis.asyncio
+from faststream import AckPolicy, FastStream
+from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
+
+from bench.peers import work
+
+QUEUE = "bench.faststream"
+PREFETCH = 256
+
+broker = RabbitBroker(work.AMQP_URL, logger=None, default_channel=Channel(prefetch_count=PREFETCH))
+app = FastStream(broker, logger=None)
+_store = redis.asyncio.Redis.from_url(work.REDIS_URL)
+
+
+class _Http:
+    """The session of this worker process; it needs a running loop, so it is made at start."""
+
+    session: aiohttp.ClientSession
+
+
+@app.on_startup
+async def _open() -> None:
+    _Http.session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=PREFETCH),
+        timeout=aiohttp.ClientTimeout(total=work.TIMEOUT_S),
+        headers=work.HEADERS,
+    )
+
+
+@app.after_shutdown
+async def _close() -> None:
+    await _Http.session.close()
+    await _store.aclose()
+
+
+@broker.subscriber(RabbitQueue(QUEUE, durable=True), ack_policy=AckPolicy.NACK_ON_ERROR)
+async def deliver(envelope: dict[str, Any]) -> None:
+    """Claim, send, mark done; a duplicate is dropped."""
+    key = work.key(envelope)
+    if not await _store.set(key, "sending", nx=True, ex=work.RECORD_TTL_S):
+        return
+    async with _Http.session.post(work.SEND_URL, json=work.message(envelope)) as answer:
+        answer.raise_for_status()
+        await answer.read()
+    await _store.set(key, "done", ex=work.RECORD_TTL_S)

@@ -1,0 +1,59 @@
+"""Which port each process of a measurement takes: a block of consecutive ones from a base that the user may move."""
+
+from dataclasses import dataclass
+
+from bench.errors import BenchFailed
+from bench.processes import listens
+
+_BLOCK = 100
+
+
+@dataclass(frozen=True)
+class Ports:
+    """A block of 100 ports, below 32768: a broker refuses a port from the ephemeral range."""
+
+    base: int
+
+    @property
+    def amqp(self) -> int:
+        return self.base
+
+    @property
+    def erlang(self) -> int:
+        return self.base + 1
+
+    @property
+    def epmd(self) -> int:
+        return self.base + 2
+
+    @property
+    def redis(self) -> int:
+        return self.base + 3
+
+    @property
+    def provider(self) -> int:
+        return self.base + 4
+
+    @property
+    def slow_provider(self) -> int:
+        return self.base + 5
+
+    @property
+    def smtp(self) -> int:
+        return self.base + 6
+
+    @property
+    def gateway(self) -> int:
+        return self.base + 10
+
+    def worker(self, channel_index: int) -> int:
+        """The first health port of a channel's worker; its replicas take this + 10 a replica."""
+        return self.base + 40 + channel_index
+
+    def check_free(self) -> None:
+        """Raise BenchFailed naming the first port of the block that somebody listens on."""
+        if self.base + _BLOCK > 32768:
+            raise BenchFailed(f"--base-port {self.base}: the block must end below 32768")
+        for port in range(self.base, self.base + _BLOCK):
+            if listens(port):
+                raise BenchFailed(f"port {port} is taken: choose another block with --base-port")

@@ -1,0 +1,1 @@
+"""Stand-in providers that are not the bottleneck."""

@@ -1,0 +1,1 @@
+"""The four measurements: push, gateway, isolation, memory."""

@@ -1,0 +1,92 @@
+"""Push: how fast two worker processes empty a queue of ready envelopes, and what a message costs them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.arena import Arena
+from bench.contestants.contestant import Contestant
+from bench.processes import Child, wait_until
+from bench.steady import Steady, steady, watch
+
+#: Slower than this is not measured but called broken.
+_SLOWEST_PER_S = 60.0
+_START_S = 60.0
+
+
+@dataclass(frozen=True)
+class PushFigures:
+    """``cpu_ms`` is the worker's alone; the other two are what the same message cost the servers."""
+
+    per_s: float
+    cpu_ms: float
+    rabbitmq_cpu_ms: float
+    redis_cpu_ms: float
+
+
+def measure(
+    arena: Arena, contestants: Sequence[Contestant], count: int, rounds: int, console: Console
+) -> dict[str, Any]:
+    """The median of ``rounds`` for each contestant, interleaved: all of them once, then all of them again."""
+    runs: dict[str, list[PushFigures]] = {contestant.name: [] for contestant in contestants}
+    for number in range(1, rounds + 1):
+        for contestant in contestants:
+            console.log(f"push: {contestant.name}, round {number} of {rounds}, {count} messages")
+            runs[contestant.name].append(_run(arena, contestant, count, f"{number}"))
+    return {name: _median(figures) for name, figures in runs.items()}
+
+
+def table(results: dict[str, Any]) -> Table:
+    drawn = Table(title="push: two worker processes, messages already queued")
+    for column in (
+        "worker",
+        "delivered/s",
+        "CPU ms/message",
+        "RabbitMQ ms",
+        "Redis ms",
+        "ours is faster",
+        "and cheaper",
+    ):
+        drawn.add_column(column, justify="left" if column == "worker" else "right")
+    ours = results.get("ours")
+    for name, figures in results.items():
+        faster = f"{ours['per_s'] / figures['per_s']:.1f} x" if ours else "-"
+        cheaper = f"{figures['cpu_ms'] / ours['cpu_ms']:.1f} x" if ours else "-"
+        servers = [f"{figures[server]:.2f}" for server in ("rabbitmq_cpu_ms", "redis_cpu_ms")]
+        drawn.add_row(name, f"{figures['per_s']:,.0f}", f"{figures['cpu_ms']:.2f}", *servers, faster, cheaper)
+    return drawn
+
+
+def _run(arena: Arena, contestant: Contestant, count: int, run: str) -> PushFigures:
+    arena.servers.forget(contestant.queue)
+    contestant.fill(arena, count, run)
+    # Messages were published without waiting for each: they may still be on their way into the queue.
+    wait_until(lambda: arena.servers.depth(contestant.queue) == count, f"{contestant.queue} holds {count}", _START_S)
+    workers: list[Child] = []
+    try:
+        workers = contestant.start(arena)
+        section = _watch(arena, workers, count)
+    finally:
+        for worker in workers:
+            worker.stop()
+    return PushFigures(section.per_s, *(section.cpu_ms[group] for group in ("worker", "rabbitmq", "redis")))
+
+
+def _watch(arena: Arena, workers: list[Child], count: int) -> Steady:
+    before = arena.provider.served()
+    groups = {
+        "worker": [worker.pid for worker in workers],
+        "rabbitmq": [arena.servers.rabbitmq_pid],
+        "redis": [arena.servers.redis_pid],
+    }
+    deadline_s = _START_S + count / _SLOWEST_PER_S
+    return steady(watch(count, lambda: arena.provider.served() - before, groups, deadline_s, workers), count)
+
+
+def _median(runs: Sequence[PushFigures]) -> dict[str, float]:
+    rows = [asdict(run) for run in runs]
+    return {figure: round(median(row[figure] for row in rows), 3) for figure in rows[0]}
