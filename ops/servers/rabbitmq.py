@@ -1,0 +1,180 @@
+"""A private RabbitMQ node: own name, cookie, epmd and ports, loopback only, ended by pid with nothing left behind."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+import requests
+
+from ops.errors import ServerFailed
+from ops.processes import Daemon, Identity
+from ops.servers.management import Management, QueueCounts
+from ops.servers.programs import require, search_path
+from ops.servers.rabbitmq_files import write_files
+
+READY_S = 60.0
+STOP_S = 30.0
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+
+
+@dataclass(frozen=True)
+class RabbitMQPorts:
+    """All on 127.0.0.1. Below 32768, or an outgoing connection may hold the one that the node is about to open."""
+
+    amqp: int
+    management: int
+    distribution: int
+    epmd: int
+
+
+class RabbitMQServer:
+    """One node under ``directory``. Messages stay there from one start to the next.
+
+    ``dead_letter_confirm_timeout_s``: how soon at-least-once dead-lettering repeats what its target did not take
+    (RabbitMQ's own default is 180 s). ``quorum_tick_s``: how old the counts in ``list_queues`` may be.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        ports: RabbitMQPorts,
+        *,
+        dead_letter_confirm_timeout_s: float = 10.0,
+        quorum_tick_s: float = 5.0,
+        log_file: Path | None = None,
+    ) -> None:
+        self.directory = directory
+        self.ports = ports
+        self.log_file = log_file or directory / "rabbitmq.log"
+        self._dead_letter_confirm_timeout_s = dead_letter_confirm_timeout_s
+        self._quorum_tick_s = quorum_tick_s
+        self._node = Daemon("rabbitmq", directory / "rabbitmq.pid", directory / "console.log")
+        self._epmd = Daemon("epmd", directory / "epmd.pid", directory / "epmd.log")
+        self.management = Management(self.management_url, "guest", "guest")
+
+    @property
+    def url(self) -> str:
+        """The default virtual host."""
+        return self.vhost_url("/")
+
+    def vhost_url(self, vhost: str) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.ports.amqp}/{quote(vhost, safe='')}"
+
+    @property
+    def management_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.management}"
+
+    def start(self) -> None:
+        """Return once AMQP and the management API answer. Raises ServerMissing or ServerFailed."""
+        server, epmd = require("rabbitmq-server"), require("epmd")
+        write_files(
+            self.directory,
+            amqp_port=self.ports.amqp,
+            management_port=self.ports.management,
+            dead_letter_confirm_timeout_s=self._dead_letter_confirm_timeout_s,
+            quorum_tick_s=self._quorum_tick_s,
+        )
+        # In the foreground, as our child: the node would otherwise start an epmd that outlives it and whose pid
+        # nobody knows.
+        if self._epmd.identity() is None:
+            self._epmd.spawn([str(epmd), "-port", str(self.ports.epmd), "-address", "127.0.0.1"], self._environment())
+        # RABBITMQ_ALLOW_INPUT makes the script become the node instead of waiting beside it: its pid is the node's.
+        self._node.spawn([str(server), "-noinput"], self._environment() | {"RABBITMQ_ALLOW_INPUT": "1"})
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _environment(self) -> dict[str, str]:
+        """Ours alone: nothing of the system's RabbitMQ, nor of the RABBITMQ_* settings of the product, comes in."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
+        home = str(self.directory)
+        return inherited | {
+            "PATH": search_path(),
+            "HOME": home,  # the cookie lies there
+            "LC_ALL": "C.UTF-8",
+            "ERL_EPMD_PORT": str(self.ports.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"notify-{self.ports.amqp}@localhost",
+            "RABBITMQ_DIST_PORT": str(self.ports.distribution),
+            "RABBITMQ_CONF_ENV_FILE": f"{home}/rabbitmq-env.conf",
+            "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{home}/advanced.config",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
+            "RABBITMQ_MNESIA_BASE": f"{home}/data",
+            "RABBITMQ_LOG_BASE": str(self.log_file.parent),
+            "RABBITMQ_LOGS": str(self.log_file),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+            ),
+        }
+
+    def wait_ready(self, timeout_s: float = READY_S) -> None:
+        """Return once it answers. Raises ServerFailed if it ends, or not within ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while not self.answers():
+            if not self.running():
+                raise ServerFailed(f"RabbitMQ ended while starting:\n{self._node.tail()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"RabbitMQ was not ready within {timeout_s:.0f} s:\n{self._node.tail()}")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        """Whether a client would be served now."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.ports.amqp), timeout=1) as connection:
+                connection.settimeout(1)
+                connection.sendall(_PROTOCOL_HEADER)
+                if connection.recv(1) != b"\x01":  # a method frame: Connection.Start
+                    return False
+            return "/" in self.management.vhosts()
+        except (OSError, requests.RequestException):
+            return False
+
+    def identity(self) -> Identity | None:
+        return self._node.identity()
+
+    def running(self) -> bool:
+        return self.identity() is not None
+
+    def list_queues(self, vhost: str = "/") -> dict[str, QueueCounts]:
+        return self.management.list_queues(vhost)
+
+    def close_connections(self, reason: str = "closed by the operator") -> None:
+        """Cut every client's connection, as a restart of the broker would."""
+        self.ctl("close_all_connections", reason)
+
+    def ctl(self, *arguments: str) -> str:
+        """The output of ``rabbitmqctl``; takes 0.3 to 1 s. Raises subprocess.CalledProcessError."""
+        program = str(require("rabbitmqctl"))
+        answer = subprocess.run(
+            [program, "--quiet", *arguments], env=self._environment(), capture_output=True, text=True, check=True
+        )
+        return answer.stdout
+
+    def stop(self) -> None:
+        """End the node in good order, then its epmd; gone when this returns."""
+        self._node.end(STOP_S)
+        self._epmd.end(5)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would; its epmd goes too."""
+        self._node.kill()
+        self._epmd.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Stand still with all connections open, as a stalled machine would."""
+        self._node.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._node.signal(signal.SIGCONT)

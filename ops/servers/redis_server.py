@@ -1,0 +1,95 @@
+"""A private Redis that keeps what it has acknowledged: append-only file, no eviction, loopback only."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ops.errors import ServerFailed
+from ops.processes import Daemon, Identity
+from ops.servers.programs import require
+
+READY_S = 20.0
+STOP_S = 10.0
+
+
+class RedisServer:
+    """One Redis under ``directory``. Data stays there from one start to the next."""
+
+    def __init__(self, directory: Path, *, port: int, log_file: Path | None = None) -> None:
+        self.directory = directory
+        self.port = port
+        self._daemon = Daemon("redis", directory / "redis.pid", log_file or directory / "redis.log")
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Return once it answers. Raises ServerMissing or ServerFailed."""
+        program = require("redis-server")
+        data = self.directory / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        self._daemon.spawn([str(program), *self._arguments(data)], dict(os.environ))
+        self.wait_ready()
+
+    def _arguments(self, data: Path) -> list[str]:
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "dir": str(data),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def wait_ready(self, timeout_s: float = READY_S) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not self.answers():
+            if not self.running():
+                raise ServerFailed(f"Redis ended while starting:\n{self._daemon.tail()}")
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"Redis was not ready within {timeout_s:.0f} s:\n{self._daemon.tail()}")
+            time.sleep(0.02)
+
+    def answers(self) -> bool:
+        """Whether it serves now (not while it loads its file)."""
+        client = redis.Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def identity(self) -> Identity | None:
+        return self._daemon.identity()
+
+    def running(self) -> bool:
+        return self.identity() is not None
+
+    def stop(self) -> None:
+        """End it in good order; gone when this returns."""
+        self._daemon.end(STOP_S)
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        self._daemon.kill()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Stand still with all connections open, as a stalled machine would."""
+        self._daemon.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._daemon.signal(signal.SIGCONT)

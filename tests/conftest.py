@@ -1,0 +1,74 @@
+"""What every test may ask for: real, private servers, started when the first test needs them.
+
+A server that cannot start is an error, never a skip. Each test gets a virtual host of its own and an empty Redis.
+"""
+
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+import redis
+
+from ops.servers import RabbitMQServer, RedisServer
+from tests.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
+
+
+def pytest_configure() -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # By default SIGTERM ends Python at once, and with it the fixtures that stop the servers.
+    signal.signal(signal.SIGTERM, stop)
+    # Settings of the person who runs the tests must not reach the product under test.
+    for name in list(os.environ):
+        if name.startswith(("RABBITMQ_", "REDIS_", "CACHE_REDIS_", "NOTIFY_")) and not name.startswith("NOTIFY_TEST_"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def run_directory() -> Iterator[Path]:
+    """Where this run's servers keep their data and logs; kept if one of them failed to start."""
+    directory = new_run_directory()
+    yield directory
+    end_leftovers(directory)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(run_directory: Path) -> Iterator[RabbitMQServer]:
+    """The run's broker. A test that kills or pauses it brings it back."""
+    with private_rabbitmq(run_directory / "rabbitmq") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(run_directory: Path) -> Iterator[RedisServer]:
+    """The run's Redis. A test that kills or pauses it brings it back."""
+    with private_redis(run_directory / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def vhost(rabbitmq: RabbitMQServer) -> Iterator[str]:
+    """An empty virtual host, for this test alone."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    rabbitmq.management.create_vhost(name)
+    yield name
+    rabbitmq.management.delete_vhost(name)
+
+
+@pytest.fixture
+def vhost_url(rabbitmq: RabbitMQServer, vhost: str) -> str:
+    """AMQP address of this test's virtual host."""
+    return rabbitmq.vhost_url(vhost)
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Address of an empty Redis."""
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()
+    return redis_server.url

@@ -1,0 +1,78 @@
+"""Private servers for one test run, each run under a directory of its own that names its process."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.processes import Identity, PidFile
+from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer, free_ports
+
+_LOCAL = Path(__file__).parents[1] / ".local"
+_OWNER = "pytest.pid"
+# Everything under a directory that runs, or may have been left running by a run that was killed.
+_RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid")
+
+
+def run_ports(count: int) -> list[int]:
+    """Free ports, from the range ``NOTIFY_TEST_PORTS`` (``first-last``) if it is set."""
+    given = os.environ.get("NOTIFY_TEST_PORTS")
+    if not given:
+        return free_ports(count)
+    first, _, last = given.partition("-")
+    return free_ports(count, int(first), int(last))
+
+
+def new_run_directory() -> Path:
+    """A directory for this run's servers. What killed runs left behind is ended and removed first."""
+    for left in _LOCAL.glob("test-*"):
+        if PidFile(left / _OWNER).living() is None:
+            end_leftovers(left)
+    directory = _LOCAL / f"test-{os.getpid()}"
+    myself = Identity.of(os.getpid())
+    if myself is None:
+        raise RuntimeError("the system does not know this very process")
+    PidFile(directory / _OWNER).write(myself)
+    return directory
+
+
+def end_leftovers(directory: Path) -> None:
+    """End the servers on record under it, then remove it."""
+    for pattern in _RECORDS:
+        for record in directory.glob(pattern):
+            process = PidFile(record).living()
+            if process is not None:
+                process.end(0)
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def private_rabbitmq(
+    directory: Path, *, dead_letter_confirm_timeout_s: float = 5.0, quorum_tick_s: float = 0.5
+) -> Iterator[RabbitMQServer]:
+    """A broker of the test's own, ready; ended with its data still on disk."""
+    ports = RabbitMQPorts(*run_ports(4))
+    server = RabbitMQServer(
+        directory,
+        ports,
+        dead_letter_confirm_timeout_s=dead_letter_confirm_timeout_s,
+        quorum_tick_s=quorum_tick_s,
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        # Nothing in it is needed any more, and an orderly stop costs 6 s.
+        server.kill()
+
+
+@contextmanager
+def private_redis(directory: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, ready."""
+    server = RedisServer(directory, port=run_ports(1)[0])
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
