@@ -1,0 +1,105 @@
+"""One AMQP channel with awaitable methods: every request ends in an answer, in ChannelGone, or after a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pika import spec
+from pika.channel import Channel as PikaChannel
+
+from shared.errors import NotifyError
+
+#: longest wait for the broker's answer to one method, seconds
+RPC_DEADLINE_S = 10.0
+
+GetAnswer = tuple[Any, Any, bytes]
+
+
+class ChannelGone(NotifyError):
+    """The channel, or its connection, is closed. ``code`` is AMQP's reply code (0 if the connection broke)."""
+
+    def __init__(self, code: int, text: str) -> None:
+        self.code = code
+        super().__init__(f"{code} {text}" if code else text)
+
+
+class AmqpChannel:
+    """Wraps an open pika channel. ``on_closed`` is called once, with the ChannelGone that every waiter gets."""
+
+    def __init__(self, raw: PikaChannel, on_closed: Callable[[ChannelGone], None] | None = None) -> None:
+        self.raw = raw
+        self.gone: ChannelGone | None = None
+        self._on_closed = on_closed
+        self._waiters: set[asyncio.Future[Any]] = set()
+        raw.add_on_close_callback(self._closed)
+
+    @property
+    def is_open(self) -> bool:
+        return self.gone is None and self.raw.is_open
+
+    async def call(self, method: Callable[..., Any], /, **arguments: Any) -> Any:
+        """Send one synchronous method and wait for its ok.
+
+        Raises ChannelGone, or TimeoutError after RPC_DEADLINE_S.
+        """
+        return await self._answer(lambda waiter: method(callback=_resolver(waiter), **arguments))
+
+    async def get(self, queue: str) -> GetAnswer | None:
+        """``basic.get``: (method, properties, body), or None if the queue is empty. Raises as ``call``."""
+
+        def send(waiter: asyncio.Future[GetAnswer | None]) -> None:
+            # pika tells of an empty queue through its callback registry only.
+            empty = _resolver(waiter, None)
+            self.raw.add_callback(empty, [spec.Basic.GetEmpty], True)
+
+            def got(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
+                self.raw.callbacks.remove(str(self.raw.channel_number), spec.Basic.GetEmpty, empty)
+                if not waiter.done():
+                    waiter.set_result((method, properties, body))
+
+            self.raw.basic_get(queue, got)
+
+        answer: GetAnswer | None = await self._answer(send)
+        return answer
+
+    async def close(self) -> None:
+        """Close; what was unacked returns to its queue. Nothing is raised if it is closed already."""
+        if self.is_open:
+            closed = asyncio.Event()
+            self.raw.add_on_close_callback(lambda *_: closed.set())
+            self.raw.close()
+            async with asyncio.timeout(RPC_DEADLINE_S):
+                await closed.wait()
+
+    async def _answer(self, send: Callable[[asyncio.Future[Any]], None]) -> Any:
+        if self.gone is not None:
+            raise self.gone
+        if not self.raw.is_open:
+            raise ChannelGone(0, "channel is closing")
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            send(waiter)
+            async with asyncio.timeout(RPC_DEADLINE_S):
+                return await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _closed(self, _raw: PikaChannel, reason: BaseException) -> None:
+        self.gone = ChannelGone(getattr(reason, "reply_code", 0), getattr(reason, "reply_text", "") or repr(reason))
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(self.gone)
+        if self._on_closed is not None:
+            self._on_closed(self.gone)
+
+
+def _resolver(waiter: asyncio.Future[Any], *fixed: Any) -> Callable[..., None]:
+    def resolve(*answer: Any) -> None:
+        if not waiter.done():
+            value = fixed if fixed else answer
+            waiter.set_result(value[0] if value else None)
+
+    return resolve

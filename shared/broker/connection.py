@@ -1,0 +1,206 @@
+"""One AMQP connection on the running loop that comes back by itself (0.5 to 15 s, full jitter)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Literal
+
+import structlog
+from pika import URLParameters
+from pika.exceptions import AMQPError
+
+from shared.broker.channel import RPC_DEADLINE_S, AmqpChannel, ChannelGone
+from shared.broker.wire import WireConnection
+from shared.errors import TopologyMismatch
+
+log = structlog.get_logger(__name__)
+
+State = Literal["up", "down", "blocked"]
+#: bounds of the wait before the next try, seconds
+BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.5, 15.0
+CONNECT_DEADLINE_S = 10.0
+
+
+class Connection:
+    """``on_ready`` prepares each fresh connection (topology, channels) before it counts as up; ``on_lost`` is told of
+    each loss of one that was up.
+
+    A TopologyMismatch from ``on_ready`` ends the connection for good and is what ``wait_failed`` returns: reconnecting
+    cannot help. Anything else that ``on_ready`` raises is logged and tried again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        *,
+        heartbeat_s: int,
+        on_ready: Callable[[], Awaitable[None]] | None = None,
+        on_lost: Callable[[], None] | None = None,
+    ) -> None:
+        self._parameters = _parameters(url, name, heartbeat_s)
+        self._name = name
+        self._on_ready = on_ready
+        self._on_lost = on_lost
+        self._raw: WireConnection | None = None
+        self._gone: asyncio.Event = asyncio.Event()
+        self._up = asyncio.Event()
+        self._blocked = False
+        self._task: asyncio.Task[None] | None = None
+        self._failed: asyncio.Future[TopologyMismatch] | None = None
+
+    @property
+    def state(self) -> State:
+        if not self._up.is_set():
+            return "down"
+        return "blocked" if self._blocked else "up"
+
+    def start(self) -> None:
+        """Begin to connect; returns at once."""
+        self._failed = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._keep(), name=f"amqp {self._name}")
+
+    async def wait_up(self) -> None:
+        """Return once the connection is open and prepared."""
+        await self._up.wait()
+
+    async def wait_failed(self) -> TopologyMismatch:
+        """Return the reason for which this connection has been given up, if ever."""
+        if self._failed is None:
+            raise RuntimeError("start() first")
+        return await asyncio.shield(self._failed)
+
+    async def channel(self, on_closed: Callable[[ChannelGone], None] | None = None) -> AmqpChannel:
+        """Open a channel. Raises ChannelGone if the connection is not open, TimeoutError if the broker is silent."""
+        raw = self._raw
+        if raw is None or not raw.is_open:
+            raise ChannelGone(0, "no connection")
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        raw.channel(on_open_callback=partial(_resolve, opened))
+        gone = asyncio.create_task(self._gone.wait())
+        try:
+            await asyncio.wait((opened, gone), timeout=RPC_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+        if not opened.done():
+            raise ChannelGone(0, "connection lost while a channel was opened")
+        return AmqpChannel(opened.result(), on_closed)
+
+    async def close(self) -> None:
+        """Close for good. What was unacked returns to its queue."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+        await self._hang_up()
+
+    def drop(self) -> None:
+        """Give the present connection up, as if the network had cut it; a fresh one follows."""
+        if self._raw is not None and self._raw.is_open:
+            self._raw.close(320, "dropped by the client")
+
+    async def _keep(self) -> None:
+        tries = 0
+        while True:
+            try:
+                await self._connect()
+                if self._on_ready is not None:
+                    await self._on_ready()
+            except TopologyMismatch as exc:
+                log.error("topology_mismatch", connection=self._name, error=str(exc))
+                await self._hang_up()
+                if self._failed is not None and not self._failed.done():
+                    self._failed.set_result(exc)
+                return
+            except (ConnectionError, OSError, TimeoutError, AMQPError, ChannelGone) as exc:
+                log.warning("broker_unreachable", connection=self._name, error=str(exc) or repr(exc), tries=tries)
+                await self._hang_up()
+            else:
+                tries = 0
+                self._up.set()
+                log.info("broker_connected", connection=self._name)
+                await self._gone.wait()
+                self._up.clear()
+                log.warning("broker_lost", connection=self._name)
+                if self._on_lost is not None:
+                    self._on_lost()
+            await asyncio.sleep(backoff_s(tries, random.random()))
+            tries += 1
+
+    async def _connect(self) -> None:
+        opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        gone = self._gone = asyncio.Event()
+        self._blocked = False
+
+        def failed(_raw: Any, error: BaseException | str) -> None:
+            if not opened.done():
+                opened.set_exception(ConnectionError(_describe(error)))
+
+        def closed(_raw: Any, error: BaseException) -> None:
+            failed(_raw, error)
+            gone.set()
+
+        self._raw = raw = WireConnection(
+            self._parameters,
+            on_open_callback=partial(_resolve, opened),
+            on_open_error_callback=failed,
+            on_close_callback=closed,
+        )
+        raw.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
+        raw.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
+        async with asyncio.timeout(CONNECT_DEADLINE_S):
+            await opened
+
+    def _set_blocked(self, blocked: bool) -> None:
+        self._blocked = blocked
+        log.warning("broker_blocked" if blocked else "broker_unblocked", connection=self._name)
+
+    async def _hang_up(self) -> None:
+        raw, self._raw = self._raw, None
+        self._up.clear()
+        if raw is None or raw.is_closed:
+            return
+        if raw.is_open:
+            raw.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2):
+                await self._gone.wait()
+
+
+def backoff_s(tries: int, draw: float) -> float:
+    """Full jitter: between nothing and 0.5 s doubled ``tries`` times, at most 15 s; ``draw`` is in [0, 1)."""
+    ceiling = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10))
+    return max(0.05, draw * ceiling)
+
+
+def _resolve(waiter: asyncio.Future[Any], value: Any) -> None:
+    if not waiter.done():
+        waiter.set_result(value)
+
+
+def _parameters(url: str, name: str, heartbeat_s: int) -> URLParameters:
+    parameters = URLParameters(url)
+    parameters.heartbeat = heartbeat_s
+    parameters.blocked_connection_timeout = 10
+    parameters.socket_timeout = 5
+    parameters.stack_timeout = 8
+    parameters.connection_attempts = 1
+    parameters.client_properties = {"connection_name": name}
+    keepalive = {
+        "TCP_KEEPIDLE": 10,
+        "TCP_KEEPINTVL": 5,
+        "TCP_KEEPCNT": 3,
+    }
+    parameters.tcp_options = {key: value for key, value in keepalive.items() if hasattr(socket, key)}
+    return parameters
+
+
+def _describe(error: BaseException | str) -> str:
+    if isinstance(error, str):
+        return error
+    inner = getattr(error, "exceptions", None) or getattr(error, "exception", None)
+    return f"{type(error).__name__}: {inner or error}"
