@@ -153,8 +153,13 @@ class Daemon:
         self.record.remove()
         return by_itself
 
-    def tail(self, lines: int = 15) -> str:
+    def tail(self) -> str:
         """The last lines that it wrote."""
-        if not self.output.exists():
-            return ""
-        return "\n".join(self.output.read_text(errors="replace").splitlines()[-lines:])
+        return tail(self.output)
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a file; empty if there is none."""
+    if not path.exists():
+        return ""
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -59,6 +59,9 @@ class Management:
         }
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
-        answer = requests.request(method, self._url + path, json=body, auth=self._credentials, timeout=TIMEOUT_S)
+        with requests.Session() as session:
+            # A proxy from the environment has no business on this machine.
+            session.trust_env = False
+            answer = session.request(method, self._url + path, json=body, auth=self._credentials, timeout=TIMEOUT_S)
         answer.raise_for_status()
         return answer.json() if answer.content else None

@@ -1,0 +1,28 @@
+"""``./notify bench``: the measurements of ``bench/``, run in our place."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from ops.place import ROOT
+
+
+@click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def bench(arguments: tuple[str, ...]) -> None:
+    """Measure this system beside its peers: [NAMES] [--json FILE]."""
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, "-m", "bench", *_absolute_json(list(arguments))])
+
+
+def _absolute_json(arguments: list[str]) -> list[str]:
+    """A relative FILE belongs to the directory in which the user called us."""
+    called_from = Path(os.environ.get("NOTIFY_CALLED_FROM", "."))
+    for at, argument in enumerate(arguments):
+        if argument.startswith("--json="):
+            arguments[at] = f"--json={called_from / argument.removeprefix('--json=')}"
+        elif argument == "--json" and at + 1 < len(arguments):
+            arguments[at + 1] = str(called_from / arguments[at + 1])
+    return arguments

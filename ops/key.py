@@ -1,0 +1,35 @@
+"""``./notify key``: keys for the gateway's callers."""
+
+import hashlib
+import re
+import secrets
+
+import click
+
+_CLIENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SCOPES = ("send", "operate")
+
+
+@click.group()
+def key() -> None:
+    """Keys for the gateway's callers."""
+
+
+@key.command()
+@click.argument("client")
+@click.option("--scope", required=True, metavar="send[+operate]", help="What the key may do.")
+def new(client: str, scope: str) -> None:
+    """Make a key for CLIENT; it is shown once and kept nowhere."""
+    if not _CLIENT.fullmatch(client):
+        raise click.BadParameter("1 to 64 of A-Z a-z 0-9 _ . -", param_hint="CLIENT")
+    scopes = scope.split("+")
+    if not set(scopes) <= set(_SCOPES) or len(set(scopes)) != len(scopes):
+        raise click.BadParameter("send, operate or send+operate", param_hint="--scope")
+    secret = secrets.token_urlsafe(32)
+    click.echo(f"Key (shown only now): {secret}")
+    click.echo(f"Entry for API_KEYS:   {entry(client, scopes, secret)}")
+
+
+def entry(client: str, scopes: list[str], secret: str) -> str:
+    """What the gateway is given: it knows the key's SHA-256, never the key."""
+    return f"{client}:{'+'.join(scopes)}:{hashlib.sha256(secret.encode()).hexdigest()}"

@@ -1,0 +1,76 @@
+"""Installing RabbitMQ and Redis with apt-get, without any service being started by it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+
+from ops.errors import ServerMissing
+from ops.servers.programs import advice, find
+
+_PACKAGES = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server"}
+
+# The packages start their services when they are installed, unless /usr/sbin/policy-rc.d says 101. One that was there
+# is put back, and ours goes, however the script ends; our own, left by a run that was killed, is not taken for theirs.
+_SCRIPT = r"""
+set -e
+policy=/usr/sbin/policy-rc.d
+saved=$policy.before-notify
+mark='written by ./notify'
+restore() {
+    rm -f "$policy"
+    if [ -e "$saved" ]; then mv "$saved" "$policy"; fi
+}
+if [ -e "$policy" ] && ! grep -q "$mark" "$policy"; then mv "$policy" "$saved"; fi
+trap restore EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+printf '#!/bin/sh\n# %s\nexit 101\n' "$mark" >"$policy"
+chmod 755 "$policy"
+export DEBIAN_FRONTEND=noninteractive
+apt-get -qq -o DPkg::Lock::Timeout=120 update
+apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install "$@"
+"""
+
+
+def ensure(programs: list[str], say: Callable[[str], None]) -> None:
+    """Install those of ``programs`` that this machine lacks. Raises ServerMissing, saying what to install by hand."""
+    lacking = [program for program in programs if find(program) is None]
+    if not lacking:
+        return
+    command = _command([_PACKAGES[program] for program in lacking])
+    if command is None:
+        raise ServerMissing(f"Not installed: {', '.join(lacking)}. {advice(lacking)}")
+    say(f"Installing {' and '.join(lacking)} with apt-get; their services are not started ...")
+    succeeded, output = _run(command)
+    if not succeeded or any(find(program) is None for program in lacking):
+        raise ServerMissing(f"apt-get could not install {', '.join(lacking)}. {advice(lacking)}\n{output[-2000:]}")
+
+
+def _run(command: list[str]) -> tuple[bool, str]:
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = process.communicate()
+    except BaseException:
+        # Killed, it would leave the machine forbidden to start any service: ask it to stop, and wait until it has
+        # cleaned up. What sudo runs is not ours to signal; Ctrl-C has reached it from the terminal.
+        with contextlib.suppress(PermissionError):
+            process.terminate()
+        process.wait()
+        raise
+    return process.returncode == 0, output
+
+
+def _command(packages: list[str]) -> list[str] | None:
+    """What installs them here, or None if we cannot."""
+    if shutil.which("apt-get") is None:
+        return None
+    script = ["sh", "-c", _SCRIPT, "install", *packages]
+    if os.geteuid() == 0:
+        return script
+    if shutil.which("sudo") is None:
+        return None
+    # Without a terminal nobody could type the password.
+    return ["sudo", *([] if sys.stdin.isatty() else ["-n"]), *script]
