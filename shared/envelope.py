@@ -168,7 +168,8 @@ class Envelope(_Part):
     def body_for(self, channel: str) -> bytes:
         """The bytes published for one channel; they never change after that."""
         fields = self.model_dump(mode="json", exclude_unset=True, exclude={"channels", "notification_type"})
-        return orjson.dumps({"request_id": self.request_id, "notification_type": channel, **fields})
+        # Sorted: a caller's retry with its keys in another order must hash the same, or it counts as another message.
+        return orjson.dumps({**fields, "notification_type": channel}, option=orjson.OPT_SORT_KEYS)
 
 
 def validate_envelope(document: Any, *, extra: Literal["forbid", "ignore"]) -> Envelope:

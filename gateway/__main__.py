@@ -1,0 +1,74 @@
+"""``python -m gateway``: Granian, GATEWAY_PROCESSES workers, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import structlog
+from flask import Flask
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+
+from gateway.access import check_keys
+from gateway.app import create_app
+from gateway.parts import MAX_WAITING, connect
+from shared.errors import BadSettings
+from shared.logs import configure_logs
+from shared.settings import Settings, load_settings
+
+BAD_SETTINGS_EXIT = 2
+#: threads beyond those that may wait for the broker: somebody must be free to say 503, and to answer /health
+SPARE_THREADS = 32
+
+log = structlog.get_logger(__name__)
+
+
+def main() -> int:
+    """The exit code: 2 for bad settings, every one of them named."""
+    try:
+        settings = load_settings()
+        check_keys(settings)
+    except BadSettings as exc:
+        sys.stderr.writelines(f"{name}: {why}\n" for name, why in exc.problems)
+        return BAD_SETTINGS_EXIT
+    _configure_logs(settings)
+    with tempfile.TemporaryDirectory(prefix="notify-gateway-") as counts_directory:
+        _serve(settings, Path(counts_directory))
+    return 0
+
+
+def _serve(settings: Settings, counts_directory: Path) -> None:
+    log.info("gateway_starting", host=settings.listen_host, port=settings.gateway_port)
+    server = Granian(
+        "gateway",
+        address=settings.listen_host,
+        port=settings.gateway_port,
+        interface=Interfaces.WSGI,
+        workers=settings.gateway_processes,
+        blocking_threads=MAX_WAITING + SPARE_THREADS,
+        loop=Loops.asyncio,
+        http=HTTPModes.http1,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=round(settings.shutdown_s),
+        log_enabled=False,
+    )
+    server.serve(target_loader=partial(_worker, counts_directory), wrap_loader=False)
+
+
+def _worker(counts_directory: Path) -> Flask:
+    """Runs in the worker process: a connection or a thread made before fork would be shared or lost."""
+    settings = load_settings()
+    _configure_logs(settings)
+    return create_app(settings, connect(settings, counts_directory))
+
+
+def _configure_logs(settings: Settings) -> None:
+    configure_logs("gateway", settings.log_level, settings.log_format)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

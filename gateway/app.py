@@ -1,0 +1,57 @@
+"""The Flask app: what is passed in, put behind its routes."""
+
+from __future__ import annotations
+
+import structlog
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from gateway.access import Keyring
+from gateway.cors import allow_origins
+from gateway.errors import problem_for
+from gateway.openapi import openapi_document
+from gateway.parts import Parts, connect
+from gateway.problem import Problem
+from gateway.routes.answers import problem_answer
+from gateway.routes.docs import register_docs
+from gateway.routes.health import health_blueprint
+from gateway.routes.notifications import notifications_blueprint
+from shared.errors import NotifyError
+from shared.settings import Settings, load_settings
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings | None = None, parts: Parts | None = None) -> Flask:
+    """Build the app; without ``parts`` it connects to the broker and Redis of ``settings`` (call it after fork)."""
+    settings = settings or load_settings()
+    parts = parts or connect(settings)
+    keyring = Keyring(settings.api_keys)
+    app = Flask("gateway", static_folder=None)
+    app.register_blueprint(notifications_blueprint(parts.acceptor, keyring))
+    app.register_blueprint(health_blueprint(parts.health, parts.counts))
+    register_docs(app, openapi_document())
+    allow_origins(app, settings.cors_origins)
+    _answer_errors(app)
+    return app
+
+
+def _answer_errors(app: Flask) -> None:
+    """Every error, whoever raised it, as one problem document."""
+
+    @app.errorhandler(Problem)
+    def refused(problem: Problem) -> Response:
+        return problem_answer(problem)
+
+    @app.errorhandler(NotifyError)
+    def ours(error: NotifyError) -> Response:
+        problem = problem_for(error)
+        if problem.status == 500:
+            log.error("request_failed", exc_info=error)
+        return problem_answer(problem)
+
+    @app.errorhandler(HTTPException)
+    def flasks(error: HTTPException) -> Response:
+        # Flask has logged what it turned into a 500.
+        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Location", "Retry-After")}
+        return problem_answer(Problem(error.code or 500, error.description or "", headers=headers))

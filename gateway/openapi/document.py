@@ -1,0 +1,174 @@
+"""The document itself: paths, answers, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.batch import MAX_BATCH_ITEMS
+from gateway.openapi import examples
+from gateway.openapi.schemas import ref, schemas
+from gateway.routes.answers import JSON, PROBLEM_JSON
+
+_RETRY_AFTER = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
+_REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "`true` if an earlier request with the same body was accepted",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+_CHALLENGE = {"WWW-Authenticate": {"description": "how to authenticate", "schema": {"type": "string"}}}
+_HEADERS: dict[int, dict[str, Any]] = {401: _CHALLENGE, 409: _RETRY_AFTER, 503: _RETRY_AFTER}
+_MEANINGS = {
+    400: "Not JSON as every reader would read it: syntax, NaN, a number out of range, a duplicate key, a lone "
+    "surrogate, nested deeper than 32 levels. The key is named if there is one.",
+    401: "No key, or an unknown one.",
+    403: "The key does not have the scope.",
+    409: "A copy of this request is being worked on in this moment.",
+    413: "Too large: 64 KiB, a batch 4 MiB.",
+    415: "Not `application/json`.",
+    422: "Refused, with every bad field named; or the request_id was used for another notification.",
+    503: "Not confirmed by the broker. The same request may be sent again.",
+}
+_SEND_ERRORS = (400, 401, 403, 413, 415, 422, 503)
+
+
+def openapi_document() -> dict[str, Any]:
+    """OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Notifications",
+            "version": "0.1.0",
+            "description": "202 means stored: the broker has confirmed the notification to a quorum queue. "
+            "Anything else may be sent again with the same `request_id`.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "tags": [
+            {"name": "notifications", "description": "Accept notifications for delivery"},
+            {"name": "operation", "description": "For orchestrators and monitoring; no key is asked for"},
+        ],
+        "paths": {
+            "/notifications": {"post": _accept()},
+            "/notifications/batch": {"post": _accept_batch()},
+            "/health": {"get": _health()},
+            "/health/live": {"get": _live()},
+            "/health/ready": {"get": _ready()},
+            "/metrics": {"get": _metrics()},
+        },
+        "components": {
+            "schemas": schemas(),
+            "responses": {_name(status): _problem(status) for status in _MEANINGS},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
+                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _accept() -> dict[str, Any]:
+    return {
+        "tags": ["notifications"],
+        "operationId": "accept",
+        "summary": "Accept one notification",
+        "security": _keys("send"),
+        "requestBody": _body(
+            ref("Envelope"),
+            push=examples.PUSH,
+            email=examples.EMAIL,
+            sms=examples.SMS,
+            several_channels=examples.SEVERAL,
+        ),
+        "responses": {
+            "202": _answer("Stored.", ref("AcceptedAnswer"), examples.ACCEPTED, _REPLAYED),
+            **_problems(*_SEND_ERRORS, 409),
+        },
+    }
+
+
+def _accept_batch() -> dict[str, Any]:
+    batch = {"type": "array", "items": ref("Envelope"), "minItems": 1, "maxItems": MAX_BATCH_ITEMS}
+    return {
+        "tags": ["notifications"],
+        "operationId": "acceptBatch",
+        "summary": "Accept many notifications, each with a verdict of its own",
+        "security": _keys("send"),
+        "requestBody": _body(batch, three=examples.BATCH),
+        "responses": {
+            "200": _answer("A verdict on each item.", ref("BatchAnswer"), examples.BATCH_ANSWER),
+            **_problems(*(status for status in _SEND_ERRORS if status != 503)),
+            "503": _answer(
+                "At least one item was not confirmed by the broker; each item says for itself.",
+                ref("BatchAnswer"),
+                examples.BATCH_UNAVAILABLE,
+                _RETRY_AFTER,
+            ),
+        },
+    }
+
+
+def _health() -> dict[str, Any]:
+    return _operation(
+        "health",
+        "How the whole system is",
+        _answer("Healthy or degraded.", ref("HealthAnswer"), examples.health("healthy", "up")),
+        _answer("Unhealthy.", ref("HealthAnswer"), examples.health("unhealthy", "down"), _RETRY_AFTER),
+    )
+
+
+def _live() -> dict[str, Any]:
+    return _operation("live", "Whether this process lives", _answer("Yes.", ref("LiveAnswer"), {"status": "live"}))
+
+
+def _ready() -> dict[str, Any]:
+    return _operation(
+        "ready",
+        "Whether this process can publish",
+        _answer("Yes.", ref("ReadyAnswer"), {"status": "ready", "broker": "up"}),
+        _answer("No.", ref("ReadyAnswer"), {"status": "unready", "broker": "down"}, _RETRY_AFTER),
+    )
+
+
+def _metrics() -> dict[str, Any]:
+    text = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
+    return _operation("metrics", "Prometheus metrics", {"description": "The text format.", "content": text})
+
+
+def _operation(
+    name: str, summary: str, ok: dict[str, Any], unavailable: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    responses = {"200": ok} if unavailable is None else {"200": ok, "503": unavailable}
+    return {"tags": ["operation"], "operationId": name, "summary": summary, "security": [], "responses": responses}
+
+
+def _keys(scope: str) -> list[dict[str, list[str]]]:
+    """Either form of the key; {} because development without API_KEYS asks for none."""
+    return [{"bearer": [scope]}, {"header": [scope]}, {}]
+
+
+def _body(schema: dict[str, Any], **shown: Any) -> dict[str, Any]:
+    values = {name: {"value": value} for name, value in shown.items()}
+    return {"required": True, "content": {JSON: {"schema": schema, "examples": values}}}
+
+
+def _answer(
+    description: str, schema: dict[str, Any], example: Any, headers: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    answer = {"description": description, "content": {JSON: {"schema": schema, "example": example}}}
+    return {**answer, "headers": headers} if headers else answer
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted(statuses)}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    example = examples.PROBLEMS[status].document()
+    content = {PROBLEM_JSON: {"schema": ref("ProblemDocument"), "example": example}}
+    headers = _HEADERS.get(status)
+    answer = {"description": _MEANINGS[status], "content": content}
+    return {**answer, "headers": headers} if headers else answer
+
+
+def _name(status: int) -> str:
+    return f"Problem{status}"

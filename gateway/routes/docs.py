@@ -1,0 +1,51 @@
+"""``/apidocs/``: Swagger UI from our own files, over the OpenAPI document that flasgger serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flasgger import Swagger
+from flask import Blueprint, Flask, Response, redirect, send_from_directory
+from werkzeug.wrappers import Response as AnyResponse
+
+OPENAPI_PATH = "/openapi.json"
+_STATIC = Path(__file__).parents[1] / "static"
+# The page needs nothing from anywhere else, and so may have nothing from anywhere else.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def register_docs(app: Flask, spec: dict[str, Any]) -> None:
+    """Serve ``spec`` and the page that shows it."""
+    blueprint = Blueprint("docs", __name__)
+
+    @blueprint.get("/apidocs/")
+    def page() -> Response:
+        answer = send_from_directory(_STATIC / "apidocs", "index.html")
+        answer.headers["Content-Security-Policy"] = _POLICY
+        return answer
+
+    @blueprint.get("/apidocs/<path:name>")
+    def page_file(name: str) -> Response:
+        folder = "apidocs" if name == "start.js" else "swagger-ui"
+        return send_from_directory(_STATIC / folder, name, max_age=3600)
+
+    @blueprint.get("/")
+    def root() -> AnyResponse:
+        return redirect("/apidocs/")
+
+    app.register_blueprint(blueprint)
+    # flasgger's own page is an old Swagger UI with fonts from elsewhere: it serves the document only.
+    Swagger(app, template=spec, merge=False, config=_flasgger(spec["openapi"]))
+
+
+def _flasgger(version: str) -> dict[str, Any]:
+    return {
+        "openapi": version,
+        "swagger_ui": False,
+        "headers": [],
+        "specs": [{"endpoint": "openapi", "route": OPENAPI_PATH, "rule_filter": lambda _rule: False}],
+    }
