@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -11,12 +12,20 @@ import click
 from rich.console import Console
 
 from bench import arena, venv
+from bench.arena import Arena
+from bench.contestants.contestant import Contestant
+from bench.contestants.ours import Ours
 from bench.contestants.peers import PEERS
 from bench.errors import BenchFailed
 from bench.ports import Ports
-from bench.suites import push
+from bench.suites import gateway, isolation, memory, push
 
 _SUITES = ["push", "gateway", "isolation", "memory"]
+_MEMORY_MESSAGES = 10_000
+#: The widest table, in columns; a narrower terminal wraps it.
+_WIDTH = 100
+_TABLES = {"push": push.table, "gateway": gateway.table, "isolation": isolation.table, "memory": memory.table}
+CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 
 
 @click.command()
@@ -24,27 +33,48 @@ _SUITES = ["push", "gateway", "isolation", "memory"]
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--count", default=20_000, show_default=True, help="Messages for each contestant of push.")
 @click.option("--rounds", default=1, show_default=True, help="Rounds of push; the median counts.")
-@click.option("--only", multiple=True, help="Only these contestants of push.")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice([contestant.name for contestant in CONTESTANTS]),
+    help="Only this contestant of push (repeatable).",
+)
+@click.option("--backlog", default=100_000, show_default=True, help="Low-priority messages waiting, for isolation.")
 @click.option("--base-port", default=23000, show_default=True, help="First of a block of 100 free ports.")
 def main(
-    suites: tuple[str, ...], json_file: Path | None, count: int, rounds: int, only: tuple[str, ...], base_port: int
+    suites: tuple[str, ...],
+    json_file: Path | None,
+    count: int,
+    rounds: int,
+    only: tuple[str, ...],
+    backlog: int,
+    base_port: int,
 ) -> None:
-    """Measure, print a table for each suite, and exit 0; 1 if a contestant failed."""
+    """Measure (everything, or the SUITES named), print a table for each, and exit 0; 1 if a contestant failed."""
     signal.signal(signal.SIGTERM, _interrupted)
-    console = Console()
+    console = Console(width=max(Console().width, _WIDTH))
+    contestants = [contestant for contestant in CONTESTANTS if not only or contestant.name in only]
+    measures: dict[str, Callable[[Arena], dict[str, Any]]] = {
+        "push": lambda place: push.measure(place, contestants, count, rounds, console),
+        "gateway": lambda place: gateway.measure(place, console),
+        "isolation": lambda place: isolation.measure(place, backlog, console),
+        "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
+    }
     results: dict[str, Any] = {}
     try:
         venv.prepare()
-        with arena.opened(Ports(base_port)) as place:
-            contestants = [contestant for contestant in PEERS if not only or contestant.name in only]
-            if not suites or "push" in suites:
-                results["push"] = push.measure(place, contestants, count, rounds, console)
-                console.print(push.table(results["push"]))
+        for suite in suites or _SUITES:
+            # Each suite has servers of its own: no suite inherits another's memory, files or queues.
+            with arena.opened(Ports(base_port)) as place:
+                results[suite] = measures[suite](place)
+            console.print(_TABLES[suite](results[suite]))
     except BenchFailed as failed:
-        console.print(f"[red]{failed}")
+        console.print(str(failed), style="red", markup=False)
         sys.exit(1)
-    if json_file is not None:
-        json_file.write_text(json.dumps(results, indent=2) + "\n")
+    finally:
+        # What was measured before a failure is not lost.
+        if json_file is not None and results:
+            json_file.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from bench.errors import BenchFailed
-from bench.processes import listens
+from ops.servers.ports import is_free
 
 _BLOCK = 100
 
@@ -43,6 +43,10 @@ class Ports:
         return self.base + 6
 
     @property
+    def management(self) -> int:
+        return self.base + 7
+
+    @property
     def gateway(self) -> int:
         return self.base + 10
 
@@ -51,9 +55,9 @@ class Ports:
         return self.base + 40 + channel_index
 
     def check_free(self) -> None:
-        """Raise BenchFailed naming the first port of the block that somebody listens on."""
+        """Raise BenchFailed naming the first port of the block that is taken."""
         if self.base + _BLOCK > 32768:
             raise BenchFailed(f"--base-port {self.base}: the block must end below 32768")
         for port in range(self.base, self.base + _BLOCK):
-            if listens(port):
+            if not is_free(port):
                 raise BenchFailed(f"port {port} is taken: choose another block with --base-port")

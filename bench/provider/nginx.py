@@ -11,6 +11,7 @@ from shutil import which
 from bench.envelopes import PRODUCT_UPDATE
 from bench.errors import BenchFailed
 from bench.processes import Child, listens, wait_until
+from ops.servers.programs import search_path
 
 _CONFIG = """
 daemon off;
@@ -71,7 +72,7 @@ class Provider:
 @contextmanager
 def running(directory: Path, port: int) -> Iterator[Provider]:
     """nginx on ``port`` with its files under ``directory``."""
-    program = which("nginx") or which("nginx", path="/usr/sbin:/usr/local/sbin")
+    program = which("nginx", path=search_path())
     if program is None:
         raise BenchFailed("nginx is not installed")
     home = directory / "nginx"

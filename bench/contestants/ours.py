@@ -1,0 +1,116 @@
+"""Ours: the product's own processes with every feature on, started as an operator would, by settings alone."""
+
+import asyncio
+import sys
+from dataclasses import dataclass
+
+import pika
+from pika import DeliveryMode
+
+from bench.arena import Arena
+from bench.envelopes import body
+from bench.processes import Child, listens, wait_until
+from shared.broker import topology
+from shared.broker.connection import Connection
+from shared.channels import CHANNELS, Lane, Priority
+from shared.settings import load_settings
+
+REPLICAS = 2
+GATEWAY_PROCESSES = 2
+_START_S = 60.0
+_DECLARE_S = 30.0
+_PORT_STEP = 10  # replica i of a worker listens on its channel's port + 10 i
+
+
+@dataclass(frozen=True)
+class Ours:
+    """The push worker, as a contestant."""
+
+    name: str = "ours"
+    queue: str = "push.queue"
+
+    def fill(self, arena: Arena, count: int, run: str) -> None:
+        fill_lane(arena, Lane("push", "medium"), count, run)
+
+    def start(self, arena: Arena) -> list[Child]:
+        return start_workers(arena, "push", REPLICAS)
+
+
+def declare(arena: Arena) -> None:
+    """Exchanges and queues, by the product's own function."""
+    asyncio.run(_declare(arena.servers.amqp_url))
+
+
+def fill_lane(arena: Arena, lane: Lane, count: int, run: str) -> None:
+    """Publish ``count`` envelopes to the lane, as another service would that goes round the gateway."""
+    declare(arena)
+    with pika.BlockingConnection(pika.URLParameters(arena.servers.amqp_url)) as connection:
+        channel = connection.channel()
+        for index in range(count):
+            request_id = f"{lane.routing_key}-{run}-{index}"
+            properties = pika.BasicProperties(
+                content_type="application/json",
+                delivery_mode=DeliveryMode.Persistent,
+                message_id=request_id,
+                correlation_id=request_id,
+            )
+            envelope = body(request_id, lane.channel, lane.priority)
+            channel.basic_publish(topology.EXCHANGE, lane.routing_key, envelope, properties)
+
+
+def queue(channel: str, priority: Priority = "medium") -> str:
+    return Lane(channel, priority).queue
+
+
+def start_gateway(arena: Arena) -> Child:
+    """Return once it listens."""
+    child = _start(arena, "gateway", "gateway", {"GATEWAY_PROCESSES": str(GATEWAY_PROCESSES)})
+    wait_until(lambda: listens(arena.ports.gateway), "our gateway listens", _START_S, [child])
+    return child
+
+
+def start_workers(arena: Arena, channel: str, replicas: int, provider_port: int | None = None) -> list[Child]:
+    """Start ``replicas`` processes of a channel's worker; its HTTP provider is nginx unless a port is given."""
+    http_port = provider_port or arena.ports.provider
+    providers = {
+        "PUSH_PROVIDERS": f"fcm://127.0.0.1:{http_port}/bench?tls=0",
+        "EMAIL_PROVIDERS": f"smtp://127.0.0.1:{arena.ports.smtp}?from=bench@example.com",
+        "SMS_PROVIDERS": f"twilio://bench:bench@127.0.0.1:{http_port}?from=%2B15005550006&tls=0",
+    }
+    return [
+        _start(arena, f"{channel}-{replica}", f"services.{channel}", {**providers, "NOTIFY_REPLICA": str(replica)})
+        for replica in range(replicas)
+    ]
+
+
+def wait_for_workers(arena: Arena, channel: str, workers: list[Child]) -> None:
+    """Return once each answers on its health port."""
+    first = arena.ports.worker(list(CHANNELS).index(channel))
+    for replica in range(len(workers)):
+        wait_until(lambda port=first + _PORT_STEP * replica: listens(port), f"{channel} listens", _START_S, workers)  # type: ignore[misc]
+
+
+def _start(arena: Arena, name: str, module: str, more: dict[str, str]) -> Child:
+    settings = {
+        "NOTIFY_ENV": "development",
+        "RABBITMQ_URL": arena.servers.amqp_url,
+        "REDIS_URL": arena.servers.redis_url,
+        "TEMPLATE_ENDPOINT": f"{arena.provider.url}/templates",
+        "GATEWAY_PORT": str(arena.ports.gateway),
+        "LOG_FORMAT": "json",
+        "LOG_LEVEL": "INFO",
+        **{f"{channel.upper()}_PORT": str(arena.ports.worker(index)) for index, channel in enumerate(CHANNELS)},
+        **more,
+    }
+    return Child(name, [sys.executable, "-m", module], arena.log(name), settings)
+
+
+async def _declare(url: str) -> None:
+    connection = Connection(url, "bench", heartbeat_s=60)
+    connection.start()
+    try:
+        async with asyncio.timeout(_DECLARE_S):
+            await connection.wait_up()
+            await topology.declare(await connection.channel(), load_settings().retry_levels_s)
+    finally:
+        await connection.close()

@@ -1,0 +1,124 @@
+"""A light HTTP load: keep-alive connections that each post the next request as soon as the last is answered."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvloop
+
+from bench.errors import BenchFailed
+from bench.percentiles import percentile_ms
+
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class LoadFigures:
+    """``answers`` counts all; rate and percentiles are those after the warm-up."""
+
+    answers: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+def post(path: str, port: int, body: bytes) -> bytes:
+    """One request, ready for the wire."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def run(port: int, requests: Iterator[bytes], connections: int, expected: int, warm_up_s: float) -> LoadFigures:
+    """Send all of ``requests`` over ``connections``; rates from the ``warm_up_s`` on.
+
+    Raises BenchFailed on an answer with another status than ``expected``, a cut connection, or too few answers.
+    """
+    return uvloop.run(_run(port, requests, connections, expected, warm_up_s))
+
+
+def for_seconds(requests: Iterator[bytes], seconds: float) -> Iterator[bytes]:
+    """The requests that are taken within ``seconds`` of the first."""
+    end = time.monotonic() + seconds
+    for request in requests:
+        if time.monotonic() > end:
+            return
+        yield request
+
+
+async def _run(port: int, requests: Iterator[bytes], connections: int, expected: int, warm_up_s: float) -> LoadFigures:
+    loop = asyncio.get_running_loop()
+    answers: list[tuple[float, float]] = []
+    started = time.monotonic()
+    clients = [_Client(requests, expected, answers) for _ in range(connections)]
+    for client in clients:
+        await loop.create_connection(lambda made=client: made, "127.0.0.1", port)  # type: ignore[misc]
+    await asyncio.gather(*(client.finished for client in clients))
+    measured = [answer for answer in answers if answer[0] > started + warm_up_s]
+    if len(measured) < 100:
+        raise BenchFailed(f"only {len(measured)} answers after the warm-up: too few to measure")
+    first, last = measured[0][0], measured[-1][0]
+    latencies = [latency_s for _, latency_s in measured]
+    return LoadFigures(
+        answers=len(answers),
+        per_s=(len(measured) - 1) / (last - first),
+        p50_ms=percentile_ms(latencies, 50),
+        p99_ms=percentile_ms(latencies, 99),
+    )
+
+
+class _Client(asyncio.Protocol):
+    """One connection. ``finished`` resolves when there is nothing more to send and all is answered."""
+
+    def __init__(self, requests: Iterator[bytes], expected: int, answers: list[tuple[float, float]]) -> None:
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._requests = requests
+        self._expected = expected
+        self._answers = answers
+        self._received = b""
+        self._sent_at = 0.0
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._send_next()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator:
+            return None
+        status, length = _STATUS.match(head), _LENGTH.search(head)
+        if status is None or length is None:
+            return self._fail(f"an answer that this load cannot read: {head[:200]!r}")
+        if len(body) < int(length[1]):
+            return None
+        if int(status[1]) != self._expected:
+            return self._fail(f"status {status[1].decode()}: {body[:500].decode(errors='replace')}")
+        now = time.monotonic()
+        self._answers.append((now, now - self._sent_at))
+        self._received = b""
+        return self._send_next()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(f"the connection was cut: {exc}")
+
+    def _send_next(self) -> None:
+        request = next(self._requests, None)
+        if request is None:
+            self.finished.set_result(None)
+            self._transport.close()
+            return
+        self._sent_at = time.monotonic()
+        self._transport.write(request)
+
+    def _fail(self, what: str) -> None:
+        if not self.finished.done():
+            self.finished.set_exception(BenchFailed(what))
+            self._transport.close()
