@@ -1,0 +1,63 @@
+from tests.unit.breaker_fakes import Bench
+
+
+def test_forced_open_admits_nobody_however_long() -> None:
+    bench = Bench()
+    bench.breaker.force("open")
+    bench.clock.now += 1e6
+    assert bench.breaker.permit() is None
+    assert bench.state() == "open"
+    assert bench.breaker.retry_in_s() == bench.breaker.policy.probe_s
+
+
+def test_forced_closed_admits_everybody_whatever_happens() -> None:
+    bench = Bench()
+    bench.open()
+    bench.breaker.force("closed")
+    for _ in range(50):
+        bench.call(fails=True)
+    permit = bench.breaker.permit()
+    assert permit is not None
+    permit.misconfigured()
+    bench.breaker.pause(60)
+    assert bench.state() == "closed"
+    assert bench.breaker.permit() is not None
+
+
+def test_after_forced_open_it_proves_itself_by_probes() -> None:
+    bench = Bench()
+    bench.breaker.force("open")
+    bench.breaker.force(None)
+    assert bench.breaker.permit() is not None
+    assert bench.state() == "half_open"
+    assert bench.breaker.permit() is None
+
+
+def test_after_forced_closed_it_opens_by_itself_again() -> None:
+    bench = Bench()
+    bench.breaker.force("closed")
+    bench.breaker.force(None)
+    bench.open()
+
+
+def test_saying_the_same_again_changes_nothing() -> None:
+    bench = Bench()
+    for _ in range(4):
+        bench.call(fails=True)
+    bench.breaker.force(None)
+    bench.call(fails=True)
+    assert bench.state() == "open"
+    bench.breaker.force("open")
+    bench.breaker.force("open")
+    assert bench.heard.moves == [("closed", "open")]
+
+
+def test_results_from_before_the_force_do_not_count_after_it() -> None:
+    bench = Bench()
+    old = [bench.breaker.permit() for _ in range(10)]
+    bench.breaker.force("closed")
+    bench.breaker.force(None)
+    for permit in old:
+        assert permit is not None
+        permit.failure(0.1)
+    assert bench.state() == "closed"
