@@ -1,0 +1,110 @@
+"""``/sandbox/*``: what was delivered, how many calls there were, what is to go wrong."""
+
+import orjson
+from aiohttp import web
+from pydantic import ValidationError
+
+from .exchange import Bench
+from .fault_rules import LOOKUPS, PROVIDERS, ImpossibleFault, check
+from .faults import Fault
+from .problem import problem
+
+
+class Control:
+    """The handlers; bad input gets a problem document."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._ledger = bench.ledger
+        self._faults = bench.faults
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/health", self.health),
+            web.get("/sandbox/deliveries", self.deliveries),
+            web.delete("/sandbox/deliveries", self.forget_deliveries),
+            web.get("/sandbox/calls", self.calls),
+            web.delete("/sandbox/calls", self.forget_calls),
+            web.get("/sandbox/faults", self.faults),
+            web.put("/sandbox/faults/{provider}", self.order_fault),
+            web.delete("/sandbox/faults", self.lift_all_faults),
+            web.delete("/sandbox/faults/{provider}", self.lift_fault),
+        ]
+
+    async def health(self, request: web.Request) -> web.Response:
+        return _json({"status": "healthy"})
+
+    async def deliveries(self, request: web.Request) -> web.Response:
+        """Oldest first. ``limit`` shows the newest n only (0: none); ``count`` is of all that were selected."""
+        provider, limit = request.query.get("provider"), request.query.get("limit")
+        if provider is not None and provider not in PROVIDERS:
+            return problem(422, "no such provider", [("provider", f"must be one of {', '.join(PROVIDERS)}")])
+        if limit is not None and not (limit.isascii() and limit.isdigit()):
+            return problem(422, "bad limit", [("limit", "must be a whole number, 0 or more")])
+        selected = list(self._ledger.select(provider, request.query.get("request_id")))
+        shown = selected if limit is None else selected[max(0, len(selected) - int(limit)) :]
+        deliveries = [delivery.shown() for delivery in shown]
+        return _json({"count": len(selected), "deliveries": deliveries, "forgotten": self._ledger.forgotten})
+
+    async def forget_deliveries(self, request: web.Request) -> web.Response:
+        self._ledger.forget_deliveries()
+        return web.Response(status=204)
+
+    async def calls(self, request: web.Request) -> web.Response:
+        return _json(self._ledger.totals((*PROVIDERS, *LOOKUPS)))
+
+    async def forget_calls(self, request: web.Request) -> web.Response:
+        self._ledger.forget_calls()
+        return web.Response(status=204)
+
+    async def faults(self, request: web.Request) -> web.Response:
+        return _json({"faults": {name: _shown(fault) for name, fault in self._faults.standing.items()}})
+
+    async def order_fault(self, request: web.Request) -> web.Response:
+        provider = _known_provider(request)
+        body = await request.read()
+        try:
+            orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            return problem(400, f"not JSON: {error}")
+        try:
+            fault = Fault.model_validate_json(body)
+            check(provider, fault)
+        except ValidationError as error:
+            return problem(422, "not a fault", [_complaint(one["loc"], one["msg"]) for one in error.errors()])
+        except ImpossibleFault as error:
+            return problem(422, str(error), [(error.field, error.detail)])
+        self._faults.order(provider, fault)
+        return _json(_shown(fault))
+
+    async def lift_all_faults(self, request: web.Request) -> web.Response:
+        self._faults.standing.clear()
+        return web.Response(status=204)
+
+    async def lift_fault(self, request: web.Request) -> web.Response:
+        self._faults.standing.pop(_known_provider(request), None)
+        return web.Response(status=204)
+
+
+def _known_provider(request: web.Request) -> str:
+    provider = request.match_info["provider"]
+    if provider in (*PROVIDERS, *LOOKUPS):
+        return provider
+    known = ", ".join((*PROVIDERS, *LOOKUPS))
+    refusal = problem(404, f"no provider {provider!r}", [("provider", f"must be one of {known}")])
+    raise web.HTTPNotFound(body=refusal.body, content_type=refusal.content_type)
+
+
+def _complaint(location: tuple[int | str, ...], message: str) -> tuple[str, str]:
+    if location:
+        return str(location[0]), message
+    # From the check of the whole: "Value error, <field>: <detail>".
+    field, _, detail = message.removeprefix("Value error, ").partition(": ")
+    return (field, detail) if detail else ("mode", message)
+
+
+def _shown(fault: Fault) -> dict[str, object]:
+    return fault.model_dump(mode="json", exclude_none=True)
+
+
+def _json(document: object) -> web.Response:
+    return web.Response(body=orjson.dumps(document), content_type="application/json")

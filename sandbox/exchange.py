@@ -1,0 +1,108 @@
+"""One HTTP call to a stand-in vendor: count, judge, fault, record, answer. The same order for every vendor."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+
+from .connection import cut
+from .faults import Fault, Faults, Mode
+from .ledger import Delivery, Ledger
+
+
+@dataclass(slots=True)
+class Bench:
+    """What all the stand-ins share. ``stopping`` lets go of the calls that were to hang for ever."""
+
+    ledger: Ledger
+    faults: Faults
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What a vendor made of a call. Either ``refusal`` is its no, or ``answer`` gives its yes."""
+
+    targets: tuple[str, ...] = ()
+    refusal: web.Response | None = None
+    answer: Callable[[], web.Response] | None = None
+    request_id: str | None = None
+    payload: Callable[[], object] | None = None
+
+
+class Vendor(Protocol):
+    """One vendor's manners. ``payload`` in its verdicts is None where there is nothing to record (lookups)."""
+
+    name: str
+
+    def judge(self, request: web.Request, body: bytes) -> Verdict: ...
+
+    def faulted(self, fault: Fault) -> web.Response:
+        """The answer for a fault of mode status, with all the vendor's own shapes."""
+        ...
+
+
+class Exchange:
+    """The aiohttp handler for ``vendor``."""
+
+    def __init__(self, vendor: Vendor, bench: Bench) -> None:
+        self._vendor = vendor
+        self._bench = bench
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        ledger, name = self._bench.ledger, self._vendor.name
+        at = ledger.clock()
+        ledger.count_call(name)
+        verdict = self._vendor.judge(request, await request.read())
+        fault = self._bench.faults.draw(name, verdict.targets)
+        if fault is not None and fault.mode is Mode.TIMEOUT:
+            return await self._hang(request)
+        if fault is not None and fault.mode is Mode.STATUS:
+            await asyncio.sleep(fault.delay_s)
+            return self._refuse(request, fault)
+        return await self._carry_out(request, verdict, fault, at)
+
+    async def _carry_out(self, request: web.Request, verdict: Verdict, fault: Fault | None, at: float) -> web.Response:
+        """Recorded before any delay: the caller may be gone before the answer, and it was accepted all the same."""
+        deliveries = self._record(verdict, at) if verdict.refusal is None else []
+        try:
+            if fault is not None and fault.delay_ms:
+                await asyncio.sleep(fault.delay_s)
+            if verdict.refusal is not None:
+                return verdict.refusal
+            assert verdict.answer is not None
+            answer = verdict.answer()
+            if fault is not None and fault.mode is Mode.RESET_AFTER_ACCEPT:
+                cut(request.transport)
+            return answer
+        finally:
+            ended_at = self._bench.ledger.clock()
+            for delivery in deliveries:
+                delivery.ended_at = ended_at
+
+    def _record(self, verdict: Verdict, at: float) -> list[Delivery]:
+        ledger, name = self._bench.ledger, self._vendor.name
+        ledger.count_accepted(name)
+        if verdict.payload is None:
+            return []
+        deliveries = [Delivery(name, verdict.request_id, target, verdict.payload, at) for target in verdict.targets]
+        for delivery in deliveries:
+            ledger.record(delivery)
+        return deliveries
+
+    async def _hang(self, request: web.Request) -> web.Response:
+        # A client that gives up cancels this handler.
+        await self._bench.stopping.wait()
+        cut(request.transport)
+        return web.Response(status=503)
+
+    def _refuse(self, request: web.Request, fault: Fault) -> web.Response:
+        response = self._vendor.faulted(fault)
+        if fault.retry_after is not None:
+            response.headers["Retry-After"] = str(fault.retry_after)
+        if 300 <= response.status < 400:
+            # Back to the same place: a client that follows redirects sends its message twice, and is counted twice.
+            response.headers["Location"] = request.path_qs
+        return response

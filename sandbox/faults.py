@@ -1,0 +1,90 @@
+"""What is to go wrong: one standing fault a provider, drawn by the calls it strikes."""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator, model_validator
+
+HEADER_TEXT = r"^[ -~]{1,256}$"
+LONGEST_DELAY_MS = 600_000
+
+
+class Mode(StrEnum):
+    """How a struck call fares."""
+
+    STATUS = "status"  # refused with `status` or `error_code`
+    TIMEOUT = "timeout"  # never answered and never accepted
+    SLOW = "slow"  # accepted, answered `delay_ms` later
+    RESET_AFTER_ACCEPT = "reset_after_accept"  # accepted and recorded, then the connection is reset
+    DOWN = "down"  # mail only: turned away with 421 at the door
+
+
+class Fault(BaseModel):
+    """As an operator orders it; ``count`` goes down with every call struck."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Mode
+    status: StrictInt | None = None
+    retry_after: Annotated[StrictInt, Field(ge=0)] | Annotated[StrictStr, Field(pattern=HEADER_TEXT)] | None = None
+    error_code: Annotated[StrictStr, Field(pattern=HEADER_TEXT)] | None = None
+    rate: float = Field(default=1.0, gt=0, le=1, strict=True)
+    count: Annotated[StrictInt, Field(ge=1)] | None = None
+    delay_ms: Annotated[StrictInt, Field(ge=0, le=LONGEST_DELAY_MS)] | None = None
+    target: Annotated[StrictStr, Field(min_length=1)] | None = None
+    #: FCM only: the field INVALID_ARGUMENT complains of (else ``message.notification``), or the subject whose
+    #: quota QUOTA_EXCEEDED says is used up (else ``project``).
+    field: Annotated[StrictStr, Field(pattern=HEADER_TEXT)] | None = None
+
+    @field_validator("error_code", mode="before")
+    @classmethod
+    def _code_as_text(cls, code: object) -> object:
+        # Twilio's and Vonage's codes are numbers: 21610 is as good as "21610".
+        return str(code) if isinstance(code, int) and not isinstance(code, bool) else code
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.mode is Mode.STATUS and self.status is None and self.error_code is None:
+            raise ValueError("status: mode status needs a status or an error_code")
+        if self.mode is Mode.SLOW and self.delay_ms is None:
+            raise ValueError("delay_ms: mode slow needs it")
+        return self
+
+    @property
+    def delay_s(self) -> float:
+        return (self.delay_ms or 0) / 1000
+
+
+@dataclass(slots=True)
+class Faults:
+    """The standing faults, by provider."""
+
+    chance: Callable[[], float] = random.random
+    standing: dict[str, Fault] = field(default_factory=dict)
+
+    def order(self, provider: str, fault: Fault) -> None:
+        """From now on ``fault`` strikes the calls to ``provider``, in place of any earlier one."""
+        self.standing[provider] = fault
+
+    def draw(
+        self, provider: str, targets: Collection[str] = (), strikes: Callable[[Fault], bool] | None = None
+    ) -> Fault | None:
+        """The fault that strikes this call, or None. A fault whose ``count`` is used up is gone.
+
+        ``strikes`` narrows the draw to faults of this stage of the call: the others are left as they are.
+        """
+        fault = self.standing.get(provider)
+        if fault is None or (strikes is not None and not strikes(fault)):
+            return None
+        if fault.target is not None and fault.target not in targets:
+            return None
+        if self.chance() >= fault.rate:
+            return None
+        if fault.count is not None:
+            fault.count -= 1
+            if fault.count == 0:
+                del self.standing[provider]
+        return fault

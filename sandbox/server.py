@@ -1,0 +1,96 @@
+"""Both listeners in this process: ``python -m sandbox`` runs it, and so can a test's fixture."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from .control import Control
+from .directory import Lookup, find_template, find_user
+from .exchange import Bench, Exchange
+from .faults import Faults
+from .fcm import Fcm, issue_token
+from .ledger import Ledger
+from .sendgrid import SendGrid
+from .settings import DEFAULT_KEEP
+from .smtp import MailServer
+from .twilio import Twilio
+from .vonage import Vonage
+
+LARGEST_BODY_BYTES = 32 * 1024 * 1024
+#: How long a call that is being answered may take to end when the process stops; a slower one is cut.
+SHUTDOWN_S = 5.0
+
+
+class CannotListen(OSError):
+    """The port is taken or the address is not this machine's; the text names the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """A running sandbox. Ports are the real ones, also where 0 was asked for."""
+
+    host: str
+    port: int
+    smtp_port: int
+    ledger: Ledger
+    faults: Faults
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def start(
+    host: str = "127.0.0.1", port: int = 0, smtp_port: int = 0, keep: int = DEFAULT_KEEP
+) -> AsyncIterator[Sandbox]:
+    """Listen until the context is left. Raises CannotListen."""
+    bench = Bench(Ledger(keep), Faults())
+    async with AsyncExitStack() as stack:
+        runner = web.AppRunner(
+            application(bench), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        mail_server = MailServer(bench)
+        stack.push_async_callback(mail_server.close)
+        try:
+            await web.TCPSite(runner, host, port, backlog=1024).start()
+        except OSError as error:
+            raise _cannot_listen("SANDBOX_PORT", host, port, error) from error
+        try:
+            real_smtp_port = await mail_server.open(host, smtp_port)
+        except OSError as error:
+            raise _cannot_listen("SANDBOX_SMTP_PORT", host, smtp_port, error) from error
+        yield Sandbox(host, int(runner.addresses[0][1]), real_smtp_port, bench.ledger, bench.faults)
+
+
+def application(bench: Bench) -> web.Application:
+    # TCP_NODELAY needs no line here: asyncio, uvloop and aiohttp all set it on every connection they accept.
+    app = web.Application(client_max_size=LARGEST_BODY_BYTES)
+    app.add_routes(
+        [
+            web.post("/v1/projects/{project}/messages:send", Exchange(Fcm(), bench)),
+            web.post("/token", issue_token),
+            web.post("/v3/mail/send", Exchange(SendGrid(), bench)),
+            web.post("/2010-04-01/Accounts/{sid}/Messages.json", Exchange(Twilio(), bench)),
+            web.post("/sms/json", Exchange(Vonage(), bench)),
+            web.get("/users/{key}", Exchange(Lookup("users", find_user), bench)),
+            web.get("/templates/{key}", Exchange(Lookup("templates", find_template), bench)),
+            *Control(bench).routes(),
+        ]
+    )
+
+    async def release_hanging_calls(app: web.Application) -> None:
+        bench.stopping.set()
+
+    app.on_shutdown.append(release_hanging_calls)
+    return app
+
+
+def _cannot_listen(setting: str, host: str, port: int, error: OSError) -> CannotListen:
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
+    return CannotListen(f"{setting}: cannot listen on {host}:{port} ({reason}); set SANDBOX_HOST or {setting}")

@@ -1,0 +1,60 @@
+"""One mail, from MAIL to the reply after its last line."""
+
+import asyncio
+from dataclasses import dataclass, field
+from functools import partial
+
+from . import mail
+from .exchange import Bench
+from .faults import Fault, Mode
+from .ledger import Delivery
+from .smtp_faults import after_the_mail, fault_reply
+from .smtp_wire import Goodbye, Wire
+
+
+@dataclass(slots=True)
+class Transaction:
+    account: str
+    sender: str
+    began_at: float
+    recipients: list[str] = field(default_factory=list)
+
+    async def finish(self, content: bytes, wire: Wire, bench: Bench) -> None:
+        """Record ``content`` and say yes, unless a fault strikes. Raises Goodbye where the connection ends with it."""
+        fault = bench.faults.draw(self.account, self.recipients, after_the_mail)
+        if fault is not None and fault.mode is Mode.TIMEOUT:
+            await wire.hang()
+        if fault is not None and fault.mode is Mode.STATUS:
+            await self._refuse(wire, fault)
+        else:
+            await self._accept(content, wire, bench, fault)
+
+    async def _refuse(self, wire: Wire, fault: Fault) -> None:
+        await asyncio.sleep(fault.delay_s)
+        await wire.reply(fault_reply(fault))
+        if fault.status == 421:
+            raise Goodbye
+
+    async def _accept(self, content: bytes, wire: Wire, bench: Bench, fault: Fault | None) -> None:
+        """Recorded before any delay: the client may be gone before the reply, and it was accepted all the same."""
+        deliveries = self._record(content, bench)
+        try:
+            if fault is not None:
+                await asyncio.sleep(fault.delay_s)
+            if fault is not None and fault.mode is Mode.RESET_AFTER_ACCEPT:
+                wire.reset()
+            await wire.reply("250 2.0.0 OK queued")
+        finally:
+            ended_at = bench.ledger.clock()
+            for delivery in deliveries:
+                delivery.ended_at = ended_at
+
+    def _record(self, content: bytes, bench: Bench) -> list[Delivery]:
+        request_id, payload = mail.request_id(content), partial(mail.shown, self.sender, content)
+        bench.ledger.count_accepted(self.account)
+        deliveries = [
+            Delivery(self.account, request_id, address, payload, self.began_at) for address in self.recipients
+        ]
+        for delivery in deliveries:
+            bench.ledger.record(delivery)
+        return deliveries
