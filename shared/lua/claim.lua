@@ -1,0 +1,67 @@
+-- Who may work on each of these messages now: a new or renewed P, or the reason why not.
+--
+-- KEYS  one record a message
+-- ARGV  lease in ms, life of a record in ms; then for each key: token, "<replay>:<attempt>:<hash>"
+-- Answers, one a key, each on its own (an error here is this message's alone):
+--   0  yes, nothing was stored (or nothing that is a record of ours)
+--   1  yes: the claim was ours already, or the message was handed on to us
+--   2  yes, over a lease that had run out
+--   3  reused: another body was sent under this id
+--   4  duplicate: done
+--   5  stale: a later copy has been handed on or claimed
+--  -n  held: another token's lease runs for n ms more
+
+local LEASE_MS, TTL_MS = tonumber(ARGV[1]), ARGV[2]
+local time = redis.call('TIME')
+local NOW_MS = time[1] * 1000 + math.floor(time[2] / 1000)
+local LEASE_END = string.format('%.0f', NOW_MS + LEASE_MS)
+
+-- Order is (replay, attempt), replay first; "end" is above every attempt.
+local function below(replay, attempt, other_replay, other_attempt)
+  replay, other_replay = tonumber(replay), tonumber(other_replay)
+  if replay ~= other_replay then
+    return replay < other_replay
+  end
+  return other_attempt == 'end' or tonumber(attempt) < tonumber(other_attempt)
+end
+
+local function judge(stored, token, replay, attempt, hash)
+  local lease_end, holder
+  local n, life, body = stored:match('^F:(%w+):(%d+):(%x+)$')
+  if not n then
+    holder, lease_end, life, n, body = stored:match('^P:([^:]*):(%d+):(%d+):(%d+):(%x+)$')
+  end
+  body = body or stored:match('^D:(%x+):')
+  if not body then
+    return 0
+  elseif body ~= hash then
+    return 3
+  elseif not n then
+    return 4
+  elseif holder == token then
+    return 1
+  elseif holder and tonumber(lease_end) > NOW_MS then
+    return NOW_MS - tonumber(lease_end)
+  elseif below(replay, attempt, life, n) then
+    return 5
+  end
+  return holder and 2 or 1
+end
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local token, copy = ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local stored = redis.pcall('GET', key)
+  local answer = 0
+  if type(stored) == 'string' then
+    answer = judge(stored, token, copy:match('^(%d+):(%d+):(%x+)$'))
+  end
+  if answer >= 0 and answer <= 2 then
+    local written = redis.pcall('SET', key, 'P:' .. token .. ':' .. LEASE_END .. ':' .. copy, 'PX', TTL_MS)
+    if written.err then
+      answer = written
+    end
+  end
+  answers[i] = answer
+end
+return answers

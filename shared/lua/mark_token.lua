@@ -1,0 +1,19 @@
+-- One of a message's several targets has been served; a retry sends to the others.
+--
+-- KEYS  one hash a message
+-- ARGV  life of the hash in ms; then for each key: the target's digest
+-- Answers, one a key: 1, or this message's own error.
+
+local TTL_MS = ARGV[1]
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local written = redis.pcall('HSET', key, ARGV[i + 1], '1')
+  if type(written) == 'table' then
+    answers[i] = written
+  else
+    redis.pcall('PEXPIRE', key, TTL_MS)
+    answers[i] = 1
+  end
+end
+return answers

@@ -1,0 +1,95 @@
+"""Clients for Redis that fail fast, and what must be true of the Redis that keeps the claims.
+
+By default redis-py tries again by itself: a refused connection took 4.5 s a command. Who calls decides what a failure
+means, so there are no hidden retries here, and half a second is the longest that anything waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from shared.errors import BadSettings, StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+#: longest wait for a connection, and for an answer, seconds
+TIMEOUT_S = 0.5
+
+
+def async_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.asyncio.Redis:
+    """A client for the running loop; connects when first used. Close it with ``aclose``."""
+    return redis.asyncio.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=AsyncRetry(NoBackoff(), 0)
+    )
+
+
+def sync_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
+    """A client for threads; connects when first used."""
+    return redis.Redis.from_url(
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
+    )
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Whatever keeps Redis from serving, whether it is away, full or read-only, becomes StoreUnavailable."""
+    try:
+        yield
+    except RedisError as exc:
+        raise StoreUnavailable(f"{type(exc).__name__}: {exc}") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What ``INFO`` says of keeping data. ``memory_share``: used of ``maxmemory``, 0 without a limit."""
+
+    append_only: bool
+    eviction: str
+    memory_share: float
+
+    @classmethod
+    def read(cls, info: Mapping[str, Any]) -> RedisFacts:
+        """From the sections ``persistence`` and ``memory``, which servers answer even where CONFIG is forbidden."""
+        limit = int(info.get("maxmemory", 0))
+        return cls(
+            append_only=bool(int(info.get("aof_enabled", 0))),
+            eviction=str(info.get("maxmemory_policy", "unknown")),
+            memory_share=int(info.get("used_memory", 0)) / limit if limit else 0.0,
+        )
+
+    def problems(self) -> list[tuple[str, str]]:
+        """(setting of the server, what it puts at risk), one a setting."""
+        found = []
+        if not self.append_only:
+            found.append(("appendonly", "is not yes: a crash of Redis loses the records, and messages are sent twice"))
+        if self.eviction != "noeviction":
+            found.append(("maxmemory-policy", f"is {self.eviction}, not noeviction: records are dropped silently"))
+        return found
+
+
+async def read_facts(client: redis.asyncio.Redis) -> RedisFacts:
+    """Raises StoreUnavailable."""
+    with store_errors():
+        return RedisFacts.read(await client.info("persistence", "memory"))
+
+
+async def check_durable(client: redis.asyncio.Redis, *, production: bool) -> RedisFacts:
+    """Look at the server once, at start. Raises StoreUnavailable, or BadSettings if it is unfit and in production."""
+    facts = await read_facts(client)
+    problems = facts.problems()
+    if problems and production:
+        raise BadSettings([(f"REDIS_URL (the server's {name})", why) for name, why in problems])
+    for name, why in problems:
+        log.warning("redis_is_unfit_for_production", setting=name, problem=why)
+    return facts

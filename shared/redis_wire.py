@@ -1,0 +1,180 @@
+"""One connection to Redis over which many commands are under way at once.
+
+Replies come in the order of the commands, so a reply is matched by its place. That is why a connection on which one
+reply is late is dropped whole: whatever comes after it could be taken for somebody else's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, cast
+
+import hiredis
+import redis.asyncio
+
+from shared.errors import StoreUnavailable
+
+#: how much longer a late reply is waited for when the process itself may have stood still, seconds
+GRACE_S = 0.02
+
+
+def pack(*words: bytes | str) -> bytes:
+    """One command as Redis reads it. Raises UnicodeEncodeError for text that is none."""
+    return cast(bytes, hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub asks for a tuple of one
+
+
+class Expected(Protocol):
+    """Who waits for one reply. Exactly one of the two is called, once; neither raises."""
+
+    def answer(self, reply: object) -> None: ...
+
+    def fail(self, why: str, cause: BaseException | None) -> None: ...
+
+
+def unavailable(why: str, cause: BaseException | None = None) -> StoreUnavailable:
+    """A fresh error for each waiter: one instance raised in many tasks would collect all their tracebacks."""
+    error = StoreUnavailable(why)
+    error.__cause__ = cause
+    return error
+
+
+class Wire(asyncio.Protocol):
+    """``on_room`` is called when replies have come in, and when the connection has ended."""
+
+    def __init__(self, timeout_s: float, on_room: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
+        self._on_room = on_room
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._waiting: deque[tuple[float, Expected]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+        self.closed = False
+
+    @property
+    def unanswered(self) -> int:
+        """Commands under way."""
+        return len(self._waiting)
+
+    def send(self, payload: bytes, expected: Iterable[Expected]) -> None:
+        """Write commands, one for each of ``expected``; each hears of its reply, or of the connection's end."""
+        now = self._loop.time()
+        self._waiting.extend((now, one) for one in expected)
+        if self._transport is not None:
+            self._transport.write(payload)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout_s, self._look)
+
+    def drop(self, why: str, cause: BaseException | None = None) -> None:
+        """End the connection now and fail all that wait for a reply on it."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        while self._waiting:
+            self._waiting.popleft()[1].fail(why, cause)
+        self._on_room()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.drop("the connection to Redis was lost", exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.closed:
+            return
+        reader, waiting = self._reader, self._waiting
+        try:
+            reader.feed(data)
+            while (reply := reader.gets()) is not _MORE:
+                waiting.popleft()[1].answer(reply)
+        except (hiredis.ProtocolError, IndexError) as exc:
+            # Not a reply, or one that nobody asked for: what follows cannot be matched any more.
+            self.drop("Redis answered out of turn", exc)
+        else:
+            self._on_room()
+
+    def _look(self) -> None:
+        """One timer for all: it runs after the oldest, and is set again only while something is under way."""
+        self._timer = None
+        if not self._waiting:
+            return
+        sent_at, oldest = self._waiting[0]
+        left_s = sent_at + self._timeout_s - self._loop.time()
+        if left_s > 0:
+            self._timer = self._loop.call_later(left_s, self._look)
+        else:
+            # This process may have stood still itself, with the reply waiting in the socket: read that first.
+            self._timer = self._loop.call_later(GRACE_S, self._give_up, oldest)
+
+    def _give_up(self, oldest: Expected) -> None:
+        if self._waiting and self._waiting[0][1] is oldest:
+            self.drop(f"Redis did not answer within {self._timeout_s:g} s")
+        else:
+            self._look()
+
+
+class Single:
+    """One command and the one who waits for it."""
+
+    __slots__ = ("future", "payload")
+
+    def __init__(self, future: asyncio.Future[Any], *words: bytes | str) -> None:
+        self.future = future
+        self.payload = pack(*words)
+
+    def answer(self, reply: object) -> None:
+        if isinstance(reply, hiredis.ReplyError):
+            self.fail(str(reply), reply)
+        elif not self.future.done():
+            self.future.set_result(reply)
+
+    def fail(self, why: str, cause: BaseException | None) -> None:
+        if not self.future.done():
+            self.future.set_exception(unavailable(why, cause))
+
+
+async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> Wire:
+    """Connect and log in, within ``timeout_s``. Raises StoreUnavailable."""
+    loop = asyncio.get_running_loop()
+    # The URL is read by redis-py, so that it means the same to every client here.
+    target: Any = redis.asyncio.ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    wire = Wire(timeout_s, on_room)
+    try:
+        async with asyncio.timeout(timeout_s):
+            if isinstance(target, redis.asyncio.UnixDomainSocketConnection):
+                await loop.create_unix_connection(lambda: wire, target.path)
+            else:
+                context = target.ssl_context.get() if isinstance(target, redis.asyncio.SSLConnection) else None
+                await loop.create_connection(lambda: wire, target.host, target.port, ssl=context)
+            for words in _greeting(target):
+                greeting = Single(loop.create_future(), *words)
+                wire.send(greeting.payload, [greeting])
+                await greeting.future
+    except TimeoutError as exc:
+        wire.drop("Redis did not let us in")
+        raise unavailable(f"no connection to Redis within {timeout_s:g} s", exc) from exc
+    except OSError as exc:
+        raise unavailable(f"no connection to Redis: {exc.strerror or type(exc).__name__}", exc) from exc
+    except (StoreUnavailable, asyncio.CancelledError):
+        wire.drop("Redis did not let us in")
+        raise
+    return wire
+
+
+def _greeting(target: Any) -> list[tuple[str, ...]]:
+    words: list[tuple[str, ...]] = []
+    if target.password:
+        words.append(("AUTH", target.username, target.password) if target.username else ("AUTH", target.password))
+    if int(target.db or 0):
+        words.append(("SELECT", str(target.db)))
+    return words
+
+
+_MORE = object()
