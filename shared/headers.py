@@ -25,6 +25,10 @@ class Travel:
     replay: int = 0
     first_attempt_at: str = ""
     last_error: str = ""
+    #: an operator sent it again although its ``expires_at`` has passed
+    ignore_expiry: bool = False
+    #: times it was given out and never settled, before it last went to the ladder unclaimed
+    redeliveries: int = 0
 
     def to_headers(self) -> dict[str, Any]:
         headers: dict[str, Any] = {
@@ -37,6 +41,10 @@ class Travel:
             headers["notify-first-attempt-at"] = self.first_attempt_at
         if self.last_error:
             headers["notify-last-error"] = cut(self.last_error)
+        if self.ignore_expiry:
+            headers["notify-ignore-expiry"] = True
+        if self.redeliveries:
+            headers["notify-redeliveries"] = self.redeliveries
         return headers
 
 
@@ -51,6 +59,8 @@ def read_travel(headers: Mapping[str, Any] | None) -> Travel:
         replay=_count(headers.get("notify-replay")),
         first_attempt_at=_text(headers.get("notify-first-attempt-at")),
         last_error=_text(headers.get("notify-last-error")),
+        ignore_expiry=headers.get("notify-ignore-expiry") is True,
+        redeliveries=_count(headers.get("notify-redeliveries")),
     )
 
 

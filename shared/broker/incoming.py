@@ -1,0 +1,80 @@
+"""What the broker delivers, and the acknowledgements of one channel."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from shared.broker.channel import AmqpChannel
+from shared.channels import Lane
+
+
+@dataclass(slots=True, eq=False)
+class Incoming:
+    """One delivery. It belongs to the channel that brought it: on another, its tag means another message."""
+
+    lane: Lane
+    tag: int
+    book: AckBook
+    body: bytes
+    headers: dict[str, Any]
+    redelivered: bool
+    #: how often the broker has given it out before and got it back unacked
+    delivery_count: int
+    message_id: str
+    #: AMQP timestamp, milliseconds since the epoch, or None
+    timestamp_ms: int | None
+    #: monotonic time since which it is held by a paused worker, seconds
+    held_since: float | None = None
+    #: the claim's token, unique to this delivery
+    token: str = field(default_factory=lambda: uuid4().hex)
+
+    def ack(self) -> None:
+        """Tell the broker that it is settled; without effect if its channel is gone (it will come again)."""
+        self.book.ack(self.tag)
+
+
+class AckBook:
+    """Acks of one channel, written once a loop turn, as few frames as their order allows."""
+
+    def __init__(self, channel: AmqpChannel) -> None:
+        self._channel = channel
+        self._floor = 0  # every tag up to here is acked
+        self._acked: set[int] = set()  # acked one by one, above the floor
+        self._fresh: set[int] = set()
+        self._scheduled = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel.is_open
+
+    def ack(self, tag: int) -> None:
+        self._fresh.add(tag)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what has gathered: one ``multiple`` ack for the unbroken run from the floor, single ones above."""
+        self._scheduled = False
+        fresh, self._fresh = self._fresh, set()
+        if not self._channel.is_open:
+            return
+        top = self._floor
+        last_fresh = 0
+        while (tag := top + 1) in fresh or tag in self._acked:
+            if tag in fresh:
+                fresh.discard(tag)
+                last_fresh = tag
+            else:
+                self._acked.discard(tag)
+            top = tag
+        self._floor = top
+        if last_fresh:
+            # The broker refuses an unknown tag, so a run ends at one that is still outstanding.
+            self._channel.raw.basic_ack(last_fresh, multiple=True)
+        for tag in fresh:
+            self._channel.raw.basic_ack(tag)
+        self._acked |= fresh

@@ -1,0 +1,60 @@
+"""A worker's sign of life in Redis, and the operator's word that comes back with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import structlog
+
+from shared.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class StateStore(Protocol):
+    """Where heartbeats are written and forced breakers read. Both raise StoreUnavailable."""
+
+    async def beat(self, state: dict[str, Any]) -> None: ...
+
+    async def forced(self) -> dict[str, str]: ...
+
+    async def remove(self) -> None: ...
+
+
+class Heartbeat:
+    """Every ``every_s`` seconds: publish ``state()`` and ``apply`` what the operator forces.
+
+    Forced: provider name -> open|closed; a provider that is not named is on its own.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        every_s: float,
+        state: Callable[[], dict[str, Any]],
+        apply: Callable[[dict[str, str]], None],
+    ) -> None:
+        self._store, self._every_s = store, every_s
+        self._state, self._apply = state, apply
+
+    async def run(self) -> None:
+        """Beat until cancelled; then take the sign down, so that nobody counts this worker any more."""
+        silent = False
+        try:
+            while True:
+                try:
+                    await self._store.beat(self._state())
+                    self._apply(await self._store.forced())
+                    silent = False
+                except StoreUnavailable as exc:
+                    if not silent:
+                        log.warning("heartbeat_not_written", error=str(exc))
+                    silent = True
+                await asyncio.sleep(self._every_s)
+        finally:
+            try:
+                await self._store.remove()
+            except StoreUnavailable as exc:
+                log.info("heartbeat_left_to_expire", error=str(exc))

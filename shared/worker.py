@@ -1,0 +1,269 @@
+"""The worker: drives one channel's lanes through three modes, and stops in good order.
+
+careful   one message in hand in the whole process, until one that is no suspect has been settled or all lanes are
+          empty: a message that kills its process takes no neighbour along. Every start and reconnection begins here.
+wide      all lanes flow. A suspect turning up ends it: cancel, finish, give back, careful again.
+paused    nothing flows, because nothing could be delivered: one message at a time is tried until the cause is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from prometheus_client import Gauge
+
+from shared.blockers import Blockers
+from shared.broker.consumer import Consumer
+from shared.broker.failures import BROKER_FAILURES
+from shared.broker.incoming import Incoming
+from shared.channels import Lane, lanes_of
+from shared.crew import Crew
+from shared.handling import Handler
+from shared.lanes import share_prefetch
+from shared.metrics import Metrics
+from shared.outcome import HoldCause
+from shared.poison import is_suspect
+from shared.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: pause after the broker refused something, so that a lasting fault does not become a hot loop, seconds
+BREATH_S = 1.0
+
+#: a mode runs until something ends it and returns the next
+_Mode = Callable[[], Awaitable[Any]]
+
+
+class Worker:
+    """One per process. ``run`` returns after ``stop``."""
+
+    def __init__(
+        self, channel: str, settings: Settings, handler: Handler, blockers: Blockers, metrics: Metrics, name: str
+    ) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._blockers = blockers
+        self._lanes = lanes_of(channel)
+        self._prefetch = share_prefetch(settings.prefetch, self._lanes)
+        self._crew = Crew(handler, settings.prefetch, self._hold)
+        self._consumer = Consumer(
+            settings.rabbitmq,
+            name,
+            lanes=self._lanes,
+            levels_s=settings.retry_levels_s,
+            on_delivery=self._deliver,
+            on_trouble=self._trouble,
+        )
+        self._wake = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        self._lost = False
+        self._suspect = False
+        self._cause: HoldCause | None = None
+        self._broken_lanes: set[Lane] = set()
+        self._paused = False
+        self._paused_gauge: Gauge = metrics.paused.labels(channel)
+        metrics.in_flight.labels(channel).set_function(lambda: self._crew.in_flight)
+
+    @property
+    def paused(self) -> bool:
+        return self._paused
+
+    @property
+    def in_flight(self) -> int:
+        return self._crew.in_flight
+
+    @property
+    def broker_up(self) -> bool:
+        return self._consumer.state != "down"
+
+    def stop(self) -> None:
+        """Ask ``run`` to finish what is in flight and return; safe from a signal handler."""
+        self._stop_asked.set()
+        self._wake.set()
+
+    @property
+    def _stopping(self) -> bool:
+        return self._stop_asked.is_set()
+
+    async def run(self) -> None:
+        """Consume until ``stop``. Raises TopologyMismatch if a queue exists with other arguments."""
+        self._consumer.start()
+        drive = asyncio.create_task(self._drive())
+        failed = asyncio.create_task(self._consumer.connection.wait_failed())
+        stopped = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait((drive, failed, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                raise failed.result()
+            if drive.done():
+                drive.result()
+        finally:
+            self._crew.stop_starting()
+            for task in (drive, failed, stopped):
+                task.cancel()
+            await asyncio.gather(drive, failed, stopped, return_exceptions=True)
+            await self._shut_down()
+
+    async def _shut_down(self) -> None:
+        await self._consumer.cancel()
+        if not await self._crew.finish(self._settings.shutdown_s):
+            log.warning("stopped_with_messages_in_hand", in_flight=self._crew.in_flight)
+            await self._crew.abandon()
+        await self._consumer.close()
+
+    async def _drive(self) -> None:
+        mode: _Mode = self._careful
+        while not self._stopping:
+            try:
+                await self._until_up()
+                mode = await mode()
+            except BROKER_FAILURES as exc:
+                log.warning("lanes_interrupted", channel=self._channel, error=str(exc) or repr(exc))
+                self._crew.stop_starting()
+                mode = self._careful
+                await self._mend()
+
+    async def _until_up(self) -> None:
+        await self._consumer.wait_up()
+        if self._lost:
+            self._lost = self._suspect = False
+            self._broken_lanes.clear()
+            self._crew.forget_waiting()
+
+    async def _mend(self) -> None:
+        """After a refusal (a queue is missing, say): breathe, declare everything, begin again."""
+        await asyncio.sleep(BREATH_S)
+        with contextlib.suppress(*BROKER_FAILURES):
+            await self._consumer.declare()
+
+    # -- modes -----------------------------------------------------------------------------------------------
+
+    async def _careful(self) -> _Mode:
+        while not self._stopping and not self._lost:
+            incoming = await self._take_one()
+            if incoming is None:
+                return self._wide
+            cause = await self._crew.handle_one(incoming)
+            if cause is not None:
+                return self._pause
+            if not is_suspect(incoming):
+                return self._wide
+        return self._careful
+
+    async def _wide(self) -> _Mode:
+        self._cause = None
+        # Held messages do not count against a fresh consumer, so until they are through it gets that much less.
+        held = self._crew.held.by_lane()
+        drained = self._crew.resume_held() if held else None
+        if drained is not None:
+            drained.add_done_callback(lambda _: self._wake.set())
+        await self._consumer.consume({lane: max(1, n - held[lane]) for lane, n in self._prefetch.items()})
+        self._crew.flow()
+        while not self._stopping and not self._lost:
+            if self._suspect:
+                return self._calm_down
+            if self._cause is not None:
+                return self._pause
+            if drained is not None and drained.done():
+                drained = None
+                await self._consumer.consume({lane: self._prefetch[lane] for lane in held})
+            await self._reopen_lanes()
+            await self._wake.wait()
+            self._wake.clear()
+        self._crew.stop_starting()
+        return self._careful
+
+    async def _calm_down(self) -> _Mode:
+        log.warning("suspect_turned_up", channel=self._channel)
+        await self._consumer.cancel()
+        await self._crew.finish(self._settings.shutdown_s)
+        self._crew.stop_starting()
+        self._crew.forget_waiting()
+        await self._consumer.give_back()
+        self._suspect = False
+        return self._careful
+
+    async def _pause(self) -> _Mode:
+        self._crew.stop_starting()
+        await self._consumer.cancel()
+        self._set_paused(True)
+        try:
+            while not self._stopping and not self._lost:
+                cause = self._cause or "provider"
+                self._crew.hold_waiting(cause)
+                await self._let_go_of_old()
+                if await self._blockers.may_probe(cause) and await self._probe(cause):
+                    return self._wide
+                await self._wait_for_probe()
+        finally:
+            self._set_paused(False)
+        return self._careful
+
+    async def _probe(self, cause: HoldCause) -> bool:
+        """Try messages one at a time for as long as they go through; True once the cause is over."""
+        while not self._stopping and not self._lost:
+            kept = self._crew.held.take_probe(cause)
+            incoming = kept.incoming if kept else await self._take_one()
+            if incoming is not None and await self._crew.handle_one(incoming) is not None:
+                return False
+            if self._blockers.is_over(cause):
+                return True
+            if incoming is None:
+                return False
+        return False
+
+    # -- parts of modes --------------------------------------------------------------------------------------
+
+    async def _take_one(self) -> Incoming | None:
+        for lane in self._lanes:
+            incoming = await self._consumer.get(lane)
+            if incoming is not None:
+                return incoming
+        return None
+
+    async def _reopen_lanes(self) -> None:
+        if self._broken_lanes:
+            broken, self._broken_lanes = self._broken_lanes, set()
+            await self._consumer.declare()
+            await self._consumer.consume({lane: self._prefetch[lane] for lane in broken})
+
+    async def _let_go_of_old(self) -> None:
+        for kept in self._crew.held.take_older_than(self._settings.pause_hold_s):
+            await self._crew.let_go(kept.incoming, kept.cause)
+
+    async def _wait_for_probe(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.pause_probe_s):
+                await self._wake.wait()
+        self._wake.clear()
+
+    def _set_paused(self, paused: bool) -> None:
+        self._paused = paused
+        self._paused_gauge.set(paused)
+        log.warning("paused" if paused else "resumed", channel=self._channel, cause=self._cause)
+
+    # -- callbacks: they only note and wake ------------------------------------------------------------------
+
+    def _deliver(self, incoming: Incoming) -> None:
+        if is_suspect(incoming):
+            # It stays unacked and untouched until it is alone in the house.
+            self._suspect = True
+            self._wake.set()
+        else:
+            self._crew.add(incoming)
+
+    def _hold(self, cause: HoldCause) -> None:
+        self._cause = cause
+        self._crew.stop_starting()
+        self._wake.set()
+
+    def _trouble(self, lane: Lane | None) -> None:
+        if lane is None:
+            self._lost = True
+        else:
+            self._broken_lanes.add(lane)
+        self._wake.set()

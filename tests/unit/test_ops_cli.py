@@ -1,0 +1,48 @@
+"""The command line as a whole."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from ops.cli import COMMANDS, command, main
+from ops.place import ROOT
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_in_the_table_exists(name: str) -> None:
+    assert isinstance(command.get_command(click.Context(command), name), click.Command)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code"),
+    [(["status"], 3), (["down"], 3), (["logs"], 3), (["nonsense"], 2), (["up", "--nonsense"], 2), (["--help"], 0)],
+)
+def test_exit_codes(arguments: list[str], exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["notify", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == exit_code
+
+
+def test_every_bad_setting_is_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFETCH", "many")
+    monkeypatch.setenv("LOCAL_REDIS_PORT", "40000")
+    monkeypatch.setattr("sys.argv", ["notify", "up"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert "PREFETCH" in shown
+    assert "LOCAL_REDIS_PORT" in shown
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
+    used = re.findall(r"uses: (\S+)", workflow)
+    assert used
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in used)
