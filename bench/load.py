@@ -5,12 +5,15 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import uvloop
 
 from bench.errors import BenchFailed
 from bench.percentiles import percentile_ms
 
+#: Longer than any load lasts.
+_DEADLINE_S = 60.0
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -58,7 +61,11 @@ async def _run(port: int, requests: Iterator[bytes], connections: int, expected:
     clients = [_Client(requests, expected, answers) for _ in range(connections)]
     for client in clients:
         await loop.create_connection(lambda made=client: made, "127.0.0.1", port)  # type: ignore[misc]
-    await asyncio.gather(*(client.finished for client in clients))
+    try:
+        async with asyncio.timeout(_DEADLINE_S):
+            await asyncio.gather(*(client.finished for client in clients))
+    except TimeoutError as late:
+        raise BenchFailed(f"{len(answers)} answers, and no more within {_DEADLINE_S:g} s") from late
     measured = [answer for answer in answers if answer[0] > started + warm_up_s]
     if len(measured) < 100:
         raise BenchFailed(f"only {len(measured)} answers after the warm-up: too few to measure")
@@ -85,8 +92,8 @@ class _Client(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
+        self._transport = cast("asyncio.Transport", transport)
         self._send_next()
 
     def data_received(self, data: bytes) -> None:

@@ -74,4 +74,5 @@ def _channel() -> BlockingChannel:
         channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
         channel.confirm_delivery()
         _local.channel = channel
-    return _local.channel  # type: ignore[no-any-return]
+    opened: BlockingChannel = _local.channel
+    return opened

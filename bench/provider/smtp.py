@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from typing import cast
 
 import uvloop
 
@@ -20,9 +21,9 @@ class MailSink(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(b"220 bench\r\n")
+        # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(b"220 bench\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._received += data
