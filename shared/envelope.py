@@ -38,13 +38,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def _one_line(value: str) -> str:
+def one_line(value: str) -> str:
+    """``value``, if it fits a header field. Raises ValueError."""
     if _CONTROL.search(value):
         raise ValueError("must not contain line breaks or control characters")
     return value
 
 
-def _text(value: str) -> str:
+def plain_text(value: str) -> str:
+    """``value``, if it holds no control characters but tab and line breaks. Raises ValueError."""
     if _CONTROL_IN_TEXT.search(value):
         raise ValueError("must not contain control characters")
     return value
@@ -71,15 +73,15 @@ def _rfc3339(value: Any) -> Any:
 
 
 def _email(value: str) -> str:
-    _one_line(value)
+    one_line(value)
     local, at, domain = value.rpartition("@")
     if not (at and local and domain) or any(c.isspace() for c in value) or any(c in value for c in "<>,;"):
         raise ValueError("must be one e-mail address")
     return value
 
 
-OneLine = Annotated[str, AfterValidator(_one_line)]
-Text = Annotated[str, AfterValidator(_text)]
+OneLine = Annotated[str, AfterValidator(one_line)]
+Text = Annotated[str, AfterValidator(plain_text)]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
