@@ -5,67 +5,68 @@ A courtesy to callers, not the guarantee (that is the consumers' check): with Re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+import asyncio
+from collections.abc import Sequence
 
 import structlog
-from redis import Redis
-from redis.exceptions import RedisError
 
-from gateway.probe_gate import ProbeGate
+from gateway.probe_gate import Pass, ProbeGate
+from shared.errors import StoreUnavailable
+from shared.redis_batch import Batcher
 
 log = structlog.get_logger(__name__)
 
-T = TypeVar("T")
+#: (client, request_id)
+Key = tuple[str, str]
+
+_REMEMBER = """
+local answers = {}
+for i, key in ipairs(KEYS) do
+  answers[i] = redis.call('SET', key, ARGV[1 + i], 'PX', ARGV[1])
+end
+return answers
+"""
 
 
 class AcceptedRecords:
-    """One round trip a call. A Redis that does not answer costs one request a second its timeout, not each."""
+    """One round trip a call, however many. A Redis that does not answer costs one call a second its timeout."""
 
-    def __init__(self, redis: Redis, ttl_s: float, gate: ProbeGate) -> None:
+    def __init__(self, redis: Batcher, ttl_s: float, gate: ProbeGate) -> None:
         self._redis = redis
-        self._ttl_ms = round(ttl_s * 1000)
+        self._remember = redis.script(_REMEMBER, str(round(ttl_s * 1000)).encode())
         self._gate = gate
 
-    def find(self, client: str, request_ids: Sequence[str]) -> dict[str, str]:
-        """The digest of each one that was accepted before; {} if Redis does not answer."""
-        keys = [_key(client, request_id) for request_id in request_ids]
-        values = self._attempt(lambda: self._redis.mget(keys)) if keys else None
-        if values is None:
-            return {}
-        return {
-            request_id: str(value, "ascii", "replace")
-            for request_id, value in zip(request_ids, values, strict=True)
-            if isinstance(value, bytes)
-        }
-
-    def remember(self, client: str, digests: Mapping[str, str]) -> None:
-        """Record what the broker has confirmed; a failure is logged and otherwise of no consequence."""
-
-        def write() -> bool:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for request_id, digest in digests.items():
-                    pipeline.set(_key(client, request_id), digest, px=self._ttl_ms)
-                pipeline.execute()
-            return True
-
-        if digests:
-            self._attempt(write)
-
-    def _attempt(self, call: Callable[[], T]) -> T | None:
+    async def find(self, keys: Sequence[Key]) -> list[str | None]:
+        """The digest of each one that was accepted before, else None; all None if Redis does not answer."""
         leave = self._gate.admit()
-        if isinstance(leave, str):
-            return None
-        with leave:
-            try:
-                answer = call()
-            except RedisError as exc:
-                leave.missed()
-                log.warning("accepted_records_unavailable", error=repr(exc))
-                return None
+        if not isinstance(leave, Pass):
+            return [None] * len(keys)
+        try:
+            values = await self._redis.command("MGET", *map(_name, keys))
+        except StoreUnavailable as exc:
+            _missed(leave, exc)
+            return [None] * len(keys)
+        leave.answered()
+        return [str(value, "ascii", "replace") if isinstance(value, bytes) else None for value in values]
+
+    async def remember(self, digests: Sequence[tuple[Key, str]]) -> None:
+        """Record what the broker has confirmed; a failure is logged and otherwise of no consequence."""
+        leave = self._gate.admit()
+        if not isinstance(leave, Pass):
+            return
+        calls = [self._remember.call(_name(key), digest.encode()) for key, digest in digests]
+        await asyncio.wait(calls)
+        failed = [error for call in calls if (error := call.exception()) is not None]
+        if failed:
+            _missed(leave, failed[0])
+        else:
             leave.answered()
-            return answer
 
 
-def _key(client: str, request_id: str) -> str:
-    return f"notify:accepted:{client}:{request_id}"
+def _missed(leave: Pass, error: BaseException) -> None:
+    leave.missed()
+    log.warning("accepted_records_unavailable", error=str(error))
+
+
+def _name(key: Key) -> bytes:
+    return f"notify:accepted:{key[0]}:{key[1]}".encode()

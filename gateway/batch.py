@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.acceptor import Verdict
 from gateway.problem import Problem
 from gateway.strict_json import MAX_DEPTH
+from gateway.verdict import Verdict
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_BATCH_ITEMS = 1_000

@@ -30,6 +30,10 @@ class Candidate:
     digest: str
 
     @property
+    def lanes(self) -> tuple[Lane, ...]:
+        return tuple(lane for lane, _ in self.parts)
+
+    @property
     def channels(self) -> list[str]:
         return [lane.channel for lane, _ in self.parts]
 

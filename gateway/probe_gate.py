@@ -7,22 +7,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 Refusal = Literal["full", "shut"]
 
 
 class ProbeGate:
-    """Thread-safe. ``clock`` returns monotonic seconds."""
+    """For one thread (``shut`` may be read by any). ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float], *, max_waiting: int, probe_every_s: float = 1.0) -> None:
         self._clock = clock
         self._max_waiting = max_waiting
         self._probe_every_s = probe_every_s
-        self._lock = threading.Lock()
         self._waiting = 0
         self._shut = False
         self._next_probe_at = 0.0
@@ -33,37 +30,35 @@ class ProbeGate:
         return self._shut
 
     def admit(self) -> Pass | Refusal:
-        """A Pass to be used as a context manager, or why not."""
-        with self._lock:
-            if self._shut:
-                now = self._clock()
-                if now < self._next_probe_at:
-                    return "shut"
-                self._next_probe_at = now + self._probe_every_s
-            elif self._waiting >= self._max_waiting:
-                return "full"
-            self._waiting += 1
-            return Pass(self, self._generation)
+        """A Pass, to be given back by exactly one of its three methods; or why not."""
+        if self._shut:
+            now = self._clock()
+            if now < self._next_probe_at:
+                return "shut"
+            self._next_probe_at = now + self._probe_every_s
+        elif self._waiting >= self._max_waiting:
+            return "full"
+        self._waiting += 1
+        return Pass(self, self._generation)
 
     def _answered(self) -> None:
-        with self._lock:
-            if self._shut:
-                self._shut = False
-                self._generation += 1
+        self._waiting -= 1
+        if self._shut:
+            self._shut = False
+            self._generation += 1
 
     def _missed(self, generation: int) -> None:
-        with self._lock:
-            if generation == self._generation and not self._shut:
-                self._shut = True
-                self._next_probe_at = self._clock() + self._probe_every_s
+        self._waiting -= 1
+        if generation == self._generation and not self._shut:
+            self._shut = True
+            self._next_probe_at = self._clock() + self._probe_every_s
 
-    def _leave(self) -> None:
-        with self._lock:
-            self._waiting -= 1
+    def _learned_nothing(self) -> None:
+        self._waiting -= 1
 
 
 class Pass:
-    """Leave to try once. Neither ``answered`` nor ``missed``: nothing was learned."""
+    """Leave to try once."""
 
     __slots__ = ("_gate", "_generation")
 
@@ -72,13 +67,13 @@ class Pass:
         self._generation = generation
 
     def answered(self) -> None:
+        """An answer came in time, whatever it said."""
         self._gate._answered()
 
     def missed(self) -> None:
+        """No answer came in time."""
         self._gate._missed(self._generation)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        self._gate._leave()
+    def neither(self) -> None:
+        """It was not tried after all."""
+        self._gate._learned_nothing()

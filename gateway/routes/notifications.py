@@ -6,12 +6,13 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from gateway.acceptor import Acceptor, Verdict
+from gateway.acceptor import Acceptor
 from gateway.access import Keyring
 from gateway.batch import MAX_BATCH_BYTES, MAX_BATCH_DEPTH, batch_items, batch_result
 from gateway.body import read_json
 from gateway.problem import RETRY_OVERLOADED_S, Problem
 from gateway.routes.answers import json_answer
+from gateway.verdict import Verdict
 from shared.envelope import MAX_BODY_BYTES
 
 
