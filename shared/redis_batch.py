@@ -22,7 +22,7 @@ from shared.redis_wire import Single, Wire, open_wire, pack, unavailable
 #: most calls of one script in one command: Redis serves nobody else while it runs
 MOST_CALLS = 128
 #: commands under way from which on the next calls gather
-MOST_UNDER_WAY = 2
+MOST_UNDER_WAY = 4
 
 
 class Batcher:

@@ -50,9 +50,15 @@ def store_errors() -> Iterator[None]:
         raise StoreUnavailable(f"{type(exc).__name__}: {exc}") from exc
 
 
+def memory_share(info: Mapping[str, Any]) -> float:
+    """Used of ``maxmemory``, by ``INFO memory``; 0 without a limit."""
+    limit = int(info.get("maxmemory", 0))
+    return int(info.get("used_memory", 0)) / limit if limit else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """What ``INFO`` says of keeping data. ``memory_share``: used of ``maxmemory``, 0 without a limit."""
+    """What ``INFO`` says of keeping data."""
 
     append_only: bool
     eviction: str
@@ -61,11 +67,10 @@ class RedisFacts:
     @classmethod
     def read(cls, info: Mapping[str, Any]) -> RedisFacts:
         """From the sections ``persistence`` and ``memory``, which servers answer even where CONFIG is forbidden."""
-        limit = int(info.get("maxmemory", 0))
         return cls(
             append_only=bool(int(info.get("aof_enabled", 0))),
             eviction=str(info.get("maxmemory_policy", "unknown")),
-            memory_share=int(info.get("used_memory", 0)) / limit if limit else 0.0,
+            memory_share=memory_share(info),
         )
 
     def problems(self) -> list[tuple[str, str]]:
