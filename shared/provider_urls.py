@@ -1,8 +1,8 @@
 """From ``PUSH_PROVIDERS`` and its like to providers, in order of preference.
 
-``scheme://[user[:password]@][host[:port]][/path]?option=value``. Whatever stands before the host or in an option may be
-percent-encoded, and must be where it holds one of ``, / ? # @ : & %``; a ``+`` is a plus sign. Problems name the variable and the
-entry's number, never its text: it holds secrets.
+``scheme://[user[:password]@][host[:port]][/path]?option=value``. User, password and options may be percent-encoded, and
+must be where they hold one of ``, / ? # @ : & %``; a ``+`` is a plus sign. Problems name the variable and the entry's
+number, never its text: it holds secrets.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def build_providers(channel: str, builders: Mapping[str, Builder], settings: Set
     if not urls:
         urls = development_urls(channel, settings)
         _log.warning("sandbox_providers", channel=channel, variable=_variable(channel), providers=len(urls))
-    providers, problems = [], []
+    providers: list[Provider] = []
+    problems: list[tuple[str, str]] = []
     for url in parse_provider_urls(urls, builders, channel):
         try:
             providers.append(_build(url, builders[url.scheme], settings))
