@@ -1,6 +1,7 @@
 """``python -m bench [push|gateway|isolation|memory ...]``: ours beside its peers, on this machine, in this run."""
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from types import FrameType
 from typing import Any
 
 import click
+import structlog
 from rich.console import Console
 
-from bench import arena, venv
+from bench import arena, procfs, venv
 from bench.arena import Arena
 from bench.contestants.contestant import Contestant
 from bench.contestants.ours import Ours
@@ -22,6 +24,8 @@ from bench.suites import gateway, isolation, memory, push
 
 _SUITES = ["push", "gateway", "isolation", "memory"]
 _MEMORY_MESSAGES = 10_000
+#: What an idle machine does by itself.
+_QUIET_CORES = 0.3
 #: The widest table, in columns; a narrower terminal wraps it.
 _WIDTH = 100
 _TABLES = {"push": push.table, "gateway": gateway.table, "isolation": isolation.table, "memory": memory.table}
@@ -32,7 +36,7 @@ CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 @click.argument("suites", nargs=-1, type=click.Choice(_SUITES))
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--count", default=20_000, show_default=True, help="Messages for each contestant of push.")
-@click.option("--rounds", default=1, show_default=True, help="Rounds of push; the median counts.")
+@click.option("--rounds", default=1, show_default=True, help="Rounds of push and gateway; the median counts.")
 @click.option(
     "--only",
     multiple=True,
@@ -52,17 +56,19 @@ def main(
 ) -> None:
     """Measure (everything, or the SUITES named), print a table for each, and exit 0; 1 if a contestant failed."""
     signal.signal(signal.SIGTERM, _interrupted)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(width=max(Console().width, _WIDTH))
     contestants = [contestant for contestant in CONTESTANTS if not only or contestant.name in only]
     measures: dict[str, Callable[[Arena], dict[str, Any]]] = {
         "push": lambda place: push.measure(place, contestants, count, rounds, console),
-        "gateway": lambda place: gateway.measure(place, console),
+        "gateway": lambda place: gateway.measure(place, rounds, console),
         "isolation": lambda place: isolation.measure(place, backlog, console),
         "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
     }
     results: dict[str, Any] = {}
     try:
         venv.prepare()
+        _warn_if_busy(console)
         for suite in suites or _SUITES:
             # Each suite has servers of its own: no suite inherits another's memory, files or queues.
             with arena.opened(Ports(base_port)) as place:
@@ -75,6 +81,14 @@ def main(
         # What was measured before a failure is not lost.
         if json_file is not None and results:
             json_file.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _warn_if_busy(console: Console) -> None:
+    busy = procfs.busy_cores(over_s=1.0)
+    if busy > _QUIET_CORES:
+        console.print(
+            f"Other processes keep {busy:.1f} cores busy: trust the ratios little, the figures not.", style="yellow"
+        )
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:

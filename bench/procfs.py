@@ -1,6 +1,7 @@
 """Processor time and memory of a process and its descendants, from /proc (Linux only)."""
 
 import os
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def tree(pid: int) -> list[int]:
 def cpu_s(pids: Iterable[int]) -> float:
     """Seconds of user and system time that these processes and their reaped children have used so far."""
     return sum(_cpu_ticks(pid) for pid in pids) / _TICKS_PER_S
+
+
+def busy_cores(over_s: float) -> float:
+    """How many processors the whole machine keeps busy, measured over ``over_s`` seconds."""
+    before = _busy_ticks()
+    time.sleep(over_s)
+    return (_busy_ticks() - before) / _TICKS_PER_S / over_s
 
 
 def rss_mb(pid: int) -> float:
@@ -49,6 +57,11 @@ def _cpu_ticks(pid: int) -> int:
     # The name in parentheses may hold spaces: count fields from the last one.
     fields = _text(f"/proc/{pid}/stat").rpartition(") ")[2].split()
     return sum(int(field) for field in fields[11:15])
+
+
+def _busy_ticks() -> int:
+    user, nice, system, _idle, _iowait, irq, soft_irq, *_ = _text("/proc/stat").splitlines()[0].split()[1:]
+    return sum(map(int, (user, nice, system, irq, soft_irq)))
 
 
 def _text(path: str) -> str:

@@ -7,7 +7,7 @@ from bench.processes import Child, listens, wait_until
 
 QUEUE = "bench.usual"
 PROCESSES = 2
-THREADS = 32
+THREADS = 16
 _START_S = 60.0
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from bench.arena import Arena
 from bench.contestants.contestant import Contestant
+from bench.percentiles import median_of
 from bench.processes import Child, wait_until
 from bench.steady import Steady, steady, watch
 
@@ -37,7 +37,7 @@ def measure(
         for contestant in contestants:
             console.log(f"push: {contestant.name}, round {number} of {rounds}, {count} messages")
             runs[contestant.name].append(_run(arena, contestant, count, f"{number}"))
-    return {name: _median(figures) for name, figures in runs.items()}
+    return {name: median_of([asdict(run) for run in figures]) for name, figures in runs.items()}
 
 
 def table(results: dict[str, Any]) -> Table:
@@ -85,8 +85,3 @@ def _watch(arena: Arena, workers: list[Child], count: int) -> Steady:
     }
     deadline_s = _START_S + count / _SLOWEST_PER_S
     return steady(watch(count, lambda: arena.provider.served() - before, groups, deadline_s, workers), count)
-
-
-def _median(runs: Sequence[PushFigures]) -> dict[str, float]:
-    rows = [asdict(run) for run in runs]
-    return {figure: round(median(row[figure] for row in rows), 3) for figure in rows[0]}
