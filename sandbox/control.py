@@ -9,6 +9,8 @@ from .fault_rules import LOOKUPS, PROVIDERS, ImpossibleFault, check
 from .faults import Fault
 from .problem import problem
 
+KNOWN = (*PROVIDERS, *LOOKUPS)
+
 
 class Control:
     """The handlers; bad input gets a problem document."""
@@ -50,7 +52,7 @@ class Control:
         return web.Response(status=204)
 
     async def calls(self, request: web.Request) -> web.Response:
-        return _json(self._ledger.totals((*PROVIDERS, *LOOKUPS)))
+        return _json(self._ledger.totals(KNOWN))
 
     async def forget_calls(self, request: web.Request) -> web.Response:
         self._ledger.forget_calls()
@@ -60,8 +62,9 @@ class Control:
         return _json({"faults": {name: _shown(fault) for name, fault in self._faults.standing.items()}})
 
     async def order_fault(self, request: web.Request) -> web.Response:
-        provider = _known_provider(request)
-        body = await request.read()
+        provider, body = request.match_info["provider"], await request.read()
+        if (refusal := _unknown(provider)) is not None:
+            return refusal
         try:
             orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -81,17 +84,18 @@ class Control:
         return web.Response(status=204)
 
     async def lift_fault(self, request: web.Request) -> web.Response:
-        self._faults.standing.pop(_known_provider(request), None)
+        provider = request.match_info["provider"]
+        if (refusal := _unknown(provider)) is not None:
+            return refusal
+        self._faults.standing.pop(provider, None)
         return web.Response(status=204)
 
 
-def _known_provider(request: web.Request) -> str:
-    provider = request.match_info["provider"]
-    if provider in (*PROVIDERS, *LOOKUPS):
-        return provider
-    known = ", ".join((*PROVIDERS, *LOOKUPS))
-    refusal = problem(404, f"no provider {provider!r}", [("provider", f"must be one of {known}")])
-    raise web.HTTPNotFound(body=refusal.body, content_type=refusal.content_type)
+def _unknown(provider: str) -> web.Response | None:
+    """A 404 unless faults can be ordered for ``provider``."""
+    if provider in KNOWN:
+        return None
+    return problem(404, f"no provider {provider!r}", [("provider", f"must be one of {', '.join(KNOWN)}")])
 
 
 def _complaint(location: tuple[int | str, ...], message: str) -> tuple[str, str]:

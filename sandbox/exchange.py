@@ -45,13 +45,13 @@ class Vendor(Protocol):
 
 
 class Exchange:
-    """The aiohttp handler for ``vendor``."""
+    """``handle`` is the aiohttp handler for ``vendor``."""
 
     def __init__(self, vendor: Vendor, bench: Bench) -> None:
         self._vendor = vendor
         self._bench = bench
 
-    async def __call__(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.Response:
         ledger, name = self._bench.ledger, self._vendor.name
         at = ledger.clock()
         ledger.count_call(name)

@@ -73,13 +73,13 @@ def application(bench: Bench) -> web.Application:
     app = web.Application(client_max_size=LARGEST_BODY_BYTES)
     app.add_routes(
         [
-            web.post("/v1/projects/{project}/messages:send", Exchange(Fcm(), bench)),
+            web.post("/v1/projects/{project}/messages:send", Exchange(Fcm(), bench).handle),
             web.post("/token", issue_token),
-            web.post("/v3/mail/send", Exchange(SendGrid(), bench)),
-            web.post("/2010-04-01/Accounts/{sid}/Messages.json", Exchange(Twilio(), bench)),
-            web.post("/sms/json", Exchange(Vonage(), bench)),
-            web.get("/users/{key}", Exchange(Lookup("users", find_user), bench)),
-            web.get("/templates/{key}", Exchange(Lookup("templates", find_template), bench)),
+            web.post("/v3/mail/send", Exchange(SendGrid(), bench).handle),
+            web.post("/2010-04-01/Accounts/{sid}/Messages.json", Exchange(Twilio(), bench).handle),
+            web.post("/sms/json", Exchange(Vonage(), bench).handle),
+            web.get("/users/{key}", Exchange(Lookup("users", find_user), bench).handle),
+            web.get("/templates/{key}", Exchange(Lookup("templates", find_template), bench).handle),
             *Control(bench).routes(),
         ]
     )
