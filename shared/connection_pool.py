@@ -73,9 +73,14 @@ class ConnectionPool(Generic[C]):
             connection.close()
 
     def _close_stale(self) -> None:
-        while self._idle and self._idle[0][0] < self._clock() - self._idle_s:
-            _, connection = self._idle.pop(0)
-            connection.close()
+        """Also those that the peer has closed meanwhile."""
+        oldest = self._clock() - self._idle_s
+        idle, self._idle = self._idle, []
+        for since, connection in idle:
+            if since > oldest and connection.usable:
+                self._idle.append((since, connection))
+            else:
+                connection.close()
 
     def _put_back(self, connection: C) -> None:
         if connection.usable and not self._closed:

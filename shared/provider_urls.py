@@ -110,7 +110,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def build_providers(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider, ...]:
+def providers_for(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider, ...]:
     """The channel's providers as set, or the sandbox's in development. Raises BadSettings naming every bad entry."""
     urls = settings.channels[channel].provider_urls
     if not urls:

@@ -1,0 +1,166 @@
+"""SMTP: ``smtp://user:password@host[:port]?from=notify@example.com&starttls=1``; ``smtps://`` is TLS from the start.
+
+Options: ``tls``, ``starttls`` (1 required, 0 never, else as offered, but required where a password would cross a
+network), ``connections`` (10), ``helo``, ``timeout``. One recipient a transaction: a refusal is always this one's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import ssl
+from email.utils import parseaddr
+
+from shared.connection_pool import ConnectionPool
+from shared.errors import DeliveryError, Impossible, Unavailable
+from shared.mime import compose
+from shared.provider import Message
+from shared.provider_urls import ProviderUrl, is_loopback
+from shared.refusal import Refusal
+from shared.settings import Settings
+from shared.smtp_session import Mail, Refused, Server, Session, Stage, Stale, connect
+
+#: an idle connection is closed after this long; servers wait 5 minutes (RFC 5321), impatient ones 10 to 30 s
+IDLE_S = 8.0
+#: Permanent (5.x.y) enhanced codes, without the 5: https://www.iana.org/assignments/smtp-enhanced-status-codes
+#: 7.1 and every unlisted one is decided by the stage and the basic code.
+BY_ENHANCED = {
+    **dict.fromkeys(("1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.1", "4.4"), Refusal.RECIPIENT),
+    **dict.fromkeys(("6.7", "6.9", "7.2", "7.17", "7.18"), Refusal.RECIPIENT),
+    **dict.fromkeys(("2.3", "3.3", "3.4", "6.0", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6", "7.3"), Refusal.PAYLOAD),
+    **dict.fromkeys(("1.7", "1.8", "7.8", "7.9", "7.11", "7.12", "7.13", "7.14"), Refusal.OURS),
+    # The mailbox is full, or a mail system on the way is: that passes.
+    **dict.fromkeys(("2.2", "2.4", "3.1", "4.6", "4.7"), Refusal.BEYOND),
+    # This recipient's domain distrusts ours (DKIM, SPF, reverse DNS); others may not.
+    **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26", "7.27"), Refusal.BEYOND),
+    **dict.fromkeys(("3.2", "3.5", "4.3", "5.0", "5.1", "5.2", "5.3", "5.4", "5.5"), Refusal.DOWN),
+    "7.28": Refusal.QUOTA,
+}
+#: Basic codes, by what they answer: https://www.rfc-editor.org/rfc/rfc5321#section-4.2 and RFC 4954, RFC 7504.
+BY_CODE: dict[Stage, dict[int, Refusal]] = {
+    "connect": {},
+    "auth": dict.fromkeys((500, 501, 502, 503, 504, 525, 530, 534, 535, 538, 550, 554), Refusal.OURS),
+    "mail": {530: Refusal.OURS, 550: Refusal.OURS, 552: Refusal.PAYLOAD, 553: Refusal.OURS},
+    "rcpt": {
+        **dict.fromkeys((501, 513, 521, 550, 551, 553, 556), Refusal.RECIPIENT),
+        530: Refusal.OURS,
+        552: Refusal.BEYOND,
+        554: Refusal.PAYLOAD,
+    },
+    "data": {530: Refusal.OURS, **dict.fromkeys((550, 552, 553, 554), Refusal.PAYLOAD)},
+}
+#: Not permitted: as an answer to RCPT it may be our relaying or one person's wish, to DATA it is the content.
+_POLICY = {"mail": Refusal.OURS, "rcpt": Refusal.BEYOND, "data": Refusal.PAYLOAD}
+#: Temporary, but for this recipient only: mailbox busy or full, greylisted.
+_TEMPORARY_BEYOND = frozenset(("2.0", "2.1", "2.2", "2.4", "7.1"))
+
+_ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
+# How servers name the message in their yes.
+_QUEUE_ID = re.compile(r"(?:queued as|\bok:?)\s+(?!queued)([\w.+/=-]{6,128})", re.IGNORECASE)
+_PART = r'[^\s<>()\[\]\\,;:@"\x00-\x1f\x7f-\x9f]'
+_ADDRESS = re.compile(rf"({_PART}{{1,64}})@({_PART}{{1,255}})")
+
+
+def classify(stage: Stage, code: int, text: str) -> DeliveryError:
+    """Our error for a reply that is no yes; total. ``text`` is the reply's, without the basic code."""
+    found = _ENHANCED.match(text)
+    enhanced = found[1] if found else ""
+    shown = f"smtp {stage} {code}" + (f" {found[0]}" if found else "")
+    return _refusal(stage, code, enhanced).error(shown)
+
+
+def _refusal(stage: Stage, code: int, enhanced: str) -> Refusal:
+    if stage in ("connect", "auth"):
+        return BY_CODE[stage].get(code, Refusal.DOWN)
+    if code == 421:
+        return Refusal.THROTTLED
+    if 400 <= code < 500:
+        return Refusal.BEYOND if code == 450 or enhanced in _TEMPORARY_BEYOND else Refusal.DOWN
+    if code in (530, 534, 535, 538):
+        return Refusal.OURS
+    if enhanced == "7.1" and 500 <= code < 600:
+        return _POLICY[stage]
+    return BY_ENHANCED.get(enhanced) or BY_CODE[stage].get(code, Refusal.DOWN)
+
+
+def build(url: ProviderUrl, settings: Settings) -> Smtp:
+    """Raises BadSettings: host or ``from`` missing, TLS asked for twice, or an unknown option."""
+    url.allow("from", "tls", "starttls", "connections", "helo")
+    sender = url.required("from")
+    address = parseaddr(sender)[1]
+    if not url.host:
+        raise url.problem("must name a host")
+    if not _ADDRESS.fullmatch(address) or not address.isascii():
+        raise url.problem("option from must be an e-mail address")
+    tls, starttls = url.scheme == "smtps" or url.flag("tls") is True, url.flag("starttls")
+    if tls and starttls:
+        raise url.problem("tls and starttls exclude each other")
+    if starttls is None and url.password and not is_loopback(url.host):
+        starttls = True
+    if not tls and not starttls:
+        url.warn_if_readable(url.host)
+    server = Server(
+        host=url.host,
+        port=url.port or (465 if tls else 587 if starttls else 25),
+        username=url.username,
+        password=url.password,
+        tls=tls,
+        starttls=False if tls else starttls,
+        helo=url.options.get("helo") or socket.gethostname(),
+        timeout_s=url.timeout_s,
+        tls_context=ssl.create_default_context(),
+    )
+    return Smtp(url.name, server, sender, address, int(url.positive("connections", 10)) or 1)
+
+
+class Smtp:
+    """One account on one server."""
+
+    def __init__(self, name: str, server: Server, sender: str, address: str, connections: int) -> None:
+        self.name = name
+        self.timeout_s = server.timeout_s
+        self._sender = sender
+        self._address = address
+        self._pool: ConnectionPool[Session] = ConnectionPool(lambda: connect(server), connections, IDLE_S)
+
+    async def open(self) -> None:
+        """Nothing to load: the first send connects."""
+
+    async def send(self, message: Message) -> str:
+        recipient = normal_address(message.target)
+        domain = self._address.rpartition("@")[2]
+        mail = Mail(self._address, recipient, compose(message, self._sender, domain, recipient))
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                yes = await self._deliver(mail)
+        except TimeoutError as exc:
+            raise Unavailable(f"smtp: no answer within {self.timeout_s:g} s", ambiguous=mail.written) from exc
+        except Refused as exc:
+            raise classify(exc.stage, exc.code, exc.text) from exc
+        found = _QUEUE_ID.search(yes)
+        return found[1] if found else ""
+
+    async def close(self) -> None:
+        self._pool.close()
+
+    async def _deliver(self, mail: Mail) -> str:
+        try:
+            return await self._transact(mail, fresh=False)
+        except Stale:
+            return await self._transact(mail, fresh=True)
+
+    async def _transact(self, mail: Mail, *, fresh: bool) -> str:
+        async with self._pool.lease(fresh) as lease:
+            return await lease.connection.transact(mail, may_be_stale=lease.reused)
+
+
+def normal_address(target: str) -> str:
+    """The address as it goes over the wire, its domain in ASCII. Raises Impossible (``recipient_invalid``)."""
+    parts = _ADDRESS.fullmatch(target)
+    if parts is None:
+        raise Impossible("recipient_invalid", "smtp: not an e-mail address")
+    try:
+        return f"{parts[1]}@{parts[2].encode('idna').decode()}"
+    except UnicodeError as exc:
+        raise Impossible("recipient_invalid", "smtp: not a domain name") from exc

@@ -1,0 +1,192 @@
+"""One SMTP connection and its transactions; the only file that knows which library speaks it.
+
+MAIL, RCPT and DATA are called one by one: the library has one exception for a cut before MAIL and one after the whole
+message, and only the second is ambiguous.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import aiosmtplib
+
+from shared.errors import Impossible, Misconfigured, Unavailable
+
+#: many servers close a connection after 100 messages
+MAILS_A_CONNECTION = 100
+
+Stage = Literal["connect", "auth", "mail", "rcpt", "data"]
+
+
+class Refused(Exception):
+    """The server said no, at this stage, with this reply (the text without the basic code)."""
+
+    def __init__(self, stage: Stage, code: int, text: str) -> None:
+        self.stage: Stage = stage
+        self.code = code
+        self.text = text
+        super().__init__(f"{stage} {code}")
+
+
+class Stale(Exception):
+    """The server had closed an idle connection: nothing was asked of it yet, so a fresh one may be used."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Server:
+    """Where to connect and how."""
+
+    host: str
+    port: int
+    username: str
+    password: str
+    #: TLS from the first byte
+    tls: bool
+    #: STARTTLS; None: if the server offers it
+    starttls: bool | None
+    #: what we call ourselves
+    helo: str
+    timeout_s: float
+    tls_context: ssl.SSLContext
+
+
+@dataclass(slots=True, repr=False)
+class Mail:
+    """One transaction's matter. ``written`` turns true for good when the message may have been accepted."""
+
+    sender: str
+    recipient: str
+    content: bytes
+    written: bool = False
+
+
+class Session:
+    """A logged-in connection, for one transaction at a time."""
+
+    def __init__(self, client: aiosmtplib.SMTP) -> None:
+        self._client = client
+        self._mails = 0
+        #: no command waits for its reply
+        self._in_step = True
+        #: a transaction was refused half-way: RSET before the next
+        self._open_envelope = False
+
+    @property
+    def usable(self) -> bool:
+        return self._in_step and self._client.is_connected and self._mails < MAILS_A_CONNECTION
+
+    def close(self) -> None:
+        """Say QUIT if that is possible; wait for nothing."""
+        protocol = self._client.protocol
+        if self._in_step and protocol is not None and protocol.is_connected:
+            protocol.write(b"QUIT\r\n")
+        self._client.close()
+
+    async def transact(self, mail: Mail, *, may_be_stale: bool) -> str:
+        """One message to one recipient; returns the text of the server's yes.
+
+        Raises Refused; Unavailable if no answer came, ambiguous once ``mail.written``; Impossible if the server cannot
+        take such an address; Stale if the connection turns out to be closed, should ``may_be_stale`` allow for it.
+        """
+        if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
+            raise Impossible("recipient_invalid", "smtp: the server takes no address outside ASCII (SMTPUTF8)")
+        self._mails += 1
+        try:
+            await self._begin(mail)
+        except aiosmtplib.SMTPServerDisconnected as exc:
+            if may_be_stale:
+                raise Stale from exc
+            raise Unavailable("smtp: connection lost before the message was sent") from exc
+        await self._ask("rcpt", _is_yes, b"RCPT", b"TO:<%s>" % mail.recipient.encode())
+        await self._ask("data", _is_go_ahead, b"DATA")
+        return await self._write(mail)
+
+    async def _begin(self, mail: Mail) -> None:
+        """Raises SMTPServerDisconnected besides what ``_ask`` raises."""
+        if self._open_envelope:
+            await self._ask("mail", _is_yes, b"RSET")
+            self._open_envelope = False
+        options = [] if mail.recipient.isascii() else [b"SMTPUTF8"]
+        if self._client.supports_extension("size"):
+            options.append(b"SIZE=%d" % len(mail.content))
+        await self._ask("mail", _is_yes, b"MAIL", b"FROM:<%s>" % mail.sender.encode(), *options)
+
+    async def _ask(self, stage: Stage, is_good: Callable[[int], bool], *command: bytes) -> None:
+        self._in_step = False
+        try:
+            reply = await self._client.execute_command(*command)
+        except aiosmtplib.SMTPServerDisconnected as exc:
+            if stage == "mail":
+                raise
+            raise Unavailable(f"smtp {stage}: connection lost before the message was sent") from exc
+        except (aiosmtplib.SMTPException, OSError) as exc:
+            raise Unavailable(f"smtp {stage}: no answer ({type(exc).__name__})") from exc
+        self._in_step = True
+        if not is_good(reply.code):
+            self._open_envelope = True
+            raise Refused(stage, reply.code, reply.message)
+
+    async def _write(self, mail: Mail) -> str:
+        protocol = self._client.protocol
+        if protocol is None:
+            raise Unavailable("smtp data: connection lost before the message was sent")
+        self._in_step = False
+        mail.written = True
+        try:
+            protocol.write(dot_stuffed(mail.content))
+            reply = await protocol.read_response()
+        except (aiosmtplib.SMTPException, OSError) as exc:
+            raise Unavailable(f"smtp data: no answer ({type(exc).__name__})", ambiguous=True) from exc
+        self._in_step = True
+        if _is_yes(reply.code):
+            return reply.message
+        if not 400 <= reply.code < 600:
+            raise Unavailable(f"smtp data: {reply.code} is neither yes nor no", ambiguous=True)
+        raise Refused("data", reply.code, reply.message)
+
+
+async def connect(server: Server) -> Session:
+    """Connect, encrypt, log in. Raises Refused, Unavailable or Misconfigured; nothing was sent, so never ambiguous."""
+    client = aiosmtplib.SMTP(
+        hostname=server.host,
+        port=server.port,
+        username=server.username or None,
+        password=server.password if server.username else None,
+        use_tls=server.tls,
+        start_tls=server.starttls,
+        local_hostname=server.helo,
+        timeout=server.timeout_s,
+        tls_context=server.tls_context,
+    )
+    try:
+        await client.connect()
+        if client.is_ehlo_or_helo_needed:
+            await client.ehlo()
+    except aiosmtplib.SMTPAuthenticationError as exc:
+        raise Refused("auth", exc.code, exc.message) from exc
+    except aiosmtplib.SMTPResponseException as exc:
+        raise Refused("connect", exc.code, exc.message) from exc
+    except OSError as exc:
+        raise Unavailable(f"smtp: no connection ({type(exc).__name__})") from exc
+    except aiosmtplib.SMTPException as exc:
+        # No STARTTLS, no AUTH, or no method that we speak.
+        raise Misconfigured("smtp: the server does not offer what the settings ask for") from exc
+    return Session(client)
+
+
+def dot_stuffed(content: bytes) -> bytes:
+    """With the dot doubled that begins a line, and the end marked (RFC 5321, 4.5.2)."""
+    end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
+    return re.sub(rb"(?m)^\.", b"..", content) + end
+
+
+def _is_yes(code: int) -> bool:
+    return 200 <= code < 300
+
+
+def _is_go_ahead(code: int) -> bool:
+    return code == 354
