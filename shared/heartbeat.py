@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import structlog
 
 from shared.errors import StoreUnavailable
+from shared.worker_state import Forced
 
 log = structlog.get_logger(__name__)
 
@@ -18,7 +19,7 @@ class StateStore(Protocol):
 
     async def beat(self, state: dict[str, Any]) -> None: ...
 
-    async def forced(self) -> dict[str, str]: ...
+    async def forced(self) -> Mapping[str, Forced]: ...
 
     async def remove(self) -> None: ...
 
@@ -34,7 +35,7 @@ class Heartbeat:
         store: StateStore,
         every_s: float,
         state: Callable[[], dict[str, Any]],
-        apply: Callable[[dict[str, str]], None],
+        apply: Callable[[Mapping[str, Forced]], None],
     ) -> None:
         self._store, self._every_s = store, every_s
         self._state, self._apply = state, apply

@@ -57,14 +57,14 @@ class Providers:
         """The longest timeout of any of them."""
         return max(guarded.provider.timeout_s for guarded in self._guarded)
 
+    @property
+    def is_open(self) -> bool:
+        """None of them admits everybody: at most a probe gets through."""
+        return all(guarded.breaker.is_open for guarded in self._guarded)
+
     def retry_in_s(self) -> float:
         """Seconds until asking again makes sense for at least one of them; 0 if it does now."""
         return min(guarded.breaker.retry_in_s() for guarded in self._guarded)
-
-    @property
-    def is_open(self) -> bool:
-        """None of them takes calls freely: all are open, on trial, or told us to wait."""
-        return not any(g.breaker.state == "closed" and g.breaker.retry_in_s() <= 0 for g in self._guarded)
 
     def states(self) -> dict[str, State]:
         """Each provider's breaker state, in order of preference."""

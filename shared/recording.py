@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from shared.errors import StoreUnavailable
-from shared.idempotency import Claims
+from shared.idempotency import Claims, HandedOn
 from shared.job import Job
 from shared.metrics import Metrics
 
@@ -38,7 +38,7 @@ class Recorder:
             lambda: self._claims.done(job.channel, job.request_id, token, job.claim.hash, provider, provider_id),
         )
 
-    async def handed_on(self, job: Job, n: int) -> None:
+    async def handed_on(self, job: Job, n: HandedOn) -> None:
         """F: handed on; only a copy at attempt ``n`` or above may be claimed."""
         token = job.incoming.token
         await self._insist(

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 import uvloop
@@ -20,7 +20,7 @@ from shared.broker.publisher import Publisher
 from shared.channels import lanes_of
 from shared.delivery import Delivery
 from shared.directory import Directory
-from shared.errors import BadSettings, TopologyMismatch
+from shared.errors import BadSettings, StoreUnavailable, TopologyMismatch
 from shared.handling import Handler
 from shared.heartbeat import Heartbeat
 from shared.idempotency import Claims
@@ -29,6 +29,7 @@ from shared.metrics import Metrics
 from shared.provider_urls import Builder, providers_for
 from shared.providers import Providers
 from shared.recording import Recorder
+from shared.redis_client import async_client, check_durable
 from shared.retry_policy import RetryPolicy
 from shared.sending import Sender
 from shared.settings import Settings, load_settings
@@ -36,5 +37,158 @@ from shared.settling import Settler
 from shared.templates import Templates
 from shared.worker import Worker
 from shared.worker_http import WorkerHttp
+from shared.worker_state import Forced, WorkerState
 
 log = structlog.get_logger(__name__)
+
+#: replica i of a channel listens this much above the one before
+PORTS_BETWEEN_REPLICAS = 10
+
+
+def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
+    """Run one worker until SIGTERM or SIGINT. Exits 0 after a stop, 1 on a failure, 2 on bad settings."""
+    try:
+        settings = load_settings()
+        configure_logs(f"services.{channel}", settings.log_level, settings.log_format)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(channel, builders, settings))
+    except BadSettings as exc:
+        for name, why in exc.problems:
+            print(f"{name}: {why}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except TopologyMismatch as exc:
+        print(f"RabbitMQ has a queue or exchange with other arguments; nothing was changed: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    sys.exit(0)
+
+
+async def serve(channel: str, builders: Mapping[str, Builder], settings: Settings) -> None:
+    """Wire one worker and run it. Raises BadSettings, TopologyMismatch."""
+    name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
+    metrics = Metrics()
+    policy = BreakerPolicy.of(settings)
+    async with AsyncExitStack() as stack:
+        providers = Providers.of(channel, providers_for(channel, builders, settings), policy, metrics)
+        await providers.open()
+        stack.push_async_callback(providers.close)
+        redis = async_client(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        await _check_redis(redis, settings)
+        claims = await stack.enter_async_context(
+            Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics)
+        )
+        directory = await stack.enter_async_context(Directory(settings, metrics))
+        templates = await stack.enter_async_context(Templates(settings, metrics))
+        publisher = _publisher(channel, settings, name)
+        publisher.start()
+        stack.push_async_callback(publisher.close)
+
+        worker = assemble(
+            channel,
+            settings,
+            providers=providers,
+            claims=claims,
+            directory=directory,
+            templates=templates,
+            publisher=publisher,
+            metrics=metrics,
+            name=name,
+        )
+        status = Status(channel, worker, providers, publisher)
+        await _beside(stack, status, settings, metrics, WorkerState(redis, channel, name, settings.heartbeat_s))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        log.info("worker_started", channel=channel, providers=list(providers.states()))
+        await worker.run()
+        log.info("worker_stopped", channel=channel)
+
+
+def assemble(
+    channel: str,
+    settings: Settings,
+    *,
+    providers: Providers,
+    claims: Claims,
+    directory: Directory,
+    templates: Templates,
+    publisher: Publisher,
+    metrics: Metrics,
+    name: str,
+) -> Worker:
+    """The worker and its rule book, around collaborators that are open already."""
+    recorder = Recorder(claims, metrics, settings.redis_record_patience_s)
+    sender = Sender(channel, providers, metrics)
+    delivery = Delivery(channel, sender, directory, templates, recorder, RetryPolicy.for_channel(channel, settings))
+    settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)
+    handler = Handler(channel, delivery, claims, recorder, settler, settings)
+    return Worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
+
+
+class Status:
+    """What this worker says of itself, to its health route and, through Redis, to the gateway."""
+
+    def __init__(self, channel: str, worker: Worker, providers: Providers, publisher: Publisher) -> None:
+        self.channel = channel
+        self._worker, self._providers, self._publisher = worker, providers, publisher
+
+    def health(self) -> dict[str, Any]:
+        """``unhealthy`` without the broker, ``degraded`` while paused or with a breaker that is not closed."""
+        up = self._worker.broker_up and self._publisher.state != "down"
+        calm = not self._worker.paused and self._providers.worst_state == "closed"
+        return {
+            "status": "unhealthy" if not up else "healthy" if calm else "degraded",
+            "queue": lanes_of(self.channel)[1].queue,
+            "lanes": [lane.queue for lane in lanes_of(self.channel)],
+            **self.state(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "breaker_state": self._providers.worst_state,
+            "providers": self._providers.states(),
+            "paused": self._worker.paused,
+            "in_flight": self._worker.in_flight,
+        }
+
+    def apply(self, forced: Mapping[str, Forced]) -> None:
+        """Obey the operator: providers named are forced, the others are on their own."""
+        for provider in self._providers.states():
+            self._providers.breaker(provider).force(forced.get(provider))
+
+
+async def _beside(
+    stack: AsyncExitStack, status: Status, settings: Settings, metrics: Metrics, state: WorkerState
+) -> None:
+    """Start what runs beside the worker: its HTTP routes and its heartbeat."""
+    own = settings.channels[status.channel]
+    port = own.port + PORTS_BETWEEN_REPLICAS * settings.notify_replica
+    http = WorkerHttp(settings.worker_listen_host, port, f"{status.channel.upper()}_PORT", status.health, metrics)
+    await http.start()
+    stack.push_async_callback(http.stop)
+    heartbeat = asyncio.create_task(Heartbeat(state, settings.heartbeat_s, status.state, status.apply).run())
+
+    async def stop_heartbeat() -> None:
+        heartbeat.cancel()
+        await asyncio.gather(heartbeat, return_exceptions=True)
+
+    stack.push_async_callback(stop_heartbeat)
+
+
+def _publisher(channel: str, settings: Settings, name: str) -> Publisher:
+    return Publisher(
+        settings.rabbitmq,
+        f"{name} publishes",
+        levels_s=settings.retry_levels_s,
+        deadline_s=settings.publish_deadline_s,
+        max_pending=settings.publish_max_pending,
+        channels=(channel,),
+    )
+
+
+async def _check_redis(redis: Any, settings: Settings) -> None:
+    try:
+        await check_durable(redis, production=settings.production)
+    except StoreUnavailable as exc:
+        # It may come up later than we: the worker pauses until then.
+        log.warning("redis_not_checked", error=str(exc))

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -26,9 +26,17 @@ def eventually(predicate: Callable[[], T], deadline_s: float = 10.0, poll_s: flo
         time.sleep(poll_s)
 
 
+@overload
 async def eventually_async(
-    predicate: Callable[[], T | Awaitable[T]], deadline_s: float = 10.0, poll_s: float = POLL_S
-) -> T:
+    predicate: Callable[[], Awaitable[T]], deadline_s: float = 10.0, poll_s: float = POLL_S
+) -> T: ...
+
+
+@overload
+async def eventually_async(predicate: Callable[[], T], deadline_s: float = 10.0, poll_s: float = POLL_S) -> T: ...
+
+
+async def eventually_async(predicate: Callable[[], Any], deadline_s: float = 10.0, poll_s: float = POLL_S) -> Any:
     """As ``eventually``, without blocking the loop; the predicate may be a coroutine function."""
     give_up_at = time.monotonic() + deadline_s
     while True:
@@ -47,7 +55,7 @@ def _attempt(predicate: Callable[[], T]) -> tuple[T | None, AssertionError | Non
         return None, failure
 
 
-async def _attempt_async(predicate: Callable[[], T | Awaitable[T]]) -> tuple[T | None, AssertionError | None]:
+async def _attempt_async(predicate: Callable[[], Any]) -> tuple[Any, AssertionError | None]:
     try:
         value = predicate()
         return (await value if isawaitable(value) else value), None
