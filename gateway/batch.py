@@ -29,14 +29,14 @@ def batch_result(index: int, item: Any, verdict: Verdict) -> dict[str, Any]:
     if isinstance(verdict, Problem):
         return {
             "index": index,
-            "request_id": _request_id(item),
+            "request_id": echoed_id(item),
             "status": verdict.status,
             "error": verdict.document(),
         }
     return {"index": index, "request_id": verdict.request_id, "status": 202}
 
 
-def _request_id(item: Any) -> str | None:
-    """As the caller wrote it, if it is short enough to be repeated."""
+def echoed_id(item: Any) -> str | None:
+    """The request_id of a refused item as its caller wrote it, if there is one short enough to be repeated."""
     value = item.get("request_id") if isinstance(item, dict) else None
     return value if isinstance(value, str) and len(value) <= _MAX_ECHOED_CHARS else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from gateway.accepted import AcceptedRecords
 from gateway.acceptor import Acceptor
@@ -14,6 +17,7 @@ from gateway.health import Health
 from gateway.intake import Intake
 from gateway.probe_gate import ProbeGate
 from gateway.store import RedisStore
+from shared.broker.publisher import Publisher
 from shared.broker.sampler import Sampler
 from shared.broker.threaded import ThreadedPublisher
 from shared.redis_batch import Batcher
@@ -22,6 +26,9 @@ from shared.settings import Settings
 
 #: requests that may wait for the broker at once, a process; beyond it 503
 MAX_WAITING = 128
+FAILED_EXIT = 1
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +49,20 @@ def connect(settings: Settings, counts_directory: Path | None = None) -> Parts:
     intake = Intake(records, gate, settings.publish_deadline_s)
     sampler = Sampler()
     publisher = ThreadedPublisher(
-        settings, "gateway", beside=[intake.run, lambda publisher: sampler.run(publisher.connection)]
+        settings,
+        "gateway",
+        beside=[intake.run, lambda publisher: sampler.run(publisher.connection), _stop_on_mismatch],
     )
     publisher.start()
     counts = AcceptedCounts(counts_directory or Path(tempfile.mkdtemp(prefix="notify-gateway-")))
     acceptor = Acceptor(intake, sampler, counts, queue_max_ready=settings.queue_max_ready, clock=time.monotonic)
-    store = RedisStore(sync_client(settings.redis))
+    store = RedisStore(sync_client(settings.redis), settings.heartbeat_s)
     return Parts(acceptor, Health(lambda: publisher.state, lambda: gate.shut, sampler, store), counts)
+
+
+async def _stop_on_mismatch(publisher: Publisher) -> None:
+    """End this process if a queue exists with other arguments: waiting cannot help, and a human must look."""
+    error = await publisher.connection.wait_failed()
+    log.error("gateway_stopped", error=str(error))
+    # From this thread sys.exit would end the thread alone.
+    os._exit(FAILED_EXIT)

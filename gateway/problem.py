@@ -11,6 +11,8 @@ RETRY_SOON_S = 1
 RETRY_OVERLOADED_S = 2
 RETRY_LANE_FULL_S = 30
 
+UNAVAILABLE = 503
+
 
 class Problem(Exception):
     """One refusal. ``errors`` holds (field path, what is wrong) a field; ``retry_after_s`` travels as a header."""
@@ -45,4 +47,4 @@ class Problem(Exception):
 
 def unavailable(detail: str, retry_after_s: int = RETRY_OVERLOADED_S) -> Problem:
     """503: ours to mend, the same request may be sent again. It always names a time."""
-    return Problem(503, detail, retry_after_s=retry_after_s)
+    return Problem(UNAVAILABLE, detail, retry_after_s=retry_after_s)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+import structlog
 from flask import Blueprint, Response, request
 
 from gateway.acceptor import Acceptor
 from gateway.access import Keyring
-from gateway.batch import MAX_BATCH_BYTES, MAX_BATCH_DEPTH, batch_items, batch_result
+from gateway.batch import MAX_BATCH_BYTES, MAX_BATCH_DEPTH, batch_items, batch_result, echoed_id
 from gateway.body import read_json
-from gateway.problem import RETRY_OVERLOADED_S, Problem
+from gateway.problem import RETRY_OVERLOADED_S, UNAVAILABLE, Problem
 from gateway.routes.answers import json_answer
 from gateway.verdict import Verdict
 from shared.envelope import MAX_BODY_BYTES
+
+log = structlog.get_logger(__name__)
 
 
 def notifications_blueprint(acceptor: Acceptor, keyring: Keyring) -> Blueprint:
@@ -24,7 +28,9 @@ def notifications_blueprint(acceptor: Acceptor, keyring: Keyring) -> Blueprint:
     def accept() -> Response:
         client = keyring.client(request.headers, "send")
         document = read_json(request, MAX_BODY_BYTES)
-        return _answer(acceptor.accept(client, [document])[0])
+        verdict = acceptor.accept(client, [document])[0]
+        _log_single(client, document, verdict)
+        return _answer(verdict)
 
     @blueprint.post("/notifications/batch")
     def accept_batch() -> Response:
@@ -32,6 +38,7 @@ def notifications_blueprint(acceptor: Acceptor, keyring: Keyring) -> Blueprint:
         items = batch_items(read_json(request, MAX_BATCH_BYTES, MAX_BATCH_DEPTH))
         verdicts = acceptor.accept(client, items)
         results = [batch_result(index, *pair) for index, pair in enumerate(zip(items, verdicts, strict=True))]
+        _log_batch(client, results)
         return _batch_answer(results)
 
     return blueprint
@@ -49,6 +56,28 @@ def _answer(verdict: Verdict) -> Response:
 
 def _batch_answer(results: list[dict[str, Any]]) -> Response:
     # A caller that looks at the status alone must not take what was not stored for stored.
-    if any(result["status"] == 503 for result in results):
-        return json_answer({"results": results}, 503, {"Retry-After": str(RETRY_OVERLOADED_S)})
+    if any(result["status"] == UNAVAILABLE for result in results):
+        return json_answer({"results": results}, UNAVAILABLE, {"Retry-After": str(RETRY_OVERLOADED_S)})
     return json_answer({"results": results})
+
+
+def _log_single(client: str, document: Any, verdict: Verdict) -> None:
+    if not isinstance(verdict, Problem):
+        log.info(
+            "accepted",
+            client=client,
+            request_id=verdict.request_id,
+            channels=verdict.channels,
+            replayed=verdict.replayed,
+        )
+    else:
+        say = log.warning if verdict.status == UNAVAILABLE else log.info
+        # The fields' names only: what stands in them is the caller's.
+        fields = [field for field, _ in verdict.errors]
+        say("refused", client=client, request_id=echoed_id(document), status=verdict.status, fields=fields)
+
+
+def _log_batch(client: str, results: list[dict[str, Any]]) -> None:
+    counts = Counter(result["status"] for result in results)
+    say = log.warning if counts[UNAVAILABLE] else log.info
+    say("batch_answered", client=client, statuses={str(status): count for status, count in counts.items()})
