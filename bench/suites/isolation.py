@@ -42,13 +42,15 @@ def measure(arena: Arena, backlog: int, console: Console) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> Table:
-    drawn = Table(title=f"isolation: a high-priority notification to a {PROVIDER_DELAY_MS} ms provider")
+    drawn = Table(
+        title=f"isolation: from the POST of a high-priority notification to its arrival at a {PROVIDER_DELAY_MS} ms provider"
+    )
     drawn.add_column("system")
-    for column in ("p50 ms", "p99 ms", "from POST, p50", "from POST, p99", "backlog left"):
+    for column in ("p50 ms", "p99 ms", "from the 202, p50", "from the 202, p99", "backlog left"):
         drawn.add_column(column, justify="right")
     for name in ("empty", "loaded"):
         row = results[name]
-        times = [f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "post_p50_ms", "post_p99_ms")]
+        times = [f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms", "from_202_p50_ms", "from_202_p99_ms")]
         drawn.add_row(name, *times, f"{row['backlog_left']:,}")
     drawn.add_row("loaded / empty", f"{results['p50_ratio']:.1f} x", f"{results['p99_ratio']:.1f} x")
     return drawn
@@ -95,11 +97,12 @@ def _warm_up(arena: Arena, run: str, workers: list[Child], backlog: int) -> None
 
 
 def _figures(posted: dict[str, Probe], arrived: dict[str, float]) -> dict[str, float]:
-    from_accept = [arrived[request_id] - probe.accepted_s for request_id, probe in posted.items()]
+    # From the POST: the worker may well have sent before the caller has read the 202.
     from_post = [arrived[request_id] - probe.posted_s for request_id, probe in posted.items()]
+    from_202 = [arrived[request_id] - probe.accepted_s for request_id, probe in posted.items()]
     return {
-        "p50_ms": percentile_ms(from_accept, 50),
-        "p99_ms": percentile_ms(from_accept, 99),
-        "post_p50_ms": percentile_ms(from_post, 50),
-        "post_p99_ms": percentile_ms(from_post, 99),
+        "p50_ms": percentile_ms(from_post, 50),
+        "p99_ms": percentile_ms(from_post, 99),
+        "from_202_p50_ms": percentile_ms(from_202, 50),
+        "from_202_p99_ms": percentile_ms(from_202, 99),
     }
