@@ -118,7 +118,7 @@ def _readable(forced: Mapping[Any, Any]) -> dict[tuple[str, str], Forced]:
     for name, value in forced.items():
         channel, _, provider = name.decode("utf-8", "replace").partition("/")
         how = _HOW.get(value)
-        if how is not None:
+        if provider and how is not None:
             found[channel, provider] = how
     return found
 
