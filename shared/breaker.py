@@ -136,6 +136,13 @@ class Breaker:
         """What the operator said, else None."""
         return self._forced
 
+    @property
+    def is_open(self) -> bool:
+        """Not everybody is admitted now: open, half open or paused."""
+        if self._forced is not None:
+            return self._forced == "open"
+        return self._circuit.current_state != STATE_CLOSED or self._clock() < self._paused_until
+
     def permit(self) -> Permit | None:
         """The right to make one call now, or None."""
         if self._forced is None:

@@ -1,0 +1,120 @@
+"""A template and its variables become what a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import jinja2
+from jinja2 import TemplateError, TemplateSyntaxError
+
+from shared.envelope import one_line, plain_text
+from shared.errors import TemplateInvalid
+from shared.provider import Content
+from shared.template_meter import METER
+from shared.template_operations import MAX_TEXT
+from shared.template_sandbox import TemplateSandbox
+from shared.templates import Template
+
+#: compiled texts that are kept, for plain text and HTML each
+_MOST_COMPILED = 1_024
+_DETAIL_CHARACTERS = 300
+
+# Whatever an expression on somebody's variables may raise: division by zero, a text plus a number, too deep a nesting.
+_TEMPLATE_FAULTS = (
+    TemplateError,
+    SyntaxError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+Compile = Callable[[str], jinja2.Template | str]
+
+
+def render(template: Template, variables: Mapping[str, Any]) -> Content:
+    """The content for these variables, each part at most 64 KiB; HTML is escaped in the HTML part only.
+
+    Raises TemplateInvalid that names the part, and the variable that is missing. Never takes long: see
+    ``template_meter``. The same template and variables always give the same answer.
+    """
+    METER.start()
+    return Content(
+        body=_checked("body", plain_text, _part("body", _compile_text, template.body, variables)),
+        title=_line("title", template.title, variables),
+        subject=_line("subject", template.subject, variables),
+        html=_part("html", _compile_html, template.html, variables),
+    )
+
+
+def _line(part: str, text: str, variables: Mapping[str, Any]) -> str:
+    # A line break in the middle would let a variable write headers of its own.
+    return _checked(part, one_line, _part(part, _compile_text, text, variables).strip()) if text else ""
+
+
+def _part(part: str, compile_: Compile, text: str, variables: Mapping[str, Any]) -> str:
+    if not text:
+        return ""
+    compiled = compile_(text)
+    if isinstance(compiled, str):
+        raise TemplateInvalid("templates", f"{part}: {compiled}")
+    try:
+        return _filled(compiled, variables)
+    except _TEMPLATE_FAULTS as exc:
+        raise TemplateInvalid("templates", f"{part}: {_reason(exc)}") from exc
+
+
+def _filled(compiled: jinja2.Template, variables: Mapping[str, Any]) -> str:
+    pieces: list[str] = []
+    length = 0
+    # Piece by piece, so that what would be too long is never made.
+    for piece in compiled.generate(variables):
+        length += len(piece)
+        if length > MAX_TEXT:
+            break
+        pieces.append(piece)
+    text = "".join(pieces)
+    if length > MAX_TEXT or (not text.isascii() and len(text.encode()) > MAX_TEXT):
+        raise ValueError(f"more than {MAX_TEXT} bytes")
+    return text
+
+
+def _checked(part: str, rule: Callable[[str], str], text: str) -> str:
+    try:
+        return rule(text)
+    except ValueError as exc:
+        raise TemplateInvalid("templates", f"{part}: {exc}") from exc
+
+
+def _reason(exc: BaseException) -> str:
+    if isinstance(exc, TemplateSyntaxError):
+        text = f"line {exc.lineno}: {exc.message}"
+    elif isinstance(exc, (TemplateError, ValueError)):
+        text = str(exc)
+    else:
+        text = f"{type(exc).__name__}: {exc}"
+    return text[:_DETAIL_CHARACTERS]
+
+
+def _compiler(*, autoescape: bool) -> Compile:
+    sandbox = TemplateSandbox(autoescape=autoescape)
+
+    # Also a text that cannot be compiled is looked at once, not once a message.
+    @lru_cache(maxsize=_MOST_COMPILED)
+    def compile_(text: str) -> jinja2.Template | str:
+        try:
+            return sandbox.compiled(text)
+        except _TEMPLATE_FAULTS as exc:
+            return _reason(exc)
+
+    return compile_
+
+
+_compile_text = _compiler(autoescape=False)
+_compile_html = _compiler(autoescape=True)

@@ -1,0 +1,48 @@
+"""What one rendering may cost: a bound on its steps, and on the CPU time of the few that are slow.
+
+A step is one turn of a loop or one filter. Steps decide, so that a template fails everywhere or nowhere; the CPU time
+is the backstop for a body that does much in each turn. It is the thread's own time: a busy machine fails no template.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from jinja2 import TemplateRuntimeError
+
+#: turns of loops and filters in one rendering
+MAX_STEPS = 10_000
+#: CPU time of one rendering, seconds: nothing else runs on the loop meanwhile
+MAX_CPU_S = 0.1
+# An ordinary template ends before this: it never pays for looking at the clock.
+_FREE_STEPS = 32
+
+
+class Meter(threading.local):
+    """One rendering at a time in each thread: nothing in a rendering awaits."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._until_s: float | None = None
+
+    def start(self) -> None:
+        """A new rendering begins."""
+        self._steps = 0
+        self._until_s = None
+
+    def step(self) -> None:
+        """Raises TemplateRuntimeError once the rendering has cost too much."""
+        self._steps += 1
+        if self._steps <= _FREE_STEPS:
+            return
+        if self._steps > MAX_STEPS:
+            raise TemplateRuntimeError(f"more than {MAX_STEPS} turns of loops and filters")
+        now_s = time.thread_time()
+        if self._until_s is None:
+            self._until_s = now_s + MAX_CPU_S
+        elif now_s > self._until_s:
+            raise TemplateRuntimeError(f"takes more than {MAX_CPU_S:g} s")
+
+
+METER = Meter()

@@ -1,0 +1,62 @@
+"""A bounded cache for one event loop, in which any number of callers that miss the same key make one load."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+V = TypeVar("V")
+
+#: loads a key: the value, and for how many seconds it may be kept
+Load = Callable[[str], Awaitable[tuple[V, float]]]
+
+
+class TtlCache(Generic[V]):
+    """``get`` answers from memory, else by ``load``. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, load: Load[V], most_entries: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._most_entries = most_entries
+        self._clock = clock
+        self._entries: dict[str, tuple[V, float]] = {}
+        self._loading: dict[str, asyncio.Task[V]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    async def get(self, key: str) -> V:
+        """The value. Raises what the load raises, and keeps nothing then."""
+        entry = self._entries.get(key)
+        if entry is not None and self._clock() < entry[1]:
+            return entry[0]
+        loading = self._loading.get(key)
+        if loading is None:
+            loading = self._loading[key] = asyncio.create_task(self._fill(key))
+            loading.add_done_callback(partial(self._loaded, key))
+        # One caller that is cancelled must not take the load from the others.
+        return await asyncio.shield(loading)
+
+    async def close(self) -> None:
+        """End the loads under way."""
+        loading = list(self._loading.values())
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
+
+    async def _fill(self, key: str) -> V:
+        value, ttl_s = await self._load(key)
+        self._entries.pop(key, None)
+        while len(self._entries) >= self._most_entries:
+            # The oldest: among entries that live equally long, the next to end.
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = (value, self._clock() + ttl_s)
+        return value
+
+    def _loaded(self, key: str, task: asyncio.Task[V]) -> None:
+        del self._loading[key]
+        if not task.cancelled():
+            # Looked at, or asyncio warns of a failed load whose callers have all been cancelled.
+            task.exception()
