@@ -16,6 +16,11 @@ class Port:
     setting: str
     host: str = "127.0.0.1"
 
+    @property
+    def reachable_host(self) -> str:
+        """Where to call who listens there."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
 
 @dataclass(frozen=True)
 class Program:
@@ -30,7 +35,8 @@ class Program:
     def health_url(self) -> str:
         """Its own account of how it is, on the first of its ports."""
         port = self.ports[0]
-        return f"http://{_reachable(port.host)}:{port.number}/health"
+        host = f"[{port.reachable_host}]" if ":" in port.reachable_host else port.reachable_host
+        return f"http://{host}:{port.number}/health"
 
 
 def programs(configuration: Configuration) -> list[Program]:
@@ -80,10 +86,3 @@ def check_ports(configuration: Configuration) -> None:
     taken = [f"port {port.number} ({port.setting}) is in use" for port in wanted if not is_free(port.number, port.host)]
     if taken:
         raise OpsError("\n".join(taken))
-
-
-def _reachable(host: str) -> str:
-    """Where to call a process that listens on ``host``."""
-    if host in ("0.0.0.0", "::"):
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host

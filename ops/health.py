@@ -9,7 +9,7 @@ import requests
 from ops.fleet import Program, programs
 from ops.local_servers import address_of
 from ops.processes import tail
-from ops.servers.ports import is_free
+from ops.servers.ports import accepts
 from ops.settings import Configuration
 from ops.supervision import ProcessState
 
@@ -30,9 +30,17 @@ def health_of(program: Program) -> dict[str, Any] | None:
 
 
 def is_healthy(configuration: Configuration) -> bool:
-    """What the gateway says of the whole system."""
-    gateway = next(program for program in programs(configuration) if program.name == "gateway")
+    """Whether every process has opened its ports and the gateway says that all is well."""
+    fleet = programs(configuration)
+    if not all(listens(program) for program in fleet):
+        return False
+    gateway = next(program for program in fleet if program.name == "gateway")
     return (health_of(gateway) or {}).get("status") == "healthy"
+
+
+def listens(program: Program) -> bool:
+    """Whether somebody has opened all of its ports."""
+    return all(accepts(port.number, port.reachable_host) for port in program.ports)
 
 
 def complaints(
@@ -41,17 +49,16 @@ def complaints(
     """One text for each part that is not well, most likely cause first. Empty if all are."""
     if not states:
         return ["supervisord does not answer"]
-    found = []
+    found: list[str] = []
     for program in programs(configuration):
         state = states.get(program.name)
-        if state is None or state.state not in _WELL:
-            what = f"{state.state}, {state.description}" if state else "not started"
-            found.append(f"{program.name}: {what}\n{tail(log_file(program.name), 5)}".rstrip())
+        if state is None:
+            found.append(f"{program.name}: not started")
+        elif state.state not in _WELL or not listens(program):
+            what = f"{program.name}: {state.state}, {state.description or 'does not listen yet'}"
+            found.append(f"{what}\n{tail(log_file(program.name), 5)}".rstrip())
         elif (health := health_of(program)) is None:
-            if is_free(program.ports[0].number, program.ports[0].host):
-                found.append(f"{program.name}: nothing listens on port {program.ports[0].number}")
-            else:
-                found.append(f"{program.name}: no answer from {program.health_url}")
+            found.append(f"{program.name}: no answer from {program.health_url}")
         elif program.name == "gateway":
             found += _gateway_complaints(configuration, health)
     return found

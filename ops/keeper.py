@@ -67,6 +67,7 @@ class Keeper:
         install.ensure(needed, self._say)
         self.end_leftovers()
         check_ports(self._configuration)
+        self._servers.check_given()
 
     def end_leftovers(self) -> bool:
         """End what a killed keeper left running. True if there was anything."""

@@ -47,10 +47,14 @@ class LocalServers:
         used = {"Redis": configuration.private_redis, "RabbitMQ": configuration.private_rabbitmq}
         self._ours = {name: server for name, server in self._all.items() if used[name]}
 
-    def start(self) -> None:
-        """Return once all that we use answer. Raises OpsError for a given one that does not, ServerFailed for ours."""
+    def check_given(self) -> None:
+        """Raise OpsError for a given server that does not answer."""
         for name, url, setting in given_servers(self._configuration):
-            check_given(name, url, setting)
+            check_address(name, url, setting)
+
+    def start(self) -> None:
+        """Return once our own answer. Raises ServerFailed."""
+        for name, _, setting in given_servers(self._configuration):
             self._say(f"{name}: the one given by {setting}")
         for name, server in self._ours.items():
             began = time.monotonic()
@@ -97,7 +101,7 @@ def given_servers(configuration: Configuration) -> list[tuple[str, str, str]]:
     return given
 
 
-def check_given(name: str, url: str, setting: str, timeout_s: float = 5.0) -> None:
+def check_address(name: str, url: str, setting: str, timeout_s: float = 5.0) -> None:
     """Raise OpsError, without the password, if nothing listens there."""
     host, port = address_of(url)
     try:

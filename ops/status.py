@@ -6,10 +6,9 @@ from rich.table import Table
 
 from ops.errors import NotRunning
 from ops.fleet import Program, programs
-from ops.health import health_of
+from ops.health import health_of, listens
 from ops.local_servers import address_of, private_rabbitmq, private_redis
 from ops.servers import RabbitMQServer, RedisServer
-from ops.servers.ports import is_free
 from ops.settings import Configuration, load
 from ops.supervision import ProcessState, Supervisor
 
@@ -43,9 +42,7 @@ def _health(program: Program) -> str:
     answer = health_of(program)
     if answer is not None and "status" in answer:
         return str(answer["status"])
-    if all(not is_free(port.number, port.host) for port in program.ports):
-        return "listens"
-    return "no answer"
+    return "listens" if listens(program) else "no answer"
 
 
 def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:

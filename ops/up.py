@@ -27,14 +27,18 @@ _POLL_S = 0.2
 
 @click.command()
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return when all of it is healthy.")
-def up(detach: bool) -> None:
+@click.option("--show-logs/--no-show-logs", default=True, help="Show what the processes write, in the foreground.")
+def up(detach: bool, show_logs: bool) -> None:
     """Start the whole system and keep it up."""
     configuration = load()
     refuse_second(configuration.place)
-    (_background if detach else _foreground)(configuration)
+    if detach:
+        _background(configuration)
+    else:
+        _foreground(configuration, show_logs)
 
 
-def _foreground(configuration: Configuration) -> None:
+def _foreground(configuration: Configuration, show_logs: bool) -> None:
     """Hold the system up until we are asked to stop. Raises OpsError."""
     console = Console(highlight=False, soft_wrap=True)
     place = configuration.place
@@ -46,7 +50,7 @@ def _foreground(configuration: Configuration) -> None:
                 keeper.start()
             logs = {
                 program.name: LogFile(place.log_file(program.name), from_end=True)
-                for program in programs(configuration)
+                for program in (programs(configuration) if show_logs else [])
             }
             _hold(configuration, keeper, console, logs)
         except KeyboardInterrupt:
@@ -130,7 +134,8 @@ def _background(configuration: Configuration) -> None:
 
 def _start_keeper(output: "subprocess._FILE") -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "ops", "up"],
+        # Their logs are in files of their own, which are rotated; this output is not.
+        [sys.executable, "-m", "ops", "up", "--no-show-logs"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=output,

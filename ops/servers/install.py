@@ -14,9 +14,11 @@ _PACKAGES = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server
 
 # The packages start their services when they are installed, unless /usr/sbin/policy-rc.d says 101. One that was there
 # is put back, and ours goes, however the script ends; our own, left by a run that was killed, is not taken for theirs.
-_SCRIPT = r"""
+_POLICY = "/usr/sbin/policy-rc.d"
+INSTALL_SCRIPT = r"""
 set -e
-policy=/usr/sbin/policy-rc.d
+policy=$1
+shift
 saved=$policy.before-notify
 mark='written by ./notify'
 restore() {
@@ -67,7 +69,7 @@ def _command(packages: list[str]) -> list[str] | None:
     """What installs them here, or None if we cannot."""
     if shutil.which("apt-get") is None:
         return None
-    script = ["sh", "-c", _SCRIPT, "install", *packages]
+    script = ["sh", "-c", INSTALL_SCRIPT, "install", _POLICY, *packages]
     if os.geteuid() == 0:
         return script
     if shutil.which("sudo") is None:

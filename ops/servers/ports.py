@@ -3,6 +3,9 @@
 import errno
 import random
 import socket
+from collections.abc import Iterable
+
+from ops.errors import ServerFailed
 
 # Ports from 32768 up are given out by the kernel to outgoing connections: a server there may find its own port taken.
 FIRST_PORT, LAST_PORT = 21000, 31999
@@ -22,6 +25,25 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
                 return False
             raise
     return True
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody listens there. Unlike ``is_free`` it never holds the port, not even for a moment."""
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def refuse_taken(server: str, ports: Iterable[int]) -> None:
+    """Raise ServerFailed naming a port that somebody listens on.
+
+    A server started all the same would end, and the other one's answer would be taken for its own.
+    """
+    for port in ports:
+        if not is_free(port):
+            raise ServerFailed(f"{server} cannot start: port {port} is in use")
 
 
 def free_ports(count: int, first: int = FIRST_PORT, last: int = LAST_PORT) -> list[int]:

@@ -11,6 +11,7 @@ from redis.retry import Retry
 
 from ops.errors import ServerFailed
 from ops.processes import Daemon, Identity
+from ops.servers.ports import refuse_taken
 from ops.servers.programs import require
 
 READY_S = 20.0
@@ -32,6 +33,7 @@ class RedisServer:
     def start(self) -> None:
         """Return once it answers. Raises ServerMissing or ServerFailed."""
         program = require("redis-server")
+        refuse_taken("Redis", [self.port])
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
         self._daemon.spawn([str(program), *self._arguments(data)], dict(os.environ))

@@ -1,18 +1,34 @@
 """The private servers do what the tests and ``./notify up`` rely on."""
 
+import os
+from pathlib import Path
+
 import pika
+import pytest
 import redis
 
-from ops.servers import RabbitMQServer, RedisServer
+from ops.errors import ServerFailed
+from ops.processes import PidFile
+from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from tests.servers import private_rabbitmq, private_redis, run_ports
 from tests.waiting import eventually
 
 
-def test_a_test_has_a_virtual_host_of_its_own(rabbitmq: RabbitMQServer, vhost: str, vhost_url: str) -> None:
-    with pika.BlockingConnection(pika.URLParameters(vhost_url)) as connection:
+def publish(url: str, queue: str, body: bytes = b"x") -> None:
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
-        channel.queue_declare("q", durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
         channel.confirm_delivery()
-        channel.basic_publish("", "q", b"x")
+        channel.basic_publish("", queue, body)
+
+
+def living(directory: Path) -> set[str]:
+    """Names of the processes on record under ``directory`` that run."""
+    return {record.stem for record in directory.glob("**/*.pid") if PidFile(record).living()}
+
+
+def test_a_test_has_a_virtual_host_of_its_own(rabbitmq: RabbitMQServer, vhost: str, vhost_url: str) -> None:
+    publish(vhost_url, "q")
     assert "q" not in rabbitmq.list_queues("/")
     eventually(lambda: rabbitmq.list_queues(vhost)["q"].messages == 1)
 
@@ -22,3 +38,69 @@ def test_redis_is_empty_and_keeps_what_it_took(redis_server: RedisServer, redis_
         assert client.dbsize() == 0
         assert client.config_get("appendonly") == {"appendonly": "yes"}
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_rabbitmq_repeats_dead_letters_as_soon_as_it_is_told(rabbitmq: RabbitMQServer) -> None:
+    asked = "application:get_env(rabbit, dead_letter_worker_publisher_confirm_timeout)."
+    assert rabbitmq.ctl("eval", asked).strip() == "{ok,5000}"
+
+
+def test_a_killed_broker_comes_back_with_its_messages_and_a_stopped_one_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Settings of the product, or of the system's broker, must not reach the private node.
+    monkeypatch.setenv("RABBITMQ_NODENAME", "somebody-else@localhost")
+    with private_rabbitmq(tmp_path) as server:
+        publish(server.url, "kept")
+        eventually(lambda: server.queue_is_on_disk("kept"))
+        server.pause()
+        assert not server.answers()
+        server.resume()
+        eventually(server.answers)
+        server.kill()
+        assert living(tmp_path) == set()
+        server.start()
+        eventually(lambda: server.list_queues()["kept"].messages == 1)
+        assert living(tmp_path) == {"rabbitmq", "epmd"}
+        server.stop()
+        assert living(tmp_path) == set()
+
+
+def test_a_killed_redis_comes_back_with_its_keys(tmp_path: Path) -> None:
+    with private_redis(tmp_path) as server:
+        with redis.Redis(port=server.port) as client:
+            client.set("kept", "1")
+        server.kill()
+        assert not server.running()
+        server.start()
+        with redis.Redis(port=server.port) as client:
+            assert client.get("kept") == b"1"
+        server.stop()
+        assert living(tmp_path) == set()
+
+
+def test_a_server_that_cannot_start_is_an_error_that_says_why(redis_server: RedisServer, tmp_path: Path) -> None:
+    with pytest.raises(ServerFailed, match=r"port \d+ is in use"):
+        RedisServer(tmp_path, port=redis_server.port).start()
+
+
+def test_a_broker_that_cannot_start_leaves_no_process(rabbitmq: RabbitMQServer, tmp_path: Path) -> None:
+    distribution, epmd = run_ports(2)
+    ports = RabbitMQPorts(rabbitmq.ports.amqp, rabbitmq.ports.management, distribution, epmd)
+    with pytest.raises(ServerFailed):
+        RabbitMQServer(tmp_path, ports).start()
+    assert living(tmp_path) == set()
+
+
+def test_servers_listen_on_loopback_only(rabbitmq: RabbitMQServer, redis_server: RedisServer) -> None:
+    ports = {*vars(rabbitmq.ports).values(), redis_server.port}
+    heard = [row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:] if row.split()[3] == "0A"]
+    ours = [address.split(":")[0] for address in heard if int(address.split(":")[1], 16) in ports]
+    assert len(ours) == len(ports)
+    assert set(ours) == {"0100007F"}
+
+
+def test_the_run_directory_names_its_process(run_directory: Path) -> None:
+    owner = PidFile(run_directory / "pytest.pid").living()
+    assert owner is not None
+    assert owner.pid == os.getpid()

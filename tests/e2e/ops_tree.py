@@ -1,0 +1,69 @@
+"""A checkout of its own in which the real command runs a stand-in product."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.place import ROOT
+from ops.processes import Identity, PidFile
+from shared.channels import CHANNELS
+from tests.servers import run_ports
+
+
+@dataclass(frozen=True)
+class Tree:
+    root: Path
+    ports: dict[str, int]
+
+    def notify(self, *arguments: str, timeout_s: float = 100, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the command to its end; its two outputs as one."""
+        return subprocess.run(
+            [sys.executable, "-m", "ops", *arguments],
+            cwd=self.root,
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ops", *arguments],
+            cwd=self.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def process(self, name: str) -> Identity | None:
+        """The living process of that record under ``.local`` (``run/up``, ``redis/redis``, ``run/process-push``)."""
+        return PidFile(self.root / ".local" / f"{name}.pid").living()
+
+    def living(self) -> set[str]:
+        return {path.stem for path in self.root.glob(".local/*/*.pid") if PidFile(path).living()}
+
+    def events(self, name: str) -> list[dict[str, str]]:
+        return [json.loads(line) for line in (self.root / ".local/log" / f"{name}.log").read_text().splitlines()]
+
+
+def plant(root: Path) -> Tree:
+    """Copy the command and what it imports; put the stand-in where the product's processes are."""
+    for package in ("ops", "shared"):
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests/e2e/stand_in", root / "stand_in", ignore=shutil.ignore_patterns("__pycache__"))
+    for module in ("gateway", "sandbox", *(f"services/{name}" for name in CHANNELS)):
+        (root / module).mkdir(parents=True)
+        name = Path(module).name
+        (root / module / "__main__.py").write_text(f"from stand_in.process import main\n\nmain({name!r})\n")
+    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)]
+    names += ["LOCAL_RABBITMQ_PORT", "LOCAL_RABBITMQ_MANAGEMENT_PORT", "LOCAL_RABBITMQ_DIST_PORT"]
+    names += ["LOCAL_EPMD_PORT", "LOCAL_REDIS_PORT"]
+    ports = dict(zip(names, run_ports(len(names)), strict=True))
+    (root / ".env").write_text("".join(f"{name}={port}\n" for name, port in ports.items()))
+    return Tree(root, ports)

@@ -1,0 +1,53 @@
+"""One process of it: answers /health on the port that its settings say, until SIGTERM.
+
+A file ``<name>.fails`` in the working directory makes it end at once; ``degraded`` makes it say so.
+"""
+
+import json
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import FrameType
+
+from shared.settings import Settings, load_settings
+
+
+class Health(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        degraded = Path("degraded").exists()
+        channel = {"queue": "push.queue", "consumers": 0 if degraded else 1}
+        health = {"status": "degraded" if degraded else "healthy", "broker": "up", "channels": {"push": channel}}
+        body = json.dumps(health).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silent: what it writes is looked at."""
+
+
+def main(name: str) -> None:
+    settings = load_settings()
+    if Path(f"{name}.fails").exists():
+        sys.exit(f"{name} fails because it was told to")
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        print(json.dumps({"event": "stopped"}), flush=True)
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    print(json.dumps({"event": "started", "rabbitmq": settings.rabbitmq, "redis": settings.redis}), flush=True)
+    with ExitStack() as ports:
+        server = ports.enter_context(ThreadingHTTPServer(("127.0.0.1", _port(name, settings)), Health))
+        if name == "sandbox":
+            ports.enter_context(socket.create_server(("127.0.0.1", settings.sandbox_smtp_port)))
+        server.serve_forever()
+
+
+def _port(name: str, settings: Settings) -> int:
+    fixed = {"gateway": settings.gateway_port, "sandbox": settings.sandbox_port}
+    return fixed.get(name) or settings.channels[name].port + 10 * settings.notify_replica

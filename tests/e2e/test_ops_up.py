@@ -1,0 +1,138 @@
+"""``./notify up``, ``status``, ``logs`` and ``down``, with private servers and a stand-in product."""
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.servers import RabbitMQServer, RedisServer
+from tests.e2e.ops_tree import Tree, plant
+from tests.waiting import eventually
+
+EVERYTHING = {
+    "up",
+    "supervisord",
+    "rabbitmq",
+    "epmd",
+    "redis",
+    *(f"process-{name}" for name in ("gateway", "sandbox", "push", "email", "sms")),
+}
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[Tree]:
+    planted = plant(tmp_path)
+    yield planted
+    planted.notify("down")
+    assert planted.living() == set()
+
+
+@pytest.fixture
+def given(rabbitmq: RabbitMQServer, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that the command is given, so that it need not start its own."""
+    monkeypatch.setenv("RABBITMQ_URL", rabbitmq.url)
+    monkeypatch.setenv("REDIS_URL", redis_server.url)
+
+
+def kill(tree: Tree, name: str) -> None:
+    process = tree.process(name)
+    assert process is not None
+    process.send(signal.SIGKILL)
+    assert process.wait(10)
+
+
+def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
+    up = tree.notify("up", "-d")
+    assert up.returncode == 0, up.stdout
+    assert f"http://127.0.0.1:{tree.ports['GATEWAY_PORT']}/notifications" in up.stdout
+    assert tree.living() == EVERYTHING
+    assert tree.events("push")[0]["redis"] == f"redis://127.0.0.1:{tree.ports['LOCAL_REDIS_PORT']}/0"
+    assert tree.notify("up").returncode == 4
+
+    # A process that dies comes back, and so does a private server.
+    kill(tree, "run/process-push")
+    kill(tree, "redis/redis")
+    eventually(lambda: tree.living() == EVERYTHING, deadline_s=20)
+
+    # The keeper itself, and its supervisord: nothing is left running unseen, and the next one starts.
+    kill(tree, "run/up")
+    kill(tree, "run/supervisord")
+    assert tree.notify("status").returncode == 3
+    again = tree.notify("up", "-d")
+    assert again.returncode == 0, again.stdout
+    assert "Ending what an earlier run left" in again.stdout
+    assert tree.living() == EVERYTHING
+
+    down = tree.notify("down")
+    assert (down.returncode, down.stdout) == (0, "Stopped.\n")
+    assert tree.living() == set()
+    assert tree.events("push")[-1]["event"] == "stopped"
+    assert tree.notify("down").returncode == 3
+
+
+def test_interrupting_the_start_leaves_no_process(tree: Tree) -> None:
+    up = tree.begin("up")
+    eventually(lambda: tree.process("rabbitmq/rabbitmq"), deadline_s=20)
+    up.send_signal(signal.SIGINT)
+    # The impatient second one must not cut the stop short.
+    up.send_signal(signal.SIGINT)
+    output, _ = up.communicate(timeout=60)
+    assert up.returncode == 0, output
+    assert tree.living() == set()
+
+
+@pytest.mark.usefixtures("given")
+def test_the_foreground_shows_the_processes_and_stops_on_ctrl_c(
+    tree: Tree, rabbitmq: RabbitMQServer, redis_server: RedisServer
+) -> None:
+    up = tree.begin("up")
+    eventually(lambda: "process-push" in tree.living(), deadline_s=20)
+    eventually(lambda: tree.events("push"), deadline_s=20)
+    eventually(lambda: tree.notify("status").returncode == 0, deadline_s=20)
+    up.send_signal(signal.SIGINT)
+    output, _ = up.communicate(timeout=60)
+    assert up.returncode == 0, output
+    assert "push      " in output
+    assert tree.living() == set()
+    # What we were given is not ours to stop.
+    assert rabbitmq.running()
+    assert redis_server.running()
+
+
+@pytest.mark.usefixtures("given")
+def test_status_and_logs(tree: Tree) -> None:
+    assert tree.notify("logs").returncode == 3
+    assert tree.notify("up", "-d").returncode == 0
+    status = tree.notify("status").stdout
+    assert all(name in status for name in ("gateway", "sandbox", "push", "email", "sms", "given"))
+    assert str(tree.ports["EMAIL_PORT"]) in status
+    assert '"event": "started"' in tree.notify("logs", "email").stdout
+    assert tree.notify("logs", "nobody").returncode == 2
+
+
+@pytest.mark.usefixtures("given")
+def test_a_part_that_is_not_well_is_named(tree: Tree) -> None:
+    (tree.root / "sms.fails").touch()
+    (tree.root / "degraded").touch()
+    up = tree.notify("up", "-d", NOTIFY_UP_TIMEOUT_S="15")
+    assert up.returncode == 1
+    assert "push: no consumer on push.queue" in up.stdout
+    assert "sms fails because it was told to" in up.stdout
+
+
+def test_a_taken_port_is_named_with_its_setting(tree: Tree) -> None:
+    with socket.create_server(("127.0.0.1", tree.ports["EMAIL_PORT"])):
+        up = tree.notify("up", "-d")
+    assert up.returncode == 1
+    assert up.stdout == f"port {tree.ports['EMAIL_PORT']} (EMAIL_PORT) is in use\n"
+    assert tree.living() == set()
+
+
+def test_a_given_server_that_does_not_answer_is_named_without_its_password(tree: Tree) -> None:
+    port = tree.ports["LOCAL_RABBITMQ_PORT"]
+    up = tree.notify("up", "-d", RABBITMQ_URL=f"amqp://user:hidden@127.0.0.1:{port}/")
+    assert up.returncode == 1
+    assert f"RabbitMQ at 127.0.0.1:{port} (RABBITMQ_URL) does not answer" in up.stdout
+    assert "hidden" not in up.stdout
