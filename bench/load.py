@@ -14,6 +14,8 @@ from bench.percentiles import percentile_ms
 
 #: Longer than any load lasts.
 _DEADLINE_S = 60.0
+#: Fewer say nothing about a rate.
+_FEWEST_ANSWERS = 20
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -67,7 +69,7 @@ async def _run(port: int, requests: Iterator[bytes], connections: int, expected:
     except TimeoutError as late:
         raise BenchFailed(f"{len(answers)} answers, and no more within {_DEADLINE_S:g} s") from late
     measured = [answer for answer in answers if answer[0] > started + warm_up_s]
-    if len(measured) < 100:
+    if len(measured) < _FEWEST_ANSWERS:
         raise BenchFailed(f"only {len(measured)} answers after the warm-up: too few to measure")
     first, last = measured[0][0], measured[-1][0]
     latencies = [latency_s for _, latency_s in measured]

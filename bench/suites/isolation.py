@@ -43,7 +43,7 @@ def measure(arena: Arena, backlog: int, console: Console) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> Table:
     drawn = Table(
-        title=f"isolation: from the POST of a high-priority notification to its arrival at a {PROVIDER_DELAY_MS} ms provider"
+        title=f"isolation: POST of a high-priority notification to its arrival at a {PROVIDER_DELAY_MS} ms provider"
     )
     drawn.add_column("system")
     for column in ("p50 ms", "p99 ms", "from the 202, p50", "from the 202, p99", "backlog left"):
