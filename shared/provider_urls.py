@@ -185,13 +185,13 @@ def _split(text: str, schemes: Collection[str]) -> SplitResult:
         # A secret pasted before :// must not reach the log.
         shown = repr(scheme) if scheme.isalnum() and len(scheme) <= 16 else "(not shown)"
         raise ValueError(f"unknown scheme {shown}; there are {', '.join(sorted(schemes))}")
+    if "#" in text:
+        raise ValueError("'#' must be written %23")
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError as exc:
         raise ValueError("the host or the port is malformed") from exc
-    if parts.fragment:
-        raise ValueError("'#' must be written %23")
     return parts
 
 
