@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.access_token import AccessToken, Granted
 from shared.errors import Misconfigured, Unavailable
@@ -80,12 +81,9 @@ async def test_a_renewal_that_fails_does_not_disturb_and_is_not_repeated_at_once
     clock.now_s += 3600 - 200
     server.error = Unavailable("away")
 
-    async def tried() -> bool:
+    with capture_logs() as logged:
         assert await token.get(5) == "t1"
-        return server.asked == 2 and "access-token" not in {thread.name for thread in threading.enumerate()}
-
-    await eventually_async(tried)
-    await asyncio.sleep(0)  # what the thread has left for the loop is done
+        await eventually_async(lambda: [line["event"] for line in logged] == ["access_token_not_fetched"])
     clock.now_s += 5
     assert [await token.get(5) for _ in range(20)] == ["t1"] * 20
     assert server.asked == 2
