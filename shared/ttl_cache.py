@@ -27,24 +27,29 @@ class TtlCache(Generic[V]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def loading(self) -> int:
+        """Loads under way."""
+        return len(self._loading)
+
     async def get(self, key: str) -> V:
         """The value. Raises what the load raises, and keeps nothing then."""
         entry = self._entries.get(key)
         if entry is not None and self._clock() < entry[1]:
             return entry[0]
-        loading = self._loading.get(key)
-        if loading is None:
-            loading = self._loading[key] = asyncio.create_task(self._fill(key))
-            loading.add_done_callback(partial(self._loaded, key))
+        load = self._loading.get(key)
+        if load is None:
+            load = self._loading[key] = asyncio.create_task(self._fill(key))
+            load.add_done_callback(partial(self._loaded, key))
         # One caller that is cancelled must not take the load from the others.
-        return await asyncio.shield(loading)
+        return await asyncio.shield(load)
 
     async def close(self) -> None:
         """End the loads under way."""
-        loading = list(self._loading.values())
-        for task in loading:
-            task.cancel()
-        await asyncio.gather(*loading, return_exceptions=True)
+        loads = list(self._loading.values())
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
 
     async def _fill(self, key: str) -> V:
         value, ttl_s = await self._load(key)
