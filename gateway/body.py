@@ -39,4 +39,6 @@ def _read(request: Request, most_bytes: int) -> bytes:
     body = b"".join(chunks)
     if len(body) > most_bytes:
         raise too_large
+    if len(body) < (request.content_length or 0):
+        raise Problem(400, "the body ended before its Content-Length")
     return body
