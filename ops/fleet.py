@@ -64,6 +64,16 @@ def _workers(configuration: Configuration) -> Iterator[Program]:
             yield Program(title, f"services.{name}", (port,), replica)
 
 
+def environment(configuration: Configuration) -> dict[str, str]:
+    """What must be in the processes' environment: the sandbox stands apart and does not read ``.env``."""
+    product = configuration.product
+    return {
+        "SANDBOX_HOST": product.sandbox_host,
+        "SANDBOX_PORT": str(product.sandbox_port),
+        "SANDBOX_SMTP_PORT": str(product.sandbox_smtp_port),
+    }
+
+
 def server_ports(configuration: Configuration) -> Iterator[Port]:
     """What the private servers open; nothing for a server that we were given."""
     local = configuration.local

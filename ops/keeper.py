@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ops.errors import AlreadyRunning, OpsError
-from ops.fleet import check_ports, programs
+from ops.fleet import check_ports, environment, programs
 from ops.local_servers import LocalServers
 from ops.place import Place
 from ops.processes import Identity
@@ -87,7 +87,8 @@ class Keeper:
     def start(self) -> None:
         """Servers first, then the processes. Raises OpsError; the caller stops what has begun."""
         self._servers.start()
-        self.supervisor.start(programs(self._configuration), self._servers.environment())
+        everywhere = environment(self._configuration) | self._servers.environment()
+        self.supervisor.start(programs(self._configuration), everywhere)
 
     def check(self) -> None:
         """Call often: once a second it revives a private server. Raises OpsError if supervisord is gone."""
