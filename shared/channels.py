@@ -70,4 +70,10 @@ def lane_by_queue(queue: str) -> Lane | None:
     return _LANES_BY_QUEUE.get(queue)
 
 
+def lane_by_routing_key(routing_key: str) -> Lane | None:
+    """The lane that messages with this routing key go to, or None."""
+    return _LANES_BY_ROUTING_KEY.get(routing_key)
+
+
 _LANES_BY_QUEUE = {lane.queue: lane for channel in CHANNELS for lane in lanes_of(channel)}
+_LANES_BY_ROUTING_KEY = {lane.routing_key: lane for lane in _LANES_BY_QUEUE.values()}

@@ -21,8 +21,7 @@ def parse_rfc3339(text: str) -> int | None:
     """Milliseconds since the epoch, or None if ``text`` is not a time with an offset."""
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        # The first and the last day of the calendar have no UTC time in every offset.
+        return None if at.tzinfo is None else round(at.astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):
         return None
-    if at.tzinfo is None:
-        return None
-    return round(at.astimezone(UTC).timestamp() * 1000)

@@ -9,7 +9,9 @@ NotifyError
 │   └── PublishUnknown       the answer never came: it may be stored
 ├── TopologyMismatch         a queue exists with other arguments: stop, let a human look
 ├── StoreUnavailable         Redis did not answer, is full or read-only: wait, do not count an attempt
+├── BrokerUnavailable        RabbitMQ did not answer: 503, come back later
 ├── Locked                   another operator works on failed.queue: come back later
+├── InvalidSelection         it does not say which failed messages: 422, or exit 2
 ├── SourceError              what a message needs could not be had
 │   ├── SourceNotFound       no such user or template: dead-letter
 │   ├── SourceUnavailable    the service is away: pause, keep the message
@@ -72,8 +74,20 @@ class StoreUnavailable(NotifyError):
     """Redis did not answer, or could not write."""
 
 
+class BrokerUnavailable(NotifyError):
+    """RabbitMQ could not be reached, or stopped answering in the middle."""
+
+
 class Locked(NotifyError):
     """Another operation on failed.queue is under way."""
+
+
+class InvalidSelection(NotifyError):
+    """Which failed messages are meant cannot be told; ``problems`` holds one (field, what is wrong) a bad field."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{field}: {why}" if field else why for field, why in self.problems))
 
 
 class SourceError(NotifyError):
