@@ -19,6 +19,8 @@ from shared.errors import Impossible, Misconfigured, Unavailable
 #: many servers close a connection after 100 messages
 MAILS_A_CONNECTION = 100
 
+_CLOSING = 421
+
 Stage = Literal["connect", "auth", "mail", "rcpt", "data"]
 
 
@@ -33,7 +35,7 @@ class Refused(Exception):
 
 
 class Stale(Exception):
-    """The server had closed an idle connection: nothing was asked of it yet, so a fresh one may be used."""
+    """The server ends a connection that had idled: no mail was named to it yet, so a fresh one may be used."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -90,7 +92,7 @@ class Session:
         """One message to one recipient; returns the text of the server's yes.
 
         Raises Refused; Unavailable if no answer came, ambiguous once ``mail.written``; Impossible if the server cannot
-        take such an address; Stale if the connection turns out to be closed, should ``may_be_stale`` allow for it.
+        take such an address; Stale if ``may_be_stale`` and the server has closed, or says so now (421).
         """
         if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
             raise Impossible("recipient_invalid", "smtp: the server takes no address outside ASCII (SMTPUTF8)")
@@ -101,6 +103,10 @@ class Session:
             if may_be_stale:
                 raise Stale from exc
             raise Unavailable("smtp: connection lost before the message was sent") from exc
+        except Refused as exc:
+            if may_be_stale and exc.code == _CLOSING:
+                raise Stale from exc
+            raise
         await self._ask("rcpt", _is_yes, b"RCPT", b"TO:<%s>" % mail.recipient.encode())
         await self._ask("data", _is_go_ahead, b"DATA")
         return await self._write(mail)
