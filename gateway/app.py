@@ -14,9 +14,11 @@ from gateway.parts import Parts, connect
 from gateway.problem import Problem
 from gateway.routes.answers import problem_answer
 from gateway.routes.docs import register_docs
+from gateway.routes.failed import failed_blueprint
 from gateway.routes.health import health_blueprint
 from gateway.routes.notifications import notifications_blueprint
 from shared.errors import NotifyError
+from shared.failed_queue import FailedQueue
 from shared.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,7 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     app = Flask("gateway", static_folder=None)
     app.register_blueprint(notifications_blueprint(parts.acceptor, keyring))
     app.register_blueprint(health_blueprint(parts.health, parts.counts))
+    app.register_blueprint(failed_blueprint(FailedQueue(settings), keyring))
     register_docs(app, openapi_document())
     allow_origins(app, settings.cors_origins)
     _answer_errors(app)

@@ -4,6 +4,7 @@ OpsError                 1  it did not work
 ├── BadSetting           2  a setting, or the way the command was called, is wrong
 ├── NotRunning           3
 ├── AlreadyRunning       4
+├── LockedByAnother      5  another operator works on failed.queue
 ├── ServerMissing        1  a program that we need is not installed
 └── ServerFailed         1  a private server did not become ready
 """
@@ -25,6 +26,10 @@ class NotRunning(OpsError):
 
 class AlreadyRunning(OpsError):
     exit_code = 4
+
+
+class LockedByAnother(OpsError):
+    exit_code = 5
 
 
 class ServerMissing(OpsError):

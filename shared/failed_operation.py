@@ -44,7 +44,7 @@ async def failed_operation(
             yield scan
             await scan.give_back()
     except BROKER_FAILURES as exc:
-        raise BrokerUnavailable(f"RabbitMQ does not answer: {exc or type(exc).__name__}") from exc
+        raise BrokerUnavailable(f"RabbitMQ does not answer: {str(exc) or type(exc).__name__}") from exc
     finally:
         await connection.close()
 

@@ -47,10 +47,12 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    channel: Annotated[StrictStr, AfterValidator(_channel)] | None = None
-    reason: Annotated[StrictStr, AfterValidator(_reason)] | None = None
-    request_id: Name | None = None
-    older_than: Annotated[StrictStr, AfterValidator(_age)] | None = None
+    channel: Annotated[StrictStr, AfterValidator(_channel)] | None = Field(None, description="of this channel")
+    reason: Annotated[StrictStr, AfterValidator(_reason)] | None = Field(None, description="for this reason")
+    request_id: Name | None = Field(None, description="of this request")
+    older_than: Annotated[StrictStr, AfterValidator(_age)] | None = Field(
+        None, description="failed so long ago: `90s`, `15m`, `2h`, `3d`"
+    )
 
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (
@@ -70,10 +72,14 @@ class Listing(Filter):
 class Selection(Filter):
     """What to replay or discard: something must be named. ``limit``: the oldest so many of those that match."""
 
-    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=MOST_IDS)] | None = None
-    all: StrictBool = False
-    limit: Annotated[StrictInt, Field(ge=1, le=MOST_SELECTED)] = MOST_SELECTED
-    dry_run: StrictBool = False
+    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=MOST_IDS)] | None = Field(
+        None, description="of these, as `GET /failed` names them"
+    )
+    all: StrictBool = Field(False, description="must be true if nothing else says which messages are meant")
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST_SELECTED)] = Field(
+        MOST_SELECTED, description="the oldest so many of those that match"
+    )
+    dry_run: StrictBool = Field(False, description="only say what would be done")
 
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (self.ids is None or entry.id in self.ids) and super().matches(entry, now_ms)
@@ -86,7 +92,7 @@ class Selection(Filter):
 class ReplaySelection(Selection):
     """``ignore_expiry``: send also what was not to be sent after a time that has passed."""
 
-    ignore_expiry: StrictBool = False
+    ignore_expiry: StrictBool = Field(False, description="send also what was not to be sent after a time now past")
 
 
 F = TypeVar("F", bound=Filter)

@@ -6,18 +6,16 @@ from typing import Any
 
 from gateway.batch import MAX_BATCH_ITEMS
 from gateway.openapi import examples
+from gateway.openapi.failed import failed_paths
+from gateway.openapi.pieces import RETRY_AFTER, answer, body, keys, problem_answer, problem_name, problems
 from gateway.openapi.schemas import ref, schemas
-from gateway.routes.answers import JSON, PROBLEM_JSON
 
-_RETRY_AFTER = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
 _REPLAYED = {
     "Idempotent-Replayed": {
         "description": "`true` if an earlier request with the same body was accepted",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
-_CHALLENGE = {"WWW-Authenticate": {"description": "how to authenticate", "schema": {"type": "string"}}}
-_HEADERS: dict[int, dict[str, Any]] = {401: _CHALLENGE, 409: _RETRY_AFTER, 503: _RETRY_AFTER}
 _MEANINGS = {
     400: "Not JSON as every reader would read it: syntax, NaN, a number out of range, a duplicate key, a lone "
     "surrogate, nested deeper than 32 levels. The key is named if there is one.",
@@ -46,6 +44,7 @@ def openapi_document() -> dict[str, Any]:
         "tags": [
             {"name": "notifications", "description": "Accept notifications for delivery"},
             {"name": "operation", "description": "For orchestrators and monitoring; no key is asked for"},
+            {"name": "failed", "description": "What could not be delivered; for operators"},
         ],
         "paths": {
             "/notifications": {"post": _accept()},
@@ -54,10 +53,14 @@ def openapi_document() -> dict[str, Any]:
             "/health/live": {"get": _live()},
             "/health/ready": {"get": _ready()},
             "/metrics": {"get": _metrics()},
+            **failed_paths(),
         },
         "components": {
             "schemas": schemas(),
-            "responses": {_name(status): _problem(status) for status in _MEANINGS},
+            "responses": {
+                problem_name(status): problem_answer(examples.PROBLEMS[status], meaning)
+                for status, meaning in _MEANINGS.items()
+            },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
                 "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -71,8 +74,8 @@ def _accept() -> dict[str, Any]:
         "tags": ["notifications"],
         "operationId": "accept",
         "summary": "Accept one notification",
-        "security": _keys("send"),
-        "requestBody": _body(
+        "security": keys("send"),
+        "requestBody": body(
             ref("Envelope"),
             push=examples.PUSH,
             email=examples.EMAIL,
@@ -80,8 +83,8 @@ def _accept() -> dict[str, Any]:
             several_channels=examples.SEVERAL,
         ),
         "responses": {
-            "202": _answer("Stored.", ref("AcceptedAnswer"), examples.ACCEPTED, _REPLAYED),
-            **_problems(*_SEND_ERRORS, 409),
+            "202": answer("Stored.", ref("AcceptedAnswer"), examples.ACCEPTED, _REPLAYED),
+            **problems(*_SEND_ERRORS, 409),
         },
     }
 
@@ -92,16 +95,16 @@ def _accept_batch() -> dict[str, Any]:
         "tags": ["notifications"],
         "operationId": "acceptBatch",
         "summary": "Accept many notifications, each with a verdict of its own",
-        "security": _keys("send"),
-        "requestBody": _body(batch, three=examples.BATCH),
+        "security": keys("send"),
+        "requestBody": body(batch, three=examples.BATCH),
         "responses": {
-            "200": _answer("A verdict on each item.", ref("BatchAnswer"), examples.BATCH_ANSWER),
-            **_problems(*(status for status in _SEND_ERRORS if status != 503)),
-            "503": _answer(
+            "200": answer("A verdict on each item.", ref("BatchAnswer"), examples.BATCH_ANSWER),
+            **problems(*(status for status in _SEND_ERRORS if status != 503)),
+            "503": answer(
                 "At least one item was not confirmed by the broker; each item says for itself.",
                 ref("BatchAnswer"),
                 examples.BATCH_UNAVAILABLE,
-                _RETRY_AFTER,
+                RETRY_AFTER,
             ),
         },
     }
@@ -111,21 +114,21 @@ def _health() -> dict[str, Any]:
     return _operation(
         "health",
         "How the whole system is",
-        _answer("Healthy or degraded.", ref("HealthAnswer"), examples.health("healthy", "up")),
-        _answer("Unhealthy.", ref("HealthAnswer"), examples.health("unhealthy", "down"), _RETRY_AFTER),
+        answer("Healthy or degraded.", ref("HealthAnswer"), examples.health("healthy", "up")),
+        answer("Unhealthy.", ref("HealthAnswer"), examples.health("unhealthy", "down"), RETRY_AFTER),
     )
 
 
 def _live() -> dict[str, Any]:
-    return _operation("live", "Whether this process lives", _answer("Yes.", ref("LiveAnswer"), {"status": "live"}))
+    return _operation("live", "Whether this process lives", answer("Yes.", ref("LiveAnswer"), {"status": "live"}))
 
 
 def _ready() -> dict[str, Any]:
     return _operation(
         "ready",
         "Whether this process can publish",
-        _answer("Yes.", ref("ReadyAnswer"), {"status": "ready", "broker": "up"}),
-        _answer("No.", ref("ReadyAnswer"), {"status": "unready", "broker": "down"}, _RETRY_AFTER),
+        answer("Yes.", ref("ReadyAnswer"), {"status": "ready", "broker": "up"}),
+        answer("No.", ref("ReadyAnswer"), {"status": "unready", "broker": "down"}, RETRY_AFTER),
     )
 
 
@@ -139,36 +142,3 @@ def _operation(
 ) -> dict[str, Any]:
     responses = {"200": ok} if unavailable is None else {"200": ok, "503": unavailable}
     return {"tags": ["operation"], "operationId": name, "summary": summary, "security": [], "responses": responses}
-
-
-def _keys(scope: str) -> list[dict[str, list[str]]]:
-    """Either form of the key; {} because development without API_KEYS asks for none."""
-    return [{"bearer": [scope]}, {"header": [scope]}, {}]
-
-
-def _body(schema: dict[str, Any], **shown: Any) -> dict[str, Any]:
-    values = {name: {"value": value} for name, value in shown.items()}
-    return {"required": True, "content": {JSON: {"schema": schema, "examples": values}}}
-
-
-def _answer(
-    description: str, schema: dict[str, Any], example: Any, headers: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    answer = {"description": description, "content": {JSON: {"schema": schema, "example": example}}}
-    return {**answer, "headers": headers} if headers else answer
-
-
-def _problems(*statuses: int) -> dict[str, Any]:
-    return {str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in sorted(statuses)}
-
-
-def _problem(status: int) -> dict[str, Any]:
-    example = examples.PROBLEMS[status].document()
-    content = {PROBLEM_JSON: {"schema": ref("ProblemDocument"), "example": example}}
-    headers = _HEADERS.get(status)
-    answer = {"description": _MEANINGS[status], "content": content}
-    return {**answer, "headers": headers} if headers else answer
-
-
-def _name(status: int) -> str:
-    return f"Problem{status}"

@@ -6,8 +6,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from gateway.openapi.failed_models import FailedList, FailedMessage, FailedOutcome
 from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer
 from shared.envelope import Envelope
+from shared.failed_selection import ReplaySelection, Selection
 
 _REF = "#/components/schemas/{model}"
 #: models that refuse what they do not know
@@ -44,7 +46,8 @@ _NOTES = {
 
 def schemas() -> dict[str, Any]:
     """``components.schemas``."""
-    models = (Envelope, AcceptedAnswer, BatchAnswer, ProblemDocument, HealthAnswer, LiveAnswer, ReadyAnswer)
+    answers = (AcceptedAnswer, BatchAnswer, ProblemDocument, HealthAnswer, LiveAnswer, ReadyAnswer)
+    models = (Envelope, *answers, Selection, ReplaySelection, FailedList, FailedMessage, FailedOutcome)
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     found: dict[str, Any] = definitions["$defs"]
     for name in _CLOSED:

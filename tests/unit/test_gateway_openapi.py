@@ -10,12 +10,16 @@ from openapi_spec_validator import validate
 from pydantic import BaseModel
 
 from gateway.openapi import examples, openapi_document
+from gateway.openapi.failed_models import FailedList, FailedMessage, FailedOutcome
 from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer
 from tests.unit.gateway_client import Gateway, gateway
 
 _MODELS: dict[str, type[BaseModel]] = {
     model.__name__: model
-    for model in (AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer)
+    for model in (
+        *(AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer),
+        *(FailedList, FailedMessage, FailedOutcome),
+    )
 }
 _OPERATIONS = [
     pytest.param(operation, id=f"{method} {path}")
