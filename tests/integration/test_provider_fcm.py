@@ -1,7 +1,8 @@
 """services/push/fcm.py against a vendor of bare sockets, Google's token endpoint included, and the sandbox."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,24 @@ async def test_the_key_buys_one_token_for_everybody(private_key: str) -> None:
         (asked,) = google.requests
         assert asked.path == "/token"
         assert asked.form()["grant_type"].endswith("jwt-bearer")
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+async def test_a_token_lasts_as_long_wherever_the_clock_on_the_wall_stands(private_key: str) -> None:
+    async with raw_http(granting("t1"), granting("t2")) as google, raw_http(YES) as vendor:
+        async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
+            await made.send(message())
+            await made.send(message())
+        assert len(google.requests) == 1
 
 
 async def test_a_refused_token_opens_the_breaker_and_the_next_send_brings_a_new_one(private_key: str) -> None:

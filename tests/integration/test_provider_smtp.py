@@ -23,8 +23,10 @@ TO = "ada@example.org"
 
 
 @asynccontextmanager
-async def provider(server: RawSmtp, options: str = "", login: str = "", scheme: str = "smtp") -> AsyncIterator[Smtp]:
-    url = f"{scheme}://{login}127.0.0.1:{server.port}?from=notify@example.com&timeout=3{options}"
+async def provider(
+    server: RawSmtp, options: str = "", login: str = "", scheme: str = "smtp", host: str = "127.0.0.1"
+) -> AsyncIterator[Smtp]:
+    url = f"{scheme}://{login}{host}:{server.port}?from=notify@example.com&timeout=3{options}"
     made: Smtp = built(smtp.build, url)
     await made.open()
     yield made
@@ -158,6 +160,25 @@ async def test_a_fresh_connection_that_is_cut_is_not_tried_again() -> None:
         assert server.connections == 1
 
 
+@pytest.mark.parametrize("at", ["RCPT", "."])
+async def test_a_connection_that_still_owes_a_reply_serves_nobody_else(at: str) -> None:
+    async with raw_smtp(replies={at: HANG}) as server, provider(server) as made:
+        made.timeout_s = 0.3
+        await error_of(made)
+        del server.replies[at]
+        made.timeout_s = 3
+        await made.send(message(TO))
+        assert server.connections == 2
+
+
+async def test_a_connection_is_given_up_after_so_many_mails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.smtp_session.MAILS_A_CONNECTION", 2)
+    async with raw_smtp() as server, provider(server) as made:
+        for _ in range(5):
+            await made.send(message(TO))
+        assert server.connections == 3
+
+
 async def test_connections_are_shared_and_bounded() -> None:
     async with raw_smtp() as server, provider(server, "&connections=3") as made:
         await asyncio.gather(*(made.send(message(TO)) for _ in range(30)))
@@ -226,6 +247,15 @@ async def test_starttls_that_is_required_but_not_offered_is_ours_to_mend() -> No
     async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=1", "u:p@") as made:
         assert isinstance(await error_of(made), Misconfigured)
         assert "AUTH" not in server.verbs()
+
+
+async def test_a_password_does_not_cross_a_network_in_the_clear_unless_told_to() -> None:
+    # This machine, by an address that does not say so.
+    async with raw_smtp("AUTH PLAIN") as server, provider(server, "", "u:p@", host="0.0.0.0") as made:
+        assert isinstance(await error_of(made), Misconfigured)
+        assert "AUTH" not in server.verbs()
+    async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=0", "u:p@", host="0.0.0.0") as made:
+        await made.send(message(TO))
 
 
 @pytest.mark.usefixtures("trusted")

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from services.email import sendgrid, smtp
 from services.push import fcm
@@ -59,6 +60,32 @@ def test_in_development_the_sandbox_stands_in(
 ) -> None:
     monkeypatch.delenv(f"{channel.upper()}_PROVIDERS", raising=False)
     assert names(channel, monkeypatch) == expected
+
+
+def test_that_the_sandbox_stands_in_is_said_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMS_PROVIDERS", raising=False)
+    with capture_logs() as logged:
+        names("sms", monkeypatch)
+    assert [(line["event"], line["channel"]) for line in logged] == [("sandbox_providers", "sms")]
+
+
+@pytest.mark.parametrize(
+    ("channel", "url", "said"),
+    [
+        ("push", "fcm://10.0.0.1/p?tls=0", True),
+        ("push", "fcm://127.0.0.1/p?tls=0", False),
+        ("push", "fcm://10.0.0.1/p", False),
+        ("email", "smtp://10.0.0.1?from=a@b.example", True),
+        ("email", "smtp://10.0.0.1?from=a@b.example&starttls=1", False),
+        ("email", "smtps://10.0.0.1?from=a@b.example", False),
+    ],
+)
+def test_what_could_be_read_on_the_way_is_said_in_the_log(
+    channel: str, url: str, said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with capture_logs() as logged:
+        names(channel, monkeypatch, url)
+    assert [line["event"] for line in logged] == (["provider_without_tls"] if said else [])
 
 
 def test_the_sandboxs_accounts_and_callback_are_where_it_looks_for_them() -> None:
