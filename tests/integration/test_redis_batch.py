@@ -100,16 +100,27 @@ def turn_read_only(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize(("spoil", "word"), [(fill, "OOM"), (turn_read_only, "READONLY")])
-async def test_a_redis_that_cannot_write_says_so_to_claims_and_to_the_probe(
+async def test_a_redis_that_cannot_write_says_so_to_every_transition_and_to_the_probe(
     claims: Claims, redis_url: str, spoil: Callable[[redis.Redis], None], word: str
 ) -> None:
+    """An outcome that was not written must never look as if it were: it would be acked, and sent again."""
     await claim_many(claims, 2)
     with sync_client(redis_url) as client:
+        before = client.get("notify:push:r0")
         spoil(client)
         try:
-            for asked in (claims.ping(), claims.claim("push", "new", "t", 0, 0, HASH, False)):
+            for asked in (
+                claims.ping(),
+                claims.claim("push", "new", "t", 0, 0, HASH, False),
+                claims.claim("push", "r0", "t0", 0, 0, HASH, False),
+                claims.done("push", "r0", "t0", HASH, "fcm", "x"),
+                claims.handed_on("push", "r0", "t0", 0, 1),
+                claims.release("push", "r0", "t0"),
+                claims.mark_token("r0", "aa"),
+            ):
                 with pytest.raises(StoreUnavailable, match=word):
                     await asked
+            assert client.get("notify:push:r0") == before
         finally:
             client.config_set("maxmemory", 0)
             client.replicaof("NO", "ONE")

@@ -76,13 +76,14 @@ async def test_an_answer_of_another_shape_fails_its_own_batch_only(reply: bytes)
 
 
 @pytest.mark.parametrize("reply", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*1\r\n:1\r\n:1\r\n"])
-async def test_a_connection_that_answers_out_of_turn_is_dropped(reply: bytes) -> None:
+async def test_a_connection_that_answers_out_of_turn_is_dropped(reply: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async with scripted_redis(lambda _: reply) as redis:
         batcher, script = batcher_for(redis)
         await calls(script, 1)
         redis.script = ones
         assert await calls(script, 2) == [1, 1]
         assert redis.connections == 2
+        assert caplog.records == []
         await batcher.close()
 
 
