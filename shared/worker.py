@@ -1,7 +1,8 @@
 """The worker: drives one channel's lanes through three modes, and stops in good order.
 
-careful   one message in hand in the whole process, until one that is no suspect has been settled or all lanes are
-          empty: a message that kills its process takes no neighbour along. Every start and reconnection begins here.
+careful   one message in hand in the whole process, until one that is no suspect has been settled and the suspects that
+          turned up are through, or all lanes are empty: a message that kills its process takes no neighbour along.
+          Every start and reconnection begins here.
 wide      all lanes flow. A suspect turning up ends it: cancel, finish, give back, careful again.
 paused    nothing flows, because nothing could be delivered: one message at a time is tried until the cause is over.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -61,7 +63,10 @@ class Worker:
         self._wake = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._lost = False
-        self._suspect = False
+        #: suspects that were delivered and left untouched
+        self._suspects: Counter[Lane] = Counter()
+        #: suspects that lie at the head of their lanes
+        self._given_back: Counter[Lane] = Counter()
         self._cause: HoldCause | None = None
         self._broken_lanes: set[Lane] = set()
         self._paused = False
@@ -130,7 +135,9 @@ class Worker:
     async def _until_up(self) -> None:
         await self._consumer.wait_up()
         if self._lost:
-            self._lost = self._suspect = False
+            self._lost = False
+            self._suspects.clear()
+            self._given_back.clear()
             self._broken_lanes.clear()
             self._crew.forget_waiting()
 
@@ -144,13 +151,21 @@ class Worker:
 
     async def _careful(self) -> _Mode:
         while not self._stopping and not self._lost:
-            incoming = await self._take_one()
+            # What was given back lies at the head of its queue; were it left there, each round would give it out again
+            # and bring it nearer to its limit for nothing.
+            incoming = await self._take_one(sorted(self._lanes, key=lambda lane: lane not in self._given_back))
             if incoming is None:
                 return self._wide
+            incoming.given_back = incoming.lane in self._given_back
             cause = await self._crew.handle_one(incoming)
             if cause is not None:
                 return self._pause
-            if not is_suspect(incoming):
+            if is_suspect(incoming):
+                self._given_back.subtract([incoming.lane])
+            else:
+                del self._given_back[incoming.lane]
+            self._given_back = +self._given_back
+            if not is_suspect(incoming) and not self._given_back:
                 return self._wide
         return self._careful
 
@@ -164,7 +179,7 @@ class Worker:
         await self._consumer.consume({lane: max(1, n - held[lane]) for lane, n in self._prefetch.items()})
         self._crew.flow()
         while not self._stopping and not self._lost:
-            if self._suspect:
+            if self._suspects:
                 return self._calm_down
             if self._cause is not None:
                 return self._pause
@@ -178,13 +193,13 @@ class Worker:
         return self._careful
 
     async def _calm_down(self) -> _Mode:
-        log.warning("suspect_turned_up", channel=self._channel)
+        log.warning("suspects_turned_up", channel=self._channel, count=self._suspects.total())
         await self._consumer.cancel()
         await self._crew.finish(self._settings.shutdown_s)
         self._crew.stop_starting()
         self._crew.forget_waiting()
         await self._consumer.give_back()
-        self._suspect = False
+        self._given_back, self._suspects = self._suspects, Counter()
         return self._careful
 
     async def _pause(self) -> _Mode:
@@ -207,7 +222,7 @@ class Worker:
         """Try messages one at a time for as long as they go through; True once the cause is over."""
         while not self._stopping and not self._lost:
             kept = self._crew.held.take_probe(cause)
-            incoming = kept.incoming if kept else await self._take_one()
+            incoming = kept.incoming if kept else await self._take_one(self._lanes)
             if incoming is not None and await self._crew.handle_one(incoming) is not None:
                 return False
             if self._blockers.is_over(cause):
@@ -218,8 +233,9 @@ class Worker:
 
     # -- parts of modes --------------------------------------------------------------------------------------
 
-    async def _take_one(self) -> Incoming | None:
-        for lane in self._lanes:
+    async def _take_one(self, lanes: Sequence[Lane]) -> Incoming | None:
+        """From the first of ``lanes`` that has a message."""
+        for lane in lanes:
             incoming = await self._consumer.get(lane)
             if incoming is not None:
                 return incoming
@@ -251,7 +267,7 @@ class Worker:
     def _deliver(self, incoming: Incoming) -> None:
         if is_suspect(incoming):
             # It stays unacked and untouched until it is alone in the house.
-            self._suspect = True
+            self._suspects[incoming.lane] += 1
             self._wake.set()
         else:
             self._crew.add(incoming)
