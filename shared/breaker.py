@@ -199,8 +199,6 @@ class Breaker:
             self._move(STATE_OPEN if to == "open" else STATE_CLOSED, "operator")
 
     def _record(self, *, failed: bool, duration_s: float) -> None:
-        if self._forced is not None:
-            return
         if self._circuit.current_state == STATE_CLOSED:
             self._record_closed(failed, duration_s)
         elif failed:

@@ -11,7 +11,7 @@ from shared.template_filters import EACH, SCALAR
 
 #: parts of the syntax tree: what runs without a loop is bounded by it
 MAX_NODES = 4_000
-#: how deep they nest; compiling takes the square of it
+#: how deep they nest: well before Python's own limit, which depends on who calls
 MAX_DEPTH = 50
 
 # No macros, calls, imports, blocks or captured output: they recurse, or gather text where no bound is looked at.

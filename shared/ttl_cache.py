@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -40,7 +39,7 @@ class TtlCache(Generic[V]):
         load = self._loading.get(key)
         if load is None:
             load = self._loading[key] = asyncio.create_task(self._fill(key))
-            load.add_done_callback(partial(self._loaded, key))
+            load.add_done_callback(lambda _: self._loading.pop(key))
         # One caller that is cancelled must not take the load from the others.
         return await asyncio.shield(load)
 
@@ -59,9 +58,3 @@ class TtlCache(Generic[V]):
             del self._entries[next(iter(self._entries))]
         self._entries[key] = (value, self._clock() + ttl_s)
         return value
-
-    def _loaded(self, key: str, task: asyncio.Task[V]) -> None:
-        del self._loading[key]
-        if not task.cancelled():
-            # Looked at, or asyncio warns of a failed load whose callers have all been cancelled.
-            task.exception()

@@ -33,6 +33,15 @@ def test_after_forced_open_it_proves_itself_by_probes() -> None:
     assert bench.breaker.permit() is None
 
 
+def test_letting_go_of_a_breaker_that_was_open_by_itself_tries_at_once() -> None:
+    bench = Bench()
+    bench.open()
+    bench.breaker.force("open")
+    bench.breaker.force(None)
+    assert bench.breaker.retry_in_s() == 0
+    assert bench.breaker.permit() is not None
+
+
 def test_after_forced_closed_it_opens_by_itself_again() -> None:
     bench = Bench()
     bench.breaker.force("closed")

@@ -117,3 +117,14 @@ def test_after_closing_a_single_failure_is_no_reason() -> None:
     for _ in range(4):
         bench.call(fails=True)
     assert bench.state() == "closed"
+
+
+def test_what_opened_it_is_forgotten_once_it_was_closed() -> None:
+    bench = Bench(draw=0)
+    for number in range(20):
+        bench.call(fails=number % 2 == 0)
+    bench.clock.now += bench.breaker.retry_in_s()
+    for _ in range(3):
+        bench.call(fails=False)
+    bench.call(fails=True)
+    assert bench.state() == "closed"

@@ -57,6 +57,7 @@ MEMORY = [
     "{{ '%.1000000000f'|format(1) }}",
     "{{ ('%s' * 20000)|format(s, s) }}",
     "{{ f|format(s, s, s) }}",
+    "{{ ('%s' * 900)|format(" + "s, " * 900 + ") }}",
     "{{ '{:1000000000}'.format(1) }}",
     "{{ 'a'|center(1000000000) }}",
     "{{ 'a'.center(1000000000) }}",
@@ -109,6 +110,7 @@ TIME = [
     "{{ s" + "|upper" * 150 + " }}",
     "{{ " + "not " * 190 + "s }}",
     "{{ s" + ".a" * 150 + " }}",
+    ("{% if s" + "|title" * 40 + " %}{% endif %}") * 90,
     "{% if true %}" * 2_000 + "{% endif %}" * 2_000,
     "{% for i in [1] %}" * 50 + "{% endfor %}" * 50,
     "{{ " + "[" * 9_000 + "]" * 9_000 + " }}",
@@ -141,6 +143,21 @@ def test_nothing_takes_long(text: str) -> None:
     began = time.thread_time()
     attempt(text)
     assert time.thread_time() - began < MOST_S
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{% for i in range(9999) %}{% endfor %}" * 2, "more than 10000 turns"),
+        ("{% for i in range(9999) %}" + "{% if 'b' in s %}{% endif %}" * 50 + "{% endfor %}", "more than 0.1 s"),
+        ("{{ x" + ".a" * 60 + " }}", "nested more than 50 deep"),
+        ("{{ x }}" * 4_100, "more than 4000 parts"),
+    ],
+    ids=["turns", "time", "depth", "parts"],
+)
+def test_what_was_too_much_is_said(text: str, why: str) -> None:
+    with pytest.raises(TemplateInvalid, match=why):
+        render(Template(code="X", body=text), VARIABLES)
 
 
 def test_a_text_that_cannot_be_compiled_is_looked_at_once() -> None:

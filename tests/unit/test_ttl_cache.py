@@ -1,4 +1,5 @@
 import asyncio
+import gc
 
 import pytest
 
@@ -84,6 +85,7 @@ async def test_a_failed_load_that_nobody_waits_for_any_more_warns_nobody() -> No
     await asyncio.gather(caller, return_exceptions=True)
     load.gate.set()
     await eventually_async(lambda: not cache.loading)
+    gc.collect()
     assert complaints == []
 
 
