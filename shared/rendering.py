@@ -14,7 +14,7 @@ from shared.errors import TemplateInvalid
 from shared.provider import Content
 from shared.template_meter import METER
 from shared.template_operations import MAX_TEXT
-from shared.template_sandbox import TemplateSandbox
+from shared.template_sandbox import GLOBALS, TemplateSandbox
 from shared.templates import Template
 
 #: compiled texts that are kept, for plain text and HTML each
@@ -45,36 +45,38 @@ def render(template: Template, variables: Mapping[str, Any]) -> Content:
     ``template_meter``. The same template and variables always give the same answer.
     """
     METER.start()
+    scope = {**GLOBALS, **variables}
     return Content(
-        body=_checked("body", plain_text, _part("body", _compile_text, template.body, variables)),
-        title=_line("title", template.title, variables),
-        subject=_line("subject", template.subject, variables),
-        html=_part("html", _compile_html, template.html, variables),
+        body=_checked("body", plain_text, _part("body", _compile_text, template.body, scope)),
+        title=_line("title", template.title, scope),
+        subject=_line("subject", template.subject, scope),
+        html=_part("html", _compile_html, template.html, scope),
     )
 
 
-def _line(part: str, text: str, variables: Mapping[str, Any]) -> str:
+def _line(part: str, text: str, scope: dict[str, Any]) -> str:
     # A line break in the middle would let a variable write headers of its own.
-    return _checked(part, one_line, _part(part, _compile_text, text, variables).strip()) if text else ""
+    return _checked(part, one_line, _part(part, _compile_text, text, scope).strip()) if text else ""
 
 
-def _part(part: str, compile_: Compile, text: str, variables: Mapping[str, Any]) -> str:
+def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str:
     if not text:
         return ""
     compiled = compile_(text)
     if isinstance(compiled, str):
         raise TemplateInvalid("templates", f"{part}: {compiled}")
     try:
-        return _filled(compiled, variables)
+        return _filled(compiled, scope)
     except _TEMPLATE_FAULTS as exc:
         raise TemplateInvalid("templates", f"{part}: {_reason(exc)}") from exc
 
 
-def _filled(compiled: jinja2.Template, variables: Mapping[str, Any]) -> str:
+def _filled(compiled: jinja2.Template, scope: dict[str, Any]) -> str:
     pieces: list[str] = []
     length = 0
-    # Piece by piece, so that what would be too long is never made.
-    for piece in compiled.generate(variables):
+    # Shared: ``generate`` would merge the globals with the variables again for each part, which takes longer than
+    # the rendering. Piece by piece, so that what would be too long is never made.
+    for piece in compiled.root_render_func(compiled.new_context(scope, shared=True)):
         length += len(piece)
         if length > MAX_TEXT:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined
@@ -12,6 +13,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from shared.template_filters import template_filters
 from shared.template_operations import MAX_TEXT, add, bounded_range, modulo, multiply, power, printable
 from shared.template_shape import shaped
+
+#: what exists besides the variables
+GLOBALS: Mapping[str, Any] = {"range": bounded_range}
 
 _TEXT_METHODS = frozenset(
     {
@@ -35,7 +39,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         )
         self.binop_table.update({"+": add, "*": multiply, "**": power, "%": modulo})
         self.filters = template_filters()
-        self.globals = {"range": bounded_range}
+        self.globals = dict(GLOBALS)
 
     def compiled(self, text: str) -> Template:
         """Ready to render. Raises TemplateError, SyntaxError, RecursionError or MemoryError."""
