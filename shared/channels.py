@@ -21,6 +21,8 @@ class ChannelDefaults:
     name: str
     #: the field of a recipient, or of a user in the directory, that says where to send
     address: str
+    #: the parts of a template that are rendered for it
+    parts: frozenset[str]
     #: port of the worker's /health and /metrics; replica i listens on port + 10 i
     worker_port: int
     #: attempts that reached a provider before the message is given up
@@ -34,9 +36,27 @@ class ChannelDefaults:
 CHANNELS: dict[str, ChannelDefaults] = {
     channel.name: channel
     for channel in (
-        ChannelDefaults("push", "push_tokens", worker_port=5071, max_attempts=8, retry_cap_s=900, expires_s=86_400),
-        ChannelDefaults("email", "email", worker_port=5072, max_attempts=10, retry_cap_s=3_600, expires_s=259_200),
-        ChannelDefaults("sms", "phone", worker_port=5073, max_attempts=8, retry_cap_s=900, expires_s=86_400),
+        ChannelDefaults(
+            "push",
+            "push_tokens",
+            frozenset({"title", "body"}),
+            worker_port=5071,
+            max_attempts=8,
+            retry_cap_s=900,
+            expires_s=86_400,
+        ),
+        ChannelDefaults(
+            "email",
+            "email",
+            frozenset({"subject", "title", "body", "html"}),
+            worker_port=5072,
+            max_attempts=10,
+            retry_cap_s=3_600,
+            expires_s=259_200,
+        ),
+        ChannelDefaults(
+            "sms", "phone", frozenset({"body"}), worker_port=5073, max_attempts=8, retry_cap_s=900, expires_s=86_400
+        ),
     )
 }
 

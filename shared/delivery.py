@@ -61,7 +61,7 @@ class Delivery:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._channel = channel
-        self._address = CHANNELS[channel].address
+        self._address, self._parts = CHANNELS[channel].address, CHANNELS[channel].parts
         self._sender = sender
         self._directory = directory
         self._templates = templates
@@ -133,7 +133,7 @@ class Delivery:
             )
         try:
             template = await self._templates.get(job.envelope.template_code or "")
-            return render(template, job.envelope.variables or {})
+            return render(template, job.envelope.variables or {}, self._parts)
         except SourceNotFound as exc:
             return Dead("template_not_found", str(exc))
         except TemplateInvalid as exc:

@@ -18,7 +18,6 @@ def configure_logs(service: str, level: str = "INFO", log_format: Literal["auto"
     number = logging.getLevelNamesMapping()[level]
     as_json = log_format == "json" or (log_format == "auto" and not sys.stdout.isatty())
     common: list[Any] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
         _Service(service),

@@ -44,7 +44,7 @@ class Provider(Protocol):
         """Load credentials and open pools. Raises BadSettings."""
 
     async def send(self, message: Message) -> str:
-        """Hand one message over; return the vendor's id for it ('' if it gives none).
+        """Hand one message over; return the vendor's id for it ('' if it gives none). Ends within ``timeout_s``.
 
         Raises Impossible, Throttled, Unavailable or Misconfigured, and nothing else that is foreseen.
         """

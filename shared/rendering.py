@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from functools import lru_cache
 from typing import Any
 
@@ -38,8 +38,14 @@ _TEMPLATE_FAULTS = (
 Compile = Callable[[str], jinja2.Template | str]
 
 
-def render(template: Template, variables: Mapping[str, Any]) -> Content:
+#: what a template has
+ALL_PARTS = frozenset({"subject", "title", "body", "html"})
+
+
+def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = ALL_PARTS) -> Content:
     """The content for these variables, each part at most 64 KiB; HTML is escaped in the HTML part only.
+
+    Parts that are not asked for stay empty: a channel is not stopped by one that it never shows.
 
     Raises TemplateInvalid that names the part, and the variable that is missing. Never takes long: see
     ``template_meter``. The same template and variables always give the same answer.
@@ -47,10 +53,12 @@ def render(template: Template, variables: Mapping[str, Any]) -> Content:
     METER.start()
     scope = {**GLOBALS, **variables}
     return Content(
-        body=_checked("body", plain_text, _part("body", _compile_text, template.body, scope)),
-        title=_line("title", template.title, scope),
-        subject=_line("subject", template.subject, scope),
-        html=_part("html", _compile_html, template.html, scope),
+        body=_checked("body", plain_text, _part("body", _compile_text, template.body, scope))
+        if "body" in parts
+        else "",
+        title=_line("title", template.title, scope) if "title" in parts else "",
+        subject=_line("subject", template.subject, scope) if "subject" in parts else "",
+        html=_part("html", _compile_html, template.html, scope) if "html" in parts else "",
     )
 
 

@@ -16,7 +16,7 @@ from shared.retry_policy import Failure
 
 log = structlog.get_logger(__name__)
 
-#: what a provider may take beyond its own timeout before it is given up, seconds
+#: what a provider may take beyond its own timeout to give up, seconds
 GRACE_S = 1.0
 
 Answer = Sent | Dead | Hold | Failure
@@ -44,8 +44,7 @@ class Sender:
         name = provider.name
         began = time.monotonic()
         try:
-            async with asyncio.timeout(provider.timeout_s + GRACE_S):
-                provider_id = await provider.send(message)
+            provider_id = await provider.send(message)
         except Impossible as exc:
             permit.success(time.monotonic() - began)
             return Dead(exc.reason, str(exc), name, counted=True)
@@ -64,10 +63,6 @@ class Sender:
             permit.misconfigured()
             log.error("credentials_refused", channel=self._channel, provider=name, error=str(exc))
             return Failure("misconfigured", str(exc), False, name)
-        except TimeoutError:
-            permit.failure(time.monotonic() - began)
-            self._ambiguous(name)
-            return Failure("provider_unavailable", f"{name}: no answer", True, name)
         except asyncio.CancelledError:
             permit.neither()
             raise
