@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, Response
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
 from gateway.access import Keyring
@@ -24,12 +25,22 @@ from shared.settings import Settings, load_settings
 log = structlog.get_logger(__name__)
 
 
+class NoSessions(SessionInterface):
+    """Nobody is remembered by a cookie, so none is looked for."""
+
+    _NONE = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        return self._NONE
+
+
 def create_app(settings: Settings | None = None, parts: Parts | None = None) -> Flask:
     """Build the app; without ``parts`` it connects to the broker and Redis of ``settings`` (call it after fork)."""
     settings = settings or load_settings()
     parts = parts or connect(settings)
     keyring = Keyring(settings.api_keys)
     app = Flask("gateway", static_folder=None)
+    app.session_interface = NoSessions()
     app.register_blueprint(notifications_blueprint(parts.acceptor, keyring))
     app.register_blueprint(health_blueprint(parts.health, parts.counts))
     app.register_blueprint(failed_blueprint(FailedQueue(settings), keyring))

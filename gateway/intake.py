@@ -1,14 +1,11 @@
-"""The accepting itself, in the publisher's loop: look up what is known, publish, wait for the confirms, record.
+"""The accepting itself, in the publisher's loop: look up what is known, let through to the broker what is not.
 
-Requests submit from their threads and block once each. What has come in meanwhile goes through together: one round
-trip to Redis before and one after, however many requests; publishing is pipelined. Only equals wait for each other: a
-lane that is slow to confirm does not hold up another.
+Requests submit from their threads and block once each; what has come in meanwhile is looked up in one round trip.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -16,58 +13,20 @@ from typing import Protocol
 import structlog
 
 from gateway.accepted import Key
-from gateway.candidate import Candidate
-from gateway.errors import problem_for
+from gateway.errors import FAULT
 from gateway.job import Job
 from gateway.probe_gate import Pass, ProbeGate
 from gateway.problem import Problem, unavailable
+from gateway.storing import Broker, Kind, Remember, Storing, Unit, Work
 from gateway.verdict import Accepted
-from shared.broker.publisher import Publication
-from shared.channels import Lane
-from shared.clock import now_ms, rfc3339
-from shared.errors import PublishFailed, PublishUnknown
 
 log = structlog.get_logger(__name__)
 
-_LEAST_DEADLINE_S = 0.05
-_FAULT = Problem(500, "an error of ours; it is in the log")
 
-
-class Broker(Protocol):
-    """What is needed of ``shared.broker.publisher.Publisher``."""
-
-    async def publish_all(
-        self, publications: Sequence[Publication], deadline_s: float | None = None
-    ) -> list[PublishFailed | None]: ...
-
-
-class Records(Protocol):
+class Records(Remember, Protocol):
     """What is needed of ``AcceptedRecords``."""
 
     async def find(self, keys: Sequence[Key]) -> list[str | None]: ...
-
-    async def remember(self, digests: Sequence[tuple[Key, str]]) -> None: ...
-
-
-class _Work:
-    """A job that was let through to the broker."""
-
-    __slots__ = ("job", "leave", "left", "silent")
-
-    def __init__(self, job: Job, leave: Pass, left: int) -> None:
-        self.job, self.leave, self.left = job, leave, left
-        self.silent = False
-
-    def settle(self, silent: bool) -> None:
-        """One of its notifications is settled; the last one tells the gate what was learned."""
-        self.left -= 1
-        self.silent = self.silent or silent
-        if not self.left:
-            # A returned or refused message is an answer too: only silence shuts the gate.
-            (self.leave.missed if self.silent else self.leave.answered)()
-
-
-_Unit = tuple[_Work, int, Candidate]
 
 
 class Intake:
@@ -80,7 +39,6 @@ class Intake:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._woken = False
-        self._storing: set[asyncio.Task[None]] = set()
 
     def submit(self, job: Job) -> None:
         """Hand a job over, from any thread; wait for it with ``job.wait``."""
@@ -93,28 +51,25 @@ class Intake:
     async def run(self, broker: Broker) -> None:
         """Work until cancelled."""
         self._loop = asyncio.get_running_loop()
+        storing = Storing(broker, self._records, self._publish_deadline_s)
         while True:
             self._woken = False
             jobs = [self._jobs.popleft() for _ in range(len(self._jobs))]
             if jobs:
-                await self._round(broker, jobs)
+                await self._round(storing, jobs)
             else:
                 await self._wake.wait()
                 self._wake.clear()
 
-    async def _round(self, broker: Broker, jobs: list[Job]) -> None:
+    async def _round(self, storing: Storing, jobs: list[Job]) -> None:
         try:
             await self._recall(jobs)
-            groups = self._admit(jobs)
+            for kind, units in self._admit(jobs).items():
+                storing.add(kind, units)
         except Exception:
             log.exception("intake_failed")
             for job in jobs:
-                job.decide_rest(_FAULT)
-            return
-        for group in groups:
-            task = asyncio.get_running_loop().create_task(self._store(broker, group))
-            self._storing.add(task)
-            task.add_done_callback(self._storing.discard)
+                job.decide_rest(FAULT)
 
     async def _recall(self, jobs: list[Job]) -> None:
         """Settle what was accepted before."""
@@ -127,9 +82,9 @@ class Intake:
                 why = "was used for another notification"
                 job.decide(index, Problem(422, f"this request_id {why}", [("request_id", why)]))
 
-    def _admit(self, jobs: list[Job]) -> list[list[_Unit]]:
-        """What may go to the broker, in groups that share their lanes."""
-        groups: dict[tuple[Lane | int, ...], list[_Unit]] = {}
+    def _admit(self, jobs: list[Job]) -> dict[Kind, list[Unit]]:
+        """What may go to the broker."""
+        admitted: dict[Kind, list[Unit]] = {}
         for job in jobs:
             undecided = list(job.undecided)
             if not undecided:
@@ -139,43 +94,9 @@ class Intake:
                 why = "the broker does not answer" if leave == "shut" else "too many requests wait for the broker"
                 job.decide_rest(unavailable(f"{why}; sending it again is safe"))
                 continue
-            work = _Work(job, leave, len(undecided))
+            work = Work(job, leave, len(undecided))
             # A batch stays by itself: a single request must not wait for the confirms of a thousand.
             apart = (id(job),) if len(job.candidates) > 1 else ()
             for index, candidate in undecided:
-                groups.setdefault(candidate.lanes + apart, []).append((work, index, candidate))
-        return list(groups.values())
-
-    async def _store(self, broker: Broker, group: list[_Unit]) -> None:
-        results: list[PublishFailed | None] | None = None
-        try:
-            accepted_at = rfc3339(now_ms())
-            publications = [p for _, _, candidate in group for p in candidate.publications(accepted_at)]
-            until = min(work.job.until for work, _, _ in group)
-            deadline_s = max(_LEAST_DEADLINE_S, min(self._publish_deadline_s, until - time.monotonic()))
-            results = await broker.publish_all(publications, deadline_s)
-            await self._settle(group, results)
-        except Exception:
-            log.exception("intake_failed")
-            for work, index, _ in group:
-                if work.job.verdicts[index] is None:
-                    work.settle(silent=False)
-                    work.job.decide(index, _FAULT)
-
-    async def _settle(self, group: list[_Unit], results: list[PublishFailed | None]) -> None:
-        answers = iter(results)
-        confirmed: list[_Unit] = []
-        for unit in group:
-            work, index, candidate = unit
-            failures = [failure for _ in candidate.parts if (failure := next(answers)) is not None]
-            if failures:
-                work.settle(silent=any(isinstance(failure, PublishUnknown) for failure in failures))
-                work.job.decide(index, problem_for(failures[0]))
-            else:
-                confirmed.append(unit)
-        # Only now: a record written before the confirm would answer 202 for something that was never stored.
-        if confirmed:
-            await self._records.remember([((work.job.client, c.request_id), c.digest) for work, _, c in confirmed])
-        for work, index, candidate in confirmed:
-            work.settle(silent=False)
-            work.job.decide(index, Accepted(candidate.request_id, candidate.channels))
+                admitted.setdefault(candidate.lanes + apart, []).append(Unit(work, index, candidate))
+        return admitted

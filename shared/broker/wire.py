@@ -1,6 +1,7 @@
-"""pika's asyncio connection with three faults of ours mended at the root, and nothing else changed.
+"""pika's asyncio connection with four faults of ours mended at the root, and nothing else changed.
 
 * pika cuts its receive buffer anew after every frame: quadratic in what one read brings. Here a read is cut once.
+* pika sends every frame by a system call of its own: three a message. Here what a loop turn brings is sent at once.
 * pika answers a delivery that arrives between ``basic.cancel`` and its ok with ``basic.reject``: each such message is
   one step nearer to its delivery limit for nothing. Here it is delivered.
 * A delivery callback that raises closes the whole connection. Here it is logged; the message stays unacked.
@@ -18,6 +19,8 @@ from pika.frame import decode_frame
 
 log = structlog.get_logger(__name__)
 
+#: most bytes of one send
+_SEND_BYTES = 64 * 1024
 _FRAME_OVERHEAD = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
 
 
@@ -37,7 +40,7 @@ class WireChannel(PikaChannel):
 
 
 class WireConnection(AsyncioConnection):
-    """Reads many frames a turn in linear time; opens WireChannels."""
+    """Reads and writes many frames at once, in linear time; opens WireChannels."""
 
     def _create_channel(self, channel_number: int, on_open_callback: Any) -> PikaChannel:
         return WireChannel(self, channel_number, on_open_callback)
@@ -58,3 +61,14 @@ class WireConnection(AsyncioConnection):
             private.bytes_received += used
             private._process_frame(frame)
         private._frame_buffer = data[at:]
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        private: Any = self  # pika's inner parts, unknown to its type stubs
+        transport = private._transport
+        waiting = transport._tx_buffers
+        # Bounded, because what a partial send leaves over is copied.
+        if waiting and isinstance(waiting[-1], bytearray) and len(waiting[-1]) + len(data) <= _SEND_BYTES:
+            waiting[-1] += data
+            transport._tx_buffered_byte_count += len(data)
+        else:
+            transport.write(bytearray(data))
