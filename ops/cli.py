@@ -14,6 +14,7 @@ COMMANDS = {
     "status": ("ops.status:status", "Show every process and server."),
     "logs": ("ops.logs:logs", "Show what the processes wrote."),
     "failed": ("ops.failed:failed", "Look into failed.queue; replay or discard."),
+    "breaker": ("ops.breaker:breaker", "Look at the breakers; force one open or closed."),
     "key": ("ops.key:key", "Make keys for the gateway's callers."),
     "test": ("ops.testing:test", "Run the tests against private servers."),
     "check": ("ops.check:check", "Check format, lint and types."),

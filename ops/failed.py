@@ -6,12 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
-from pydantic import SecretStr
 
 from ops.action_log import log_actions
 from ops.errors import BadSetting, LockedByAnother, OpsError
 from ops.failed_view import print_json, print_list, print_message, print_outcome
-from ops.local_servers import address_of, private_rabbitmq
+from ops.local_servers import address_of, product_settings
 from ops.settings import load
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 from shared.failed_queue import FailedQueue
@@ -103,10 +102,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
     """Carry out one operation on the broker of this place. Raises OpsError with the exit code that it deserves."""
     configuration = load()
-    settings = configuration.product
-    if configuration.private_rabbitmq:
-        url = SecretStr(private_rabbitmq(configuration).url)
-        settings = settings.model_copy(update={"rabbitmq_url": url})
+    settings = product_settings(configuration)
     log_actions(configuration.place)
     try:
         return asyncio.run(operation(FailedQueue(settings), f"{getpass.getuser()} (./notify)"))

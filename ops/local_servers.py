@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from ops.errors import OpsError, ServerFailed
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
 from ops.settings import Configuration
+from shared.settings import Settings
 
 _RETRY_S = 5.0
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
@@ -30,6 +33,16 @@ def private_redis(configuration: Configuration) -> RedisServer:
     """The Redis of this place, started or not."""
     place = configuration.place
     return RedisServer(place.redis, port=configuration.local.local_redis_port, log_file=place.log_file("redis"))
+
+
+def product_settings(configuration: Configuration) -> Settings:
+    """The settings as the product's processes have them: with the addresses of our own servers."""
+    ours: dict[str, SecretStr] = {}
+    if configuration.private_rabbitmq:
+        ours["rabbitmq_url"] = SecretStr(private_rabbitmq(configuration).url)
+    if configuration.private_redis:
+        ours["redis_url"] = SecretStr(private_redis(configuration).url)
+    return configuration.product.model_copy(update=ours)
 
 
 class LocalServers:

@@ -25,9 +25,10 @@ class StateStore(Protocol):
 
 
 class Heartbeat:
-    """Every ``every_s`` seconds: publish ``state()`` and ``apply`` what the operator forces.
+    """Every ``every_s`` seconds: ``apply`` what the operator forces, then publish ``state()``.
 
-    Forced: provider name -> open|closed; a provider that is not named is on its own.
+    In that order, so that a beat shows that the word has been obeyed. Forced: provider name -> open|closed; a provider
+    that is not named is on its own.
     """
 
     def __init__(
@@ -46,8 +47,8 @@ class Heartbeat:
         try:
             while True:
                 try:
-                    await self._store.beat(self._state())
                     self._apply(await self._store.forced())
+                    await self._store.beat(self._state())
                     silent = False
                 except StoreUnavailable as exc:
                     if not silent:

@@ -70,6 +70,10 @@ class Providers:
         """Each provider's breaker state, in order of preference."""
         return {guarded.provider.name: guarded.breaker.state for guarded in self._guarded}
 
+    def forced(self) -> dict[str, str]:
+        """Provider -> open|closed, of those whose breaker is forced."""
+        return {guarded.provider.name: how for guarded in self._guarded if (how := guarded.breaker.forced) is not None}
+
     @property
     def worst_state(self) -> State:
         return max(self.states().values(), key=SEVERITY.__getitem__)
