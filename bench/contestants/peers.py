@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import environ
 
 from bench import venv
@@ -19,9 +19,11 @@ class Peer:
     queue: str
     command: Sequence[str]
     settings: Mapping[str, str] = field(default_factory=dict)
+    #: what fills its queue, if not itself
+    filled_as: str = ""
 
     def fill(self, arena: Arena, count: int, run: str) -> None:
-        argv = [str(venv.program("python")), "-m", "bench.peers.fill", self.name, str(count), run]
+        argv = [str(venv.program("python")), "-m", "bench.peers.fill", self.filled_as or self.name, str(count), run]
         env = {**environ, **addresses(arena)}
         filled = subprocess.run(argv, cwd=ROOT, env=env, timeout=_FILL_S, capture_output=True, text=True, check=False)
         if filled.returncode != 0:
@@ -61,4 +63,5 @@ FASTSTREAM = Peer(
     queue="bench.faststream",
     command=["faststream", "run", "bench.peers.faststream_worker:app", "--workers", "2"],
 )
-PEERS = [CELERY, DRAMATIQ, FASTSTREAM]
+FASTSTREAM_QUIET = replace(FASTSTREAM, name="faststream_quiet", settings={"BENCH_QUIET": "1"}, filled_as="faststream")
+PEERS = [CELERY, DRAMATIQ, FASTSTREAM, FASTSTREAM_QUIET]
