@@ -25,10 +25,11 @@ TRY_EVERY_S = 0.25
 class Recorder:
     """The claims' writing half, with patience; none of it raises."""
 
-    def __init__(self, claims: Claims, metrics: Metrics, patience_s: float) -> None:
+    def __init__(self, claims: Claims, metrics: Metrics, patience_s: float, *, proceed: bool = False) -> None:
         self._claims = claims
         self._metrics = metrics
         self._patience_s = patience_s
+        self._proceed = proceed
 
     async def done(self, job: Job, provider: str, provider_id: str) -> None:
         """D: delivered, or skipped if ``provider`` is ''."""
@@ -54,8 +55,14 @@ class Recorder:
             log.info("release_left_to_the_lease", request_id=job.request_id, error=str(exc))
 
     async def served_tokens(self, request_id: str) -> set[str]:
-        """Digests of the targets already served. Raises StoreUnavailable."""
-        return await self._claims.served_tokens(request_id)
+        """Digests of the targets already served. Raises StoreUnavailable, unless the setting says to proceed."""
+        try:
+            return await self._claims.served_tokens(request_id)
+        except StoreUnavailable:
+            if not self._proceed:
+                raise
+            log.warning("served_targets_unknown", request_id=request_id)
+            return set()
 
     async def mark_token(self, request_id: str, token_digest: str) -> None:
         await self._insist(request_id, lambda: self._claims.mark_token(request_id, token_digest))

@@ -119,7 +119,9 @@ def assemble(
     name: str,
 ) -> Worker:
     """The worker and its rule book, around collaborators that are open already."""
-    recorder = Recorder(claims, metrics, settings.redis_record_patience_s)
+    # Who proceeds without Redis does not wait for it either.
+    proceed = settings.idempotency_on_redis_down == "proceed"
+    recorder = Recorder(claims, metrics, 0.0 if proceed else settings.redis_record_patience_s, proceed=proceed)
     sender = Sender(channel, providers, metrics)
     delivery = Delivery(channel, sender, directory, templates, recorder, RetryPolicy.for_channel(channel, settings))
     settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)

@@ -136,7 +136,7 @@ async def test_one_request_id_is_one_call_however_many_copies_and_workers(settin
 
         async def nothing_left() -> bool:
             waiting = [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")]
-            waiting += [await bench.ready(f"retry.push{lane}.5s.queue") for lane in (".high", "", ".low")]
+            waiting += [await bench.ready(f"retry.push{lane}.2000ms.queue") for lane in (".high", "", ".low")]
             return not any(waiting) and not any(worker.in_flight for worker in bench.workers)
 
         await eventually_async(nothing_left, deadline_s=20)
@@ -282,6 +282,22 @@ async def test_while_redis_stands_still_nothing_is_sent_and_nothing_is_lost(
         finally:
             redis_server.resume()
         await eventually_async(lambda: sorted(provider.accepted) == sorted(["first", *ids]), deadline_s=15)
+
+
+async def test_who_chose_to_proceed_without_redis_delivers_all_the_same_and_counts_it(
+    vhost_url: str, redis_url: str, redis_server: RedisServer
+) -> None:
+    provider = ScriptedProvider()
+    settings = quick_settings(vhost_url, redis_url, idempotency_on_redis_down="proceed")
+    async with running(settings, [provider]) as bench:
+        redis_server.pause()
+        try:
+            one = await bench.put()
+            await bench.put("several", recipient={"push_tokens": ["a", "b"]})
+            await eventually_async(lambda: sorted(provider.accepted) == sorted([one, "several", "several"]))
+            await eventually_async(lambda: bench.count("notify_marker_lost_total") >= 2)
+        finally:
+            redis_server.resume()
 
 
 async def test_a_stop_finishes_what_is_in_flight(settings: Settings) -> None:
