@@ -35,6 +35,7 @@ ChannelName = Literal["push", "email", "sms", "websocket"]
 
 # A line break in a header field would let the caller write headers of his own.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -67,7 +68,8 @@ def _priority(value: Any) -> Any:
 
 
 def _rfc3339(value: Any) -> Any:
-    if isinstance(value, (str, datetime)):
+    # pydantic would read a text of digits as seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
         return value
     raise ValueError("must be an RFC 3339 date and time with an offset")
 

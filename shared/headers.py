@@ -13,6 +13,10 @@ from typing import Any
 
 #: longest error text that travels, bytes: a 140 kB one closed the connection
 ERROR_BYTES = 1024
+#: longest text that may be a time
+_TIME_CHARS = 64
+#: largest count that is believed: one more must fit into an AMQP long, and Redis' Lua counts exactly up to here only
+_MOST = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,11 @@ def read_travel(headers: Mapping[str, Any] | None) -> Travel:
     if not headers:
         return Travel()
     return Travel(
-        accepted_at=_text(headers.get("notify-accepted-at")),
+        accepted_at=_time(headers.get("notify-accepted-at")),
         attempt=_count(headers.get("notify-attempt")),
         deferrals=_count(headers.get("notify-deferrals")),
         replay=_count(headers.get("notify-replay")),
-        first_attempt_at=_text(headers.get("notify-first-attempt-at")),
+        first_attempt_at=_time(headers.get("notify-first-attempt-at")),
         last_error=_text(headers.get("notify-last-error")),
         ignore_expiry=headers.get("notify-ignore-expiry") is True,
         redeliveries=_count(headers.get("notify-redeliveries")),
@@ -65,15 +69,19 @@ def read_travel(headers: Mapping[str, Any] | None) -> Travel:
 
 
 def cut(text: str, most_bytes: int = ERROR_BYTES) -> str:
-    """``text`` without what goes beyond ``most_bytes`` of UTF-8."""
-    raw = text.encode("utf-8", "replace")
-    return text if len(raw) <= most_bytes else raw[:most_bytes].decode("utf-8", "ignore")
+    """``text`` without what goes beyond ``most_bytes`` of UTF-8; what has no UTF-8 (a lone surrogate) becomes ``?``."""
+    return text.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
 
 
 def _count(value: Any) -> int:
     # RabbitMQ hands integers over as long or short; a bool is an int to Python but not a count.
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST else 0
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _time(value: Any) -> str:
+    # It travels on as it is, so it must not be long: the frame with all headers has an upper limit.
+    return value if isinstance(value, str) and len(value) <= _TIME_CHARS else ""

@@ -37,7 +37,11 @@ class Job:
 
 
 def read_life(incoming: Incoming) -> tuple[Travel, int]:
-    """The travel headers and the start of life in ms; whoever sent no accepted-at is counted from now."""
+    """The travel headers and the start of life in ms; whoever sent no accepted-at is counted from now.
+
+    A life never begins in the future: a timestamp written in milliseconds instead of seconds would make it endless.
+    """
     travel = read_travel(incoming.headers)
     accepted_ms = parse_rfc3339(travel.accepted_at) if travel.accepted_at else None
-    return travel, accepted_ms or incoming.timestamp_ms or now_ms()
+    now = now_ms()
+    return travel, min(accepted_ms or incoming.timestamp_ms or now, now)

@@ -8,9 +8,18 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.channels import CHANNELS, ChannelDefaults
@@ -56,6 +65,33 @@ def _keys(value: Any) -> Any:
     return tuple(keys)
 
 
+def _address(*schemes: str) -> AfterValidator:
+    """A URL with one of ``schemes``. What is wrong is said without the URL: it may hold a password."""
+
+    def check(value: SecretStr) -> SecretStr:
+        scheme, separator, _ = value.get_secret_value().partition("://")
+        if scheme not in schemes or not separator or not _has_readable_port(value.get_secret_value()):
+            raise ValueError(f"must be {' or '.join(f'{scheme}://' for scheme in schemes)}...; a port is 1 to 65535")
+        return value
+
+    return AfterValidator(check)
+
+
+def _host_and_port(value: str) -> str:
+    if any(c.isspace() or c in "/@?#" for c in value) or not _has_readable_port(f"//{value}"):
+        raise ValueError("must be host or host:port")
+    return value
+
+
+def _has_readable_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+AmqpUrl = Annotated[SecretStr, _address("amqp", "amqps")]
+RedisUrl = Annotated[SecretStr, _address("redis", "rediss", "unix")]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -97,7 +133,7 @@ def _channel_model(channel: ChannelDefaults) -> type[ChannelSettings]:
 
 
 class Settings(BaseSettings):
-    """The settings table in README.md describes each; times are in seconds."""
+    """``.env.example`` describes each; times are in seconds."""
 
     model_config = _CONFIG
 
@@ -105,16 +141,17 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    rabbitmq_url: SecretStr | None = None
-    rabbitmq_host: str = "localhost:5672"
-    redis_url: SecretStr | None = None
+    rabbitmq_url: AmqpUrl | None = None
+    rabbitmq_host: Annotated[str, AfterValidator(_host_and_port)] = "localhost:5672"
+    redis_url: RedisUrl | None = None
     redis_host: str = "localhost"
     redis_port: Port = 6379
     redis_password: SecretStr | None = None
-    cache_redis_url: SecretStr | None = None
+    cache_redis_url: RedisUrl | None = None
 
-    user_endpoint: str | None = None
-    template_endpoint: str | None = None
+    # They may hold a user and a password too.
+    user_endpoint: str | None = Field(default=None, repr=False)
+    template_endpoint: str | None = Field(default=None, repr=False)
     source_ttl_s: Seconds = 60
     source_timeout_s: Seconds = 3
     source_cache_entries: Annotated[int, Field(ge=1)] = 10_000

@@ -187,8 +187,6 @@ class Publisher:
             self._room.release()
             pending.future.set_result(_Fate.LOST)
             return pending
-        self._tag += 1
-        self._pending[self._tag] = self._by_message_id[pending.message_id] = pending
         properties = BasicProperties(
             content_type="application/json",
             delivery_mode=2,
@@ -196,9 +194,17 @@ class Publisher:
             correlation_id=publication.correlation_id or None,
             headers=publication.headers,
         )
-        channel.raw.basic_publish(
-            publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
-        )
+        try:
+            channel.raw.basic_publish(
+                publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
+            )
+        except Exception:
+            # Nothing was written (a header that AMQP cannot hold, say). Only what was written has a tag: one more
+            # here, and from now on each message would be taken for stored by its neighbour's confirm.
+            self._room.release()
+            raise
+        self._tag += 1
+        self._pending[self._tag] = self._by_message_id[pending.message_id] = pending
         return pending
 
     def _on_confirm(self, frame: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -49,6 +50,12 @@ async def test_every_lane_and_ladder_takes_what_its_key_names(publisher: Publish
     for exchange in exchanges:
         for key in keys:
             await publisher.publish(Publication(exchange, key, b"{}", {}))
+
+
+async def test_a_message_that_amqp_cannot_hold_leaves_its_neighbours_their_own_confirms(publisher: Publisher) -> None:
+    with pytest.raises(struct.error):
+        await publisher.publish(Publication(topology.EXCHANGE, "push", b"{}", {"notify-attempt": 2**63}))
+    await publisher.publish(push(1), deadline_s=5)
 
 
 async def test_a_deleted_queue_is_declared_again_before_the_caller_hears_of_it(publisher: Publisher) -> None:
