@@ -13,6 +13,7 @@ COMMANDS = {
     "down": ("ops.down:down", "Stop it."),
     "status": ("ops.status:status", "Show every process and server."),
     "logs": ("ops.logs:logs", "Show what the processes wrote."),
+    "demo": ("ops.demo.command:demo", "Show what it does, step by step."),
     "failed": ("ops.failed:failed", "Look into failed.queue; replay or discard."),
     "breaker": ("ops.breaker:breaker", "Look at the breakers; force one open or closed."),
     "key": ("ops.key:key", "Make keys for the gateway's callers."),

@@ -1,12 +1,10 @@
 """``./notify up``: everything, in the foreground or the background."""
 
-import signal
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Mapping
 
 import click
 from rich.console import Console
@@ -19,10 +17,12 @@ from ops.log_view import LogFile, render
 from ops.place import ROOT
 from ops.processes import tail
 from ops.settings import Configuration, load
+from ops.signals import stop_requested
 from ops.supervision import Supervisor
 from ops.welcome import welcome
 
 _POLL_S = 0.2
+_NONE: Mapping[str, str] = {}
 
 
 @click.command()
@@ -33,7 +33,9 @@ def up(detach: bool, show_logs: bool) -> None:
     configuration = load()
     refuse_second(configuration.place)
     if detach:
-        _background(configuration)
+        console = Console(highlight=False, soft_wrap=True)
+        start_in_background(configuration, console)
+        console.print(welcome(configuration))
     else:
         _foreground(configuration, show_logs)
 
@@ -42,7 +44,7 @@ def _foreground(configuration: Configuration, show_logs: bool) -> None:
     """Hold the system up until we are asked to stop. Raises OpsError."""
     console = Console(highlight=False, soft_wrap=True)
     place = configuration.place
-    with sole_keeper(place), _stop_requested():
+    with sole_keeper(place), stop_requested():
         keeper = Keeper(configuration, lambda line: console.print(line, markup=False))
         try:
             with console.status("Preparing ..."):
@@ -105,22 +107,24 @@ class KeeperEnded(OpsError):
         self.exit_code = exit_code if exit_code > 0 else 1
 
 
-def _background(configuration: Configuration) -> None:
-    """Start a keeper that outlives us; return once all is healthy. Raises OpsError."""
-    console = Console(highlight=False, soft_wrap=True)
+def start_in_background(configuration: Configuration, console: Console, variables: Mapping[str, str] = _NONE) -> None:
+    """Start a keeper that outlives us; return once all is healthy. Raises OpsError.
+
+    ``variables`` are added to the environment of all that runs.
+    """
     place = configuration.place
     output = place.log_file("up")
     with console.status("Preparing ..."):
         with sole_keeper(place):
             Keeper(configuration, lambda line: console.print(line, markup=False)).prepare()
         output.parent.mkdir(parents=True, exist_ok=True)
-        child = _start_keeper(output.open("wb"))
+        child = _start_keeper(output.open("wb"), variables)
 
         def still_there() -> None:
             if child.poll() is not None:
                 raise KeeperEnded(tail(output), child.returncode)
 
-        with _stop_requested():
+        with stop_requested():
             try:
                 wait_healthy(configuration, Supervisor(place), still_there)
             except KeyboardInterrupt:
@@ -129,37 +133,17 @@ def _background(configuration: Configuration) -> None:
                 raise OpsError("Interrupted; everything is stopped.") from None
             except Unhealthy as exc:
                 raise OpsError(f"{exc}\nStill running: ./notify logs NAME, ./notify down") from exc
-    console.print(welcome(configuration))
 
 
-def _start_keeper(output: "subprocess._FILE") -> subprocess.Popen[bytes]:
+def _start_keeper(output: "subprocess._FILE", variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # Their logs are in files of their own, which are rotated; this output is not.
         [sys.executable, "-m", "ops", "up", "--no-show-logs"],
         cwd=ROOT,
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         # The terminal's Ctrl-C and hang-up are for the one who waits, not for the system.
         start_new_session=True,
     )
-
-
-@contextmanager
-def _stop_requested() -> Iterator[None]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into one KeyboardInterrupt; later ones must not cut the stop short."""
-    asked = False
-
-    def ask(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
-            raise KeyboardInterrupt
-
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(signum, ask) for signum in signals]
-    try:
-        yield
-    finally:
-        for signum, handler in zip(signals, before, strict=True):
-            signal.signal(signum, handler)

@@ -1,0 +1,61 @@
+"""A copy of a message, put straight onto its queue as another service might."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+
+from ops.errors import OpsError
+from ops.fleet import programs
+from ops.settings import Configuration
+from shared.broker.publisher import Publication
+from shared.broker.threaded import ThreadedPublisher
+from shared.broker.topology import EXCHANGE
+from shared.channels import Lane
+from shared.envelope import validate_envelope
+from shared.headers import Travel
+from shared.settings import Settings
+
+_TIMEOUT_S = 5.0
+
+
+class Copies:
+    """``settings`` lead to the broker of the running system, ``configuration`` to its workers."""
+
+    def __init__(self, settings: Settings, configuration: Configuration) -> None:
+        self._settings, self._configuration = settings, configuration
+
+    def publish(self, envelope: Mapping[str, Any], channel: str) -> str:
+        """Put the very bytes that the gateway published onto the lane's queue; its name. Raises OpsError."""
+        parsed = validate_envelope(envelope, extra="forbid")
+        lane = Lane(channel, parsed.lane_priority)
+        copy = Publication(
+            EXCHANGE, lane.routing_key, parsed.body_for(channel), Travel().to_headers(), parsed.request_id
+        )
+        publisher = ThreadedPublisher(self._settings, "demo")
+        publisher.start()
+        try:
+            (failure,) = publisher.publish([copy])
+        finally:
+            publisher.stop()
+        if failure is not None:
+            raise OpsError(f"the copy was not confirmed: {failure}") from failure
+        return lane.queue
+
+    def suppressed(self, channel: str) -> float:
+        """``notify_duplicates_total`` of the channel, over its workers. Raises OpsError."""
+        module = f"services.{channel}"
+        workers = [program for program in programs(self._configuration) if program.module == module]
+        return sum(_duplicates(program.health_url.replace("/health", "/metrics")) for program in workers)
+
+
+def _duplicates(url: str) -> float:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            text = session.get(url, timeout=_TIMEOUT_S).text
+        except requests.RequestException as exc:
+            raise OpsError(f"no metrics from {url}: {exc}") from exc
+    found = re.search(r"^notify_duplicates_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else 0.0

@@ -1,0 +1,50 @@
+"""The system that the demo plays on: the one that runs, or one started for the demo alone."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from rich.console import Console
+
+from ops.down import stop
+from ops.errors import AlreadyRunning, NotRunning
+from ops.settings import Configuration
+from ops.signals import undisturbed
+from ops.up import start_in_background
+from shared.settings import Settings
+
+#: Waiting times of a system of our own, seconds: nobody wants to look at a real backoff.
+_QUICK_S = {"retry_base_s": 0.5, "breaker_open_s": 3.0, "heartbeat_s": 0.5}
+
+
+@contextmanager
+def running_system(configuration: Configuration, console: Console) -> Iterator[Configuration]:
+    """A healthy system, with the settings that it really has; if it was started here it ends with the block."""
+    if configuration.place.keeper.living() is not None:
+        console.print("Using the running system, with its own waiting times: a retry or a breaker may take a minute.")
+        yield configuration
+        return
+    quick = _quick(configuration.product)
+    variables = {name.upper(): f"{value:g}" for name, value in quick.items()}
+    shown = " ".join(f"{name}={value}" for name, value in variables.items())
+    console.print(f"Starting a system for this demo, with short waiting times: {shown}")
+    try:
+        start_in_background(configuration, console, variables)
+        yield replace(configuration, product=configuration.product.model_copy(update=quick))
+    except AlreadyRunning:
+        # Somebody else was quicker: it is theirs.
+        raise
+    except BaseException:
+        _end(configuration, console)
+        raise
+    _end(configuration, console)
+
+
+def _quick(settings: Settings) -> dict[str, float]:
+    """Never longer than what is set."""
+    return {name: min(value, getattr(settings, name)) for name, value in _QUICK_S.items()}
+
+
+def _end(configuration: Configuration, console: Console) -> None:
+    with undisturbed(), console.status("Stopping the system ..."), suppress(NotRunning):
+        stop(configuration, lambda line: None)
