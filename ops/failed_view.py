@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from shared.failed_entry import FailedEntry
 from shared.failed_results import Done, Listed, Shown
 
+#: of the skipped, so many are named
 _MOST_SKIPPED = 20
+_TO_THE_SECOND = len("2026-01-01T00:00:00")
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -24,24 +25,20 @@ def print_list(listed: Listed) -> None:
     if not listed.entries:
         console.print("Nothing has failed." if not listed.scanned else f"None of {listed.scanned} is meant.")
         return
-    table = Table("id", "failed at", "queue", "reason", "tries", "request", "error", box=None)
-    # Never cut: it is what the other commands take.
-    table.columns[0].no_wrap = True
-    table.columns[0].overflow = "fold"
-    for entry in listed.entries:
-        # As text: what another service wrote must not be read as our markup.
-        table.add_row(*map(Text, _row(entry)))
-    console.print(table)
+    rows = [_row(entry) for entry in listed.entries]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row, entry in zip(rows, listed.entries, strict=True):
+        _print_line(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
+        if entry.error:
+            _print_line(console, f"    {entry.error}", "dim")
     more = "; there are more" if listed.truncated else ""
     console.print(f"{len(listed.entries)} of {listed.scanned} looked at{more}")
 
 
 def print_message(shown: Shown) -> None:
     console = Console(highlight=False)
-    table = Table(box=None, show_header=False)
     for name, value in shown.entry.document().items():
-        table.add_row(name, Text("" if value is None else str(value)))
-    console.print(table)
+        _print_line(console, f"{name:<17} {'' if value is None else value}")
     if shown.envelope is None:
         console.print("The body is no JSON object.")
     else:
@@ -57,18 +54,18 @@ def print_outcome(verb: str, done: Done) -> None:
     for reason, count in Counter(each.reason for each in done.skipped).items():
         console.print(f"{count} left where they are: {reason}")
     for each in done.skipped[:_MOST_SKIPPED]:
-        console.print(Text(f"  {each.id}  {each.detail}"))
+        _print_line(console, f"    {each.id}  {each.detail}")
     if done.truncated:
         console.print("There are more than one look reaches: repeat.")
 
 
+def _print_line(console: Console, line: str, style: str = "") -> None:
+    """Another service may have written it: no markup, no escape sequences. Never cut: an id must come out whole."""
+    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line.rstrip())
+    console.print(Text(printable, style=style), soft_wrap=True)
+
+
 def _row(entry: FailedEntry) -> tuple[str, ...]:
-    return (
-        entry.id,
-        entry.failed_at,
-        entry.queue,
-        entry.reason,
-        str(entry.attempts),
-        entry.request_id or "",
-        entry.error,
-    )
+    tries = f"{entry.attempts} {'try' if entry.attempts == 1 else 'tries'}"
+    at = entry.failed_at[:_TO_THE_SECOND].replace("T", " ")
+    return entry.id, at, entry.reason, entry.queue, tries, entry.request_id or ""

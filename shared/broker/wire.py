@@ -1,9 +1,11 @@
-"""pika's asyncio connection with four faults of ours mended at the root, and nothing else changed.
+"""pika's asyncio connection with five faults of ours mended at the root, and nothing else changed.
 
 * pika cuts its receive buffer anew after every frame: quadratic in what one read brings. Here a read is cut once.
 * pika sends every frame by a system call of its own: three a message. Here what a loop turn brings is sent at once.
 * pika answers a delivery that arrives between ``basic.cancel`` and its ok with ``basic.reject``: each such message is
   one step nearer to its delivery limit for nothing. Here it is delivered.
+* pika gives up the connection over a message with a header that it cannot read (a time in milliseconds where AMQP has
+  seconds): it would come again and again. Here it is delivered as if it had no headers.
 * A delivery callback that raises closes the whole connection. Here it is logged; the message stays unacked.
 """
 
@@ -15,7 +17,7 @@ import structlog
 from pika import spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel as PikaChannel
-from pika.frame import decode_frame
+from pika.frame import Header, decode_frame
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +56,7 @@ class WireConnection(AsyncioConnection):
             size = int.from_bytes(data[at + 3 : at + 7], "big") + _FRAME_OVERHEAD
             if end - at < size and data[at : at + 4] != b"AMQP":
                 break
-            used, frame = decode_frame(data[at : at + size])
+            used, frame = _decode(data[at : at + size])
             if frame is None:
                 break
             at += used
@@ -72,3 +74,15 @@ class WireConnection(AsyncioConnection):
             transport._tx_buffered_byte_count += len(data)
         else:
             transport.write(bytearray(data))
+
+
+def _decode(data: bytes) -> tuple[int, Any]:
+    """(bytes used, frame) of one whole frame; (0, None) if it is not whole."""
+    try:
+        return decode_frame(data)
+    except (ValueError, OverflowError, RecursionError) as exc:
+        if data[0] != spec.FRAME_HEADER:
+            raise
+        log.warning("message_headers_unreadable", error=str(exc))
+        channel_number, body_bytes = int.from_bytes(data[1:3], "big"), int.from_bytes(data[11:19], "big")
+        return len(data), Header(channel_number, body_bytes, spec.BasicProperties())

@@ -100,6 +100,17 @@ async def take_all(channel: AmqpChannel, queue: str) -> list[tuple[Any, Any, byt
     return found
 
 
+class RawHeader:
+    """A header's value as it stands on the wire, its type's letter first: what pika itself would never write."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+
+    def encode(self, pieces: list[bytes]) -> int:
+        pieces.append(self._wire)
+        return len(self._wire)
+
+
 def publish_expiring(channel: AmqpChannel, key: str, body: bytes, within_ms: int) -> None:
     """As another service may: with an expiration, without headers, unconfirmed."""
     properties = BasicProperties(delivery_mode=2, expiration=str(within_ms))

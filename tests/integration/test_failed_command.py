@@ -40,7 +40,7 @@ def notify(vhost_url: str, tmp_path: Path) -> Command:
 def buried(vhost_url: str) -> list[Publication]:
     messages = [
         failed_before(7200, "r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"]})),
-        failed("r2", reason="recipient_invalid", notify_failed_error="[bold]no such device[/bold]"),
+        failed("r2", reason="recipient_invalid", notify_failed_error="[bold]no such\x1b[2J device[/bold]"),
         failed("r3", body=push_body("r3", expires_at="2020-01-01T00:00:00Z")),
     ]
 
@@ -65,7 +65,7 @@ def test_a_listing_shows_each_id_whole(notify: Command, buried: list[Publication
     assert shown.returncode == 0, shown.stderr
     for message in buried:
         assert message.headers["notify-failed-id"] in shown.stdout
-    assert "[bold]no such device[/bold]" in shown.stdout
+    assert "[bold]no such\N{REPLACEMENT CHARACTER}[2J device[/bold]" in shown.stdout
     assert "3 of 3 looked at" in shown.stdout
     narrow = notify("list", "--reason", "recipient_invalid", COLUMNS="60").stdout
     assert buried[1].headers["notify-failed-id"] in narrow

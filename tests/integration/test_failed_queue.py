@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import struct
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
+import pika.data
 import pytest
 
 from ops.servers import RabbitMQServer
@@ -22,6 +25,7 @@ from shared.failed_selection import parse_discard, parse_listing, parse_replay
 from shared.headers import Travel, read_travel
 from shared.outcome import DeadReason
 from tests.integration.failed_messages import (
+    RawHeader,
     bury,
     count,
     failed,
@@ -103,6 +107,33 @@ async def test_fifty_listings_leave_everything_where_it_is(
 
 async def test_a_queue_that_nobody_declared_yet_is_empty(queue: FailedQueue) -> None:
     assert (await queue.list(EVERYTHING)).document() == {"items": [], "scanned": 0, "truncated": False}
+
+
+_UNREADABLE = {
+    "milliseconds for seconds": struct.pack(">cQ", b"T", 1_700_000_000_000),
+    "nested too deep": b"".join(b"A" + struct.pack(">I", 5 * (2000 - n)) for n in range(1, 2001)),
+}
+
+
+@pytest.mark.parametrize("wire", _UNREADABLE.values(), ids=_UNREADABLE)
+async def test_a_header_that_cannot_be_read_stops_nobody(
+    wire: bytes, publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encode(pieces: list[bytes], value: Any) -> int:
+        return value.encode(pieces) if isinstance(value, RawHeader) else encode_value(pieces, value)
+
+    encode_value = pika.data.encode_value
+    monkeypatch.setattr(pika.data, "encode_value", encode)
+    await bury(publisher, [failed("r1"), failed("r2", notify_other=RawHeader(wire)), failed("r3")])
+    entries = (await queue.list(EVERYTHING)).entries
+    assert {(entry.request_id, entry.reason) for entry in entries} == {
+        ("r1", "attempts_exhausted"),
+        ("r2", "unknown"),
+        ("r3", "attempts_exhausted"),
+    }
+    done = await queue.replay(parse_replay({"all": True}), operator="test")
+    assert done.done == 3
+    assert len(await take_all(channel, "push.queue")) == 3
 
 
 async def test_a_scan_is_bounded_by_count_and_by_bytes(
