@@ -25,7 +25,6 @@ async def take_lock(channel: AmqpChannel) -> None:
             channel.raw.queue_declare,
             queue=LOCK_QUEUE,
             exclusive=True,
-            auto_delete=True,
             arguments={"x-queue-type": "classic"},
         )
     except ChannelGone as exc:
