@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import signal
 import sys
 import tempfile
 from functools import partial
@@ -22,6 +24,8 @@ from shared.settings import Settings, load_settings
 BAD_SETTINGS_EXIT = 2
 #: threads beyond those that may wait for the broker: somebody must be free to say 503, and to answer /health
 SPARE_THREADS = 32
+#: new objects between two looks of the garbage collector; Python's 700 is a few requests
+GC_OBJECTS = 20_000
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +65,16 @@ def _serve(settings: Settings, counts_directory: Path) -> None:
 
 def _worker(counts_directory: Path) -> Flask:
     """Runs in the worker process: a connection or a thread made before fork would be shared or lost."""
+    # Until Granian sets the worker's own, it has its parent's handlers, which would swallow a stop.
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
     settings = load_settings()
     _configure_logs(settings)
-    return create_app(settings, connect(settings, counts_directory))
+    app = create_app(settings, connect(settings, counts_directory))
+    # What lives as long as the process need not be looked at again; a request's objects are gone before the next look.
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS)
+    return app
 
 
 def _configure_logs(settings: Settings) -> None:

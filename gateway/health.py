@@ -41,18 +41,18 @@ class Store(Protocol):
 
 
 class Health:
-    """``broker_state`` says up, down or blocked; ``gate_shut`` whether publishing has stopped answering."""
+    """``broker_state`` says up, down or blocked; ``silent`` whether publishing has stopped answering."""
 
     def __init__(
-        self, broker_state: Callable[[], BrokerState], gate_shut: Callable[[], bool], depths: Depths, store: Store
+        self, broker_state: Callable[[], BrokerState], silent: Callable[[], bool], depths: Depths, store: Store
     ) -> None:
-        self._broker_state, self._gate_shut, self._depths, self._store = broker_state, gate_shut, depths, store
+        self._broker_state, self._silent, self._depths, self._store = broker_state, silent, depths, store
 
     @property
     def broker(self) -> BrokerState:
         """A connection that is up, over which nothing is confirmed in time, counts as blocked."""
         state = self._broker_state()
-        return "blocked" if state == "up" and self._gate_shut() else state
+        return "blocked" if state == "up" and self._silent() else state
 
     def report(self) -> dict[str, Any]:
         """The document. ``ready`` is null while a lane's depth is not known."""

@@ -57,7 +57,7 @@ def connect(settings: Settings, counts_directory: Path | None = None) -> Parts:
     counts = AcceptedCounts(counts_directory or Path(tempfile.mkdtemp(prefix="notify-gateway-")))
     acceptor = Acceptor(intake, sampler, counts, queue_max_ready=settings.queue_max_ready, clock=time.monotonic)
     store = RedisStore(sync_client(settings.redis), settings.heartbeat_s)
-    return Parts(acceptor, Health(lambda: publisher.state, lambda: gate.shut, sampler, store), counts)
+    return Parts(acceptor, Health(lambda: publisher.state, lambda: gate.silent, sampler, store), counts)
 
 
 async def _stop_on_mismatch(publisher: Publisher) -> None:

@@ -12,9 +12,12 @@ from typing import Literal
 
 Refusal = Literal["full", "shut"]
 
+#: how long a missed deadline tells of now, seconds
+NEWS_S = 10.0
+
 
 class ProbeGate:
-    """For one thread (``shut`` may be read by any). ``clock`` returns monotonic seconds."""
+    """For one thread (``shut`` and ``silent`` may be read by any). ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float], *, max_waiting: int, probe_every_s: float = 1.0) -> None:
         self._clock = clock
@@ -23,11 +26,20 @@ class ProbeGate:
         self._waiting = 0
         self._shut = False
         self._next_probe_at = 0.0
+        self._missed_at = 0.0
         self._generation = 0
 
     @property
     def shut(self) -> bool:
         return self._shut
+
+    @property
+    def silent(self) -> bool:
+        """Whether a deadline was missed just now.
+
+        Not for ever: who is sent no requests while it is silent would have no probe that could tell otherwise.
+        """
+        return self._shut and self._clock() < self._missed_at + NEWS_S
 
     def admit(self) -> Pass | Refusal:
         """A Pass, to be given back by exactly one of its three methods; or why not."""
@@ -49,9 +61,11 @@ class ProbeGate:
 
     def _missed(self, generation: int) -> None:
         self._waiting -= 1
-        if generation == self._generation and not self._shut:
-            self._shut = True
-            self._next_probe_at = self._clock() + self._probe_every_s
+        if generation == self._generation:
+            self._missed_at = self._clock()
+            if not self._shut:
+                self._shut = True
+                self._next_probe_at = self._missed_at + self._probe_every_s
 
     def _learned_nothing(self) -> None:
         self._waiting -= 1

@@ -29,8 +29,13 @@ class FakeBroker:
         self.calls: list[list[Publication]] = []
         self.deadlines_s: list[float | None] = []
         self.held: set[str] = set()
+        self._holds: dict[str, asyncio.Event] = {}
         self.explodes = False
         self._journal = journal if journal is not None else []
+
+    def hold(self, routing_key: str) -> asyncio.Event:
+        """Until the event is set nothing is answered for this lane."""
+        return self._holds.setdefault(routing_key, asyncio.Event())
 
     @property
     def published(self) -> list[Publication]:
@@ -43,6 +48,9 @@ class FakeBroker:
         self.deadlines_s.append(deadline_s)
         if self.explodes:
             raise RuntimeError("unforeseen")
+        for publication in publications:
+            if publication.routing_key in self._holds:
+                await self._holds[publication.routing_key].wait()
         if self.held & {publication.routing_key for publication in publications}:
             await asyncio.Event().wait()
         self._journal.append("confirmed")

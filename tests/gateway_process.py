@@ -90,3 +90,8 @@ def taken(url: str, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
             if method is None or properties is None or body is None:
                 return found
             found.append((properties, body))
+
+
+def children(pid: int) -> list[int]:
+    """Of a process on Linux."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

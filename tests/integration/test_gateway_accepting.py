@@ -1,7 +1,9 @@
 """The gateway as it is run, with a real broker and Redis: 202 means stored."""
 
 import json
+import re
 import socket
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,15 +12,38 @@ from typing import Any
 import pytest
 import requests
 
+from ops.servers import RabbitMQServer, RedisServer
+from shared.channels import CHANNELS, lanes_of
 from shared.envelope import parse_queued
 from shared.headers import read_travel
-from tests.gateway_process import GatewayProcess, gateway_process, taken
+from tests.gateway_process import GatewayProcess, children, gateway_process, taken
+
+
+@pytest.fixture(scope="module")
+def vhost_url(rabbitmq: RabbitMQServer) -> Iterator[str]:
+    """One for the whole file: starting a gateway costs more than any test here."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    rabbitmq.management.create_vhost(name)
+    yield rabbitmq.vhost_url(name)
+    rabbitmq.management.delete_vhost(name)
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(
+    tmp_path_factory: pytest.TempPathFactory, vhost_url: str, redis_server: RedisServer
+) -> Iterator[GatewayProcess]:
+    directory = tmp_path_factory.mktemp("gateway")
+    with gateway_process(directory, vhost_url, redis_server.url, GATEWAY_PROCESSES="2") as running:
+        yield running
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, vhost_url: str, redis_url: str) -> Iterator[GatewayProcess]:
-    with gateway_process(tmp_path, vhost_url, redis_url, GATEWAY_PROCESSES="2") as running:
-        yield running
+def gateway(shared_gateway: GatewayProcess, vhost_url: str, redis_url: str) -> GatewayProcess:
+    """Empty queues, an empty Redis."""
+    for channel in CHANNELS:
+        for lane in lanes_of(channel):
+            taken(vhost_url, lane.queue)
+    return shared_gateway
 
 
 def push(request_id: str, **change: Any) -> dict[str, Any]:
@@ -76,11 +101,17 @@ def test_a_batch_is_stored_item_by_item(gateway: GatewayProcess, vhost_url: str)
     assert stored == 499
 
 
+def _counted(gateway: GatewayProcess) -> int:
+    found = re.search(r'notify_accepted_total\{channel="push",lane="medium"\} (\d+)', gateway.get("/metrics").text)
+    assert found
+    return int(found[1])
+
+
 def test_processes_count_together(gateway: GatewayProcess) -> None:
+    before = _counted(gateway)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: gateway.post(push(f"r{n}")), range(60)))
-    for _ in range(5):
-        assert 'notify_accepted_total{channel="push",lane="medium"} 60.0' in gateway.get("/metrics").text
+    assert {_counted(gateway) for _ in range(5)} == {before + 60}
 
 
 def _pieces(body: bytes, size: int) -> Iterator[bytes]:
@@ -122,8 +153,10 @@ def test_health_is_degraded_without_workers_and_knows_the_depth(gateway: Gateway
     assert document["channels"]["push"]["consumers"] == 0
 
 
-def test_sigterm_ends_it_with_nothing_left(gateway: GatewayProcess) -> None:
-    gateway.post(push("a"))
-    assert gateway.stop() == 0
-    with pytest.raises(requests.ConnectionError):
-        gateway.get("/health/live")
+def test_sigterm_ends_it_with_nothing_left(tmp_path: Path, vhost_url: str, redis_url: str) -> None:
+    with gateway_process(tmp_path, vhost_url, redis_url, GATEWAY_PROCESSES="2") as gateway:
+        workers = children(gateway.process.pid)
+        assert gateway.stop() == 0
+        assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
+        with pytest.raises(requests.ConnectionError):
+            gateway.get("/health/live")

@@ -10,7 +10,7 @@ import pika
 import requests
 
 from ops.servers import RabbitMQServer, RedisServer
-from tests.gateway_process import GatewayProcess, gateway_process, taken
+from tests.gateway_process import GatewayProcess, children, gateway_process, taken
 from tests.waiting import eventually
 
 
@@ -138,11 +138,7 @@ def test_a_queue_with_other_arguments_ends_it(tmp_path: Path, vhost_url: str, re
 
 def test_a_worker_process_that_dies_is_replaced(tmp_path: Path, vhost_url: str, redis_url: str) -> None:
     with gateway_process(tmp_path, vhost_url, redis_url) as gateway:
-        (worker,) = _children(gateway.process.pid)
+        (worker,) = children(gateway.process.pid)
         os.kill(worker, signal.SIGKILL)
-        eventually(lambda: _children(gateway.process.pid) not in ([], [worker]))
+        eventually(lambda: children(gateway.process.pid) not in ([], [worker]))
         gateway.wait_ready()
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -36,7 +36,7 @@ class Gateway:
         self.intake = Intake(self.records, gate, publish_deadline_s=5)
         counts = AcceptedCounts(directory)
         acceptor = Acceptor(self.intake, self.depths, counts, queue_max_ready=10, clock=time.monotonic)
-        health = Health(lambda: self.broker_state, lambda: gate.shut, self.depths, FakeStore())
+        health = Health(lambda: self.broker_state, lambda: gate.silent, self.depths, FakeStore())
         self.app: Flask = create_app(load_settings(env_file=None, **settings), Parts(acceptor, health, counts))
 
     @property

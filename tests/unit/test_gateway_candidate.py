@@ -87,6 +87,18 @@ def test_an_item_over_64_kib_is_413() -> None:
     assert refusal(PUSH | {"metadata": {"a": "x" * MAX_BODY_BYTES}}).status == 413
 
 
+def test_an_item_over_64_kib_is_413_whatever_else_is_wrong_with_it() -> None:
+    assert refusal(PUSH | {"surprise": "x" * MAX_BODY_BYTES}).status == 413
+
+
+def test_the_published_body_counts_too() -> None:
+    # A number as user_id is written down as a string: two bytes more than the caller sent.
+    document = PUSH | {"user_id": 7, "metadata": {"a": ""}}
+    document["metadata"] = {"a": "x" * (MAX_BODY_BYTES - len(orjson.dumps(document)))}
+    assert len(orjson.dumps(document)) == MAX_BODY_BYTES
+    assert refusal(document).status == 413
+
+
 def test_what_grows_over_64_kib_when_it_is_written_down_is_413() -> None:
     # 1e15 is four characters to the caller and eighteen in what we publish.
     numbers = [1e15] * (MAX_BODY_BYTES // 19)

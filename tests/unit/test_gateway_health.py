@@ -31,9 +31,9 @@ class Depths:
 
 
 def report(
-    store: Store | None = None, broker: BrokerState = "up", gate_shut: bool = False, depths: Depths | None = None
+    store: Store | None = None, broker: BrokerState = "up", silent: bool = False, depths: Depths | None = None
 ) -> dict[str, Any]:
-    return Health(lambda: broker, lambda: gate_shut, depths or Depths(), store or Store()).report()
+    return Health(lambda: broker, lambda: silent, depths or Depths(), store or Store()).report()
 
 
 def test_all_well_is_healthy() -> None:
@@ -55,9 +55,9 @@ def test_only_a_broker_that_is_down_is_unhealthy() -> None:
 
 
 def test_a_broker_that_confirms_nothing_counts_as_blocked() -> None:
-    document = report(gate_shut=True)
+    document = report(silent=True)
     assert (document["status"], document["broker"]) == ("degraded", "blocked")
-    assert report(broker="down", gate_shut=True)["broker"] == "down"
+    assert report(broker="down", silent=True)["broker"] == "down"
 
 
 @pytest.mark.parametrize(

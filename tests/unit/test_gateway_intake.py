@@ -148,6 +148,25 @@ async def test_a_single_request_does_not_wait_for_a_batch(world: World) -> None:
     assert sorted(len(call) for call in world.broker.calls) == [1, 2]
 
 
+async def test_what_comes_while_two_groups_of_a_lane_are_under_way_gathers_for_the_next() -> None:
+    world = World()
+    world.gate = ProbeGate(time.monotonic, max_waiting=100)
+    world.intake = Intake(world.records, world.gate, publish_deadline_s=5)
+    task = asyncio.create_task(world.intake.run(world.broker))
+    hold = world.broker.hold("push")
+    jobs = []
+    for n in range(8):
+        jobs.append(job(f"r{n}"))
+        world.intake.submit(jobs[-1])
+        await eventually_async(lambda n=n: world.records.rounds == n + 1)  # type: ignore[misc]
+    await eventually_async(lambda: len(world.broker.calls) == 2)
+    hold.set()
+    await eventually_async(lambda: all(None not in each.verdicts for each in jobs))
+    assert [len(call) for call in world.broker.calls] == [1, 1, 6]
+    task.cancel()
+    await asyncio.wait([task])
+
+
 async def test_silence_shuts_the_gate_for_what_follows(world: World) -> None:
     world.broker.fate = lambda _: PublishUnknown("silence")
     await world.settled(job("a"))
@@ -191,6 +210,13 @@ async def test_the_deadline_is_what_is_left_of_the_request(world: World) -> None
     assert 1 < deadline_s <= 2
     await world.settled(job("b"))
     assert world.broker.deadlines_s[-1] == 5
+
+
+async def test_who_has_little_time_left_does_not_cut_short_who_came_later(world: World) -> None:
+    await world.settled(job("early", until=time.monotonic() + 0.1), job("late", until=time.monotonic() + 3))
+    (deadline_s,) = world.broker.deadlines_s
+    assert deadline_s is not None
+    assert deadline_s > 2
 
 
 async def test_an_unforeseen_error_answers_500_and_the_next_request_is_served(world: World) -> None:

@@ -95,3 +95,18 @@ def test_only_so_many_may_wait_at_once(gate: ProbeGate) -> None:
     _admitted(gate)
     assert gate.admit() == "full"
     assert not gate.shut
+
+
+def test_silence_is_news_for_a_while_only(gate: ProbeGate, clock: Clock) -> None:
+    assert not gate.silent
+    _admitted(gate).missed()
+    assert gate.silent
+    clock.now += 9
+    _admitted(gate).missed()
+    clock.now += 9
+    assert gate.silent
+    clock.now += 1.5
+    assert not gate.silent
+    assert gate.shut
+    _admitted(gate).answered()
+    assert not gate.shut

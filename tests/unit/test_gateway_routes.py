@@ -92,6 +92,13 @@ def test_a_body_over_the_limit_is_413(made: Gateway, path: str, most: int, chunk
     problem(post(most), 400)
 
 
+def test_a_body_shorter_than_announced_is_400(made: Gateway) -> None:
+    environ = {"wsgi.input": io.BytesIO(orjson.dumps(PUSH)), "CONTENT_LENGTH": "10000"}
+    answer = made.client.post("/notifications", environ_overrides=environ, content_type="application/json")
+    assert "ended before" in problem(answer, 400).detail
+    assert not made.broker.published
+
+
 def test_unknown_paths_and_methods_are_problem_documents(made: Gateway) -> None:
     problem(made.client.get("/nowhere"), 404)
     answer = made.client.get("/notifications")
