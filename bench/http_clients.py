@@ -1,6 +1,8 @@
-"""Which HTTP client the hot path should use: aiohttp against pyreqwest, in turns, in one process.
+"""Which HTTP client the hot path should use: ``shared/http.py``, aiohttp and pyreqwest, in turns, in one process.
 
     python -m bench.http_clients [--base-port 24000] [--requests 10000] [--rounds 3]
+
+pyreqwest is left out where it is not installed: the product does not need it, ``.venv-bench`` has it.
 
 Each turn: POSTs of 600 bytes, 128 at a time, on uvloop, to a local nginx that answers a constant JSON. Printed: wall
 time and CPU (of all threads, user and system) a call, best turn of each. ``shared/http.py`` stands on the result.
@@ -8,6 +10,7 @@ time and CPU (of all threads, user and system) a call, best turn of each. ``shar
 
 import argparse
 import asyncio
+import importlib.util
 import resource
 import tempfile
 import time
@@ -19,10 +22,10 @@ from pathlib import Path
 
 import aiohttp
 import uvloop
-from pyreqwest.client import ClientBuilder
 
 from bench.ports import Ports
 from bench.provider import nginx
+from shared.http import HttpClient
 
 _BODY = b"x" * 600
 _HEADERS = {"authorization": "Bearer bench", "content-type": "application/json"}
@@ -40,6 +43,17 @@ class Turn:
     cpu_us: float
 
 
+async def _ours(stack: AsyncExitStack, url: str) -> Post:
+    client = HttpClient()
+    await client.open()
+    stack.push_async_callback(client.close)
+
+    async def post() -> bytes:
+        return (await client.post(url, _BODY, _HEADERS, _TIMEOUT_S)).body
+
+    return post
+
+
 async def _aiohttp(stack: AsyncExitStack, url: str) -> Post:
     connector = aiohttp.TCPConnector(limit=_CONCURRENT)
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
@@ -53,6 +67,8 @@ async def _aiohttp(stack: AsyncExitStack, url: str) -> Post:
 
 
 async def _pyreqwest(stack: AsyncExitStack, url: str) -> Post:
+    from pyreqwest.client import ClientBuilder
+
     builder = ClientBuilder().follow_redirects(False).no_proxy().timeout(timedelta(seconds=_TIMEOUT_S))
     client = await stack.enter_async_context(builder.build())
 
@@ -63,7 +79,9 @@ async def _pyreqwest(stack: AsyncExitStack, url: str) -> Post:
     return post
 
 
-CLIENTS = {"aiohttp": _aiohttp, "pyreqwest": _pyreqwest}
+CLIENTS = {"ours": _ours, "aiohttp": _aiohttp}
+if importlib.util.find_spec("pyreqwest"):
+    CLIENTS["pyreqwest"] = _pyreqwest
 
 
 async def _turn(post: Post, requests: int) -> Turn:

@@ -1,0 +1,131 @@
+"""What a server answered, and the reader that takes it off the wire (llhttp, by httptools)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import httptools
+import orjson
+
+from shared.retry_after import parse_retry_after
+
+
+class Headers(Mapping[str, str]):
+    """An answer's header fields, looked up without regard to case; of a repeated one, the first."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        wanted = name.lower()
+        for raw_name, value in self._raw.items():
+            if raw_name.decode("latin-1").lower() == wanted:
+                return value.decode("latin-1")
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.decode("latin-1").lower() for name in self._raw))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Response(NamedTuple):
+    """A whole answer. ``headers`` are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The header ``Retry-After`` in seconds, None if there is none that can be read."""
+        return parse_retry_after(self.headers.get("retry-after"), time.time)
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object; {} if it is anything else."""
+        try:
+            document = orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            return {}
+        return document if isinstance(document, dict) else {}
+
+
+class AnswerReader:
+    """Reads the answers of one connection, one after the other.
+
+    ``reusable`` tells after each whole answer whether another request may follow on the connection: both sides keep it
+    open, and nothing came after the answer.
+    """
+
+    __slots__ = ("_answer", "_chunks", "_head_is_whole", "_headers", "_parser", "on_body", "on_header", "reusable")
+
+    def __init__(self) -> None:
+        self.reusable = False
+        self._answer: Response | None = None
+        self._head_is_whole = False
+        self._headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        # The parser looks its callbacks up by name, once, here. These two need no Python of ours to run for each field.
+        self.on_header: Callable[[bytes, bytes], object] = self._headers.setdefault
+        self.on_body: Callable[[bytes], object] = self._chunks.append
+        self._parser = httptools.HttpResponseParser(self)
+
+    def feed(self, data: bytes) -> Response | None:
+        """The answer, once ``data`` makes it whole. Raises HttpParserError and HttpParserUpgrade for what is none."""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if self._answer is None:
+                raise
+            # The answer is whole: only what follows it is rubbish, and nobody will read that.
+            self.reusable = False
+        answer, self._answer = self._answer, None
+        return answer
+
+    def end(self) -> Response | None:
+        """The answer that the end of the stream makes whole; None if it is cut, or if none had begun.
+
+        Only one that announced no length ends this way. For any other, the end came too early.
+        """
+        if not self._head_is_whole or self._announced_its_length():
+            return None
+        self.reusable = False
+        return Response(self._parser.get_status_code(), Headers(self._headers), b"".join(self._chunks))
+
+    def on_message_begin(self) -> None:
+        if self._answer is not None:
+            # A second answer to one request: the next request must not take it for its own.
+            self.reusable = False
+
+    def on_headers_complete(self) -> None:
+        self._head_is_whole = True
+
+    def on_message_complete(self) -> None:
+        # Or else a connection that ends before the next answer has begun would seem to complete it.
+        self._head_is_whole = False
+        status = self._parser.get_status_code()
+        if status < 200:
+            # 100 Continue, 103 Early Hints: the answer is still to come.
+            self._headers.clear()
+        elif self._answer is None:
+            self.reusable = self._parser.should_keep_alive()
+            # Copied here: should a second answer follow in the same read, it is written into the same places.
+            self._answer = Response(status, Headers(self._headers.copy()), b"".join(self._chunks))
+            self._headers.clear()
+            self._chunks.clear()
+
+    def _announced_its_length(self) -> bool:
+        headers = Headers(self._headers)
+        coding = headers.get("transfer-encoding")
+        if coding is not None:
+            return coding.rpartition(",")[2].strip().lower() == "chunked"
+        return "content-length" in headers
