@@ -1,4 +1,4 @@
-"""A checkout of its own in which the real command runs a stand-in product."""
+"""A checkout of its own in which the real command runs the product, or a stand-in for it."""
 
 import json
 import os
@@ -54,16 +54,30 @@ class Tree:
 
 def plant(root: Path) -> Tree:
     """Copy the command and what it imports; put the stand-in where the product's processes are."""
-    for package in ("ops", "shared"):
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    _copy(root, "ops", "shared")
     shutil.copytree(ROOT / "tests/e2e/stand_in", root / "stand_in", ignore=shutil.ignore_patterns("__pycache__"))
     for module in ("gateway", "sandbox", *(f"services/{name}" for name in CHANNELS)):
         (root / module).mkdir(parents=True)
         name = Path(module).name
         (root / module / "__main__.py").write_text(f"from stand_in.process import main\n\nmain({name!r})\n")
+    return Tree(root, _choose_ports(root))
+
+
+def plant_product(root: Path) -> Tree:
+    """Copy everything that runs."""
+    _copy(root, "ops", "shared", "gateway", "sandbox", "services")
+    return Tree(root, _choose_ports(root))
+
+
+def _copy(root: Path, *packages: str) -> None:
+    for package in packages:
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def _choose_ports(root: Path) -> dict[str, int]:
     names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)]
     names += ["LOCAL_RABBITMQ_PORT", "LOCAL_RABBITMQ_MANAGEMENT_PORT", "LOCAL_RABBITMQ_DIST_PORT"]
     names += ["LOCAL_EPMD_PORT", "LOCAL_REDIS_PORT"]
     ports = dict(zip(names, run_ports(len(names)), strict=True))
     (root / ".env").write_text("".join(f"{name}={port}\n" for name, port in ports.items()))
-    return Tree(root, ports)
+    return ports
