@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 
-from shared.errors import Unavailable
 from shared.http_answer import Response
 from shared.http_dial import client_tls
 from shared.http_pool import Pool, PoolLimits
@@ -59,18 +58,11 @@ class HttpClient:
             began = self._loop.time()
             connection = await pool.obtain(timeout_s)
             timeout_s -= self._loop.time() - began
-        # From here to the write nothing is awaited: what the connection was found to be, it still is.
-        waiter = connection.ask(request, timeout_s)
+        # From here to the write nothing else runs: what the connection was found to be, it still is.
         try:
-            outcome = await waiter
-        except asyncio.CancelledError:
-            connection.forget(waiter)
-            raise
+            return await connection.ask(request, timeout_s)
         finally:
             pool.leave()
-        if isinstance(outcome, Unavailable):
-            raise outcome
-        return outcome
 
     async def close(self) -> None:
         """Close every connection. Whoever waits gets Unavailable: ambiguous if the request was written."""

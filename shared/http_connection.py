@@ -11,21 +11,17 @@ import httptools
 
 from shared.errors import Unavailable
 from shared.http_answer import AnswerReader, Response
+from shared.http_deadline import Deadline
 
 #: largest answer that is read, bytes, head included
 MAX_ANSWER_BYTES = 1024 * 1024
-#: how much longer a late answer is waited for when the process itself may have stood still, seconds
-GRACE_S = 0.02
 
 Outcome = Response | Unavailable
 Listener = Callable[["Connection"], None]
 
 
 class Connection(asyncio.Protocol):
-    """``on_idle`` is called when the whole answer is there and another request may follow; ``on_lost`` after the end.
-
-    Once ``closed``, it never comes back.
-    """
+    """``on_idle`` is called when the answer is whole and another request may follow, ``on_lost`` after the end."""
 
     def __init__(self, on_idle: Listener, on_lost: Listener) -> None:
         self._loop = asyncio.get_running_loop()
@@ -34,46 +30,54 @@ class Connection(asyncio.Protocol):
         self._reader = AnswerReader()
         self._received = 0
         self._poll = select.poll()
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(self._loop, self._give_up)
         self._waiter: asyncio.Future[Outcome] | None = None
         self._transport: asyncio.Transport | None = None
-        self.closed = True
+        self._ended = False
 
     def is_quiet(self) -> bool:
-        """Whether the peer has sent nothing, not even a FIN or a reset, that the loop has yet to read.
+        """Whether it is open and the peer has sent nothing, not even a FIN or a reset, that the loop has yet to read.
 
         In a busy loop that can be a while; a request written meanwhile would be lost, or be answered by what waits.
         """
-        return not self.closed and not self._poll.poll(0)
+        return self.is_open() and not self._poll.poll(0)
 
-    def ask(self, request: bytes, timeout_s: float) -> asyncio.Future[Outcome]:
-        """Write ``request``, once. The future gets the answer, or an Unavailable to raise, always ambiguous."""
-        if self._transport is None or self._waiter is not None:
-            raise RuntimeError("a request is under way here")
-        self._waiter = waiter = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout_s, self._look_once_more, timeout_s)
-        self._received = 0
-        self._transport.write(request)
-        return waiter
+    def is_open(self) -> bool:
+        # uvloop may close a broken transport one turn before it says so.
+        return self._transport is not None and not self._ended and not self._transport.is_closing()
 
-    def forget(self, waiter: asyncio.Future[Outcome]) -> None:
-        """Nobody waits any more: the answer, should it come, must not meet the next request."""
-        if self._waiter is waiter:
-            self.end("given up")
+    async def ask(self, request: bytes, timeout_s: float) -> Response:
+        """Write ``request``, once, and wait for the whole answer. Raises Unavailable, always ambiguous.
+
+        Whoever is cancelled takes the connection along: the answer, should it come, must not meet the next request.
+        """
+        waiter = self._write(request, timeout_s)
+        try:
+            outcome = await waiter
+        except asyncio.CancelledError:
+            # If the answer had come just before, the connection may already carry somebody else's request.
+            if self._waiter is waiter:
+                self.end("given up")
+            raise
+        if isinstance(outcome, Unavailable):
+            raise outcome
+        return outcome
 
     def end(self, why: str, cause: BaseException | None = None) -> None:
         """Close at once; whoever waits for an answer hears ``why``."""
-        self.closed = True
+        self._ended = True
+        self._deadline.stop()
         if self._transport is not None:
             # Not close(): it would first write what nobody wants sent any more, and over TLS wait for the peer.
             self._transport.abort()
-        self._settle(_unanswered(why, cause))
+        error = Unavailable(f"no answer: {why}", ambiguous=True)
+        error.__cause__ = cause
+        self._settle(error)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
         self._transport = cast(asyncio.Transport, transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self.closed = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end("the connection was lost", exc)
@@ -103,28 +107,28 @@ class Connection(asyncio.Protocol):
         elif self._received > MAX_ANSWER_BYTES:
             self.end(f"longer than {MAX_ANSWER_BYTES} bytes")
 
+    def _write(self, request: bytes, timeout_s: float) -> asyncio.Future[Outcome]:
+        if self._transport is None or self._waiter is not None:
+            raise RuntimeError("not connected, or a request is under way")
+        self._waiter = waiter = self._loop.create_future()
+        self._received = 0
+        self._deadline.set(timeout_s)
+        self._transport.write(request)
+        return waiter
+
     def _deliver(self, answer: Response) -> None:
         self._settle(answer)
-        # An answer that came before all of the request was written leaves a rest of it for the next one's reader.
+        # Should the answer come before all of the request was written, nobody knows what the server does with the rest.
         if self._reader.reusable and self._transport is not None and not self._transport.get_write_buffer_size():
             self._on_idle(self)
         else:
             self.end("done")
 
     def _settle(self, outcome: Outcome) -> None:
+        self._deadline.clear()
         waiter, self._waiter = self._waiter, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if waiter is not None and not waiter.done():
             waiter.set_result(outcome)
 
-    def _look_once_more(self, timeout_s: float) -> None:
-        # This process may have stood still itself, with the answer waiting in the socket: read that first.
-        self._timer = self._loop.call_later(GRACE_S, self.end, f"none within {timeout_s:g} s")
-
-
-def _unanswered(why: str, cause: BaseException | None) -> Unavailable:
-    error = Unavailable(f"no answer: {why}", ambiguous=True)
-    error.__cause__ = cause
-    return error
+    def _give_up(self) -> None:
+        self.end("the time is up")

@@ -40,7 +40,7 @@ class IdleConnections:
         young = self._loop.time() - self._idle_s
         kept = []
         for since, connection in self._stack:
-            if since > young and not connection.closed:
+            if since > young and connection.is_open():
                 kept.append((since, connection))
             else:
                 connection.end("idle for long")

@@ -106,8 +106,8 @@ class Pool:
             async with self._at_most(timeout_s, "no connection"):
                 connection = await dial(self._origin, self._tls, self._idle.put, self._open.discard)
         except OSError as exc:
-            raise Unavailable(f"no connection: {exc.strerror or type(exc).__name__}") from exc
-        if self._closed or connection.closed:
+            raise Unavailable(f"no connection: {exc.strerror or exc}") from exc
+        if self._closed or not connection.is_open():
             connection.end("the client was closed")
             raise Unavailable("no connection: closed before the request")
         self._open.add(connection)
