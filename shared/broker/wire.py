@@ -80,7 +80,8 @@ def _decode(data: bytes) -> tuple[int, Any]:
     """(bytes used, frame) of one whole frame; (0, None) if it is not whole."""
     try:
         return decode_frame(data)
-    except (ValueError, OverflowError, RecursionError) as exc:
+    # OSError is what a time beyond the system's range becomes; nothing is read here but these bytes.
+    except (ValueError, OverflowError, RecursionError, OSError) as exc:
         if data[0] != spec.FRAME_HEADER:
             raise
         log.warning("message_headers_unreadable", error=str(exc))

@@ -111,6 +111,7 @@ async def test_a_queue_that_nobody_declared_yet_is_empty(queue: FailedQueue) -> 
 
 _UNREADABLE = {
     "milliseconds for seconds": struct.pack(">cQ", b"T", 1_700_000_000_000),
+    "beyond what the system can hold": struct.pack(">cQ", b"T", 2**63 - 1),
     "nested too deep": b"".join(b"A" + struct.pack(">I", 5 * (2000 - n)) for n in range(1, 2001)),
 }
 
