@@ -20,9 +20,7 @@ def redeliveries(incoming: Incoming) -> int:
     that it has just killed; what was known by then travels in a header.
     """
     travelled = incoming.headers.get("notify-redeliveries", 0)
-    count = incoming.delivery_count + (travelled if isinstance(travelled, int) and travelled > 0 else 0)
-    # Given back unopened by this very process, so that it could be handled alone: that speaks for nothing.
-    return count - incoming.given_back
+    return incoming.delivery_count + (travelled if isinstance(travelled, int) and travelled > 0 else 0)
 
 
 def is_suspect(incoming: Incoming) -> bool:

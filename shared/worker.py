@@ -1,9 +1,11 @@
-"""The worker: drives one channel's lanes through three modes, and stops in good order.
+"""The worker: drives one channel's lanes through four modes, and stops in good order.
 
-careful   one message in hand in the whole process, until one that is no suspect has been settled and the suspects that
-          turned up are through, or all lanes are empty: a message that kills its process takes no neighbour along.
-          Every start and reconnection begins here.
-wide      all lanes flow. A suspect turning up ends it: cancel, finish, give back, careful again.
+careful   one message in hand in the whole process, lane by lane until one that is no suspect has been settled there or
+          the lane is empty: what a crash has returned lies at the heads of the lanes, so a message that kills its
+          process dies alone. Every start and reconnection begins here.
+wide      all lanes flow. A suspect that turns up is set aside, and ends it.
+alone     the lanes are cancelled, the rest is finished, then what was set aside is handled one by one. It is not given
+          back: every return brings a message nearer to its limit, and two workers would pass it to and fro.
 paused    nothing flows, because nothing could be delivered: one message at a time is tried until the cause is over.
 """
 
@@ -11,8 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -63,15 +65,13 @@ class Worker:
         self._wake = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._lost = False
-        #: suspects that were delivered and left untouched
-        self._suspects: Counter[Lane] = Counter()
-        #: suspects that lie at the head of their lanes
-        self._given_back: Counter[Lane] = Counter()
+        #: suspects: delivered, unacked, untouched
+        self._set_aside: deque[Incoming] = deque()
         self._cause: HoldCause | None = None
         self._broken_lanes: set[Lane] = set()
         self._paused = False
         self._paused_gauge: Gauge = metrics.paused.labels(channel)
-        metrics.in_flight.labels(channel).set_function(lambda: self._crew.in_flight)
+        metrics.in_flight.labels(channel).set_function(lambda: self.in_flight)
 
     @property
     def paused(self) -> bool:
@@ -79,7 +79,8 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        return self._crew.in_flight
+        """Messages in hand: at work, waiting, held or set aside."""
+        return self._crew.in_flight + len(self._set_aside)
 
     @property
     def broker_up(self) -> bool:
@@ -136,8 +137,7 @@ class Worker:
         await self._consumer.wait_up()
         if self._lost:
             self._lost = False
-            self._suspects.clear()
-            self._given_back.clear()
+            self._set_aside.clear()
             self._broken_lanes.clear()
             self._crew.forget_waiting()
 
@@ -150,24 +150,16 @@ class Worker:
     # -- modes -----------------------------------------------------------------------------------------------
 
     async def _careful(self) -> _Mode:
-        while not self._stopping and not self._lost:
-            # What was given back lies at the head of its queue; were it left there, each round would give it out again
-            # and bring it nearer to its limit for nothing.
-            incoming = await self._take_one(sorted(self._lanes, key=lambda lane: lane not in self._given_back))
-            if incoming is None:
-                return self._wide
-            incoming.given_back = incoming.lane in self._given_back
-            cause = await self._crew.handle_one(incoming)
-            if cause is not None:
-                return self._pause
-            if is_suspect(incoming):
-                self._given_back.subtract([incoming.lane])
-            else:
-                del self._given_back[incoming.lane]
-            self._given_back = +self._given_back
-            if not is_suspect(incoming) and not self._given_back:
-                return self._wide
-        return self._careful
+        for lane in self._lanes:
+            while not self._stopping and not self._lost:
+                incoming = await self._consumer.get(lane)
+                if incoming is None:
+                    break
+                if await self._crew.handle_one(incoming) is not None:
+                    return self._pause
+                if not is_suspect(incoming):
+                    break
+        return self._wide
 
     async def _wide(self) -> _Mode:
         self._cause = None
@@ -179,8 +171,8 @@ class Worker:
         await self._consumer.consume({lane: max(1, n - held[lane]) for lane, n in self._prefetch.items()})
         self._crew.flow()
         while not self._stopping and not self._lost:
-            if self._suspects:
-                return self._calm_down
+            if self._set_aside:
+                return self._alone
             if self._cause is not None:
                 return self._pause
             if drained is not None and drained.done():
@@ -192,15 +184,15 @@ class Worker:
         self._crew.stop_starting()
         return self._careful
 
-    async def _calm_down(self) -> _Mode:
-        log.warning("suspects_turned_up", channel=self._channel, count=self._suspects.total())
+    async def _alone(self) -> _Mode:
+        log.warning("suspects_turned_up", channel=self._channel, count=len(self._set_aside))
         await self._consumer.cancel()
         await self._crew.finish(self._settings.shutdown_s)
         self._crew.stop_starting()
-        self._crew.forget_waiting()
-        await self._consumer.give_back()
-        self._given_back, self._suspects = self._suspects, Counter()
-        return self._careful
+        while self._set_aside and not self._stopping and not self._lost:
+            if await self._crew.handle_one(self._set_aside.popleft()) is not None:
+                return self._pause
+        return self._wide
 
     async def _pause(self) -> _Mode:
         self._crew.stop_starting()
@@ -222,7 +214,7 @@ class Worker:
         """Try messages one at a time for as long as they go through; True once the cause is over."""
         while not self._stopping and not self._lost:
             kept = self._crew.held.take_probe(cause)
-            incoming = kept.incoming if kept else await self._take_one(self._lanes)
+            incoming = kept.incoming if kept else await self._take_one()
             if incoming is not None and await self._crew.handle_one(incoming) is not None:
                 return False
             if self._blockers.is_over(cause):
@@ -233,9 +225,9 @@ class Worker:
 
     # -- parts of modes --------------------------------------------------------------------------------------
 
-    async def _take_one(self, lanes: Sequence[Lane]) -> Incoming | None:
-        """From the first of ``lanes`` that has a message."""
-        for lane in lanes:
+    async def _take_one(self) -> Incoming | None:
+        """One message, high lane first; None if all are empty."""
+        for lane in self._lanes:
             incoming = await self._consumer.get(lane)
             if incoming is not None:
                 return incoming
@@ -266,8 +258,7 @@ class Worker:
 
     def _deliver(self, incoming: Incoming) -> None:
         if is_suspect(incoming):
-            # It stays unacked and untouched until it is alone in the house.
-            self._suspects[incoming.lane] += 1
+            self._set_aside.append(incoming)
             self._wake.set()
         else:
             self._crew.add(incoming)

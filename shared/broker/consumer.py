@@ -91,7 +91,8 @@ class Consumer:
 
     async def close(self) -> None:
         """Flush the acks and close; what is unacked returns to its queue."""
-        for lane_channel in self._open.values():
+        channels, self._open = list(self._open.values()), {}
+        for lane_channel in channels:
             lane_channel.book.flush()
         await self._connection.close()
 
@@ -140,16 +141,6 @@ class Consumer:
             except (ChannelGone, TimeoutError, AMQPError) as exc:
                 log.warning("cancel_failed", lane=lane_channel.lane.routing_key, error=str(exc))
 
-    async def give_back(self) -> None:
-        """Close the lanes' channels: everything unacked returns to its queue, its delivery count one higher."""
-        channels, self._open = list(self._open.values()), {}
-        for lane_channel in channels:
-            lane_channel.book.flush()
-            try:
-                await lane_channel.channel.close()
-            except (ChannelGone, TimeoutError, AMQPError) as exc:
-                log.warning("channel_close_failed", lane=lane_channel.lane.routing_key, error=str(exc))
-
     async def _lane_channel(self, lane: Lane) -> _LaneChannel:
         existing = self._open.get(lane)
         if existing is not None and existing.channel.is_open:
@@ -176,6 +167,8 @@ class Consumer:
         lane_channel = self._open.get(lane)
         if lane_channel is None or lane_channel.channel.gone is not gone:
             return  # closed by us, or replaced already
+        if not gone.code:
+            return  # with the connection, which is told of once
         del self._open[lane]
         log.warning("lane_channel_closed", lane=lane.routing_key, error=str(gone))
         self._on_trouble(lane)

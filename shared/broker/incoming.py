@@ -31,8 +31,6 @@ class Incoming:
     message_id: str
     #: AMQP timestamp, milliseconds since the epoch, or None
     timestamp_ms: int | None
-    #: this process had it before and gave it back unopened
-    given_back: bool = False
     #: monotonic time since which it is held by a paused worker, seconds
     held_since: float | None = None
     #: the claim's token, unique to this delivery
