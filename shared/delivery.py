@@ -172,8 +172,11 @@ def _together(answers: Sequence[Answer], *, last: bool) -> Answer:
     """One answer for several targets: another try while one may help, else yes if anybody was served, else Dead."""
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     sent = next((answer for answer in reversed(answers) if isinstance(answer, Sent)), None)
-    if failures and not (last and sent):
+    if failures:
         # The one that may come back latest, and counted if any of them was.
-        return max(failures, key=lambda failure: (failure.counted, failure.least_s or 0.0))
+        worst = max(failures, key=lambda failure: (failure.counted, failure.least_s or 0.0))
+        # Who was served is no reason to call it dead; an attempt that did not count was not the last.
+        if not (last and worst.counted and sent):
+            return worst
     hold = next((answer for answer in answers if isinstance(answer, Hold)), None)
     return hold or sent or answers[0]
