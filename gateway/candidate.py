@@ -17,9 +17,6 @@ from shared.envelope import MAX_BODY_BYTES, Envelope, Recipient, validate_envelo
 from shared.errors import InvalidEnvelope
 from shared.headers import Travel
 
-#: what a recipient must hold for each channel
-_ADDRESS = {"push": "push_tokens", "email": "email", "sms": "phone"}
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -98,11 +95,12 @@ def _unaddressed(recipient: Recipient | None, targets: tuple[str, ...]) -> list[
     return [
         (f"recipient.{address}", f"required for {channel}")
         for channel in targets
-        if (address := _ADDRESS.get(channel)) and not getattr(recipient, address)
+        if channel in CHANNELS and not getattr(recipient, (address := CHANNELS[channel].address))
     ]
 
 
 def _untitled(envelope: Envelope) -> list[tuple[str, str]]:
     if envelope.content is None or envelope.content.title:
         return []
-    return [("content.title", f"required for {channel}") for channel in envelope.targets if channel != "sms"][:1]
+    titled = [channel for channel in envelope.targets if channel in CHANNELS and "title" in CHANNELS[channel].parts]
+    return [("content.title", f"required for {channel}") for channel in titled[:1]]
