@@ -20,6 +20,7 @@ from gateway.store import RedisStore
 from shared.broker.publisher import Publisher
 from shared.broker.sampler import Sampler
 from shared.broker.threaded import ThreadedPublisher
+from shared.collector import calm_collector
 from shared.redis_batch import Batcher
 from shared.redis_client import sync_client
 from shared.settings import Settings
@@ -57,6 +58,7 @@ def connect(settings: Settings, counts_directory: Path | None = None) -> Parts:
     counts = AcceptedCounts(counts_directory or Path(tempfile.mkdtemp(prefix="notify-gateway-")))
     acceptor = Acceptor(intake, sampler, counts, queue_max_ready=settings.queue_max_ready, clock=time.monotonic)
     store = RedisStore(sync_client(settings.redis), settings.heartbeat_s)
+    calm_collector()
     return Parts(acceptor, Health(lambda: publisher.state, lambda: gate.silent, sampler, store), counts)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from shared.blockers import Blockers
 from shared.breaker_policy import BreakerPolicy
 from shared.broker.publisher import Publisher
 from shared.channels import lanes_of
+from shared.collector import calm_collector
 from shared.delivery import Delivery
 from shared.directory import Directory
 from shared.errors import BadSettings, StoreUnavailable, TopologyMismatch
@@ -101,7 +101,7 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         log.info("worker_started", channel=channel, providers=list(providers.states()))
-        _calm_collector()
+        calm_collector()
         await worker.run()
         log.info("worker_stopped", channel=channel)
 
@@ -127,13 +127,6 @@ def assemble(
     settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)
     handler = Handler(channel, delivery, claims, recorder, settler, settings)
     return Worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
-
-
-def _calm_collector() -> None:
-    """Look for cycles less often: a delivery leaves none, and what was imported need not be walked ever again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 class Status:
