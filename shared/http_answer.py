@@ -66,12 +66,12 @@ class AnswerReader:
     open, and nothing came after the answer.
     """
 
-    __slots__ = ("_answer", "_chunks", "_head_is_whole", "_headers", "_parser", "on_body", "on_header", "reusable")
+    __slots__ = ("_answer", "_chunks", "_fields", "_headers", "_parser", "on_body", "on_header", "reusable")
 
     def __init__(self) -> None:
         self.reusable = False
         self._answer: Response | None = None
-        self._head_is_whole = False
+        self._fields: Headers | None = None
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         # The parser looks its callbacks up by name, once, here. These two need no Python of ours to run for each field.
@@ -96,36 +96,35 @@ class AnswerReader:
 
         Only one that announced no length ends this way. For any other, the end came too early.
         """
-        if not self._head_is_whole or self._announced_its_length():
+        fields, self._fields = self._fields, None
+        if fields is None or _announces_its_length(fields):
             return None
         self.reusable = False
-        return Response(self._parser.get_status_code(), Headers(self._headers), b"".join(self._chunks))
+        return Response(self._parser.get_status_code(), fields, b"".join(self._chunks))
 
     def on_message_begin(self) -> None:
         if self._answer is not None:
             # A second answer to one request: the next request must not take it for its own.
             self.reusable = False
+        self._headers.clear()
+        self._chunks.clear()
 
     def on_headers_complete(self) -> None:
-        self._head_is_whole = True
+        # Trailers come through the same callback later: they are no header fields.
+        self._fields = Headers(self._headers.copy())
 
     def on_message_complete(self) -> None:
-        # Or else a connection that ends before the next answer has begun would seem to complete it.
-        self._head_is_whole = False
+        # Taken away, or else a connection that ends before the next answer begins would seem to complete it.
+        fields, self._fields = self._fields, None
         status = self._parser.get_status_code()
-        if status < 200:
-            # 100 Continue, 103 Early Hints: the answer is still to come.
-            self._headers.clear()
-        elif self._answer is None:
+        # Below 200, 100 Continue or 103 Early Hints: the answer is still to come.
+        if fields is not None and status >= 200 and self._answer is None:
             self.reusable = self._parser.should_keep_alive()
-            # Copied here: should a second answer follow in the same read, it is written into the same places.
-            self._answer = Response(status, Headers(self._headers.copy()), b"".join(self._chunks))
-            self._headers.clear()
-            self._chunks.clear()
+            self._answer = Response(status, fields, b"".join(self._chunks))
 
-    def _announced_its_length(self) -> bool:
-        headers = Headers(self._headers)
-        coding = headers.get("transfer-encoding")
-        if coding is not None:
-            return coding.rpartition(",")[2].strip().lower() == "chunked"
-        return "content-length" in headers
+
+def _announces_its_length(fields: Headers) -> bool:
+    coding = fields.get("transfer-encoding")
+    if coding is not None:
+        return coding.rpartition(",")[2].strip().lower() == "chunked"
+    return "content-length" in fields

@@ -35,6 +35,8 @@ class Target:
         parts = urlsplit(url)
         if not _URL.fullmatch(url) or parts.scheme not in _DEFAULT_PORT or not parts.hostname or "@" in parts.netloc:
             raise ValueError("the URL must be http(s)://host[:port]/path, in ASCII, without credentials")
+        # Resolving an empty label, or one that is too long, raises no OSError but this very UnicodeError.
+        parts.hostname.encode("idna")
         default = _DEFAULT_PORT[parts.scheme]
         self.origin = Origin(parts.scheme, parts.hostname, parts.port or default)
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

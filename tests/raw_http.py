@@ -33,11 +33,12 @@ Act = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class RawHttp:
-    """``requests`` holds every whole request; ``connections`` counts what was accepted."""
+    """``requests`` holds every whole request; ``connections`` counts what was accepted, ``ended`` what is over."""
 
     url: str
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
+    ended: int = 0
 
     @property
     def host(self) -> str:
@@ -54,6 +55,28 @@ def answer(status: int, body: object = b"", headers: Mapping[str, str] | None = 
         await writer.drain()
 
     return act
+
+
+def say(*parts: bytes) -> Act:
+    """These very bytes, each part for itself if the network lets it; the connection stays open."""
+
+    async def act(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.002)
+
+    return act
+
+
+def after(event: asyncio.Event, act: Act) -> Act:
+    """``act``, once ``event`` is set."""
+
+    async def wait(writer: asyncio.StreamWriter) -> None:
+        await event.wait()
+        await act(writer)
+
+    return wait
 
 
 def answer_then_close(status: int, body: object = b"") -> Act:
@@ -112,6 +135,7 @@ async def raw_http(*acts: Act, tls: ssl.SSLContext | None = None) -> AsyncIterat
         except (asyncio.IncompleteReadError, ConnectionError):
             return  # the client has closed
         finally:
+            vendor.ended += 1
             writer.transport.abort()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -3,14 +3,14 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from shared.errors import Unavailable
-from shared.http import HttpClient, Response
+from shared.http import HttpClient
 from tests.certificates import self_signed
+from tests.integration.http_client.calls import BODY, full_backlog, post
 from tests.raw_http import (
     Act,
     answer,
@@ -22,20 +22,6 @@ from tests.raw_http import (
     raw_http,
     reset,
 )
-
-BODY = b"x" * 600
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    http = HttpClient(connect_timeout_s=0.3)
-    await http.open()
-    yield http
-    await http.close()
-
-
-async def post(client: HttpClient, url: str, timeout_s: float = 5) -> Response:
-    return await client.post(f"{url}/x", BODY, {"content-type": "text/plain"}, timeout_s)
 
 
 async def test_an_answer_comes_whole_and_its_headers_ignore_case(client: HttpClient) -> None:
@@ -78,14 +64,8 @@ async def test_a_name_that_does_not_resolve_is_not_ambiguous(client: HttpClient)
 
 
 async def test_a_connection_that_never_opens_is_not_ambiguous(client: HttpClient) -> None:
-    with socket.socket() as full, socket.socket() as one, socket.socket() as two:
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)  # a queue of one: the kernel drops whatever comes after
-        for filler in (one, two):
-            filler.setblocking(False)
-            filler.connect_ex(full.getsockname())
-        with pytest.raises(Unavailable) as caught:
-            await post(client, f"http://127.0.0.1:{full.getsockname()[1]}")
+    with full_backlog() as (_, port), pytest.raises(Unavailable) as caught:
+        await post(client, f"http://127.0.0.1:{port}")
     assert not caught.value.ambiguous
 
 
