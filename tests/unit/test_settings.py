@@ -89,6 +89,13 @@ def test_settings_that_exclude_each_other_are_refused(
     assert problems(monkeypatch, **variables).keys() == {named}
 
 
+def test_settings_that_exclude_each_other_are_named_beside_those_that_are_wrong_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    excluding = {"LEASE_S": "50", "BREAKER_OPEN_MAX_S": "29", "RETRY_LEVELS_S": "5,1"}
+    assert problems(monkeypatch, **excluding, PREFETCH="0").keys() == {*excluding, "PREFETCH"}
+
+
 # -- secrets ------------------------------------------------------------------------------------------------------
 
 
