@@ -16,6 +16,7 @@ from ops.keeper import Keeper, refuse_second, sole_keeper
 from ops.log_view import LogFile, render
 from ops.place import ROOT
 from ops.processes import tail
+from ops.refusals import Refusals
 from ops.settings import Configuration, load
 from ops.signals import stop_requested
 from ops.supervision import Supervisor
@@ -63,7 +64,10 @@ def _foreground(configuration: Configuration, show_logs: bool) -> None:
 
 
 def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: dict[str, LogFile]) -> None:
-    """Show what the processes write until an interrupt; the addresses as soon as all is healthy."""
+    """Show what the processes write until an interrupt; the addresses as soon as all is healthy.
+
+    Raises BadSetting if a process refuses its settings at the start.
+    """
 
     def each_turn() -> None:
         keeper.check()
@@ -71,9 +75,15 @@ def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: 
             for line in log.new_lines():
                 console.print(render(name, line))
 
+    refusals = Refusals(configuration.place)
+
+    def while_starting() -> None:
+        each_turn()
+        refusals.check()
+
     with console.status("Waiting until everything is healthy ..."):
         try:
-            wait_healthy(configuration, keeper.supervisor, each_turn)
+            wait_healthy(configuration, keeper.supervisor, while_starting)
             console.print(welcome(configuration))
         except Unhealthy as exc:
             console.print(f"{exc}\nStill running; Ctrl-C stops it.", style="yellow", markup=False)

@@ -122,6 +122,17 @@ def test_a_part_that_is_not_well_is_named(tree: Tree) -> None:
     assert "sms fails because it was told to" in up.stdout
 
 
+@pytest.mark.usefixtures("given")
+def test_processes_that_refuse_their_settings_are_not_waited_for(tree: Tree) -> None:
+    for name in ("email", "sms"):
+        (tree.root / f"{name}.refuses").touch()
+    up = tree.notify("up", "-d", NOTIFY_UP_TIMEOUT_S="40")
+    assert up.returncode == 2
+    assert up.stdout.count("EMAIL_PROVIDERS: required") == up.stdout.count("SMS_PROVIDERS: required") == 1
+    assert "Not healthy" not in up.stdout
+    assert tree.living() == set()
+
+
 def test_a_taken_port_is_named_with_its_setting(tree: Tree) -> None:
     with socket.create_server(("127.0.0.1", tree.ports["EMAIL_PORT"])):
         up = tree.notify("up", "-d")

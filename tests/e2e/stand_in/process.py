@@ -1,6 +1,7 @@
 """One process of it: answers /health on the port that its settings say, until SIGTERM.
 
-A file ``<name>.fails`` in the working directory makes it end at once; ``degraded`` makes it say so.
+A file ``<name>.fails`` in the working directory makes it end at once, ``<name>.refuses`` with the exit code of bad
+settings; ``degraded`` makes it say so.
 """
 
 import json
@@ -34,6 +35,9 @@ def main(name: str) -> None:
     settings = load_settings()
     if Path(f"{name}.fails").exists():
         sys.exit(f"{name} fails because it was told to")
+    if Path(f"{name}.refuses").exists():
+        print(f"{name.upper()}_PROVIDERS: required", file=sys.stderr)
+        sys.exit(2)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         print(json.dumps({"event": "stopped"}), flush=True)
