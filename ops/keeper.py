@@ -5,8 +5,9 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
-from ops.errors import AlreadyRunning, OpsError
+from ops.errors import AlreadyRunning, BadSetting, OpsError
 from ops.fleet import check_ports, environment, programs
 from ops.local_servers import LocalServers
 from ops.place import Place
@@ -20,9 +21,8 @@ _CHECK_EVERY_S = 1.0
 
 @contextmanager
 def sole_keeper(place: Place) -> Iterator[None]:
-    """Be the only keeper of this place. Raises AlreadyRunning if another process is."""
-    place.run.mkdir(parents=True, exist_ok=True)
-    with place.lock.open("w") as lock:
+    """Be the only keeper of this place. Raises AlreadyRunning if another process is, BadSetting if it has no room."""
+    with _lock_file(place) as lock:
         try:
             # The kernel lets go of it however this process ends; a record on disk would stay.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,6 +36,14 @@ def sole_keeper(place: Place) -> Iterator[None]:
             yield
         finally:
             place.keeper.remove()
+
+
+def _lock_file(place: Place) -> TextIO:
+    try:
+        place.run.mkdir(parents=True, exist_ok=True)
+        return place.lock.open("w")
+    except OSError as exc:
+        raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {place.directory}: {exc.strerror}") from exc
 
 
 def refuse_second(place: Place) -> None:

@@ -95,7 +95,7 @@ class PidFile:
         try:
             record = json.loads(self.path.read_text())
             identity = Identity(int(record["pid"]), str(record["started"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
         return identity if identity.alive() else None
 

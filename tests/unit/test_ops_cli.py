@@ -41,6 +41,19 @@ def test_every_bad_setting_is_named_at_once(
     assert "LOCAL_REDIS_PORT" in shown
 
 
+@pytest.mark.parametrize("under", [".", "deeper"])
+def test_a_place_that_cannot_be_written_to_is_named_with_its_setting(
+    under: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path / "file" / under))
+    monkeypatch.setattr("sys.argv", ["notify", "up"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "NOTIFY_LOCAL_DIR: cannot write to" in capsys.readouterr().err
+
+
 def test_actions_are_pinned_by_commit() -> None:
     workflow = (ROOT / ".github/workflows/ci.yml").read_text()
     used = re.findall(r"uses: (\S+)", workflow)
