@@ -39,7 +39,7 @@ def run_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rabbitmq(run_directory: Path) -> Iterator[RabbitMQServer]:
-    """The run's broker. A test that kills or pauses it brings it back."""
+    """The run's broker. A test that pauses it brings it back; one that kills it has a broker of its own."""
     with private_rabbitmq(run_directory / "rabbitmq") as server:
         yield server
 

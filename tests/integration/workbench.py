@@ -27,6 +27,9 @@ from shared.settings import Settings, load_settings
 from shared.templates import Templates
 from shared.worker import Worker
 
+#: a broker that declares nothing in so many seconds is broken: an error, not a test that never ends
+BROKER_DEADLINE_S = 30.0
+
 Script = Callable[[Message], Awaitable[str]]
 
 
@@ -165,7 +168,7 @@ async def running(
     guarded = Providers.of(channel, providers, BreakerPolicy.of(settings), metrics)
     publisher = Publisher(settings.rabbitmq, "bench", levels_s=settings.retry_levels_s, deadline_s=5, max_pending=5000)
     publisher.start()
-    await publisher.connection.wait_up()
+    await asyncio.wait_for(publisher.connection.wait_up(), BROKER_DEADLINE_S)
     async with (
         Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics) as claims,
         Directory(settings, metrics) as directory,
