@@ -2,11 +2,11 @@
 
 import re
 import time
+from collections.abc import Iterable
 
 from ops.errors import BadSetting
 from ops.log_view import LogFile
 from ops.place import Place
-from ops.processes import tail
 
 # 2 is what our processes end with when a setting is wrong. supervisord tells it nowhere but in its log: of a process
 # that ended early it forgets the exit status.
@@ -18,9 +18,10 @@ _GATHER_S = 2.0
 class Refusals:
     """Ask while the system starts only: later, one that refuses must not take the others down."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, place: Place, names: Iterable[str]) -> None:
         self._log = LogFile(place.log_file("supervisord"), from_end=True)
+        # From their ends: what an earlier run wrote says nothing about this one.
+        self._said = {name: LogFile(place.log_file(name), from_end=True) for name in names}
         self._names: set[str] = set()
         self._since = 0.0
 
@@ -31,9 +32,9 @@ class Refusals:
             self._since = time.monotonic()
         self._names |= refusing
         if self._names and time.monotonic() - self._since >= _GATHER_S:
-            said = [f"{name}:\n{self._last_words(name)}".rstrip() for name in sorted(self._names)]
+            said = [f"{name}:\n{self._words(name)}".rstrip() for name in sorted(self._names)]
             raise BadSetting("\n".join(said))
 
-    def _last_words(self, name: str) -> str:
+    def _words(self, name: str) -> str:
         # It was started again meanwhile, and said the same.
-        return "\n".join(dict.fromkeys(tail(self._place.log_file(name), 5).splitlines()))
+        return "\n".join(dict.fromkeys(self._said[name].new_lines()))

@@ -75,7 +75,7 @@ def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: 
             for line in log.new_lines():
                 console.print(render(name, line))
 
-    refusals = Refusals(configuration.place)
+    refusals = Refusals(configuration.place, [program.name for program in programs(configuration)])
 
     def while_starting() -> None:
         each_turn()

@@ -126,10 +126,14 @@ def test_a_part_that_is_not_well_is_named(tree: Tree) -> None:
 def test_processes_that_refuse_their_settings_are_not_waited_for(tree: Tree) -> None:
     for name in ("email", "sms"):
         (tree.root / f"{name}.refuses").touch()
+    of_before = tree.root / ".local/log/email.log"
+    of_before.parent.mkdir(parents=True)
+    of_before.write_text("long ago\n" * 20)
     up = tree.notify("up", "-d", NOTIFY_UP_TIMEOUT_S="40")
     assert up.returncode == 2
     assert up.stdout.count("EMAIL_PROVIDERS: required") == up.stdout.count("SMS_PROVIDERS: required") == 1
     assert "Not healthy" not in up.stdout
+    assert "long ago" not in up.stdout
     assert tree.living() == set()
 
 
