@@ -77,7 +77,7 @@ def _rfc3339(value: Any) -> Any:
 def _email(value: str) -> str:
     one_line(value)
     local, at, domain = value.rpartition("@")
-    if not (at and local and domain) or any(c.isspace() for c in value) or any(c in value for c in "<>,;"):
+    if not (at and local and domain) or any(c.isspace() for c in value) or any(c in "<>,;@" for c in local + domain):
         raise ValueError("must be one e-mail address")
     return value
 

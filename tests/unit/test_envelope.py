@@ -145,6 +145,7 @@ def test_the_order_in_which_the_caller_wrote_it_does_not_matter(document: dict[s
         ({"recipient": {"email": "a@b.example\r\nBcc: c@d.example"}}, "recipient.email"),
         ({"recipient": {"email": "a@b.example, c@d.example"}}, "recipient.email"),
         ({"recipient": {"email": "nobody"}}, "recipient.email"),
+        ({"recipient": {"email": "a@b@c.example"}}, "recipient.email"),
         ({"recipient": {"email": "a\x00@b.example"}}, "recipient.email"),
         ({"recipient": {"phone": "+1\n5"}}, "recipient.phone"),
         ({"recipient": {"push_tokens": ["t"] * 101}}, "recipient.push_tokens"),
