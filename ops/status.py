@@ -12,7 +12,7 @@ from ops.servers import RabbitMQServer, RedisServer
 from ops.settings import Configuration, load
 from ops.supervision import ProcessState, Supervisor
 
-_COLOURS = {"RUNNING": "green", "running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
+_COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
 
 
 @click.command()
@@ -35,7 +35,7 @@ def _process_row(program: Program, state: ProcessState | None) -> tuple[str, ...
     if state is None:
         return program.name, "", _coloured("unknown"), ports, ""
     pid = str(state.pid) if state.pid else ""
-    return program.name, pid, _coloured(state.state), ports, _coloured(_health(program))
+    return program.name, pid, _coloured(state.state.lower()), ports, _coloured(_health(program))
 
 
 def _health(program: Program) -> str:

@@ -20,7 +20,10 @@ def welcome(configuration: Configuration) -> str:
     rows += [(name, f"given by {setting}") for name, _, setting in given_servers(configuration)]
     if not configuration.product.production:
         rows.append(("Sandbox", f"{configuration.product.sandbox_url}/sandbox/deliveries"))
-    rows += [("Logs", f"./notify logs, and {configuration.place.log}"), ("Stop", "Ctrl-C, or ./notify down")]
+    rows += [
+        ("Logs", f"./notify logs, and {configuration.place.log}"),
+        ("Stop", "./notify down, or Ctrl-C in the foreground"),
+    ]
     table = "\n".join(f"  {title:<10}{escape(text)}" for title, text in rows)
     return f"\n[bold green]Everything is up.[/]\n\n{table}\n\nSend one:\n\n{escape(_curl(configuration, gateway))}\n"
 
