@@ -84,10 +84,9 @@ class AnswerReader:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # Once the answer is whole, only what follows it is rubbish, and nobody will read that.
             if self._answer is None:
                 raise
-            # The answer is whole: only what follows it is rubbish, and nobody will read that.
-            self.reusable = False
         answer, self._answer = self._answer, None
         return answer
 
@@ -99,7 +98,6 @@ class AnswerReader:
         fields, self._fields = self._fields, None
         if fields is None or _announces_its_length(fields):
             return None
-        self.reusable = False
         return Response(self._parser.get_status_code(), fields, b"".join(self._chunks))
 
     def on_message_begin(self) -> None:

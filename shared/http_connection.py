@@ -33,7 +33,6 @@ class Connection(asyncio.Protocol):
         self._deadline = Deadline(self._loop, self._give_up)
         self._waiter: asyncio.Future[Outcome] | None = None
         self._transport: asyncio.Transport | None = None
-        self._ended = False
 
     def is_quiet(self) -> bool:
         """Whether it is open and the peer has sent nothing, not even a FIN or a reset, that the loop has yet to read.
@@ -43,8 +42,7 @@ class Connection(asyncio.Protocol):
         return self.is_open() and not self._poll.poll(0)
 
     def is_open(self) -> bool:
-        # uvloop may close a broken transport one turn before it says so.
-        return self._transport is not None and not self._ended and not self._transport.is_closing()
+        return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, request: bytes, timeout_s: float) -> Response:
         """Write ``request``, once, and wait for the whole answer. Raises Unavailable, always ambiguous.
@@ -65,7 +63,6 @@ class Connection(asyncio.Protocol):
 
     def end(self, why: str, cause: BaseException | None = None) -> None:
         """Close at once; whoever waits for an answer hears ``why``."""
-        self._ended = True
         self._deadline.stop()
         if self._transport is not None:
             # Not close(): it would first write what nobody wants sent any more, and over TLS wait for the peer.
@@ -87,9 +84,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         answer = self._reader.end() if self._waiter is not None else None
         if answer is not None:
-            self._deliver(answer)
-        else:
-            self.end("the connection was closed")
+            self._settle(answer)
+        self.end("the connection was closed")
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:

@@ -6,9 +6,6 @@ import asyncio
 import math
 from collections.abc import Callable
 
-#: how much longer a late answer is waited for when the process itself may have stood still, seconds
-GRACE_S = 0.02
-
 
 class Deadline:
     """``on_passed`` is called once the time set last has passed, unless it was cleared.
@@ -39,19 +36,16 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look_at(self, when: float, missed: float = math.nan) -> None:
+    def _look_at(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._looks_at = when
-        self._timer = self._loop.call_at(when, self._look, missed)
+        self._timer = self._loop.call_at(when, self._look)
 
-    def _look(self, missed: float) -> None:
+    def _look(self) -> None:
         self._looks_at = math.inf
-        now = self._loop.time()
-        if self._at == missed:
+        # What came while this process stood still has been read by now: both loops poll before they run timers.
+        if self._at <= self._loop.time():
             self._on_passed()
-        elif self._at <= now:
-            # This process may have stood still itself, with the answer waiting in the socket: read that first.
-            self._look_at(now + GRACE_S, self._at)
         elif self._at < math.inf:
             self._look_at(self._at)

@@ -28,6 +28,7 @@ class IdleConnections:
             connection = self._stack.pop()[1]
             if connection.is_quiet():
                 return connection
+            # Not left to the loop: what came over TLS may be no data, and then nobody would ever close it.
             connection.end("stale")
         return None
 

@@ -78,7 +78,13 @@ CLOSED = {
         say(b"HTTP/1.1 200 OK\r\ntransfer-encoding: x-own\r\n\r\nok"), close
     ),
     "a second answer behind it": then(
-        say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 500 Late\r\nretry-after: 9\r\n\r\nlate")
+        say(
+            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+            b"HTTP/1.1 500 Late\r\nretry-after: 9\r\ncontent-length: 4\r\n\r\nlate"
+        )
+    ),
+    "the beginning of a second answer behind it": then(
+        say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 500 Late\r\nretry-after: 9\r\n")
     ),
     "rubbish behind it": then(say(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok{}")),
 }
@@ -119,6 +125,14 @@ async def test_what_is_no_whole_answer_is_ambiguous_and_asked_once(client: HttpC
         assert len(vendor.requests) == 1
         assert (await post(client, vendor.url)).status == 202
         assert vendor.connections == 2
+
+
+async def test_the_limit_is_one_of_each_answer(client: HttpClient) -> None:
+    most = b"x" * (MAX_ANSWER_BYTES * 3 // 4)
+    async with raw_http(say(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(most), most)) as vendor:
+        for _ in range(3):
+            assert (await post(client, vendor.url)).body == most
+        assert vendor.connections == 1
 
 
 async def test_the_end_of_a_kept_connection_is_no_answer_to_the_request_on_it(client: HttpClient) -> None:

@@ -1,12 +1,15 @@
 """Which connection a request goes out on: kept, used last, idle for long, spoiled, shared with nobody."""
 
 import asyncio
+import gc
+import weakref
 from functools import partial
 
 import pytest
 
 from shared.errors import Unavailable
 from shared.http import HttpClient
+from shared.http_connection import Connection, Listener
 from tests.integration.http_client.calls import post
 from tests.raw_http import RawHttp, after, answer, answer_then_close, raw_http, reset, say
 from tests.waiting import eventually_async
@@ -94,13 +97,38 @@ async def test_a_connection_closed_after_each_answer_is_never_written_to_again(c
 
 
 async def test_a_reset_connection_leaves_the_others_alone(client: HttpClient) -> None:
-    go = asyncio.Event()
-    async with raw_http(reset, after(go, answer(200))) as vendor:
-        first, second = (asyncio.create_task(post(client, vendor.url)) for _ in range(2))
+    lose, go = asyncio.Event(), asyncio.Event()
+    async with raw_http(after(lose, reset), after(go, answer(200))) as vendor:
+        first = asyncio.create_task(post(client, vendor.url))
+        await eventually_async(partial(_has, vendor, 1))
+        second = asyncio.create_task(post(client, vendor.url))
+        await eventually_async(partial(_has, vendor, 2))
+        lose.set()
         with pytest.raises(Unavailable):
             await first
         go.set()
         assert (await second).status == 200
+
+
+async def test_connections_that_are_over_are_forgotten(client: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Connection]] = []
+    begin = Connection.__init__
+
+    def note(connection: Connection, *listeners: Listener) -> None:
+        begin(connection, *listeners)
+        made.append(weakref.ref(connection))
+
+    monkeypatch.setattr(Connection, "__init__", note)
+    async with raw_http(answer_then_close(200)) as vendor:
+        for _ in range(5):
+            await post(client, vendor.url)
+
+        def all_but_the_last_gone() -> bool:
+            gc.collect()
+            return not any(reference() for reference in made[:-1])
+
+        assert len(made) == 5
+        await eventually_async(all_but_the_last_gone)
 
 
 def _has(vendor: RawHttp, requests: int) -> bool:

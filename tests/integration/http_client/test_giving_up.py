@@ -20,7 +20,26 @@ async def test_a_later_request_with_less_time_is_not_given_more(client: HttpClie
         with pytest.raises(Unavailable) as caught:
             await post(client, vendor.url, timeout_s=0.1)
         assert caught.value.ambiguous
-        assert 0.1 <= time.monotonic() - began < 5
+        assert 0.08 <= time.monotonic() - began < 5
+
+
+async def test_a_later_request_with_more_time_is_given_up_in_the_end(client: HttpClient) -> None:
+    async with raw_http(answer(200), hang) as vendor:
+        await post(client, vendor.url, timeout_s=0.1)
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(5):
+                await post(client, vendor.url, timeout_s=0.3)
+        assert 0.25 <= time.monotonic() - began < 5
+        assert vendor.connections == 1
+
+
+async def test_an_idle_connection_outlives_the_time_of_its_last_request(client: HttpClient) -> None:
+    async with raw_http(answer(200)) as vendor:
+        await post(client, vendor.url, timeout_s=0.05)
+        await asyncio.sleep(0.15)
+        await post(client, vendor.url)
+        assert vendor.connections == 1
 
 
 async def test_a_later_request_on_the_connection_gets_all_its_time(client: HttpClient) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+import time
 from pathlib import Path
 
 import pytest
@@ -64,9 +65,22 @@ async def test_a_name_that_does_not_resolve_is_not_ambiguous(client: HttpClient)
 
 
 async def test_a_connection_that_never_opens_is_not_ambiguous(client: HttpClient) -> None:
+    began = time.monotonic()
     with full_backlog() as (_, port), pytest.raises(Unavailable) as caught:
         await post(client, f"http://127.0.0.1:{port}")
     assert not caught.value.ambiguous
+    assert time.monotonic() - began < 3
+
+
+async def test_connecting_takes_no_longer_than_the_whole_call_may() -> None:
+    http = HttpClient(connect_timeout_s=30)
+    await http.open()
+    began = time.monotonic()
+    with full_backlog() as (_, port), pytest.raises(Unavailable) as caught:
+        await post(http, f"http://127.0.0.1:{port}", timeout_s=0.1)
+    assert not caught.value.ambiguous
+    assert time.monotonic() - began < 3
+    await http.close()
 
 
 async def test_a_certificate_of_nobody_is_refused_before_anything_is_sent(client: HttpClient, tmp_path: Path) -> None:
