@@ -32,11 +32,14 @@ from shared.metrics import Metrics
 from shared.outcome import HoldCause
 from shared.poison import is_suspect
 from shared.settings import Settings
+from shared.supply import Supply
 
 log = structlog.get_logger(__name__)
 
 #: pause after the broker refused something, so that a lasting fault does not become a hot loop, seconds
 BREATH_S = 1.0
+#: longest that a stopping worker tries to hand on what it holds, seconds
+LET_GO_S = 5.0
 
 #: a mode runs until something ends it and returns the next
 _Mode = Callable[[], Awaitable[Any]]
@@ -52,7 +55,6 @@ class Worker:
         self._settings = settings
         self._blockers = blockers
         self._lanes = lanes_of(channel)
-        self._prefetch = share_prefetch(settings.prefetch, self._lanes)
         self._crew = Crew(handler, settings.prefetch, self._hold)
         self._consumer = Consumer(
             settings.rabbitmq,
@@ -62,13 +64,13 @@ class Worker:
             on_delivery=self._deliver,
             on_trouble=self._trouble,
         )
+        self._supply = Supply(self._consumer, share_prefetch(settings.prefetch, self._lanes))
         self._wake = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._lost = False
         #: suspects: delivered, unacked, untouched
         self._set_aside: deque[Incoming] = deque()
         self._cause: HoldCause | None = None
-        self._broken_lanes: set[Lane] = set()
         self._paused = False
         self._paused_gauge: Gauge = metrics.paused.labels(channel)
         metrics.in_flight.labels(channel).set_function(lambda: self.in_flight)
@@ -119,7 +121,17 @@ class Worker:
         if not await self._crew.finish(self._settings.shutdown_s):
             log.warning("stopped_with_messages_in_hand", in_flight=self._crew.in_flight)
             await self._crew.abandon()
+        await self._let_go_of_held()
         await self._consumer.close()
+
+    async def _let_go_of_held(self) -> None:
+        """Hand on what is held: given back, each stop during an outage would bring it nearer to its limit."""
+        kept = self._crew.held.take_all()
+        if kept and not self._lost:
+            letting_go = asyncio.gather(*(self._crew.let_go(k.incoming, k.cause) for k in kept), return_exceptions=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LET_GO_S):
+                    await letting_go
 
     async def _drive(self) -> None:
         mode: _Mode = self._careful
@@ -138,7 +150,7 @@ class Worker:
         if self._lost:
             self._lost = False
             self._set_aside.clear()
-            self._broken_lanes.clear()
+            self._supply.broken.clear()
             self._crew.forget_waiting()
 
     async def _mend(self) -> None:
@@ -152,7 +164,7 @@ class Worker:
     async def _careful(self) -> _Mode:
         for lane in self._lanes:
             while not self._stopping and not self._lost:
-                incoming = await self._consumer.get(lane)
+                incoming = await self._supply.take(lane)
                 if incoming is None:
                     break
                 if await self._crew.handle_one(incoming) is not None:
@@ -168,8 +180,8 @@ class Worker:
         drained = self._crew.resume_held() if held else None
         if drained is not None:
             drained.add_done_callback(lambda _: self._wake.set())
-        await self._consumer.consume({lane: max(1, n - held[lane]) for lane, n in self._prefetch.items()})
         self._crew.flow()
+        await self._supply.flow(held)
         while not self._stopping and not self._lost:
             if self._set_aside:
                 return self._alone
@@ -177,10 +189,10 @@ class Worker:
                 return self._pause
             if drained is not None and drained.done():
                 drained = None
-                await self._consumer.consume({lane: self._prefetch[lane] for lane in held})
-            await self._reopen_lanes()
-            await self._wake.wait()
-            self._wake.clear()
+                await self._supply.widen(held)
+            await self._woken(BREATH_S if self._supply.broken else None)
+            if self._supply.broken:
+                await self._supply.mend()
         self._crew.stop_starting()
         return self._careful
 
@@ -205,7 +217,7 @@ class Worker:
                 await self._let_go_of_old()
                 if await self._blockers.may_probe(cause) and await self._probe(cause):
                     return self._wide
-                await self._wait_for_probe()
+                await self._woken(self._settings.pause_probe_s)
         finally:
             self._set_paused(False)
         return self._careful
@@ -214,7 +226,7 @@ class Worker:
         """Try messages one at a time for as long as they go through; True once the cause is over."""
         while not self._stopping and not self._lost:
             kept = self._crew.held.take_probe(cause)
-            incoming = kept.incoming if kept else await self._take_one()
+            incoming = kept.incoming if kept else await self._supply.take_one()
             if incoming is not None and await self._crew.handle_one(incoming) is not None:
                 return False
             if self._blockers.is_over(cause):
@@ -225,27 +237,14 @@ class Worker:
 
     # -- parts of modes --------------------------------------------------------------------------------------
 
-    async def _take_one(self) -> Incoming | None:
-        """One message, high lane first; None if all are empty."""
-        for lane in self._lanes:
-            incoming = await self._consumer.get(lane)
-            if incoming is not None:
-                return incoming
-        return None
-
-    async def _reopen_lanes(self) -> None:
-        if self._broken_lanes:
-            broken, self._broken_lanes = self._broken_lanes, set()
-            await self._consumer.declare()
-            await self._consumer.consume({lane: self._prefetch[lane] for lane in broken})
-
     async def _let_go_of_old(self) -> None:
         for kept in self._crew.held.take_older_than(self._settings.pause_hold_s):
             await self._crew.let_go(kept.incoming, kept.cause)
 
-    async def _wait_for_probe(self) -> None:
+    async def _woken(self, within_s: float | None) -> None:
+        """Wait until a callback has something to say, or so many seconds are over."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.pause_probe_s):
+            async with asyncio.timeout(within_s):
                 await self._wake.wait()
         self._wake.clear()
 
@@ -272,5 +271,5 @@ class Worker:
         if lane is None:
             self._lost = True
         else:
-            self._broken_lanes.add(lane)
+            self._supply.broken.add(lane)
         self._wake.set()

@@ -7,6 +7,7 @@ Every counted takeover, lost lease and lost state is appended to JOURNAL, becaus
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -102,7 +103,14 @@ def journal_counters(path: str) -> None:
     Metrics.__init__ = built  # type: ignore[method-assign, assignment]
 
 
+def die_with_parent() -> None:
+    """A test run that is killed leaves no worker behind (prctl(2), PR_SET_PDEATHSIG; Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    die_with_parent()
     point, nth, journal_path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
     journal_counters(journal_path)
     install(point, Countdown(nth))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from ops.servers import RabbitMQServer, RedisServer
-from shared.channels import PRIORITIES
+from shared.broker.consumer import Consumer
+from shared.broker.incoming import Incoming
+from shared.channels import PRIORITIES, Lane
 from shared.errors import Impossible, Misconfigured, Throttled, Unavailable
 from shared.headers import Travel
+from shared.poison import GIVE_UP_AT
 from shared.provider import Message
 from shared.settings import Settings
 from tests.integration.workbench import ScriptedProvider, envelope, quick_settings, running
@@ -369,3 +372,53 @@ async def test_a_suspect_is_handled_with_nothing_else_in_hand(settings: Settings
         assert beside_suspect == [1, 1, 1]
         bench.worker.stop()
         await run
+
+
+async def test_a_lane_that_cannot_be_opened_is_not_noticed_by_the_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = [True]
+    get, consume = Consumer.get, Consumer.consume
+
+    def refuse(lane: Lane) -> None:
+        if closed and lane.priority == "high":
+            raise TimeoutError("no leader")
+
+    async def get_unless_refused(consumer: Consumer, lane: Lane) -> Incoming | None:
+        refuse(lane)
+        return await get(consumer, lane)
+
+    async def consume_unless_refused(consumer: Consumer, prefetch: Mapping[Lane, int]) -> None:
+        for lane in prefetch:
+            refuse(lane)
+        await consume(consumer, prefetch)
+
+    monkeypatch.setattr(Consumer, "get", get_unless_refused)
+    monkeypatch.setattr(Consumer, "consume", consume_unless_refused)
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        waiting = [await bench.put(priority="high") for _ in range(5)]
+        flowing = [await bench.put(priority=priority) for priority in ("medium", "low") for _ in range(300)]
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(flowing))
+        closed.clear()
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(flowing + waiting))
+
+
+async def test_stops_during_an_outage_bring_no_held_message_nearer_to_its_limit(settings: Settings) -> None:
+    up = asyncio.Event()
+
+    async def script(_message: Message) -> str:
+        if not up.is_set():
+            raise Misconfigured("401")
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider], start=False) as bench:
+        ids = [await bench.put() for _ in range(20)]
+    for _ in range(GIVE_UP_AT + 2):
+        async with running(settings, [provider]) as bench:
+            await eventually_async(lambda worker=bench.worker: worker.paused and worker.in_flight > 0)  # type: ignore[misc]
+    up.set()
+    async with running(settings, [provider]) as bench:
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(ids), deadline_s=20)
+        assert await bench.failed() == []

@@ -1,0 +1,69 @@
+"""The lanes as a source of messages, each by itself: what one of them cannot give, the others do not notice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from shared.broker.consumer import Consumer
+from shared.broker.failures import BROKER_FAILURES
+from shared.broker.incoming import Incoming
+from shared.channels import Lane
+
+log = structlog.get_logger(__name__)
+
+
+class Supply:
+    """``broken`` holds the lanes that do not flow although they should: a missing queue, or one without a leader."""
+
+    def __init__(self, consumer: Consumer, prefetch: Mapping[Lane, int]) -> None:
+        self._consumer = consumer
+        self._prefetch = dict(prefetch)
+        self.broken: set[Lane] = set()
+
+    async def take(self, lane: Lane) -> Incoming | None:
+        """One message of this lane; None if it has none, or cannot give one now."""
+        try:
+            return await self._consumer.get(lane)
+        except BROKER_FAILURES as exc:
+            self._broke(lane, exc)
+            return None
+
+    async def take_one(self) -> Incoming | None:
+        """One message, high lane first; None if there is none."""
+        for lane in self._prefetch:
+            incoming = await self.take(lane)
+            if incoming is not None:
+                return incoming
+        return None
+
+    async def flow(self, in_hand: Mapping[Lane, int] | None = None) -> None:
+        """Let every lane flow. ``in_hand``: messages that are held already and do not count against a consumer."""
+        for lane, most in self._prefetch.items():
+            await self._open(lane, max(1, most - (in_hand or {}).get(lane, 0)))
+
+    async def widen(self, lanes: Mapping[Lane, int]) -> None:
+        """Give these lanes their whole prefetch."""
+        for lane in lanes:
+            await self._open(lane, self._prefetch[lane])
+
+    async def mend(self) -> None:
+        """Declare what is missing and open the broken lanes again; what still cannot be opened stays broken."""
+        broken, self.broken = self.broken, set()
+        try:
+            await self._consumer.declare()
+        except BROKER_FAILURES as exc:
+            log.warning("lanes_not_declared", error=str(exc) or repr(exc))
+        for lane in broken:
+            await self._open(lane, self._prefetch[lane])
+
+    async def _open(self, lane: Lane, prefetch: int) -> None:
+        try:
+            await self._consumer.consume({lane: prefetch})
+        except BROKER_FAILURES as exc:
+            self._broke(lane, exc)
+
+    def _broke(self, lane: Lane, exc: Exception) -> None:
+        self.broken.add(lane)
+        log.warning("lane_broken", lane=lane.routing_key, error=str(exc) or repr(exc))
