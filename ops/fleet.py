@@ -95,4 +95,4 @@ def check_ports(configuration: Configuration) -> None:
             raise BadSetting(f"port {port.number} is asked for twice, by {other} and {port.setting}")
     taken = [f"port {port.number} ({port.setting}) is in use" for port in wanted if not is_free(port.number, port.host)]
     if taken:
-        raise OpsError("\n".join(taken))
+        raise OpsError("\n".join([*taken, "Stop what listens there, or set another port in the environment or .env."]))

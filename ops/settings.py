@@ -16,13 +16,22 @@ from shared.settings import Settings, load_settings
 ServerPort = Annotated[int, Field(ge=1, le=32767)]
 
 
-class LocalSettings(BaseSettings):
-    """The private servers of ``./notify up``, all on 127.0.0.1."""
+class WhereSettings(BaseSettings):
+    """All that is needed to find what runs."""
 
     model_config = SettingsConfigDict(
         frozen=True, env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
     )
     local_dir: Path = Field(default=Path(".local"), validation_alias="NOTIFY_LOCAL_DIR")
+
+    @property
+    def place(self) -> Place:
+        return Place(ROOT / self.local_dir)
+
+
+class LocalSettings(WhereSettings):
+    """The private servers of ``./notify up``, all on 127.0.0.1."""
+
     local_rabbitmq_port: ServerPort = 17672
     local_rabbitmq_management_port: ServerPort = 17673
     local_rabbitmq_dist_port: ServerPort = 17674
@@ -39,7 +48,7 @@ class Configuration:
 
     @property
     def place(self) -> Place:
-        return Place(ROOT / self.local.local_dir)
+        return self.local.place
 
     @property
     def private_rabbitmq(self) -> bool:

@@ -55,7 +55,7 @@ def test_a_taken_port_is_named_with_its_setting(configuration: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert not is_free(port)
-        with pytest.raises(OpsError, match=rf"^port {port} \(SMS_PORT\) is in use$"):
+        with pytest.raises(OpsError, match=rf"^port {port} \(SMS_PORT\) is in use\n"):
             check_ports(configuration(SMS_PORT=str(port)))
 
 
