@@ -32,7 +32,6 @@ class Deadline:
 
     def stop(self) -> None:
         """Clear it for good."""
-        self._at = math.inf
         if self._timer is not None:
             self._timer.cancel()
 

@@ -44,8 +44,16 @@ async def test_a_connection_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("shared.http.POOL_IDLE_S", 0.1)
     client = HttpClient()
     await client.open()
-    async with raw_http(answer(200)) as vendor:
-        await asyncio.gather(*(post(client, vendor.url) for _ in range(3)))
+    go = asyncio.Event()
+    async with raw_http(answer(200), after(go, answer(200)), answer(200)) as vendor:
+        await post(client, vendor.url)
+        slow = asyncio.create_task(post(client, vendor.url))
+        await eventually_async(partial(_has, vendor, 2))
+        await asyncio.gather(post(client, vendor.url), post(client, vendor.url))
+        await asyncio.sleep(0.05)
+        # This one is still young when the others are old.
+        go.set()
+        await slow
         await eventually_async(lambda: vendor.ended == vendor.connections == 3)
         await post(client, vendor.url)
         assert vendor.connections == 4
@@ -87,6 +95,31 @@ async def test_an_answer_before_the_request_was_read_is_an_answer_and_ends_the_c
         writer.transport.abort()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_connection_is_not_taken_in_the_very_turn_in_which_it_ends(
+    client: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, ending = asyncio.Event(), asyncio.Event()
+    received = Connection.data_received
+
+    def receive(connection: Connection, data: bytes) -> None:
+        if data == b"unasked":
+            ending.set()  # whoever waits for this runs before the loop says that the connection is lost
+        received(connection, data)
+
+    async def answer_then_more(writer: asyncio.StreamWriter) -> None:
+        await answer(200)(writer)
+        await go.wait()
+        await say(b"unasked")(writer)
+
+    monkeypatch.setattr(Connection, "data_received", receive)
+    async with raw_http(answer_then_more, answer(202)) as vendor:
+        await post(client, vendor.url)
+        go.set()
+        await ending.wait()
+        assert (await post(client, vendor.url)).status == 202
+        assert vendor.connections == 2
 
 
 async def test_a_connection_closed_after_each_answer_is_never_written_to_again(client: HttpClient) -> None:

@@ -11,7 +11,7 @@ from shared.http import HttpClient
 from shared.http_connection import Connection
 from shared.http_pool import Pool
 from tests.integration.http_client.calls import post
-from tests.raw_http import after, answer, hang, raw_http
+from tests.raw_http import after, answer, hang, raw_http, say
 from tests.waiting import eventually_async
 
 
@@ -121,6 +121,32 @@ async def test_the_time_spent_waiting_counts(narrow: HttpClient) -> None:
             await second
         assert caught.value.ambiguous
         assert loop.time() - began < 0.9
+
+
+async def test_the_time_spent_waiting_is_taken_from_the_time_to_connect(monkeypatch: pytest.MonkeyPatch) -> None:
+    http = HttpClient(connect_timeout_s=30, connections_per_origin=1)
+    await http.open()
+
+    async def dial_no_more(*_: object) -> Connection:
+        await asyncio.sleep(30)
+        raise AssertionError("connected")
+
+    go = asyncio.Event()
+    async with raw_http(after(go, say(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n"))) as vendor:
+        first = asyncio.create_task(post(http, vendor.url))
+        await eventually_async(lambda: len(vendor.requests) == 1)
+        monkeypatch.setattr("shared.http_pool.dial", dial_no_more)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        second = asyncio.create_task(post(http, vendor.url, timeout_s=1))
+        await asyncio.sleep(0.8)
+        go.set()
+        await first
+        with pytest.raises(Unavailable) as caught:
+            await second
+        assert not caught.value.ambiguous
+        assert loop.time() - began < 1.5
+    await http.close()
 
 
 async def test_closing_the_client_ends_what_waits_for_a_place() -> None:
