@@ -1,4 +1,9 @@
-"""The hot path's HTTP client."""
+"""The hot path's HTTP client: llhttp (by httptools) on the event loop itself.
+
+HTTP is the largest part of a delivery's CPU, and what was written must be known exactly, not guessed from a library's
+error text. A call costs 10 us of CPU, against 31 with pyreqwest and 67 with aiohttp, side by side in
+``python -m bench.http_clients`` (97 000, 31 000 and 15 000 calls/s).
+"""
 
 from __future__ import annotations
 
