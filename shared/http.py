@@ -1,8 +1,8 @@
 """The hot path's HTTP client: llhttp (by httptools) on the event loop itself.
 
 HTTP is the largest part of a delivery's CPU, and what was written must be known exactly, not guessed from a library's
-error text. A call costs 10 us of CPU, against 31 with pyreqwest and 67 with aiohttp, side by side in
-``python -m bench.http_clients`` (97 000, 31 000 and 15 000 calls/s).
+error text. A call costs 10 to 11 us of CPU, against 24 to 34 with pyreqwest and 67 to 73 with aiohttp, side by side in
+four runs of ``python -m bench.http_clients`` (77 000 to 97 000, 29 000 to 33 000 and 13 000 to 15 000 calls/s).
 """
 
 from __future__ import annotations
