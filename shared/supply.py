@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -14,6 +16,10 @@ from shared.channels import Lane
 log = structlog.get_logger(__name__)
 
 
+#: a lane that stays broken is tried again this often, seconds
+MEND_EVERY_S = 1.0
+
+
 class Supply:
     """``broken`` holds the lanes that do not flow although they should: a missing queue, or one without a leader."""
 
@@ -21,6 +27,13 @@ class Supply:
         self._consumer = consumer
         self._prefetch = dict(prefetch)
         self.broken: set[Lane] = set()
+        self._mended_at = -math.inf
+
+    def mend_in_s(self) -> float | None:
+        """Seconds until ``mend`` is due, 0 if it is now; None while nothing is broken."""
+        if not self.broken:
+            return None
+        return max(0.0, self._mended_at + MEND_EVERY_S - time.monotonic())
 
     async def take(self, lane: Lane) -> Incoming | None:
         """One message of this lane; None if it has none, or cannot give one now."""
@@ -50,6 +63,7 @@ class Supply:
 
     async def mend(self) -> None:
         """Declare what is missing and open the broken lanes again; what still cannot be opened stays broken."""
+        self._mended_at = time.monotonic()
         broken, self.broken = self.broken, set()
         try:
             await self._consumer.declare()

@@ -190,8 +190,8 @@ class Worker:
             if drained is not None and drained.done():
                 drained = None
                 await self._supply.widen(held)
-            await self._woken(BREATH_S if self._supply.broken else None)
-            if self._supply.broken:
+            await self._woken(self._supply.mend_in_s())
+            if self._supply.mend_in_s() == 0:
                 await self._supply.mend()
         self._crew.stop_starting()
         return self._careful

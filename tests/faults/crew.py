@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from ops.servers import free_ports
 from shared.broker.publisher import Publisher
@@ -29,7 +30,7 @@ def worker_environment(settings: Settings, provider_port: int, **more: str) -> d
         **os.environ,
         "RABBITMQ_URL": settings.rabbitmq,
         "REDIS_URL": settings.redis,
-        "PUSH_PROVIDERS": f"fcm://127.0.0.1:{provider_port}/crash?tls=0&timeout=0.5",
+        "PUSH_PROVIDERS": f"fcm://127.0.0.1:{provider_port}/crash?tls=0&timeout=0.4",
         "RETRY_LEVELS_S": ",".join(map(str, settings.retry_levels_s)),
         "RETRY_BASE_S": str(settings.retry_base_s),
         "RETRY_MIN_S": str(settings.retry_min_s),
@@ -63,6 +64,16 @@ class Crew:
     def counted(self) -> Counter[str]:
         """What all workers, dead and alive, have counted."""
         return Counter(self.journal.read_text().split()) if self.journal.exists() else Counter()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Whatever a failed test has left is killed."""
+        self._stopping = True
+        for slot in range(len(self.processes)):
+            self.kill(slot)
+        await asyncio.gather(*self._keepers)
 
     def start(self, count: int) -> None:
         self.ports = free_ports(count)

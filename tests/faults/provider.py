@@ -31,6 +31,12 @@ class Vendors:
         """request_id -> how often it was accepted."""
         return Counter(delivery["request_id"] for delivery in (await self._get(""))["deliveries"])
 
+    async def slow(self, delay_ms: int) -> None:
+        """Take so long for each answer from now on."""
+        fault = {"mode": "slow", "delay_ms": delay_ms}
+        async with self._http.put(f"http://127.0.0.1:{self.port}/sandbox/faults/fcm", json=fault) as answer:
+            answer.raise_for_status()
+
     async def is_up(self) -> bool:
         try:
             async with self._http.get(f"http://127.0.0.1:{self.port}/health") as answer:
