@@ -12,6 +12,7 @@ from gateway.intake import Intake
 from gateway.job import Job
 from gateway.probe_gate import ProbeGate
 from gateway.problem import Problem
+from gateway.storing import MOST_UNDER_WAY
 from gateway.verdict import Accepted
 from shared.broker.publisher import Publication
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable
@@ -148,7 +149,7 @@ async def test_a_single_request_does_not_wait_for_a_batch(world: World) -> None:
     assert sorted(len(call) for call in world.broker.calls) == [1, 2]
 
 
-async def test_what_comes_while_two_groups_of_a_lane_are_under_way_gathers_for_the_next() -> None:
+async def test_what_comes_while_enough_groups_of_a_lane_are_under_way_gathers_for_the_next() -> None:
     world = World()
     world.gate = ProbeGate(time.monotonic, max_waiting=100)
     world.intake = Intake(world.records, world.gate, publish_deadline_s=5)
@@ -159,10 +160,10 @@ async def test_what_comes_while_two_groups_of_a_lane_are_under_way_gathers_for_t
         jobs.append(job(f"r{n}"))
         world.intake.submit(jobs[-1])
         await eventually_async(lambda n=n: world.records.rounds == n + 1)  # type: ignore[misc]
-    await eventually_async(lambda: len(world.broker.calls) == 2)
+    await eventually_async(lambda: len(world.broker.calls) == MOST_UNDER_WAY)
     hold.set()
     await eventually_async(lambda: all(None not in each.verdicts for each in jobs))
-    assert [len(call) for call in world.broker.calls] == [1, 1, 6]
+    assert [len(call) for call in world.broker.calls] == [1] * MOST_UNDER_WAY + [8 - MOST_UNDER_WAY]
     task.cancel()
     await asyncio.wait([task])
 
