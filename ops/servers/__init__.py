@@ -1,7 +1,9 @@
 """Private RabbitMQ and Redis: own ports, own data, loopback only, ended by pid."""
 
+from ops.servers.epmd import Epmd
 from ops.servers.ports import free_ports
-from ops.servers.rabbitmq import RabbitMQPorts, RabbitMQServer
+from ops.servers.rabbitmq import RabbitMQPorts, RabbitMQServer, node_name
+from ops.servers.rabbitmq_files import Membership
 from ops.servers.redis_server import RedisServer
 
-__all__ = ["RabbitMQPorts", "RabbitMQServer", "RedisServer", "free_ports"]
+__all__ = ["Epmd", "Membership", "RabbitMQPorts", "RabbitMQServer", "RedisServer", "free_ports", "node_name"]

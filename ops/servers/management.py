@@ -23,6 +23,16 @@ class QueueCounts:
         return self.messages - self.ready - self.unacknowledged
 
 
+@dataclass(frozen=True)
+class QuorumQueue:
+    """Names of nodes: ``leader`` is None while there is none; ``online`` are those of ``members`` that live."""
+
+    name: str
+    leader: str | None
+    members: tuple[str, ...]
+    online: tuple[str, ...]
+
+
 class Management:
     """Raises requests.RequestException when the broker does not answer or refuses."""
 
@@ -40,6 +50,19 @@ class Management:
 
     def vhosts(self) -> list[str]:
         return [vhost["name"] for vhost in self._call("GET", "/api/vhosts")]
+
+    def running_nodes(self) -> list[str]:
+        """Names of the cluster's nodes that this one sees running."""
+        return [node["name"] for node in self._call("GET", "/api/nodes") if node["running"]]
+
+    def quorum_queues(self, vhost: str) -> dict[str, QuorumQueue]:
+        """Every quorum queue of the virtual host, by name: who leads it now, and which members live."""
+        rows = self._call("GET", f"/api/queues/{quote(vhost, safe='')}?disable_stats=true")
+        return {
+            row["name"]: QuorumQueue(row["name"], row["leader"] or None, tuple(row["members"]), tuple(row["online"]))
+            for row in rows
+            if row["type"] == "quorum"
+        }
 
     def list_queues(self, vhost: str = "/") -> dict[str, QueueCounts]:
         """Every queue of the virtual host, by name.

@@ -13,10 +13,11 @@ import requests
 
 from ops.errors import ServerFailed
 from ops.processes import Daemon, Identity
+from ops.servers.epmd import Epmd
 from ops.servers.management import Management, QueueCounts
 from ops.servers.ports import refuse_taken
 from ops.servers.programs import require, search_path
-from ops.servers.rabbitmq_files import write_files
+from ops.servers.rabbitmq_files import Membership, write_files
 
 READY_S = 60.0
 STOP_S = 30.0
@@ -33,11 +34,17 @@ class RabbitMQPorts:
     epmd: int
 
 
+def node_name(ports: RabbitMQPorts) -> str:
+    """What Erlang calls the node on these ports."""
+    return f"notify-{ports.amqp}@localhost"
+
+
 class RabbitMQServer:
     """One node under ``directory``. Messages stay there from one start to the next.
 
     ``dead_letter_confirm_timeout_s``: how soon at-least-once dead-lettering repeats what its target did not take
     (RabbitMQ's own default is 180 s). ``quorum_tick_s``: how old the counts in ``list_queues`` may be.
+    ``membership``: the cluster that it belongs to; its port mapper is then shared, and started and ended by others.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class RabbitMQServer:
         dead_letter_confirm_timeout_s: float = 10.0,
         quorum_tick_s: float = 5.0,
         log_file: Path | None = None,
+        membership: Membership | None = None,
     ) -> None:
         self.directory = directory
         self.ports = ports
@@ -55,8 +63,14 @@ class RabbitMQServer:
         self._dead_letter_confirm_timeout_s = dead_letter_confirm_timeout_s
         self._quorum_tick_s = quorum_tick_s
         self._node = Daemon("rabbitmq", directory / "rabbitmq.pid", directory / "console.log")
-        self._epmd = Daemon("epmd", directory / "epmd.pid", directory / "epmd.log")
+        self._membership = membership or Membership()
+        self._own_epmd = Epmd(directory, ports.epmd) if self._membership.alone else None
         self.management = Management(self.management_url, "guest", "guest")
+
+    @property
+    def node_name(self) -> str:
+        """What Erlang calls it."""
+        return node_name(self.ports)
 
     @property
     def url(self) -> str:
@@ -72,7 +86,16 @@ class RabbitMQServer:
 
     def start(self) -> None:
         """Return once AMQP and the management API answer. Raises ServerMissing or ServerFailed."""
-        server, epmd = require("rabbitmq-server"), require("epmd")
+        self.begin()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def begin(self) -> None:
+        """Start it and return at once: the nodes of a cluster wait for each other. Raises as ``start``."""
+        server = require("rabbitmq-server")
         refuse_taken("RabbitMQ", [self.ports.amqp, self.ports.management, self.ports.distribution])
         write_files(
             self.directory,
@@ -80,18 +103,12 @@ class RabbitMQServer:
             management_port=self.ports.management,
             dead_letter_confirm_timeout_s=self._dead_letter_confirm_timeout_s,
             quorum_tick_s=self._quorum_tick_s,
+            membership=self._membership,
         )
-        # In the foreground, as our child: the node would otherwise start an epmd that outlives it and whose pid
-        # nobody knows.
-        if self._epmd.identity() is None:
-            self._epmd.spawn([str(epmd), "-port", str(self.ports.epmd), "-address", "127.0.0.1"], self._environment())
+        if self._own_epmd:
+            self._own_epmd.start()
         # RABBITMQ_ALLOW_INPUT makes the script become the node instead of waiting beside it: its pid is the node's.
         self._node.spawn([str(server), "-noinput"], self._environment() | {"RABBITMQ_ALLOW_INPUT": "1"})
-        try:
-            self.wait_ready()
-        except BaseException:
-            self.kill()
-            raise
 
     def _environment(self) -> dict[str, str]:
         """Ours alone: nothing of the system's RabbitMQ, nor of the RABBITMQ_* settings of the product, comes in."""
@@ -103,7 +120,7 @@ class RabbitMQServer:
             "LC_ALL": "C.UTF-8",
             "ERL_EPMD_PORT": str(self.ports.epmd),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"notify-{self.ports.amqp}@localhost",
+            "RABBITMQ_NODENAME": self.node_name,
             "RABBITMQ_DIST_PORT": str(self.ports.distribution),
             "RABBITMQ_CONF_ENV_FILE": f"{home}/rabbitmq-env.conf",
             "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
@@ -113,7 +130,8 @@ class RabbitMQServer:
             "RABBITMQ_LOG_BASE": home,
             "RABBITMQ_LOGS": str(self.log_file),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+                "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1} "
+                f"-kernel net_ticktime {self._membership.net_ticktime_s}"
             ),
         }
 
@@ -168,7 +186,8 @@ class RabbitMQServer:
     def stop(self) -> None:
         """End the node in good order, then its epmd; gone when this returns."""
         self._node.end(STOP_S)
-        self._epmd.end(5)
+        if self._own_epmd:
+            self._own_epmd.stop()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would; its epmd goes too.
@@ -177,7 +196,8 @@ class RabbitMQServer:
         its directory of them to disk only twice a second. ``queue_is_on_disk`` tells when it is safe.
         """
         self._node.kill()
-        self._epmd.kill()
+        if self._own_epmd:
+            self._own_epmd.kill()
 
     def restart(self) -> None:
         self.stop()

@@ -1,7 +1,24 @@
 """The files that a private RabbitMQ node reads."""
 
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Membership:
+    """The cluster that a node belongs to: the names of all its nodes and their common cookie; none for a node alone.
+
+    ``net_ticktime_s``: after 0.75 to 1.25 times this, a silent node counts as gone (60 s is Erlang's own default).
+    """
+
+    nodes: tuple[str, ...] = ()
+    cookie: str = ""
+    net_ticktime_s: int = 60
+
+    @property
+    def alone(self) -> bool:
+        return not self.nodes
 
 
 def write_files(
@@ -11,6 +28,7 @@ def write_files(
     management_port: int,
     dead_letter_confirm_timeout_s: float,
     quorum_tick_s: float,
+    membership: Membership,
 ) -> None:
     """Write configuration and plugins, and the cookie if there is none yet."""
     directory.mkdir(parents=True, exist_ok=True)
@@ -19,7 +37,7 @@ def write_files(
         "management.tcp.ip = 127.0.0.1\n"
         f"management.tcp.port = {management_port}\n"
         "log.file.rotation.size = 10485760\n"
-        "log.file.rotation.count = 3\n"
+        "log.file.rotation.count = 3\n" + _cluster_lines(membership)
     )
     (directory / "advanced.config").write_text(
         "[{rabbit, [\n"
@@ -30,12 +48,24 @@ def write_files(
     (directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
     # Empty, but named in the environment: otherwise the system's own is read, and wins.
     (directory / "rabbitmq-env.conf").write_text("")
-    _write_cookie(directory / ".erlang.cookie")
+    _write_cookie(directory / ".erlang.cookie", membership.cookie or secrets.token_hex(20))
 
 
-def _write_cookie(cookie: Path) -> None:
+def _cluster_lines(membership: Membership) -> str:
+    if membership.alone:
+        return ""
+    peers = (f"cluster_formation.classic_config.nodes.{n} = {name}\n" for n, name in enumerate(membership.nodes, 1))
+    # A node that was frozen finds itself alone when it wakes: it must step down and rejoin, not go on by itself for
+    # ever, which is what the default (ignore) does.
+    return (
+        "cluster_formation.peer_discovery_backend = classic_config\n"
+        "cluster_partition_handling = pause_minority\n" + "".join(peers)
+    )
+
+
+def _write_cookie(cookie: Path, secret: str) -> None:
     """The secret that lets a node be commanded; Erlang refuses one that others can read."""
     if not cookie.exists():
         cookie.touch(mode=0o600)
-        cookie.write_text(secrets.token_hex(20))
+        cookie.write_text(secret)
     cookie.chmod(0o400)

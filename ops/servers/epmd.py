@@ -1,0 +1,31 @@
+"""Erlang's port mapper, as our own child.
+
+A node would otherwise start one that outlives it and whose pid nobody knows.
+"""
+
+from pathlib import Path
+
+from ops.processes import Daemon
+from ops.servers.programs import require, search_path
+
+STOP_S = 5.0
+
+
+class Epmd:
+    """One port mapper on 127.0.0.1, for all nodes that are told its port."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        self.port = port
+        self._daemon = Daemon("epmd", directory / "epmd.pid", directory / "epmd.log")
+
+    def start(self) -> None:
+        """Start it, unless it runs. Raises ServerMissing."""
+        if self._daemon.identity() is None:
+            program = str(require("epmd"))
+            self._daemon.spawn([program, "-port", str(self.port), "-address", "127.0.0.1"], {"PATH": search_path()})
+
+    def stop(self) -> None:
+        self._daemon.end(STOP_S)
+
+    def kill(self) -> None:
+        self._daemon.kill()

@@ -1,0 +1,130 @@
+"""Three RabbitMQ nodes on loopback that are one cluster: to be killed, frozen and restarted under load."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+from ops.errors import ServerFailed
+from ops.servers import Epmd, Membership, RabbitMQPorts, RabbitMQServer, node_name
+from ops.servers.management import QueueCounts
+from tests.servers import run_ports
+
+NODES = 3
+#: a silent node counts as gone after 7.5 to 12.5 s; RabbitMQ's own default, 60 s, would make every run minutes longer
+NET_TICKTIME_S = 10
+START_S = 90.0
+WHOLE_S = 90.0
+
+
+class Cluster:
+    """``nodes[i]`` is a server of its own: ``kill()``, ``start()``, ``pause()``, ``resume()``, ``stop()``."""
+
+    def __init__(self, directory: Path, *, net_ticktime_s: int = NET_TICKTIME_S) -> None:
+        *ports, epmd = run_ports(3 * NODES + 1)
+        each = [RabbitMQPorts(*ports[3 * n : 3 * n + 3], epmd=epmd) for n in range(NODES)]
+        membership = Membership(tuple(map(node_name, each)), secrets.token_hex(20), net_ticktime_s)
+        self._epmd = Epmd(directory, epmd)
+        self.nodes = [
+            RabbitMQServer(
+                directory / f"node-{n}",
+                mine,
+                dead_letter_confirm_timeout_s=5.0,
+                quorum_tick_s=0.5,
+                membership=membership,
+            )
+            for n, mine in enumerate(each)
+        ]
+
+    @property
+    def ports(self) -> list[int]:
+        """Where each node takes AMQP: the upstreams of a balancer."""
+        return [node.ports.amqp for node in self.nodes]
+
+    def vhost_url(self, vhost: str, node: int) -> str:
+        """AMQP address of ``vhost`` on one node."""
+        return self.nodes[node].vhost_url(vhost)
+
+    def start(self) -> None:
+        """Start all nodes side by side; return once they are one cluster. Raises ServerFailed."""
+        self._epmd.start()
+        for node in self.nodes:
+            node.begin()
+        for node in self.nodes:
+            node.wait_ready(START_S)
+        self.wait_whole()
+
+    def kill(self) -> None:
+        """End every process of it, with nothing left running."""
+        for node in self.nodes:
+            node.kill()
+        self._epmd.kill()
+
+    def any_living(self) -> RabbitMQServer:
+        """A node that serves clients now. Raises ServerFailed if none does."""
+        for node in self.nodes:
+            if node.running() and node.answers():
+                return node
+        raise ServerFailed("no node of the cluster answers")
+
+    def list_queues(self, vhost: str = "/") -> dict[str, QueueCounts]:
+        return self.any_living().list_queues(vhost)
+
+    def leader_of(self, vhost: str, queue: str) -> int | None:
+        """The node that leads ``queue``; None while there is no leader."""
+        name = self.any_living().management.quorum_queues(vhost)[queue].leader
+        return None if name is None else [node.node_name for node in self.nodes].index(name)
+
+    def wait_whole(self, timeout_s: float = WHOLE_S) -> None:
+        """Return once all nodes run and every quorum queue has all its members. Raises ServerFailed."""
+        deadline = time.monotonic() + timeout_s
+        while lacking := self._lacking():
+            if time.monotonic() > deadline:
+                raise ServerFailed(f"the cluster is not whole after {timeout_s:.0f} s: {lacking}")
+            time.sleep(0.2)
+
+    def rolling_restart(self, between: Callable[[int], None] = lambda n: None) -> None:
+        """Stop and start each node in turn, as an operator would: the next only when the cluster is whole again."""
+        for index, node in enumerate(self.nodes):
+            node.stop()
+            node.start()
+            self.wait_whole()
+            between(index)
+
+    def _lacking(self) -> str:
+        """What is missing, in words; empty if nothing is."""
+        names = {node.node_name for node in self.nodes}
+        for node in self.nodes:
+            if not (node.running() and node.answers()):
+                return f"{node.node_name} does not answer"
+            try:
+                seen = set(node.management.running_nodes())
+            except requests.RequestException as exc:
+                return f"{node.node_name}: {exc}"
+            if seen != names:
+                return f"{node.node_name} sees only {sorted(seen)}"
+        return self._queues_lacking_members()
+
+    def _queues_lacking_members(self) -> str:
+        management = self.nodes[0].management
+        for vhost in management.vhosts():
+            for queue in management.quorum_queues(vhost).values():
+                if queue.leader is None or len(queue.online) < NODES:
+                    return f"{queue.name} in {vhost} is led by {queue.leader}, with {queue.online} online"
+        return ""
+
+
+@contextmanager
+def private_cluster(directory: Path) -> Iterator[Cluster]:
+    """A cluster of the test's own, ready; ended with its data still on disk."""
+    cluster = Cluster(directory)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
