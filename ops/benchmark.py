@@ -14,10 +14,10 @@ from ops.place import ROOT
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure this system beside its peers: [NAMES] [--json FILE]."""
     os.chdir(ROOT)
-    os.execv(sys.executable, [sys.executable, "-m", "bench", *_absolute_json(list(arguments))])
+    os.execv(sys.executable, [sys.executable, "-m", "bench", *absolute_json(list(arguments))])
 
 
-def _absolute_json(arguments: list[str]) -> list[str]:
+def absolute_json(arguments: list[str]) -> list[str]:
     """A relative FILE belongs to the directory in which the user called us."""
     called_from = Path(os.environ.get("NOTIFY_CALLED_FROM", "."))
     for at, argument in enumerate(arguments):

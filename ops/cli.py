@@ -20,6 +20,7 @@ COMMANDS = {
     "test": ("ops.testing:test", "Run the tests against private servers."),
     "check": ("ops.check:check", "Check format, lint and types."),
     "bench": ("ops.benchmark:bench", "Measure it beside its peers."),
+    "prove": ("ops.proving:prove", "Break everything, and count what is lost."),
 }
 
 

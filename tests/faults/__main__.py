@@ -1,0 +1,6 @@
+"""``python -m tests.faults``: what ``./notify prove`` runs."""
+
+from tests.faults.prove import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""One process of the system under test: kept up, killed, frozen, ended, and its deaths counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.faults.ledgers import Resources
+
+#: a process that dies so often in one scenario is not going to get better
+MOST_DEATHS = 200
+#: an orderly stop takes no longer, seconds
+STOP_S = 40.0
+
+#: the command for the n-th start of this process (from 0)
+Command = Callable[[int], list[str]]
+
+
+class Member:
+    """A process that is started again at once when it dies, as a supervisor would.
+
+    It runs in ``directory``, where its output goes to ``<name>.log``. It leads a process group of its own, so that its
+    children can be ended with it.
+    """
+
+    def __init__(self, name: str, command: Command, environment: dict[str, str], directory: Path, port: int) -> None:
+        self.name = name
+        self.port = port
+        self.log = directory / f"{name}.log"
+        self.deaths = 0
+        self.exit_code: int | None = None
+        self._command = command
+        self._environment = environment
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._frozen = False
+
+    def start(self) -> None:
+        """Begin to keep it up; returns at once."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    @property
+    def pid(self) -> int:
+        """Raises RuntimeError if it does not run now."""
+        if self._process is None or self._process.returncode is not None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def kill(self) -> None:
+        """SIGKILL it now, if it runs; it is started again."""
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it stands still with all its connections open."""
+        self._frozen = True
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._frozen = False
+        self._signal(signal.SIGCONT)
+
+    async def stop(self) -> int:
+        """SIGTERM, and wait; its exit code. It is killed if it does not end, and that is its exit code (-9)."""
+        self._stopping = True
+        if self._frozen:
+            self.thaw()
+        self._signal(signal.SIGTERM)
+        if self._keeper is not None:
+            _, pending = await asyncio.wait([self._keeper], timeout=STOP_S)
+            if pending:
+                await self.end()
+        return self.exit_code if self.exit_code is not None else 0
+
+    async def end(self) -> None:
+        """SIGKILL it and its children for good."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._keeper is not None:
+            await asyncio.gather(self._keeper)
+
+    def resources(self) -> dict[str, float]:
+        """What it and its children hold now: ``fds``, ``threads``, ``memory_mb``."""
+        pids = [self.pid, *_children(self.pid)]
+        return {
+            "fds": float(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)),
+            "threads": float(sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)),
+            "memory_mb": sum(_resident_mb(pid) for pid in pids),
+        }
+
+    def grown_since(self, before: dict[str, float]) -> Resources:
+        return Resources(self.name, before, self.resources())
+
+    def said(self, lines: int = 15) -> str:
+        """The last lines of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        starts = 0
+        while not self._stopping and self.deaths < MOST_DEATHS:
+            with self.log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command(starts),
+                    env=self._environment,
+                    # Away from the checkout: a developer's .env is not for us.
+                    cwd=self._directory,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            starts += 1
+            self.exit_code = await self._process.wait()
+            if not self._stopping:
+                self.deaths += 1
+
+
+def _children(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [grandchild for child in children for grandchild in _children(child)]
+
+
+def _resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
