@@ -10,6 +10,7 @@ It imports nothing of the product and the product imports nothing of it: they me
 ``smtp``               the two mail accounts
 ``directory``          users and templates
 ``ledger``             every accepted call, and how many calls there were
+``attempts``           how many calls came for each request_id, accepted or not
 ``faults``             what is to go wrong, for whom, how often
 ``control``            ``/sandbox/*``: read the ledger, order a fault
 =====================  ====================================================================

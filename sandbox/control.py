@@ -1,4 +1,4 @@
-"""``/sandbox/*``: what was delivered, how many calls there were, what is to go wrong."""
+"""``/sandbox/*``: what was delivered, what was sent, how many calls there were, what is to go wrong."""
 
 import orjson
 from aiohttp import web
@@ -7,9 +7,11 @@ from pydantic import ValidationError
 from .exchange import Bench
 from .fault_rules import LOOKUPS, PROVIDERS, ImpossibleFault, check
 from .faults import Fault
+from .ledger import Delivery
 from .problem import problem
 
 KNOWN = (*PROVIDERS, *LOOKUPS)
+_FORMS = {"full": Delivery.shown, "compact": Delivery.compact}
 
 
 class Control:
@@ -17,6 +19,7 @@ class Control:
 
     def __init__(self, bench: Bench) -> None:
         self._ledger = bench.ledger
+        self._attempts = bench.attempts
         self._faults = bench.faults
 
     def routes(self) -> list[web.RouteDef]:
@@ -24,6 +27,8 @@ class Control:
             web.get("/health", self.health),
             web.get("/sandbox/deliveries", self.deliveries),
             web.delete("/sandbox/deliveries", self.forget_deliveries),
+            web.get("/sandbox/attempts", self.attempts),
+            web.delete("/sandbox/attempts", self.forget_attempts),
             web.get("/sandbox/calls", self.calls),
             web.delete("/sandbox/calls", self.forget_calls),
             web.get("/sandbox/faults", self.faults),
@@ -36,19 +41,39 @@ class Control:
         return _json({"status": "healthy"})
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """Oldest first. ``limit`` shows the newest n only (0: none); ``count`` is of all that were selected."""
+        """Oldest first. ``limit`` shows the newest n only (0: none); ``count`` is of all that were selected.
+
+        With ``form=compact`` each is ``[provider, request_id, target, at, ended_at]``, times in Unix seconds.
+        """
         provider, limit = request.query.get("provider"), request.query.get("limit")
-        if provider is not None and provider not in PROVIDERS:
-            return problem(422, "no such provider", [("provider", f"must be one of {', '.join(PROVIDERS)}")])
+        form = _FORMS.get(request.query.get("form", "full"))
+        if (refusal := _unlisted(provider)) is not None:
+            return refusal
+        if form is None:
+            return problem(422, "no such form", [("form", f"must be one of {', '.join(_FORMS)}")])
         if limit is not None and not (limit.isascii() and limit.isdigit()):
             return problem(422, "bad limit", [("limit", "must be a whole number, 0 or more")])
         selected = list(self._ledger.select(provider, request.query.get("request_id")))
         shown = selected if limit is None else selected[max(0, len(selected) - int(limit)) :]
-        deliveries = [delivery.shown() for delivery in shown]
+        deliveries = [form(delivery) for delivery in shown]
         return _json({"count": len(selected), "deliveries": deliveries, "forgotten": self._ledger.forgotten})
 
     async def forget_deliveries(self, request: web.Request) -> web.Response:
         self._ledger.forget_deliveries()
+        return web.Response(status=204)
+
+    async def attempts(self, request: web.Request) -> web.Response:
+        """How many calls each provider was sent for each request_id, refused, hung and cut ones too.
+
+        Those whose request_id is not known are in ``targets``, or else in ``unnamed``.
+        """
+        provider = request.query.get("provider")
+        if (refusal := _unlisted(provider)) is not None:
+            return refusal
+        return _json(self._attempts.shown(PROVIDERS if provider is None else (provider,)))
+
+    async def forget_attempts(self, request: web.Request) -> web.Response:
+        self._attempts.forget()
         return web.Response(status=204)
 
     async def calls(self, request: web.Request) -> web.Response:
@@ -96,6 +121,13 @@ def _unknown(provider: str) -> web.Response | None:
     if provider in KNOWN:
         return None
     return problem(404, f"no provider {provider!r}", [("provider", f"must be one of {', '.join(KNOWN)}")])
+
+
+def _unlisted(provider: str | None) -> web.Response | None:
+    """A 422 unless there is a ledger of ``provider``; None stands for all of them."""
+    if provider is None or provider in PROVIDERS:
+        return None
+    return problem(422, "no such provider", [("provider", f"must be one of {', '.join(PROVIDERS)}")])
 
 
 def _complaint(location: tuple[int | str, ...], message: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from .attempts import Attempts
 from .connection import cut
 from .faults import Fault, Faults, Mode
 from .ledger import Delivery, Ledger
@@ -18,12 +19,16 @@ class Bench:
 
     ledger: Ledger
     faults: Faults
+    attempts: Attempts
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(slots=True)
 class Verdict:
-    """What a vendor made of a call. Either ``refusal`` is its no, or ``answer`` gives its yes."""
+    """What a vendor made of a call. Either ``refusal`` is its no, or ``answer`` gives its yes.
+
+    ``request_id`` is None only where the call names none: it is told of refused calls too.
+    """
 
     targets: tuple[str, ...] = ()
     refusal: web.Response | None = None
@@ -53,9 +58,12 @@ class Exchange:
 
     async def handle(self, request: web.Request) -> web.Response:
         ledger, name = self._bench.ledger, self._vendor.name
+        attempts = self._bench.attempts
         at = ledger.clock()
         ledger.count_call(name)
+        attempts.began(name)
         verdict = self._vendor.judge(request, await request.read())
+        attempts.identified(name, verdict.request_id, verdict.targets[0] if verdict.targets else None)
         fault = self._bench.faults.draw(name, verdict.targets)
         if fault is not None and fault.mode is Mode.TIMEOUT:
             return await self._hang(request)

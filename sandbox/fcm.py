@@ -32,21 +32,21 @@ class Fcm:
         self._numbers = count(1)
 
     def judge(self, request: web.Request, body: bytes) -> Verdict:
-        if not request.headers.get("Authorization", "").startswith("Bearer "):
-            return Verdict(refusal=plain(401))
+        bearer = request.headers.get("Authorization", "").startswith("Bearer ")
+        refusal = None if bearer else plain(401)
         try:
             sent = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            return Verdict(refusal=invalid_json(str(error), ""))
+            return Verdict(refusal=refusal or invalid_json(str(error), ""))
         message = sent.get("message") if isinstance(sent, dict) else None
         if not isinstance(message, dict):
-            return Verdict(refusal=invalid_argument("message", "Message is not set."))
+            return Verdict(refusal=refusal or invalid_argument("message", "Message is not set."))
         targets = tuple(str(message[name]) for name in TARGET_FIELDS if name in message)
-        refusal = _wrong_shape(message) or _wrong_target(message) or _wrong_limits(message)
+        request_id = _request_id(message)
+        refusal = refusal or _wrong_shape(message) or _wrong_target(message) or _wrong_limits(message)
         if refusal is not None:
-            return Verdict(targets, refusal)
+            return Verdict(targets, refusal, request_id=request_id)
         answer = partial(self._accept, request.match_info["project"])
-        request_id = message.get("data", {}).get("request_id")
         return Verdict(targets, None, answer, request_id, partial(orjson.loads, body))
 
     def faulted(self, fault: Fault) -> web.Response:
@@ -58,6 +58,12 @@ class Fcm:
     def _accept(self, project: str) -> web.Response:
         name = f"projects/{project}/messages/0:{next(self._numbers)}%sandbox"
         return web.Response(body=orjson.dumps({"name": name}), content_type="application/json")
+
+
+def _request_id(message: dict[str, object]) -> str | None:
+    data = message.get("data")
+    request_id = data.get("request_id") if isinstance(data, dict) else None
+    return request_id if isinstance(request_id, str) else None
 
 
 def _wrong_shape(message: dict[str, object]) -> web.Response | None:

@@ -37,6 +37,10 @@ class Delivery:
             "ended_at": None if self.ended_at is None else rfc3339(self.ended_at),
         }
 
+    def compact(self) -> tuple[str, str | None, str, float, float | None]:
+        """(provider, request_id, target, at, ended at); times are Unix seconds. The payload is not read."""
+        return self.provider, self.request_id, self.target, self.at, self.ended_at
+
 
 @dataclass(slots=True)
 class Tally:

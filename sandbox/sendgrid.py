@@ -39,19 +39,19 @@ class SendGrid:
         self._numbers = count(1)
 
     def judge(self, request: web.Request, body: bytes) -> Verdict:
-        if not request.headers.get("Authorization", "").startswith("Bearer "):
-            return Verdict(refusal=_errors(401, (_MESSAGES[401], None)))
+        bearer = request.headers.get("Authorization", "").startswith("Bearer ")
+        refusal = None if bearer else _errors(401, (_MESSAGES[401], None))
         try:
             mail = orjson.loads(body)
         except orjson.JSONDecodeError:
-            return Verdict(refusal=_errors(400, (_MESSAGES[400], None)))
+            return Verdict(refusal=refusal or _errors(400, (_MESSAGES[400], None)))
         if not isinstance(mail, dict):
-            return Verdict(refusal=_errors(400, ("Invalid type. Expected: object.", None)))
+            return Verdict(refusal=refusal or _errors(400, ("Invalid type. Expected: object.", None)))
         targets = tuple(address for _, address in _recipients(mail))
-        complaints = list(_complaints(mail))
-        if complaints:
-            return Verdict(targets, _errors(400, *complaints))
-        return Verdict(targets, None, self._accept, _request_id(mail), partial(orjson.loads, body))
+        request_id, complaints = _request_id(mail), list(_complaints(mail))
+        if refusal is not None or complaints:
+            return Verdict(targets, refusal or _errors(400, *complaints), request_id=request_id)
+        return Verdict(targets, None, self._accept, request_id, partial(orjson.loads, body))
 
     def faulted(self, fault: Fault) -> web.Response:
         assert fault.status is not None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from .attempts import Attempts
 from .control import Control
 from .directory import Lookup, find_template, find_user
 from .exchange import Bench, Exchange
@@ -37,6 +38,7 @@ class Sandbox:
     smtp_port: int
     ledger: Ledger
     faults: Faults
+    attempts: Attempts
 
     @property
     def url(self) -> str:
@@ -48,7 +50,7 @@ async def start(
     host: str = "127.0.0.1", port: int = 0, smtp_port: int = 0, keep: int = DEFAULT_KEEP
 ) -> AsyncIterator[Sandbox]:
     """Listen until the context is left. Raises CannotListen."""
-    bench = Bench(Ledger(keep), Faults())
+    bench = Bench(Ledger(keep), Faults(), Attempts(keep))
     async with AsyncExitStack() as stack:
         runner = web.AppRunner(
             application(bench), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
@@ -65,7 +67,7 @@ async def start(
             real_smtp_port = await mail_server.open(host, smtp_port)
         except OSError as error:
             raise _cannot_listen("SANDBOX_SMTP_PORT", host, smtp_port, error) from error
-        yield Sandbox(host, int(runner.addresses[0][1]), real_smtp_port, bench.ledger, bench.faults)
+        yield Sandbox(host, int(runner.addresses[0][1]), real_smtp_port, bench.ledger, bench.faults, bench.attempts)
 
 
 def application(bench: Bench) -> web.Application:

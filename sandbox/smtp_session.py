@@ -79,7 +79,7 @@ class Session:
         account = "smtp2" if user == "smtp2" else "smtp"
         fault = self._bench.faults.draw(account, strikes=at_the_door)
         if fault is not None:
-            self._bench.ledger.count_call(account)
+            self._count_call(account)
             return await self._turn_away(fault)
         self._account, self._authenticated, self._passed_door = account, True, True
         return await self._wire.reply("235 2.7.0 Authentication successful")
@@ -90,7 +90,7 @@ class Session:
         parsed = _MAIL.fullmatch(argument)
         if parsed is None:
             return await self._wire.reply("501 5.5.4 Syntax: MAIL FROM:<address>")
-        self._bench.ledger.count_call(self._account)
+        self._count_call(self._account)
         # A login that just passed the door is not asked again; a connection that was pooled before the fault is.
         fault = None if self._passed_door else self._bench.faults.draw(self._account, strikes=at_the_door)
         self._passed_door = False
@@ -101,6 +101,10 @@ class Session:
             return await self._wire.reply("552 5.3.4 Message too big")
         self._transaction = Transaction(self._account, parsed[1], self._bench.ledger.clock())
         return await self._wire.reply("250 2.1.0 OK")
+
+    def _count_call(self, account: str) -> None:
+        self._bench.ledger.count_call(account)
+        self._bench.attempts.began(account)
 
     async def _turn_away(self, fault: Fault) -> None:
         await self._wire.reply(fault_reply(fault))
@@ -116,6 +120,9 @@ class Session:
         refusal = self._refusal(parsed[1], self._transaction)
         if refusal is None:
             self._transaction.recipients.append(parsed[1])
+        elif not self._transaction.recipients:
+            # A client with one recipient ends here, and no more will be heard of whose mail it was.
+            self._transaction.identify(self._bench, None, parsed[1])
         return await self._wire.reply(refusal or "250 2.1.5 OK")
 
     def _refusal(self, address: str, transaction: Transaction) -> str | None:
@@ -135,6 +142,7 @@ class Session:
         content = await self._wire.content()
         self._transaction = None
         if content is None:
+            transaction.identify(self._bench, None, transaction.recipients[0])
             return await self._wire.reply("552 5.3.4 Message too big")
         return await transaction.finish(content, self._wire, self._bench)
 

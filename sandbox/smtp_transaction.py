@@ -18,9 +18,17 @@ class Transaction:
     sender: str
     began_at: float
     recipients: list[str] = field(default_factory=list)
+    _identified: bool = False
+
+    def identify(self, bench: Bench, request_id: str | None, target: str) -> None:
+        """Tell whose call this is; what is told later is not heard."""
+        if not self._identified:
+            self._identified = True
+            bench.attempts.identified(self.account, request_id, target)
 
     async def finish(self, content: bytes, wire: Wire, bench: Bench) -> None:
         """Record ``content`` and say yes, unless a fault strikes. Raises Goodbye where the connection ends with it."""
+        self.identify(bench, mail.request_id(content), self.recipients[0])
         fault = bench.faults.draw(self.account, self.recipients, after_the_mail)
         if fault is not None and fault.mode is Mode.TIMEOUT:
             await wire.hang()

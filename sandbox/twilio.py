@@ -53,15 +53,14 @@ class Twilio:
         self._numbers = count(1)
 
     def judge(self, request: web.Request, body: bytes) -> Verdict:
-        if not request.headers.get("Authorization", "").startswith("Basic "):
-            return Verdict(refusal=_error(20003))
         form = _fields(body)
-        to = form.get("To", "")
-        code = _wrong(form)
+        to, request_id = form.get("To", ""), _request_id(form)
+        known = request.headers.get("Authorization", "").startswith("Basic ")
+        code = _wrong(form) if known else 20003
         if code is not None:
-            return Verdict((to,), _error(code))
+            return Verdict((to,), _error(code), request_id=request_id)
         answer = partial(self._accept, request.match_info["sid"], form)
-        return Verdict((to,), None, answer, _request_id(form), partial(_fields, body))
+        return Verdict((to,), None, answer, request_id, partial(_fields, body))
 
     def faulted(self, fault: Fault) -> web.Response:
         if fault.error_code is not None:

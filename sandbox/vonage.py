@@ -51,15 +51,13 @@ class Vonage:
         fields = _fields(request.content_type, body)
         if fields is None:
             return Verdict(refusal=_outcome({"status": "2", "error-text": "Malformed request body"}))
-        to = fields.get("to", "")
-        for name in _REQUIRED:
-            if not fields.get(name):
-                return Verdict((to,), _outcome({"status": "2", "error-text": f"Missing {name}"}))
-        if not _NUMBER.fullmatch(to):
-            return Verdict((to,), _outcome({"status": "3", "error-text": "Invalid value for parameter: to"}))
+        to, request_id = fields.get("to", ""), fields.get("client-ref")
+        refusal = _refused(fields)
+        if refusal is not None:
+            return Verdict((to,), _outcome(refusal), request_id=request_id)
         answer = partial(self._accept, fields)
         payload = partial(_without_secret, fields)
-        return Verdict((to,), None, answer, fields.get("client-ref"), payload)
+        return Verdict((to,), None, answer, request_id, payload)
 
     def faulted(self, fault: Fault) -> web.Response:
         if fault.error_code is None:
@@ -91,6 +89,15 @@ def _fields(content_type: str, body: bytes) -> dict[str, str] | None:
     except orjson.JSONDecodeError:
         return None
     return {name: str(value) for name, value in sent.items()} if isinstance(sent, dict) else None
+
+
+def _refused(fields: dict[str, str]) -> dict[str, str] | None:
+    for name in _REQUIRED:
+        if not fields.get(name):
+            return {"status": "2", "error-text": f"Missing {name}"}
+    if not _NUMBER.fullmatch(fields["to"]):
+        return {"status": "3", "error-text": "Invalid value for parameter: to"}
+    return None
 
 
 def _without_secret(fields: dict[str, str]) -> dict[str, str]:
