@@ -26,8 +26,8 @@ class Cluster:
     """``nodes[i]`` is a server of its own: ``kill()``, ``start()``, ``pause()``, ``resume()``, ``stop()``."""
 
     def __init__(self, directory: Path, *, net_ticktime_s: int = NET_TICKTIME_S) -> None:
-        *ports, epmd = run_ports(3 * NODES + 1)
-        each = [RabbitMQPorts(*ports[3 * n : 3 * n + 3], epmd=epmd) for n in range(NODES)]
+        epmd, *ports = run_ports(1 + 3 * NODES)
+        each = [RabbitMQPorts(*three, epmd) for three in zip(ports[::3], ports[1::3], ports[2::3], strict=True)]
         membership = Membership(tuple(map(node_name, each)), secrets.token_hex(20), net_ticktime_s)
         self._epmd = Epmd(directory, epmd)
         self.nodes = [

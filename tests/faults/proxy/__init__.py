@@ -1,0 +1,6 @@
+"""A TCP proxy that stands between the application and a server, with faults that are set and lifted while it runs."""
+
+from tests.faults.proxy.faults import Direction
+from tests.faults.proxy.server import Counts, Proxy, proxy
+
+__all__ = ["Counts", "Direction", "Proxy", "proxy"]

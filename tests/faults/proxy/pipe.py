@@ -1,0 +1,167 @@
+"""One direction of one connection: passes bytes on at once, later, not at all, or up to the point of a cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+
+from tests.faults.proxy.faults import Cut, Direction, Faults
+from tests.faults.proxy.frames import FrameWalk
+
+#: what is kept back at most before the sender is told to wait, as a network would hold it
+WINDOW_BYTES = 4 * 1024 * 1024
+#: an AMQP frame cut before its eighth byte might have been a whole heartbeat
+_LEAST_CUT_BYTES = 7
+
+
+class Ending(Enum):
+    """How the sender ended, passed on in its turn, after the bytes before it."""
+
+    FINISHED = "it sends no more, and may still read"
+    CLOSED = "it has gone"
+    BROKEN = "it has gone with an error"
+
+
+class Pipe:
+    """``on_cut`` resets the connection; ``on_end`` is told of the sender's end once all bytes before it are written."""
+
+    def __init__(
+        self,
+        direction: Direction,
+        faults: Faults,
+        on_cut: Callable[[], None],
+        on_end: Callable[[Ending], None],
+    ) -> None:
+        self.direction = direction
+        self._faults = faults
+        self._on_cut = on_cut
+        self._on_end = on_end
+        self._source: asyncio.Transport | None = None
+        self._sink: asyncio.Transport | None = None
+        self._kept: deque[tuple[float, bytes | Ending]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._frames = FrameWalk()
+        self._until_cut: int | None = None
+        self._is_cut = False
+        self._sink_full = False
+        self._source_ended = False
+        self.kept_bytes = 0
+        self.passed_bytes = 0
+
+    def set_source(self, source: asyncio.Transport) -> None:
+        self._source = source
+
+    def set_sink(self, sink: asyncio.Transport) -> None:
+        self._sink = sink
+        self.settle()
+
+    def put(self, piece: bytes) -> None:
+        """Take what the sender sent."""
+        if self._flows() and not self._kept:
+            self._pass_on(piece)
+            return
+        self.kept_bytes += len(piece)
+        self._keep(piece)
+
+    def end(self, ending: Ending) -> None:
+        """Take the sender's end; nothing follows but a stronger one."""
+        self._source_ended = True
+        self._keep(ending)
+
+    def sink_full(self, full: bool) -> None:
+        """The receiver reads too slowly (or does so no longer)."""
+        self._sink_full = full
+        if self._is_cut and not full:
+            self._on_cut()
+        else:
+            self._press()
+
+    def settle(self) -> None:
+        """Pass on what is due under the faults of now."""
+        loop = asyncio.get_running_loop()
+        self.stop()
+        while self._kept and not self._is_held():
+            arrived_at, item = self._kept[0]
+            due_at = arrived_at + self._faults.latency_s
+            if self._faults.latency_s and due_at > loop.time():
+                self._timer = loop.call_at(due_at, self.settle)
+                break
+            self._kept.popleft()
+            if isinstance(item, Ending):
+                self._on_end(item)
+            else:
+                self.kept_bytes -= len(item)
+                self._pass_on(item)
+        self._press()
+
+    def stop(self) -> None:
+        """Forget the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _is_held(self) -> bool:
+        return self._sink is None or self.direction in self._faults.held
+
+    def _flows(self) -> bool:
+        return not self._is_held() and not self._faults.latency_s
+
+    def _keep(self, item: bytes | Ending) -> None:
+        self._kept.append((asyncio.get_running_loop().time(), item))
+        if len(self._kept) == 1:
+            self.settle()
+        else:
+            self._press()
+
+    def _press(self) -> None:
+        """Let the sender feel a receiver that is slow, or a network that is full."""
+        if self._source is None or self._source_ended:
+            return
+        if self._sink_full or self.kept_bytes > WINDOW_BYTES:
+            self._source.pause_reading()
+        else:
+            self._source.resume_reading()
+
+    def _pass_on(self, piece: bytes) -> None:
+        sink = self._sink
+        if sink is None or sink.is_closing() or self._is_cut:
+            return
+        cut_at = self._cut_point(piece)
+        passed = piece if cut_at is None else piece[:cut_at]
+        self.passed_bytes += len(passed)
+        sink.write(passed)
+        if cut_at is not None:
+            self._cut(sink)
+
+    def _cut(self, sink: asyncio.Transport) -> None:
+        self._is_cut = True
+        # A reset throws away what the receiver has not taken yet: wait until it has the part before the cut.
+        sink.set_write_buffer_limits(high=0)
+        if sink.get_write_buffer_size() == 0:
+            self._on_cut()
+
+    def _cut_point(self, piece: bytes) -> int | None:
+        """How much of ``piece`` goes through before the cut; None if all does."""
+        cut = self._faults.take_cut(self.direction)
+        frame = self._frames.walk(piece, cut.least_bytes if cut else None)
+        if cut is not None and self._until_cut is None:
+            if cut.least_bytes is None:
+                self._until_cut = cut.after_bytes
+            elif frame is not None:
+                self._until_cut = frame.start + _bytes_into(frame.total_bytes, cut)
+            if self._until_cut is not None:
+                self._faults.cut = None  # taken: no other connection is cut
+        if self._until_cut is None:
+            return None
+        if self._until_cut <= len(piece):
+            return self._until_cut
+        self._until_cut -= len(piece)
+        return None
+
+
+def _bytes_into(frame_bytes: int, cut: Cut) -> int:
+    """Where in a frame to cut: never before its header has gone, never after its last byte."""
+    wanted = frame_bytes // 2 if cut.after_bytes is None else cut.after_bytes
+    return min(max(wanted, _LEAST_CUT_BYTES), frame_bytes - 1)

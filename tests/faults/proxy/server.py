@@ -1,0 +1,196 @@
+"""The proxy itself: it listens, finds a server for each client, and has one method for each fault."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.faults.proxy.faults import BOTH, Cut, Direction, Faults
+from tests.faults.proxy.link import Link
+from tests.servers import run_ports
+
+_HOST = "127.0.0.1"
+_BACKLOG = 512
+#: how long one server may take to accept before the next is tried
+DIAL_S = 1.0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """``connections`` made by clients so far; ``open`` now; ``unserved``: no server accepted; bytes passed on."""
+
+    connections: int
+    open: int
+    unserved: int
+    cuts: int
+    bytes_up: int
+    bytes_down: int
+
+
+class Proxy:
+    """In front of ``upstream_ports`` on loopback; several are a balancer: round robin over those that accept.
+
+    A frozen server still accepts (its kernel does): as behind a real balancer without health checks, its clients
+    must notice by themselves.
+    """
+
+    def __init__(self, upstream_ports: Sequence[int], port: int) -> None:
+        self.port = port
+        self._upstream_ports = tuple(upstream_ports)
+        self._turn = 0
+        self._faults = Faults()
+        self._through = asyncio.Event()
+        self._through.set()
+        self._listener: socket.socket | None = None
+        self._links: set[Link] = set()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._connections = self._unserved = 0
+        self._past_bytes: Counter[Direction] = Counter()
+        #: connections that each server got
+        self.served: Counter[int] = Counter()
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(
+            connections=self._connections,
+            open=len(self._links),
+            unserved=self._unserved,
+            cuts=self._faults.cuts_made,
+            bytes_up=self._past_bytes["up"] + sum(link.up.passed_bytes for link in self._links),
+            bytes_down=self._past_bytes["down"] + sum(link.down.passed_bytes for link in self._links),
+        )
+
+    def kept_bytes(self, direction: Direction) -> int:
+        """What is kept back now: above 0 while answers are held, the server has answered."""
+        return sum(pipe.kept_bytes for link in self._links for pipe in link.pipes if pipe.direction == direction)
+
+    def latency(self, seconds: float) -> None:
+        """Every byte arrives so much later, each way."""
+        self._faults.latency_s = seconds
+        self._settle()
+
+    def black_hole(self) -> None:
+        """Nothing passes, either way. Connections stay open, new ones are accepted, and no server hears of them."""
+        self._faults.held = BOTH
+        self._through.clear()
+
+    def hold_answers(self) -> None:
+        """What clients send passes; what servers answer is kept back, up to 4 MiB a connection."""
+        self._faults.held = frozenset({"down"})
+        self._through.set()
+        self._settle()
+
+    def refuse(self) -> None:
+        """New connections are refused; present ones stay."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+
+    def reset(self) -> None:
+        """End all present connections with RST, both sides; what was kept back is lost."""
+        for link in list(self._links):
+            link.reset()
+
+    def cut_after(self, direction: Direction, after_bytes: int) -> None:
+        """Reset the next connection that sends in this direction, once it has sent ``after_bytes`` more. Once."""
+        self._faults.cut = Cut(direction, after_bytes=after_bytes)
+
+    def cut_in_frame(self, direction: Direction, *, least_bytes: int = 1, after_bytes: int | None = None) -> None:
+        """Reset a connection ``after_bytes`` (None: half) into the next AMQP frame with such a payload. Once.
+
+        ``counts.cuts`` tells when it has happened.
+        """
+        self._faults.cut = Cut(direction, after_bytes=after_bytes, least_bytes=least_bytes)
+
+    def pass_on(self) -> None:
+        """Heal: no fault is left, and what was kept back is passed on, in order."""
+        self._faults.latency_s, self._faults.held, self._faults.cut = 0.0, frozenset(), None
+        self._through.set()
+        self._settle()
+        if self._listener is None:
+            self.listen()
+
+    def listen(self) -> None:
+        """Accept connections. Raises OSError if the port is taken."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((_HOST, self.port))
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        listener.setblocking(False)
+        self._listener = listener
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    async def close(self) -> None:
+        """End everything; no socket is left when this returns."""
+        self.refuse()
+        for task in self._serving:
+            task.cancel()
+        if self._serving:
+            await asyncio.wait(self._serving)
+        while self._links:
+            self.reset()
+            await asyncio.sleep(0)
+
+    def _settle(self) -> None:
+        for link in list(self._links):
+            link.settle()
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # it has gone again
+        client.setblocking(False)
+        task = asyncio.create_task(self._serve(client))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, client: socket.socket) -> None:
+        self._connections += 1
+        link = Link(self._faults, self._gone)
+        self._links.add(link)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: link.client, client)
+        await self._through.wait()
+        if link.client.is_open and not await self._dial(link):
+            self._unserved += 1
+            link.reset()
+
+    async def _dial(self, link: Link) -> bool:
+        """Connect to the first server that accepts, beginning with the one whose turn it is."""
+        turn = self._turn
+        self._turn += 1
+        for n in range(len(self._upstream_ports)):
+            port = self._upstream_ports[(turn + n) % len(self._upstream_ports)]
+            try:
+                async with asyncio.timeout(DIAL_S):
+                    await asyncio.get_running_loop().create_connection(lambda: link.server, _HOST, port)
+            except (OSError, TimeoutError):
+                continue
+            self.served[port] += 1
+            return True
+        return False
+
+    def _gone(self, link: Link) -> None:
+        self._links.discard(link)
+        for pipe in link.pipes:
+            self._past_bytes[pipe.direction] += pipe.passed_bytes
+
+
+@asynccontextmanager
+async def proxy(upstream_ports: Sequence[int], port: int | None = None) -> AsyncIterator[Proxy]:
+    """A proxy that listens, in the running loop, until the block ends. ``port``: a free one if None."""
+    running = Proxy(upstream_ports, port or run_ports(1)[0])
+    running.listen()
+    try:
+        yield running
+    finally:
+        await running.close()
