@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     app.register_blueprint(notifications_blueprint(parts.acceptor, keyring))
     app.register_blueprint(health_blueprint(parts.health, parts.counts))
     app.register_blueprint(failed_blueprint(FailedQueue(settings), keyring))
-    register_docs(app, openapi_document())
+    register_docs(app, openapi_document(keys_needed=bool(settings.api_keys)))
     allow_origins(app, settings.cors_origins)
     _answer_errors(app)
     return app

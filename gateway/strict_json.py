@@ -13,7 +13,8 @@ from typing import Any
 #: deepest nesting of objects and arrays in one envelope
 MAX_DEPTH = 32
 
-_INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
+#: integers that every reader of ours can keep
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 #: no 64-bit integer is longer; int() is quadratic in its digits
 _INT_CHARS = 20
 
@@ -122,7 +123,7 @@ def _unfit(text: str) -> str | None:
         return f"{text} is not JSON"
     if any(sign in text for sign in ".eE"):
         return "the number is beyond what a double can hold" if math.isinf(float(text)) else None
-    if len(text) > _INT_CHARS or not _INT_MIN <= int(text) <= _INT_MAX:
+    if len(text) > _INT_CHARS or not INT_MIN <= int(text) <= INT_MAX:
         return "the integer is beyond 64 bits"
     return None
 

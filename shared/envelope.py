@@ -53,13 +53,20 @@ def plain_text(value: str) -> str:
     return value
 
 
+def whole(value: Any) -> Any:
+    """``7`` for ``7.0``: to JSON Schema, and to languages without integers, they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**64 else value
+
+
 def _user_id(value: Any) -> Any:
+    value = whole(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value
 
 
 def _priority(value: Any) -> Any:
+    value = whole(value)
     if value in ("high", "medium", "low") and isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10:
@@ -82,8 +89,25 @@ def _email(value: str) -> str:
     return value
 
 
-OneLine = Annotated[str, AfterValidator(one_line)]
-Text = Annotated[str, AfterValidator(plain_text)]
+# The patterns say the same in the OpenAPI document.
+OneLine = Annotated[
+    str,
+    AfterValidator(one_line),
+    Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f\u0085\u2028\u2029]*$"}),
+]
+Text = Annotated[
+    str,
+    AfterValidator(plain_text),
+    Field(json_schema_extra={"pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$"}),
+]
+Email = Annotated[
+    str,
+    Field(
+        max_length=320,
+        json_schema_extra={"pattern": r"^[^\s\u0000-\u001f\u007f<>,;@]+@[^\s\u0000-\u001f\u007f<>,;@]+$"},
+    ),
+    AfterValidator(_email),
+]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
@@ -109,7 +133,7 @@ class Recipient(_Part):
         Annotated[list[Annotated[OneLine, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
         | None
     ) = None
-    email: Annotated[str, Field(max_length=320), AfterValidator(_email)] | None = None
+    email: Email | None = None
     phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = None
 
 

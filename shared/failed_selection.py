@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 
 from shared.channels import CHANNELS
+from shared.envelope import whole
 from shared.errors import InvalidSelection
 from shared.failed_entry import REASONS, FailedEntry
 
@@ -38,6 +49,10 @@ def _age(value: str) -> str:
 
 
 Name = Annotated[StrictStr, Field(min_length=1, max_length=128)]
+# What the validators check, said in the OpenAPI document too.
+Channel = Annotated[StrictStr, AfterValidator(_channel), Field(json_schema_extra={"enum": sorted(CHANNELS)})]
+Reason = Annotated[StrictStr, AfterValidator(_reason), Field(json_schema_extra={"enum": sorted(REASONS)})]
+Age = Annotated[StrictStr, AfterValidator(_age), Field(json_schema_extra={"pattern": f"^{_AGE.pattern}$"})]
 
 
 class Filter(BaseModel):
@@ -47,12 +62,10 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    channel: Annotated[StrictStr, AfterValidator(_channel)] | None = Field(None, description="of this channel")
-    reason: Annotated[StrictStr, AfterValidator(_reason)] | None = Field(None, description="for this reason")
+    channel: Channel | None = Field(None, description="of this channel")
+    reason: Reason | None = Field(None, description="for this reason")
     request_id: Name | None = Field(None, description="of this request")
-    older_than: Annotated[StrictStr, AfterValidator(_age)] | None = Field(
-        None, description="failed so long ago: `90s`, `15m`, `2h`, `3d`"
-    )
+    older_than: Age | None = Field(None, description="failed so long ago: `90s`, `15m`, `2h`, `3d`")
 
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (
@@ -66,7 +79,7 @@ class Filter(BaseModel):
 class Listing(Filter):
     """What to show: everything unless something is named."""
 
-    limit: Annotated[StrictInt, Field(ge=1, le=MOST_LISTED)] = 100
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST_LISTED, description="show so many"), BeforeValidator(whole)] = 100
 
 
 class Selection(Filter):
@@ -76,7 +89,7 @@ class Selection(Filter):
         None, description="of these, as `GET /failed` names them"
     )
     all: StrictBool = Field(False, description="must be true if nothing else says which messages are meant")
-    limit: Annotated[StrictInt, Field(ge=1, le=MOST_SELECTED)] = Field(
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST_SELECTED), BeforeValidator(whole)] = Field(
         MOST_SELECTED, description="the oldest so many of those that match"
     )
     dry_run: StrictBool = Field(False, description="only say what would be done")

@@ -30,8 +30,17 @@ _MEANINGS = {
 _SEND_ERRORS = (400, 401, 403, 413, 415, 422, 503)
 
 
-def openapi_document() -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def openapi_document(*, keys_needed: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1. ``keys_needed``: of a gateway that has API_KEYS; one without asks nobody for a key."""
+    document = _document()
+    if keys_needed:
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["security"] = [way for way in operation["security"] if way]
+    return document
+
+
+def _document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {

@@ -6,11 +6,8 @@ from typing import Any
 
 from gateway.openapi import failed_examples as examples
 from gateway.openapi.pieces import answer, body, keys, problem_answer, problems
-from gateway.openapi.schemas import ref
+from gateway.openapi.schemas import listing_fields, ref
 from gateway.problem import Problem
-from shared.channels import CHANNELS
-from shared.failed_entry import REASONS
-from shared.failed_selection import MOST_LISTED
 
 _AUTH_ERRORS = (401, 403)
 _BODY_ERRORS = (400, 413, 415)
@@ -28,13 +25,7 @@ def failed_paths() -> dict[str, Any]:
 
 def _list() -> dict[str, Any]:
     ok = answer("What there is; the queue is left as it was.", ref("FailedList"), examples.LIST)
-    parameters = [
-        _query("channel", "of this channel only", {"type": "string", "enum": sorted(CHANNELS)}),
-        _query("reason", "for this reason only", {"type": "string", "enum": sorted(REASONS)}),
-        _query("request_id", "of this request only", {"type": "string"}),
-        _query("older_than", "failed so long ago: `90s`, `15m`, `2h`, `3d`", {"type": "string"}),
-        _query("limit", "show so many", {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": 100}),
-    ]
+    parameters = [_query(name, *pair) for name, pair in listing_fields().items()]
     return {**_operation("listFailed", "List failed messages, oldest first", ok, _refused()), "parameters": parameters}
 
 

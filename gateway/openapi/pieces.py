@@ -14,7 +14,7 @@ _HEADERS: dict[int, dict[str, Any]] = {401: _CHALLENGE, 409: RETRY_AFTER, 503: R
 
 
 def keys(scope: str) -> list[dict[str, list[str]]]:
-    """Either form of the key; {} because development without API_KEYS asks for none."""
+    """Either form of the key; {} for a gateway without API_KEYS (development), which asks for none."""
     return [{"bearer": [scope]}, {"header": [scope]}, {}]
 
 

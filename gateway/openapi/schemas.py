@@ -8,8 +8,10 @@ from pydantic.json_schema import models_json_schema
 
 from gateway.openapi.failed_models import FailedList, FailedMessage, FailedOutcome
 from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer
+from gateway.openapi.rules import ENVELOPE_RULES, SELECTION_RULE, offer_what_is_delivered
+from gateway.strict_json import INT_MAX, INT_MIN
 from shared.envelope import Envelope
-from shared.failed_selection import ReplaySelection, Selection
+from shared.failed_selection import Listing, ReplaySelection, Selection
 
 _REF = "#/components/schemas/{model}"
 #: models that refuse what they do not know
@@ -17,7 +19,8 @@ _CLOSED = ("Envelope", "EnvelopeContent", "Recipient")
 _NOTES = {
     "Envelope": {
         "request_id": "idempotency key, chosen by the caller: the same one is delivered once",
-        "notification_type": "one channel; `both` is websocket and email. Exactly one of this and `channels`",
+        "notification_type": "one channel; `both`, where the websocket channel is available, is websocket and "
+        "email. Exactly one of this and `channels`",
         "channels": "several channels at once, instead of `notification_type`",
         "user_id": "who gets it (an integer is taken too); required unless `recipient` is given",
         "template_code": "content by template. Exactly one of this and `content`",
@@ -57,8 +60,24 @@ def schemas() -> dict[str, Any]:
             found[name]["properties"][field]["description"] = note
     envelope = found["Envelope"]["properties"]
     # The wire takes a bare integer as well; it becomes a string.
-    envelope["user_id"]["anyOf"].append({"type": "integer"})
+    envelope["user_id"]["anyOf"].append({"type": "integer", "minimum": INT_MIN, "maximum": INT_MAX})
+    offer_what_is_delivered(envelope)
+    found["Envelope"]["allOf"] = ENVELOPE_RULES
+    for name in ("Selection", "ReplaySelection"):
+        found[name]["anyOf"] = SELECTION_RULE
     return found
+
+
+def listing_fields() -> dict[str, tuple[str, dict[str, Any]]]:
+    """What the query of a listing may hold: name -> (description, schema). A query knows no null."""
+    fields = Listing.model_json_schema()["properties"]
+    return {name: (field.pop("description"), _not_null(field)) for name, field in fields.items()}
+
+
+def _not_null(field: dict[str, Any]) -> dict[str, Any]:
+    field.pop("title")
+    either: list[dict[str, Any]] = field.get("anyOf", [field])
+    return next(kind for kind in either if kind["type"] != "null")
 
 
 def ref(model: str) -> dict[str, str]:

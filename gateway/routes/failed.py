@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import uvloop
 from flask import Blueprint, Response, request
 from werkzeug.datastructures import MultiDict
+from werkzeug.routing import BaseConverter
 
 from gateway.access import Keyring
 from gateway.body import read_json
@@ -22,16 +23,23 @@ from shared.failed_selection import parse_discard, parse_listing, parse_replay
 T = TypeVar("T")
 
 
+class FailedId(BaseConverter):
+    """The rest of the path, unless it names an operation: GET on one of those is a wrong method, not a missing id."""
+
+    regex = "(?!(?:replay|discard)$)[^/]+"
+
+
 def failed_blueprint(queue: FailedQueue, keyring: Keyring) -> Blueprint:
     """All need the scope ``operate``. A caller waits for as long as its operation takes, in a thread of its own."""
     blueprint = Blueprint("failed", __name__)
+    blueprint.record(lambda setup: setup.app.url_map.converters.update(failed_id=FailedId))
 
     @blueprint.get("/failed")
     def listing() -> Response:
         keyring.client(request.headers, "operate")
         return json_answer(_run(queue.list(parse_listing(_listing_fields(request.args)))).document())
 
-    @blueprint.get("/failed/<failed_id>")
+    @blueprint.get("/failed/<failed_id:failed_id>")
     def show(failed_id: str) -> Response:
         operator = keyring.client(request.headers, "operate")
         shown = _run(queue.show(failed_id, reveal=_reveal(request.args), operator=operator))

@@ -125,7 +125,7 @@ def test_the_order_in_which_the_caller_wrote_it_does_not_matter(document: dict[s
         ({"notification_type": None, "channels": ["push", "fax"]}, "channels.1"),
         ({"priority": 11}, "priority"),
         ({"priority": -1}, "priority"),
-        ({"priority": 7.0}, "priority"),
+        ({"priority": 7.5}, "priority"),
         ({"priority": True}, "priority"),
         ({"priority": "urgent"}, "priority"),
         ({"type": "fatal"}, "type"),

@@ -1,0 +1,66 @@
+"""Checks of ours, beside schemathesis' own, for what JSON Schema cannot say of notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from schemathesis import Case, CheckContext, CheckFunction, Response
+
+from shared.channels import CHANNELS
+
+ACCEPTED = 202
+_NOTIFICATION, _BATCH = "POST /notifications", "POST /notifications/batch"
+#: refusals of what the document allows: what depends on earlier requests, on an item of another field, or on anything
+#: anywhere in an object that is carried through
+_BEYOND_THE_SCHEMA = {
+    "was used for another notification",
+    "a request with this request_id is being worked on",
+    "the integer is beyond 64 bits",
+    *(f"required for {channel}" for channel in CHANNELS),
+}
+
+#: what schemathesis' own checks would take for a fault, judged by those below
+EXPECTED_STATUSES: list[dict[str, Any]] = [
+    {
+        "include-path": ["/notifications", "/notifications/batch"],
+        "checks": {"positive_data_acceptance": {"expected-statuses": ["200", "202", "400", "422"]}},
+    },
+    {
+        "include-name": _BATCH,
+        "checks": {"negative_data_rejection": {"expected-statuses": ["200", "400", "401", "405", "413", "415", "422"]}},
+    },
+]
+
+
+def nothing_allowed_is_refused(_ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """What the document allows is refused only for a rule that JSON Schema has no words for."""
+    if case.operation.label in (_NOTIFICATION, _BATCH) and _is_positive(case):
+        for problem in _problems(response, case):
+            for error in problem["errors"] or [problem]:
+                assert error["detail"] in _BEYOND_THE_SCHEMA, error
+
+
+def nothing_forbidden_is_accepted(_ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """A batch is answered 200 whatever its items are, but one that breaks the document must have been refused."""
+    if (
+        case.operation.label == _BATCH
+        and case.method == "POST"
+        and response.status_code == 200
+        and not _is_positive(case)
+    ):
+        assert any(result["status"] != ACCEPTED for result in response.json()["results"])
+
+
+CHECKS: list[CheckFunction] = [nothing_allowed_is_refused, nothing_forbidden_is_accepted]
+
+
+def _is_positive(case: Case[Any]) -> bool:
+    return case.method == "POST" and case.meta is not None and case.meta.generation.mode.is_positive
+
+
+def _problems(response: Response, case: Case[Any]) -> Iterator[dict[str, Any]]:
+    if response.status_code in (400, 422):
+        yield response.json()
+    elif case.operation.label == _BATCH:
+        yield from (result["error"] for result in response.json()["results"] if "error" in result)

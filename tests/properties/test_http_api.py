@@ -1,0 +1,89 @@
+"""The gateway against its own OpenAPI document: schemathesis sends what the document allows, and what it forbids.
+
+Against a real process with real servers, always the same requests. Every answer must have a documented status, media
+type, headers and body; what the document forbids must be refused, what it allows accepted, an operation that asks for a
+key must refuse whoever has none, and a method that is not there must be answered 405 with those that are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+
+from gateway.openapi import openapi_document
+from ops.servers import RabbitMQServer, RedisServer
+from tests.gateway_process import GatewayProcess, gateway_process
+from tests.integration.failed_messages import bury, failed, publishing
+from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
+
+Directories = pytest.TempPathFactory
+Gateways = Iterator[GatewayProcess]
+
+KEY = "a-key-for-this-test"
+ANSWER_WITHIN_S = 15.0
+#: there to be listed, sent again and discarded
+FAILED_MESSAGES = 20
+_CONFIG: dict[str, Any] = {
+    "seed": 1,
+    "generation": {"deterministic": True, "max-examples": 15, "database": "none"},
+    # 413 is a refusal too.
+    "checks": {
+        "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "422"]}
+    },
+    "operations": [*EXPECTED_STATUSES, {"include-name": "POST /notifications", "generation": {"max-examples": 100}}],
+}
+
+
+def _api(*, keys_needed: bool) -> schemathesis.BaseSchema:
+    config = SchemathesisConfig.from_dict(_CONFIG)
+    return schemathesis.openapi.from_dict(openapi_document(keys_needed=keys_needed), config=config)
+
+
+_OPEN, _GUARDED = _api(keys_needed=False), _api(keys_needed=True)
+
+
+@pytest.fixture(scope="module")
+def vhost_for_all(rabbitmq: RabbitMQServer) -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    rabbitmq.management.create_vhost(name)
+    asyncio.run(_fill_failed_queue(rabbitmq.vhost_url(name)))
+    yield rabbitmq.vhost_url(name)
+    rabbitmq.management.delete_vhost(name)
+
+
+async def _fill_failed_queue(url: str) -> None:
+    async with publishing(url) as publisher:
+        await bury(publisher, [failed(f"failed-{n}") for n in range(FAILED_MESSAGES)])
+
+
+@pytest.fixture(scope="module")
+def open_gateway(vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories) -> Gateways:
+    """It asks nobody for a key."""
+    with gateway_process(tmp_path_factory.mktemp("open"), vhost_for_all, redis_server.url) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def guarded_gateway(vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories) -> Gateways:
+    """It knows ``KEY`` alone."""
+    keys = f"test:send+operate:{hashlib.sha256(KEY.encode()).hexdigest()}"
+    with gateway_process(tmp_path_factory.mktemp("guarded"), vhost_for_all, redis_server.url, API_KEYS=keys) as made:
+        yield made
+
+
+@_OPEN.parametrize()
+def test_without_keys_every_answer_is_as_documented(case: schemathesis.Case[Any], open_gateway: GatewayProcess) -> None:
+    case.call_and_validate(base_url=open_gateway.url, additional_checks=CHECKS, timeout=ANSWER_WITHIN_S)
+
+
+@_GUARDED.parametrize()
+def test_with_keys_every_answer_is_as_documented(case: schemathesis.Case[Any], guarded_gateway: GatewayProcess) -> None:
+    key = {"Authorization": f"Bearer {KEY}"}
+    case.call_and_validate(base_url=guarded_gateway.url, headers=key, additional_checks=CHECKS, timeout=ANSWER_WITHIN_S)
