@@ -1,124 +1,18 @@
-"""Any order of claims, hand-ons, releases, dones, lapses and losses: Redis does what the plain table says."""
+"""Several handlers at once: two never both hold the claim. What each answer must be: ``tests/properties``."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.idempotency import END
-from tests.integration.claims import HASH, LAPSED, OTHER_HASH, Lab, lab_on
+from tests.integration.claims import Lab, lab_on
 
 TOKENS = ("a", "b", "c")
 _ids = itertools.count()
-
-claims = st.tuples(
-    st.just("claim"),
-    st.sampled_from(TOKENS),
-    st.integers(0, 1),
-    st.integers(0, 2),
-    st.sampled_from((HASH, HASH, HASH, OTHER_HASH)),
-)
-records = st.one_of(
-    st.tuples(st.just("handed_on"), st.sampled_from(TOKENS), st.integers(0, 2) | st.just(END)),
-    st.tuples(st.sampled_from(("done", "release")), st.sampled_from(TOKENS)),
-)
-events = st.sampled_from((("lapse",), ("lapse",), ("lose",)))
-orders = st.lists(st.one_of(claims, claims, records, events), min_size=1, max_size=14)
-
-
-@dataclass
-class Table:
-    """The transition table, in the words of the design: ``kind`` '' is nothing stored."""
-
-    kind: str = ""
-    token: str = ""
-    running: bool = False
-    replay: int = 0
-    attempt: float = 0
-    body: str = ""
-
-    def claim(self, token: str, replay: int, attempt: int, body: str) -> str:
-        if self.kind and self.body != body:
-            return "reused"
-        if self.kind == "D":
-            return "duplicate"
-        if self.kind == "P" and self.token != token and self.running:
-            return "held"
-        ours = self.kind == "P" and self.token == token
-        if self.kind and not ours and (replay, attempt) < (self.replay, self.attempt):
-            return "stale"
-        self.__init__("P", token, True, replay, attempt, body)  # type: ignore[misc]
-        return "yes"
-
-    def ours(self, token: str) -> bool:
-        return self.kind == "P" and self.token == token
-
-    def floor(self, attempt: float) -> None:
-        self.kind, self.token, self.attempt = "F", "", attempt
-
-    def holder(self) -> str | None:
-        return self.token if self.kind == "P" and self.running else None
-
-
-async def step(lab: Lab, table: Table, order: tuple[Any, ...]) -> None:
-    """The same in Redis and in the table."""
-    name, channel, request_id = order[0], "push", lab.request_id
-    match order:
-        case ("claim", token, replay, attempt, body):
-            assert await lab.claim(token, replay, attempt, body) == table.claim(token, replay, attempt, body), order
-        case ("done", token):
-            await lab.claims.done(channel, request_id, token, HASH, "fcm", token)
-            table.kind, table.body = "D", HASH
-        case ("handed_on", token, n):
-            # A handler hands on in the replay that it claimed.
-            await lab.claims.handed_on(channel, request_id, token, table.replay, n)
-            if table.ours(token):
-                table.floor(float("inf") if n == END else n)
-        case ("release", token):
-            await lab.claims.release(channel, request_id, token)
-            if table.ours(token):
-                table.floor(table.attempt)
-        case ("lapse",) if table.kind == "P":
-            fields = lab.redis.get(lab.key).decode().split(":")  # type: ignore[union-attr]
-            fields[2] = str(LAPSED)
-            lab.redis.set(lab.key, ":".join(fields), keepttl=True)
-            table.running = False
-        case ("lose",):
-            lab.redis.delete(lab.key)
-            table.kind, table.token, table.running = "", "", False
-    assert stored(lab) == expected(table), name
-
-
-def stored(lab: Lab) -> str | None:
-    record = lab.record()
-    return record if record is None or record[0] != "D" else ":".join(record.split(":")[:2])
-
-
-def expected(table: Table) -> str | None:
-    n = "end" if table.attempt == float("inf") else int(table.attempt)
-    return {
-        "": None,
-        "P": f"P:{table.token}:<end>:{table.replay}:{n}:{table.body}",
-        "F": f"F:{n}:{table.replay}:{table.body}",
-        "D": f"D:{table.body}",
-    }[table.kind]
-
-
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(order=orders)
-def test_redis_does_what_the_table_says(redis_url: str, order: list[tuple[Any, ...]]) -> None:
-    async def run() -> None:
-        async with lab_on(redis_url, f"any-order-{next(_ids)}") as lab:
-            table = Table()
-            for one in order:
-                await step(lab, table, one)
-
-    asyncio.run(run())
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
