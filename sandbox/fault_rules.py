@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from .faults import Fault, Mode
 from .fcm_errors import ERROR_CODES as FCM_ERROR_CODES
+from .vonage import NAMES_A_PARAMETER as VONAGE_NAMES_A_PARAMETER
 
 ACCOUNTS = ("smtp", "smtp2")
 LOOKUPS = ("users", "templates")
@@ -30,16 +31,18 @@ class Rule:
     code_hint: str = ""
     statuses: range = HTTP_STATUSES
     mail: bool = False
+    #: its refusals may name what they complain of
+    field: bool = False
 
 
 _MAIL = Rule(re.compile(r"[45]\.\d{1,3}\.\d{1,3}"), "an enhanced status such as 4.2.2", SMTP_STATUSES, mail=True)
 _RULES = {
-    "fcm": Rule(re.compile("|".join(FCM_ERROR_CODES)), f"one of {', '.join(FCM_ERROR_CODES)}"),
+    "fcm": Rule(re.compile("|".join(FCM_ERROR_CODES)), f"one of {', '.join(FCM_ERROR_CODES)}", field=True),
     "smtp": _MAIL,
     "smtp2": _MAIL,
-    "sendgrid": Rule(None),
+    "sendgrid": Rule(None, field=True),
     "twilio": Rule(re.compile(r"\d{5}"), "five digits such as 21610"),
-    "vonage": Rule(re.compile(r"[1-9]\d?"), "a message status, 1 to 99"),
+    "vonage": Rule(re.compile(r"[1-9]\d?"), "a message status, 1 to 99", field=True),
     "users": Rule(None),
     "templates": Rule(None),
 }
@@ -55,11 +58,21 @@ def check(provider: str, fault: Fault) -> None:
             raise ImpossibleFault("error_code", f"{provider} has no error codes: use status")
         if not rule.error_code.fullmatch(fault.error_code):
             raise ImpossibleFault("error_code", f"must be {rule.code_hint}")
+    _check_mail(rule, fault)
+    if fault.field is not None and not rule.field:
+        raise ImpossibleFault("field", f"{provider} names none")
+    if fault.field is not None and provider == "vonage" and fault.error_code not in VONAGE_NAMES_A_PARAMETER:
+        raise ImpossibleFault("field", "is for error codes 2 and 3 only")
+
+
+def _check_mail(rule: Rule, fault: Fault) -> None:
     if fault.mode is Mode.DOWN and not rule.mail:
         raise ImpossibleFault("mode", "down is for smtp and smtp2 only")
     if fault.mode is Mode.DOWN and fault.target is not None:
         raise ImpossibleFault("target", "a server that is down does not learn the recipient")
     if rule.mail and fault.retry_after is not None:
         raise ImpossibleFault("retry_after", "SMTP has none")
-    if fault.field is not None and provider != "fcm":
-        raise ImpossibleFault("field", "is for fcm only")
+    if fault.stage is not None and not (rule.mail and fault.mode is Mode.STATUS):
+        raise ImpossibleFault("stage", "is for smtp and smtp2 in mode status only")
+    if fault.stage == "mail" and fault.target is not None:
+        raise ImpossibleFault("target", "no recipient is named yet at stage mail")

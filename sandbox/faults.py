@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, field_validator, model_validator
 
@@ -35,8 +35,13 @@ class Fault(BaseModel):
     count: Annotated[StrictInt, Field(ge=1)] | None = None
     delay_ms: Annotated[StrictInt, Field(ge=0, le=LONGEST_DELAY_MS)] | None = None
     target: Annotated[StrictStr, Field(min_length=1)] | None = None
-    #: FCM only: the field INVALID_ARGUMENT complains of (else ``message.notification``), or the subject whose
-    #: quota QUOTA_EXCEEDED says is used up (else ``project``).
+    #: Mail only: the command that is answered with `status` or `error_code`; ``data`` is the end of the message.
+    #: Else the status tells: that of a refused login strikes there, any other at ``data``.
+    stage: Literal["mail", "rcpt", "data"] | None = None
+    #: What the refusal complains of. FCM: the field of INVALID_ARGUMENT (else ``message.notification``), or the
+    #: subject whose quota QUOTA_EXCEEDED says is used up (else ``project``); a bare status 400 with a field is the
+    #: refusal of Google's front end, without an error code of FCM's. SendGrid: the field its list of errors names
+    #: (else none). Vonage: the parameter that message status 2 or 3 names (else none).
     field: Annotated[StrictStr, Field(pattern=HEADER_TEXT)] | None = None
 
     @field_validator("error_code", mode="before")

@@ -53,6 +53,8 @@ class Fcm:
         if fault.error_code is not None:
             return coded(fault.error_code, status=fault.status, field=fault.field)
         assert fault.status is not None
+        if fault.status == 400 and fault.field is not None:
+            return invalid_json(f"Invalid value at '{fault.field}'.", fault.field)
         return plain(fault.status)
 
     def _accept(self, project: str) -> web.Response:

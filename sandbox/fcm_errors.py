@@ -30,7 +30,6 @@ _PLAIN: dict[int, tuple[str, str]] = {
         "authentication credential.",
     ),
     403: ("PERMISSION_DENIED", "Permission 'cloudmessaging.messages.create' denied on resource."),
-    413: ("INVALID_ARGUMENT", "Request payload size exceeds the limit."),
     502: ("UNAVAILABLE", "Bad gateway."),
     504: ("DEADLINE_EXCEEDED", "Deadline exceeded."),
 }
@@ -42,6 +41,9 @@ _CODE_OF_STATUS = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
+
+#: Not FCM but the front end before it says this, in HTML.
+_TOO_LARGE = "<!DOCTYPE html><title>Error 413 (Request Entity Too Large)</title>"
 
 Detail = dict[str, object]
 
@@ -77,6 +79,8 @@ def plain(status: int) -> web.Response:
     """FCM's answer for an HTTP status when no error code was asked for."""
     if status in _CODE_OF_STATUS:
         return coded(_CODE_OF_STATUS[status])
+    if status == 413:
+        return web.Response(status=status, text=_TOO_LARGE, content_type="text/html")
     name, message = _PLAIN.get(status, ("UNKNOWN", "Unknown error."))
     reason = _REASONS.get(status)
     info: list[Detail] | None = (

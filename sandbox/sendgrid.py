@@ -55,7 +55,7 @@ class SendGrid:
 
     def faulted(self, fault: Fault) -> web.Response:
         assert fault.status is not None
-        return _errors(fault.status, (_MESSAGES.get(fault.status, "error"), None))
+        return _errors(fault.status, (_MESSAGES.get(fault.status, "error"), fault.field))
 
     def _accept(self) -> web.Response:
         return web.Response(status=202, headers={"X-Message-Id": f"sandbox-{next(self._numbers)}"})

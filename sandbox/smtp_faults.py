@@ -13,12 +13,26 @@ _ENHANCED = {
 
 def at_the_door(fault: Fault) -> bool:
     """True if it strikes at AUTH, or at MAIL for a client that is already in."""
+    if fault.stage is not None:
+        return False
     return fault.mode is Mode.DOWN or (fault.mode is Mode.STATUS and fault.status in DOOR_STATUSES)
+
+
+def at_mail(fault: Fault) -> bool:
+    return fault.stage == "mail"
+
+
+def at_the_door_or_mail(fault: Fault) -> bool:
+    return at_the_door(fault) or at_mail(fault)
+
+
+def at_rcpt(fault: Fault) -> bool:
+    return fault.stage == "rcpt"
 
 
 def after_the_mail(fault: Fault) -> bool:
     """True if it strikes when the whole message has been read."""
-    return not at_the_door(fault)
+    return fault.stage == "data" or (fault.stage is None and not at_the_door(fault))
 
 
 def fault_reply(fault: Fault) -> str:

@@ -4,6 +4,7 @@ The user name chooses the account: ``smtp2`` if it is that, else ``smtp``, which
 does not authenticate. One call is one transaction, begun by MAIL, or one login turned away.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -11,13 +12,12 @@ from functools import partial
 from .exchange import Bench
 from .faults import Fault, Mode
 from .smtp_auth import AuthRefused, read_user
-from .smtp_faults import at_the_door, fault_reply
+from .smtp_faults import at_mail, at_rcpt, at_the_door, at_the_door_or_mail, fault_reply
 from .smtp_transaction import Transaction
 from .smtp_wire import LARGEST_MESSAGE_BYTES, Goodbye, Wire
 
 HOST_NAME = "sandbox.localhost"
 OFFERS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "AUTH PLAIN LOGIN")
-MOST_RECIPIENTS = 100
 OUT_OF_ORDER = "503 5.5.1 Bad sequence of commands"
 
 _MAIL = re.compile(r"FROM:\s*<([^<>]*)>\s*(.*)", re.IGNORECASE)
@@ -92,7 +92,8 @@ class Session:
             return await self._wire.reply("501 5.5.4 Syntax: MAIL FROM:<address>")
         self._count_call(self._account)
         # A login that just passed the door is not asked again; a connection that was pooled before the fault is.
-        fault = None if self._passed_door else self._bench.faults.draw(self._account, strikes=at_the_door)
+        strikes = at_mail if self._passed_door else at_the_door_or_mail
+        fault = self._bench.faults.draw(self._account, strikes=strikes)
         self._passed_door = False
         if fault is not None:
             return await self._turn_away(fault)
@@ -107,8 +108,9 @@ class Session:
         self._bench.attempts.began(account)
 
     async def _turn_away(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.delay_s)
         await self._wire.reply(fault_reply(fault))
-        if fault.mode is Mode.DOWN:
+        if fault.mode is Mode.DOWN or fault.status == 421:
             raise Goodbye
 
     async def _rcpt(self, argument: str) -> None:
@@ -117,22 +119,16 @@ class Session:
         parsed = _RCPT.fullmatch(argument)
         if parsed is None:
             return await self._wire.reply("501 5.5.4 Syntax: RCPT TO:<address>")
-        refusal = self._refusal(parsed[1], self._transaction)
-        if refusal is None:
-            self._transaction.recipients.append(parsed[1])
-        elif not self._transaction.recipients:
+        address, transaction = parsed[1], self._transaction
+        fault = self._bench.faults.draw(self._account, (address,), at_rcpt)
+        refusal = transaction.refusal(address)
+        if fault is None and refusal is None:
+            transaction.recipients.append(address)
+            return await self._wire.reply("250 2.1.5 OK")
+        if not transaction.recipients:
             # A client with one recipient ends here, and no more will be heard of whose mail it was.
-            self._transaction.identify(self._bench, None, parsed[1])
-        return await self._wire.reply(refusal or "250 2.1.5 OK")
-
-    def _refusal(self, address: str, transaction: Transaction) -> str | None:
-        if address.startswith("dead"):
-            return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
-        if "@" not in address:
-            return f"501 5.1.3 <{address}>: Bad recipient address syntax"
-        if len(transaction.recipients) >= MOST_RECIPIENTS:
-            return "452 4.5.3 Too many recipients"
-        return None
+            transaction.identify(self._bench, None, address)
+        return await (self._turn_away(fault) if fault is not None else self._wire.reply(str(refusal)))
 
     async def _data(self, argument: str) -> None:
         transaction = self._transaction

@@ -11,6 +11,8 @@ from .ledger import Delivery
 from .smtp_faults import after_the_mail, fault_reply
 from .smtp_wire import Goodbye, Wire
 
+MOST_RECIPIENTS = 100
+
 
 @dataclass(slots=True)
 class Transaction:
@@ -25,6 +27,14 @@ class Transaction:
         if not self._identified:
             self._identified = True
             bench.attempts.identified(self.account, request_id, target)
+
+    def refusal(self, address: str) -> str | None:
+        """The reply that turns ``address`` away, or None."""
+        if address.startswith("dead"):
+            return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
+        if "@" not in address:
+            return f"501 5.1.3 <{address}>: Bad recipient address syntax"
+        return "452 4.5.3 Too many recipients" if len(self.recipients) >= MOST_RECIPIENTS else None
 
     async def finish(self, content: bytes, wire: Wire, bench: Bench) -> None:
         """Record ``content`` and say yes, unless a fault strikes. Raises Goodbye where the connection ends with it."""

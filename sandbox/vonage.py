@@ -40,6 +40,9 @@ _TEXTS: dict[str, str] = {
     "33": "Number De-activated",
 }
 
+#: Message statuses whose text names the parameter at fault.
+NAMES_A_PARAMETER = {"2": "Missing {}", "3": "Invalid value for parameter: {}"}
+
 
 class Vonage:
     name = "vonage"
@@ -64,6 +67,8 @@ class Vonage:
             assert fault.status is not None
             return web.Response(status=fault.status, text="fault", content_type="text/plain")
         text = _TEXTS.get(fault.error_code, "Error")
+        if fault.field is not None:
+            text = NAMES_A_PARAMETER[fault.error_code].format(fault.field)
         return _outcome({"status": fault.error_code, "error-text": text}, fault.status or 200)
 
     def _accept(self, fields: dict[str, str]) -> web.Response:

@@ -1,0 +1,101 @@
+"""Every refusal that no second try can mend, as faults for the sandbox.
+
+Written out by hand and not read from the providers' tables: a row that changes there must be changed here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+RECIPIENT = "recipient_invalid"
+PAYLOAD = "payload_rejected"
+
+
+class Permanent(NamedTuple):
+    """One refusal."""
+
+    channel: str
+    provider: str
+    #: what to PUT to /sandbox/faults/<provider>
+    fault: dict[str, Any]
+    #: in failed.queue
+    reason: str
+    #: the entry of the provider's table: the table, then the code; ``rule`` where the named field decides
+    entry: str
+
+
+_TWILIO = {
+    RECIPIENT: (
+        *(21201, 21211, 21214, 21217, 21219, 21221, 21264, 21265, 21266, 21268, 21408, 21604, 21608, 21610, 21612),
+        *(21614, 21635, 30004, 30005, 30006, 30450),
+    ),
+    PAYLOAD: (21602, 21605, 21617, 21619, 21656, 30007, 30010, 30011, 30044, 30453),
+}
+_VONAGE = {RECIPIENT: (6, 7, 17, 22, 29, 33), PAYLOAD: (2, 3, 12, 15, 16, 19, 20)}
+_SMTP_ENHANCED = {
+    RECIPIENT: (
+        *("1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.1", "4.4"),
+        *("6.7", "6.9", "7.2", "7.17", "7.18"),
+    ),
+    PAYLOAD: ("2.3", "3.3", "3.4", "6.0", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6", "7.3"),
+}
+_SMTP_CODES = {
+    RECIPIENT: (("rcpt", (501, 513, 521, 550, 551, 553, 556)),),
+    PAYLOAD: (("mail", (552,)), ("rcpt", (554,)), ("data", (550, 552, 553, 554))),
+}
+
+
+def _fcm() -> Iterator[Permanent]:
+    def row(reason: str, entry: str, **fault: Any) -> Permanent:
+        return Permanent("push", "fcm", {"mode": "status", **fault}, reason, entry)
+
+    for code in ("UNREGISTERED", "SENDER_ID_MISMATCH"):
+        yield row(RECIPIENT, f"BY_ERROR_CODE {code}", error_code=code)
+    yield row(PAYLOAD, "BY_ERROR_CODE INVALID_ARGUMENT", error_code="INVALID_ARGUMENT")
+    yield row(RECIPIENT, "rule INVALID_ARGUMENT", error_code="INVALID_ARGUMENT", field="message.token")
+    yield row(PAYLOAD, "BY_STATUS INVALID_ARGUMENT", status=400, field="message.data[0].value")
+    yield row(RECIPIENT, "rule 400", status=400, field="message.token")
+    yield row(PAYLOAD, "HTTP 413", status=413)
+
+
+def _smtp() -> Iterator[Permanent]:
+    def row(reason: str, entry: str, **fault: Any) -> Permanent:
+        return Permanent("email", "smtp", {"mode": "status", **fault}, reason, entry)
+
+    for reason, enhanced_codes in _SMTP_ENHANCED.items():
+        for enhanced in enhanced_codes:
+            yield row(reason, f"BY_ENHANCED {enhanced}", error_code=f"5.{enhanced}")
+    for reason, stages in _SMTP_CODES.items():
+        for stage, codes in stages:
+            for code in codes:
+                # 5.0.0 says nothing, so that the basic code decides.
+                yield row(reason, f"BY_CODE {stage} {code}", status=code, error_code="5.0.0", stage=stage)
+    yield row(PAYLOAD, "_POLICY data 7.1", error_code="5.7.1", stage="data")
+
+
+def _sendgrid() -> Iterator[Permanent]:
+    def row(reason: str, entry: str, **fault: Any) -> Permanent:
+        return Permanent("email", "sendgrid", {"mode": "status", **fault}, reason, entry)
+
+    yield row(PAYLOAD, "BY_STATUS 413", status=413)
+    yield row(RECIPIENT, "rule 400", status=400, field="personalizations.0.to.0.email")
+    yield row(PAYLOAD, "rule 400", status=400, field="content")
+
+
+def _sms() -> Iterator[Permanent]:
+    def row(provider: str, reason: str, entry: str, **fault: Any) -> Permanent:
+        return Permanent("sms", provider, {"mode": "status", **fault}, reason, entry)
+
+    for reason, codes in _TWILIO.items():
+        for code in codes:
+            yield row("twilio", reason, f"BY_CODE {code}", error_code=code)
+    yield row("twilio", PAYLOAD, "HTTP 413", status=413)
+    for reason, statuses in _VONAGE.items():
+        for status in statuses:
+            yield row("vonage", reason, f"BY_STATUS {status}", error_code=status)
+    yield row("vonage", RECIPIENT, "rule 3", error_code=3, field="to")
+    yield row("vonage", PAYLOAD, "HTTP 413", status=413)
+
+
+PERMANENT: tuple[Permanent, ...] = (*_fcm(), *_smtp(), *_sendgrid(), *_sms())
