@@ -1,78 +1,142 @@
-"""Run scenarios, show what came of each, and write the results down."""
+"""``./notify prove``: run scenarios, show what came of each, and write the results down."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
 import sys
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from ops.place import ROOT
 from shared.logs import configure_logs
+from tests.faults import machine
+from tests.faults.mutants import MUTANTS
+from tests.faults.mutations import Verdict, try_all
+from tests.faults.report import quoted, totals, written
 from tests.faults.scale import DEAD_LETTER_REPEAT_S, FACTOR
 from tests.faults.scenario import Scenario, load_scenarios
 from tests.faults.stage import staged
 from tests.faults.trial import Result, run
 from tests.servers import end_leftovers, new_run_directory
 
+#: stands for all mutations where a scenario's name is expected
+MUTATIONS = "mutations"
+REPORT, README = ROOT / "docs" / "reliability.md", ROOT / "README.md"
+
 
 def main() -> None:
-    """Exit 0 if every promise was kept, 1 if one was broken, 2 for bad arguments."""
+    """Exit 0 if every promise was kept and every mutation caught, 1 if not, 2 for bad arguments."""
     arguments = parse(sys.argv[1:])
-    scenarios = load_scenarios()
-    chosen = choose(scenarios, arguments.scenario, quick=arguments.quick)
+    configure_logs("prove", "ERROR")  # what the senders' own connections say is no result
+    began = time.monotonic()
     seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
-    print(f"seed {seed}; times divided by {FACTOR}, dead letters repeated after {DEAD_LETTER_REPEAT_S:.0f} s")
+    print(
+        f"seed {seed}; times divided by {FACTOR}, dead letters repeated after {DEAD_LETTER_REPEAT_S:.0f} s", flush=True
+    )
     directory = new_run_directory()
-    # What the senders' own connections say is no result.
-    configure_logs("prove", "ERROR")
-    results = asyncio.run(prove(directory, chosen, seed))
-    broken = [result for result in results if result.broken]
-    if not broken:
+    results = asyncio.run(prove(directory, chosen(arguments), seed))
+    verdicts = mutate(directory, arguments, seed)
+    is_well = not any(result.broken for result in results) and all(verdict.caught_by for verdict in verdicts)
+    print(totals(results, verdicts))
+    write_down(arguments, results, verdicts, seed, time.monotonic() - began)
+    if is_well:
         end_leftovers(directory)
-    sys.exit(1 if broken else 0)
+    else:
+        print(f"what the processes wrote is kept in {directory}")
+    sys.exit(0 if is_well else 1)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
+    """Exits with 2 for a bad option or an unknown scenario."""
     parser = argparse.ArgumentParser(prog="./notify prove", description="Break everything, and count what is lost.")
-    parser.add_argument("scenario", nargs="*", help="names; all if none is given")
+    parser.add_argument("scenario", nargs="*", help=f"names, or {MUTATIONS}; everything but the soak if none is given")
     parser.add_argument("--seed", type=int, help="what chance is drawn from; a random one if not given")
-    parser.add_argument("--quick", action="store_true", help="the set that is part of ./notify test")
+    parser.add_argument("--quick", action="store_true", help="only what is part of ./notify test")
+    parser.add_argument("--list", action="store_true", help="show what there is, and run nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there")
-    return parser.parse_args(words)
-
-
-def choose(scenarios: dict[str, Scenario], names: Sequence[str], *, quick: bool) -> list[Scenario]:
-    """Raises SystemExit naming an unknown one."""
-    unknown = [name for name in names if name not in scenarios]
+    arguments = parser.parse_args(words)
+    scenarios = load_scenarios()
+    if arguments.list:
+        for scenario in scenarios.values():
+            print(f"{scenario.name:40} {scenario.says}")
+        sys.exit(0)
+    unknown = [name for name in arguments.scenario if name not in scenarios and name != MUTATIONS]
     if unknown:
-        raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are {', '.join(scenarios)}")
-    if names:
-        return [scenarios[name] for name in names]
-    return [each for each in scenarios.values() if (each.quick or not quick) and not each.on_demand]
+        parser.error(f"no such scenario: {', '.join(unknown)}; --list shows them")
+    return arguments
 
 
-async def prove(directory: Path, chosen: Sequence[Scenario], seed: int) -> list[Result]:
-    results = []
+def is_whole(arguments: argparse.Namespace) -> bool:
+    return not arguments.scenario and not arguments.quick
+
+
+def chosen(arguments: argparse.Namespace) -> list[Scenario]:
+    scenarios = load_scenarios()
+    if arguments.scenario:
+        return [scenarios[name] for name in arguments.scenario if name != MUTATIONS]
+    return [each for each in scenarios.values() if (each.quick or not arguments.quick) and not each.on_demand]
+
+
+async def prove(directory: Path, scenarios: Sequence[Scenario], seed: int) -> list[Result]:
+    """Run them; those in which chance has a say with two seeds when there are several."""
+    results: list[Result] = []
+    if not scenarios:
+        return results
     async with staged(directory) as stage:
-        for scenario in chosen:
-            result = await run(stage, scenario, seed)
-            show(result)
-            results.append(result)
+        for scenario in scenarios:
+            for drawn_from in (seed, seed + 1) if scenario.drawn and len(scenarios) > 1 else (seed,):
+                results.append(await run(stage, scenario, drawn_from))
+                show(results[-1])
     return results
+
+
+def mutate(directory: Path, arguments: argparse.Namespace, seed: int) -> list[Verdict]:
+    if not is_whole(arguments) and MUTATIONS not in arguments.scenario:
+        return []
+    verdicts = []
+    for mutation in MUTANTS:
+        verdicts += try_all([mutation], directory / MUTATIONS, seed)
+        last = verdicts[-1]
+        fate = f"caught by {last.caught_by}" if last.caught_by else "NOT CAUGHT"
+        print(f"{last.name:40} {fate} in {last.seconds:.1f} s")
+        print(f"    {last.seen or last.problem}", flush=True)
+    return verdicts
+
+
+def write_down(
+    arguments: argparse.Namespace, results: Sequence[Result], verdicts: Sequence[Verdict], seed: int, took_s: float
+) -> None:
+    """The figures as JSON if asked for; the report and the README's sentence after a whole run."""
+    about = machine.described()
+    if arguments.json is not None:
+        figures = {
+            "seed": seed,
+            "factor": FACTOR,
+            "took_s": round(took_s, 1),
+            "machine": about,
+            "results": [asdict(result) for result in results],
+            "mutations": [asdict(verdict) for verdict in verdicts],
+        }
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if is_whole(arguments):
+        REPORT.write_text(written(results, verdicts, about, seed, took_s))
+        README.write_text(quoted(README.read_text(), totals(results, verdicts)))
+        print(f"written: {REPORT.relative_to(ROOT)}")
 
 
 def show(result: Result) -> None:
     """One line, and what was broken under it."""
-    verdict = "BROKEN" if result.broken else "ok"
     recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
     print(
-        f"{result.name:40} {verdict:6} attempted {result.attempted} accepted {result.accepted} "
-        f"delivered {result.delivered} recovered {result.recovered} skipped {result.skipped} "
-        f"duplicated {result.duplicated}/{result.allowed} dead {result.dead_lettered} LOST {result.lost} "
-        f"recovery {recovery} in {result.seconds:.1f} s",
-        flush=True,
+        f"{result.name:40} {'BROKEN' if result.broken else 'ok':6} accepted {result.accepted} of {result.attempted}, "
+        f"delivered {result.delivered}, recovered {result.recovered}, skipped {result.skipped}, "
+        f"doubled {result.duplicated} of {result.allowed}, dead {result.dead_lettered}, LOST {result.lost}, "
+        f"recovery {recovery}, in {result.seconds:.1f} s"
     )
     for line in (*result.notes, *result.broken):
         print(f"    {line}", flush=True)

@@ -1,0 +1,111 @@
+"""Does the suite see it? Lines of the product replaced, one at a time, in a copy; a scenario must turn red for each."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.place import ROOT
+
+#: what a copy needs to run scenarios
+COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml")
+#: a run of the scenarios for one mutation takes no longer, seconds
+LONGEST_S = 300.0
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """``old`` stands exactly once in ``file``; ``new`` takes its place."""
+
+    name: str
+    #: what the changed product does
+    does: str
+    file: str
+    old: str
+    new: str
+    #: scenarios of which one should notice, in the order in which they are tried
+    noticed_by: tuple[str, ...]
+    #: the promises that break, one of which must be named: red for another reason is not caught
+    breaks: tuple[str, ...] = ("I1",)
+
+
+@dataclass
+class Verdict:
+    """``caught_by`` is the scenario that turned red for the right reason, '' if none did."""
+
+    name: str
+    does: str
+    caught_by: str = ""
+    #: what that scenario said
+    seen: str = ""
+    seconds: float = 0.0
+    #: what went wrong with the mutation itself
+    problem: str = ""
+    tried: list[str] = field(default_factory=list)
+
+
+class DoesNotApply(Exception):
+    """The line is not there exactly once: the code has changed, and the mutation must follow."""
+
+
+def mutate(tree: Path, mutation: Mutation) -> None:
+    """Put ``new`` in the place of ``old``. Raises DoesNotApply."""
+    file = tree / mutation.file
+    text = file.read_text()
+    if text.count(mutation.old) != 1:
+        raise DoesNotApply(f"{mutation.name}: {mutation.file} has {text.count(mutation.old)} times {mutation.old!r}")
+    file.write_text(text.replace(mutation.old, mutation.new))
+
+
+def copy_tree(to: Path) -> None:
+    """The product and the harness, without what runs leave behind."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_file():
+            shutil.copy2(source, to / name)
+        else:
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
+
+
+def try_all(mutations: Iterable[Mutation], directory: Path, seed: int) -> list[Verdict]:
+    """One after the other; each in a copy of its own, removed again once it was caught."""
+    return [_try(mutation, directory / mutation.name, seed) for mutation in mutations]
+
+
+def _try(mutation: Mutation, tree: Path, seed: int) -> Verdict:
+    verdict = Verdict(mutation.name, mutation.does)
+    began = time.monotonic()
+    tree.mkdir(parents=True)
+    try:
+        copy_tree(tree)
+        mutate(tree, mutation)
+        for scenario in mutation.noticed_by:
+            verdict.tried.append(scenario)
+            said = _broken_in(tree, scenario, seed)
+            seen = [line for line in said if line.startswith(tuple(f"{name}:" for name in mutation.breaks))]
+            if seen:
+                verdict.caught_by, verdict.seen = scenario, seen[0]
+                shutil.rmtree(tree)
+                break
+            verdict.seen = "; ".join(said)
+    except (DoesNotApply, subprocess.SubprocessError, OSError) as exc:
+        verdict.problem = str(exc)
+    verdict.seconds = time.monotonic() - began
+    return verdict
+
+
+def _broken_in(tree: Path, scenario: str, seed: int) -> Sequence[str]:
+    """What ``scenario`` has to say against the product in ``tree``."""
+    answer = tree / "result.json"
+    answer.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "tests.faults", scenario, "--seed", str(seed), "--json", str(answer)]
+    with (tree / "output.log").open("ab") as output:
+        subprocess.run(command, cwd=tree, stdout=output, stderr=output, timeout=LONGEST_S, check=False)
+    results = json.loads(answer.read_text())["results"]
+    return [line for result in results for line in result["broken"]]
