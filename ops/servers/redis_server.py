@@ -19,11 +19,15 @@ STOP_S = 10.0
 
 
 class RedisServer:
-    """One Redis under ``directory``. Data stays there from one start to the next."""
+    """One Redis under ``directory``. Data stays there from one start to the next.
 
-    def __init__(self, directory: Path, *, port: int, log_file: Path | None = None) -> None:
+    ``append_only=False`` is for tests of what must never be: a Redis that comes back empty.
+    """
+
+    def __init__(self, directory: Path, *, port: int, log_file: Path | None = None, append_only: bool = True) -> None:
         self.directory = directory
         self.port = port
+        self._append_only = append_only
         self._daemon = Daemon("redis", directory / "redis.pid", log_file or directory / "redis.log")
 
     @property
@@ -44,7 +48,7 @@ class RedisServer:
             "port": str(self.port),
             "bind": "127.0.0.1",
             "dir": str(data),
-            "appendonly": "yes",
+            "appendonly": "yes" if self._append_only else "no",
             "appendfsync": "everysec",
             "save": "",
             "maxmemory-policy": "noeviction",
