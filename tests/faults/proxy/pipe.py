@@ -46,7 +46,7 @@ class Pipe:
         self._until_cut: int | None = None
         self._is_cut = False
         self._sink_full = False
-        self._source_ended = False
+        self.source_ended = False
         self.kept_bytes = 0
         self.passed_bytes = 0
 
@@ -67,7 +67,7 @@ class Pipe:
 
     def end(self, ending: Ending) -> None:
         """Take the sender's end; nothing follows but a stronger one."""
-        self._source_ended = True
+        self.source_ended = True
         self._keep(ending)
 
     def sink_full(self, full: bool) -> None:
@@ -117,7 +117,7 @@ class Pipe:
 
     def _press(self) -> None:
         """Let the sender feel a receiver that is slow, or a network that is full."""
-        if self._source is None or self._source_ended:
+        if self._source is None or self.source_ended:
             return
         if self._sink_full or self.kept_bytes > WINDOW_BYTES:
             self._source.pause_reading()

@@ -160,7 +160,9 @@ class Proxy:
         self._links.add(link)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: link.client, client)
         await self._through.wait()
-        if link.client.is_open and not await self._dial(link):
+        if link.up.source_ended:
+            link.reset()  # it gave up in the black hole: no server would have heard of it
+        elif not await self._dial(link):
             self._unserved += 1
             link.reset()
 
