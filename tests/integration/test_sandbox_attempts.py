@@ -152,6 +152,26 @@ async def test_mail_is_counted_by_what_was_heard_of_it(sandbox: Sandbox, http: a
     assert answer["unnamed"] == {"smtp": 1}
 
 
+async def test_a_mail_of_which_several_things_are_heard_is_counted_once(
+    sandbox: Sandbox, http: aiohttp.ClientSession
+) -> None:
+    async with aiosmtplib.SMTP(hostname=sandbox.host, port=sandbox.smtp_port, start_tls=False, timeout=5) as smtp:
+        people = ["dead@example.com", "ada@example.com"]
+        await smtp.sendmail("us@example.com", people, "X-Request-ID: r1\r\n\r\nhello\r\n")
+    answer = await attempts(http, provider="smtp")
+    assert (answer["attempts"], answer["targets"]) == ({"smtp": {}}, {"smtp": {"dead@example.com": 1}})
+
+
+async def test_a_mail_too_big_to_be_read_is_counted_by_its_recipient(
+    sandbox: Sandbox, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sandbox.smtp_wire.LARGEST_MESSAGE_BYTES", 100)
+    async with aiosmtplib.SMTP(hostname=sandbox.host, port=sandbox.smtp_port, start_tls=False, timeout=5) as smtp:
+        with pytest.raises(aiosmtplib.SMTPDataError):
+            await smtp.sendmail("us@example.com", "ada@example.com", "x" * 60 + "\r\n" + "y" * 60)
+    assert (await attempts(http))["targets"]["smtp"] == {"ada@example.com": 1}
+
+
 async def test_all_attempts_are_forgotten_on_demand(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
     await fcm()(http)
     async with http.delete("/sandbox/attempts") as response:

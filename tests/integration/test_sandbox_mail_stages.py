@@ -1,5 +1,6 @@
 """A mail fault strikes at the command it is ordered for."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -69,14 +70,20 @@ async def test_one_recipient_can_be_refused_at_rcpt(http: aiohttp.ClientSession,
     assert await stage_of_refusal(smtp, "bob@example.com") == ("rcpt", 550)
 
 
-async def test_a_421_ends_the_connection_at_any_stage(http: aiohttp.ClientSession, smtp: aiosmtplib.SMTP) -> None:
+async def test_a_421_ends_the_connection_at_any_stage(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
     await order(http, status=421, stage="rcpt")
-    await smtp.mail(SENDER)
-    with pytest.raises(aiosmtplib.SMTPResponseException) as refusal:
-        await smtp.rcpt(TO)
-    assert refusal.value.code == 421
-    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
-        await smtp.noop()
+    reader, writer = await asyncio.open_connection(sandbox.host, sandbox.smtp_port)
+    writer.write(b"HELO test\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n")
+    replies = (await asyncio.wait_for(reader.read(), 5)).splitlines()
+    writer.close()
+    assert replies[-1].startswith(b"421 ")
+
+
+async def test_a_refusal_can_be_slow(http: aiohttp.ClientSession, smtp: aiosmtplib.SMTP) -> None:
+    await order(http, status=550, stage="rcpt", delay_ms=50)
+    began = asyncio.get_running_loop().time()
+    assert await stage_of_refusal(smtp) == ("rcpt", 550)
+    assert asyncio.get_running_loop().time() - began >= 0.05
 
 
 @pytest.mark.parametrize(
