@@ -1,0 +1,194 @@
+"""Redis loses what it held, dies, fills up, falls silent."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from ops.servers import RedisServer
+from tests.faults.bounds import Bounds
+from tests.faults.collecting import drained
+from tests.faults.proxy import proxy
+from tests.faults.redis_faults import flush, kill_between_fsyncs, limit
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.trial import Trial
+from tests.faults.underway import all_paused, under_load
+from tests.servers import run_ports
+from tests.waiting import eventually_async
+
+#: what one worker has in hand at most where a worker dies too
+IN_HAND = 32
+#: a provider so slow always has some calls under way, milliseconds
+SLOW_MS = 100
+BLACK_HOLE_S = 20.0
+FULL_S = 5.0
+#: a worker that will not start says so within so many seconds
+START_S = 20.0
+
+
+@scenario(quick=True)
+async def redis_flushed(trial: Trial) -> None:
+    """FLUSHALL five times under load: claims vanish while sends run, and nothing is sent twice, since nobody dies."""
+    async with trial.system(push=2, sms=1) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        async with under_load(system, system.writer.write(1000), per_s=200):
+            for nth in range(1, 6):
+                await system.delivered(nth * 150)
+                await asyncio.to_thread(flush, trial.stage.redis)
+        assert system.counted()["lease_lost"], "no claim was lost: FLUSHALL met nothing under way"
+        note_counted(trial, system, "lease_lost", "state_lost")
+
+
+@scenario(Bounds(doubles=3 * IN_HAND), quick=True)
+async def redis_flushed_as_workers_die(trial: Trial) -> None:
+    """Three times a worker is SIGKILLed and Redis flushed at once: only what the dead had in hand may go out twice."""
+    async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        async with under_load(system, system.writer.write(1000), per_s=200):
+            for nth in range(1, 4):
+                await system.delivered(nth * 200)
+                trial.draw.choice(system.workers).kill()
+                await asyncio.to_thread(flush, trial.stage.redis)
+        note_counted(trial, system, "state_lost", "lease_lost", "takeovers")
+
+
+@scenario(quick=True)
+async def redis_killed(trial: Trial) -> None:
+    """SIGKILL of Redis three times, once until the workers pause: nothing twice, and what was recorded is known after.
+
+    Everything is sent a second time at the end: only what the workers themselves counted as unrecorded goes out again.
+    """
+    server = trial.stage.redis
+    async with trial.system(push=2, sms=1) as system:
+        parcels = system.writer.write(1000)
+        async with under_load(system, parcels, per_s=150):
+            for nth in range(1, 4):
+                await system.delivered(nth * 200)
+                await asyncio.to_thread(kill_between_fsyncs, server)
+                if nth == 2:
+                    await eventually_async(lambda: all_paused(system))
+                await asyncio.to_thread(server.start)
+        system.healed()
+        await drained(system.broker, system.vhost, trial.bounds.drain_s)
+        once = await system.providers.accepted_calls()
+        assert once == len(parcels), f"{once} calls for {len(parcels)} messages before anything was sent again"
+        await system.load.publish(parcels)
+        await drained(system.broker, system.vhost, trial.bounds.drain_s)
+        trial.bounds.doubles = system.counted()["marker_lost"]
+        note_counted(trial, system, "marker_lost", "takeovers", "duplicates")
+
+
+@scenario()
+async def redis_full(trial: Trial) -> None:
+    """Redis is full for 5 s: workers pause, the gateway accepts, and all goes on by itself when there is room again."""
+    async with trial.system(push=2, sms=1) as system:
+        async with under_load(system, system.writer.write(1000), per_s=100):
+            await system.delivered(200)
+            await asyncio.to_thread(limit, trial.stage.redis, "1")
+            began_at = time.time()
+            try:
+                await eventually_async(lambda: all_paused(system))
+                await asyncio.sleep(FULL_S)
+                health = await system.health_of(system.gateways[0])
+            finally:
+                await asyncio.to_thread(limit, trial.stage.redis, "0")
+                system.healed()
+        assert health["status"] == "degraded", f"the gateway's health said {health['status']}"
+        assert_accepted(system, began_at)
+        note_counted(trial, system, "marker_lost", "takeovers")
+
+
+@scenario()
+async def redis_black_hole(trial: Trial) -> None:
+    """Redis does not answer for 20 s, its connections stay open: workers pause and say so, the gateway accepts."""
+    async with (
+        proxy([trial.stage.redis.port]) as between,
+        trial.system(push=2, sms=1, redis_url=f"redis://127.0.0.1:{between.port}/0") as system,
+    ):
+        async with under_load(system, system.writer.write(1500), per_s=60):
+            await system.delivered(100)
+            between.black_hole()
+            began_at = time.time()
+            await eventually_async(lambda: all_paused(system), deadline_s=5)
+            await asyncio.sleep(BLACK_HOLE_S - (time.time() - began_at))
+            health = await system.health_of(system.gateways[0])
+            assert await all_paused(system), "a worker went on although Redis is silent"
+            between.pass_on()
+            system.healed()
+        assert health["redis"] == "down", f"the gateway's health said {health}"
+        assert_accepted(system, began_at)
+        note_counted(trial, system, "marker_lost", "takeovers")
+
+
+@scenario(Bounds(doubles=IN_HAND))
+async def redis_without_append_only_file(trial: Trial) -> None:
+    """A Redis without AOF is SIGKILLed with a worker: doubles bounded, a warning at start, refused in production."""
+    server = RedisServer(trial.directory / "redis", port=run_ports(1)[0], append_only=False)
+    await asyncio.to_thread(server.start)
+    try:
+        async with trial.system(push=2, redis_url=server.url, variables={"PREFETCH": str(IN_HAND)}) as system:
+            await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+            await refused_in_production(system)
+            async with under_load(system, system.writer.write(1000), per_s=200):
+                await system.delivered(400)
+                trial.draw.choice(system.workers).kill()
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+                system.healed()
+            for worker in system.workers:
+                said = worker.log.read_text()
+                assert '"event":"redis_is_unfit_for_production"' in said, f"{worker.name} did not warn"
+            note_counted(trial, system, "state_lost", "lease_lost", "marker_lost")
+    finally:
+        await asyncio.to_thread(server.kill)
+
+
+@scenario()
+async def redis_killed_and_told_to_proceed(trial: Trial) -> None:
+    """IDEMPOTENCY_ON_REDIS_DOWN=proceed, and Redis dead: deliveries go on without claims, and nothing is paused."""
+    server = trial.stage.redis
+    async with trial.system(push=2, sms=1, variables={"IDEMPOTENCY_ON_REDIS_DOWN": "proceed"}) as system:
+        parcels = system.writer.write(800)
+        async with under_load(system, parcels, per_s=150):
+            await system.delivered(200)
+            await asyncio.to_thread(server.kill)
+            await system.delivered(len(parcels), deadline_s=30)
+            assert not await all_paused(system), "paused although told to proceed"
+        await asyncio.to_thread(server.start)
+        system.healed()
+        assert system.counted()["marker_lost"], "nothing was counted as unrecorded"
+        note_counted(trial, system, "marker_lost")
+
+
+def note_counted(trial: Trial, system: System, *names: str) -> None:
+    counted = system.counted()
+    trial.note(", ".join(f"{name} {counted.get(name, 0)}" for name in names))
+
+
+def assert_accepted(system: System, since: float) -> None:
+    """Every notification posted since then was answered 202: what guards against doubles is the consumers' claim."""
+    answers = [a for a in system.ledgers.answers if a.at > since and a.what.startswith("POST")]
+    refused = [answer for answer in answers if answer.status != 202]
+    assert answers and not refused, f"{len(refused)} of {len(answers)} not accepted, such as {refused[:3]}"
+
+
+async def refused_in_production(system: System) -> None:
+    """A worker of a production system does not start on this Redis, and says why."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.push"),
+        env={**system.variables, "NOTIFY_ENV": "production", "PUSH_PORT": str(run_ports(1)[0])},
+        cwd=system.directory,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(START_S):
+            said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 2, f"a worker started in production ({process.returncode}): {said.decode()}"
+    assert b"appendonly" in said, f"refused without saying why: {said.decode()}"
