@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +16,18 @@ _OWNER = "pytest.pid"
 _RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid")
 
 
+#: the ports given out last: whoever got one may not listen there yet
+_given: deque[int] = deque(maxlen=100)
+
+
 def run_ports(count: int) -> list[int]:
-    """Free ports, from the range ``NOTIFY_TEST_PORTS`` (``first-last``) if it is set."""
-    given = os.environ.get("NOTIFY_TEST_PORTS")
-    if not given:
-        return free_ports(count)
-    first, _, last = given.partition("-")
-    return free_ports(count, int(first), int(last))
+    """Free ports that nobody was given lately, from the range ``NOTIFY_TEST_PORTS`` (``first-last``) if it is set."""
+    first, _, last = os.environ.get("NOTIFY_TEST_PORTS", "").partition("-")
+    wanted = count + len(_given)
+    found = free_ports(wanted, int(first), int(last)) if first else free_ports(wanted)
+    chosen = [port for port in found if port not in _given][:count]
+    _given.extend(chosen)
+    return chosen
 
 
 def new_run_directory() -> Path:

@@ -35,7 +35,7 @@ class Scenario:
 
     def fresh_bounds(self) -> Bounds:
         """The scenario's own, for it to change while it runs."""
-        return replace(self.bounds, failed=dict(self.bounds.failed))
+        return replace(self.bounds, failed=dict(self.bounds.failed), gateway_down=list(self.bounds.gateway_down))
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -62,6 +62,7 @@ def scenario(
 FAMILIES = (
     "calm",
     "crashes",
+    "handing_on",
     "broker",
     "network",
     "store",

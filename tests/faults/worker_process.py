@@ -8,6 +8,7 @@ killed process' counters are gone.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import importlib
 import os
@@ -20,10 +21,15 @@ from typing import Any
 from prometheus_client import Counter
 
 from shared.broker.incoming import Incoming
+from shared.broker.publisher import Publication, Publisher
 from shared.idempotency import Claims
 from shared.provider import Message
 
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
+#: a message on its way to the ladder or to failed.queue: not yet published, confirmed, recorded
+HAND_ON_POINTS = ("before_hand_on", "after_hand_on", "after_record")
+#: turns of the event loop in which everything that was written has left the process
+TURNS = 5
 #: where the calls to a vendor leave, by channel: (module, class)
 PROVIDERS = {
     "push": [("services.push.fcm", "Fcm")],
@@ -75,6 +81,12 @@ def install(channel: str, point: str, tick: Countdown) -> None:
             wrap(provider, "send", None, lambda _answer: tick())
     elif point == "after_done":
         wrap(Claims, "done", None, lambda _answer: tick())
+    elif point == "before_hand_on":
+        _before_hand_on(tick)
+    elif point == "after_hand_on":
+        wrap(Publisher, "publish", None, lambda _answer: tick())
+    elif point == "after_record":
+        wrap(Claims, "handed_on", None, lambda _answer: tick())
     elif point == "before_ack":
         _before_ack(tick)
     elif point == "poison":
@@ -90,6 +102,19 @@ def _before_ack(tick: Countdown) -> None:
         original(incoming)
 
     Incoming.ack = ack  # type: ignore[method-assign, assignment]
+
+
+def _before_hand_on(tick: Countdown) -> None:
+    original = Publisher.publish
+
+    async def publish(publisher: Publisher, publication: Publication, deadline_s: float | None = None) -> None:
+        # An ack that was given too early has left by then.
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        tick()
+        await original(publisher, publication, deadline_s)
+
+    Publisher.publish = publish  # type: ignore[method-assign, assignment]
 
 
 def _poisoned(_provider: object, message: Message) -> None:
