@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import os
 import signal
 import sys
 import tempfile
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -68,6 +71,7 @@ def _worker(counts_directory: Path) -> Flask:
     # Until Granian sets the worker's own, it has its parent's handlers, which would swallow a stop.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     settings = load_settings()
     _configure_logs(settings)
     app = create_app(settings, connect(settings, counts_directory))
@@ -75,6 +79,19 @@ def _worker(counts_directory: Path) -> Flask:
     gc.freeze()
     gc.set_threshold(GC_OBJECTS)
     return app
+
+
+def _end_with_parent() -> None:
+    """Stop in good order when the main process is gone.
+
+    Without it a worker whose main process was killed serves on for ever, beside the gateway that is started next (the
+    port is shared) and out of reach of whoever stops that one.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        log.warning("gateway_orphaned")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _configure_logs(settings: Settings) -> None:

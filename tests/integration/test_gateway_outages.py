@@ -1,5 +1,6 @@
 """Broker or Redis away, frozen, full or wrong: what the gateway answers, and how soon."""
 
+import contextlib
 import os
 import signal
 import time
@@ -134,6 +135,22 @@ def test_a_queue_with_other_arguments_ends_it(tmp_path: Path, vhost_url: str, re
     with gateway_process(tmp_path, vhost_url, redis_url, ready=False) as gateway:
         assert gateway.process.wait(30) != 0
         assert "inequivalent arg" in gateway.log.read_text()
+
+
+def test_worker_processes_do_not_outlive_a_main_process_that_was_killed(
+    tmp_path: Path, vhost_url: str, redis_url: str
+) -> None:
+    with gateway_process(tmp_path, vhost_url, redis_url, GATEWAY_PROCESSES="2") as gateway:
+        workers = children(gateway.process.pid)
+        assert len(workers) == 2
+        gateway.process.kill()
+        gateway.process.wait()
+        try:
+            eventually(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+        finally:
+            for worker in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker, signal.SIGKILL)
 
 
 def test_a_worker_process_that_dies_is_replaced(tmp_path: Path, vhost_url: str, redis_url: str) -> None:
