@@ -27,5 +27,7 @@ class Bounds:
     first_s: float = 30.0
     #: 99 of 100 requests are answered within so many seconds; None: there was a fault
     p99_s: float | None = None
+    #: when a gateway was down on purpose (from, to; Unix seconds): requests under way then may go without an answer
+    gateway_down: list[tuple[float, float]] = field(default_factory=list)
     #: second sends that no counter of ours could see (the sandbox itself was told to forget, say)
     uncounted_doubles: int = 0

@@ -35,7 +35,8 @@ class Parcel:
 
     @property
     def body(self) -> bytes:
-        return orjson.dumps(self.document)
+        """Sorted, as the gateway stores it: the same bytes whichever way it goes."""
+        return orjson.dumps(self.document, option=orjson.OPT_SORT_KEYS)
 
 
 class Writer:

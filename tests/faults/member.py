@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.ledgers import Resources
 
-#: a process that dies so often in one scenario is not going to get better
-MOST_DEATHS = 200
+#: a process that ends so often in one scenario is not going to get better
+MOST_ENDS = 200
 #: an orderly stop takes no longer, seconds
 STOP_S = 40.0
 
 #: the command for the n-th start of this process (from 0)
 Command = Callable[[int], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One life is over. ``code`` is 0 for a stop in good order, negative for a signal."""
+
+    code: int
+    at: float
 
 
 class Member:
@@ -30,7 +40,8 @@ class Member:
         self.name = name
         self.port = port
         self.log = directory / f"{name}.log"
-        self.deaths = 0
+        #: how and when (Unix seconds) each of its lives ended, but for the last stop
+        self.ends: list[End] = []
         self.exit_code: int | None = None
         self._command = command
         self._environment = environment
@@ -55,9 +66,18 @@ class Member:
     def runs(self) -> bool:
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def deaths(self) -> int:
+        """Lives that did not end in good order."""
+        return sum(end.code != 0 for end in self.ends)
+
     def kill(self) -> None:
         """SIGKILL it now, if it runs; it is started again."""
         self._signal(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, if it runs: it ends in good order and is started again."""
+        self._signal(signal.SIGTERM)
 
     def freeze(self) -> None:
         """SIGSTOP: it stands still with all its connections open."""
@@ -110,7 +130,7 @@ class Member:
 
     async def _keep(self) -> None:
         starts = 0
-        while not self._stopping and self.deaths < MOST_DEATHS:
+        while not self._stopping and len(self.ends) < MOST_ENDS:
             with self.log.open("ab") as log:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command(starts),
@@ -124,7 +144,7 @@ class Member:
             starts += 1
             self.exit_code = await self._process.wait()
             if not self._stopping:
-                self.deaths += 1
+                self.ends.append(End(self.exit_code, time.time()))
 
 
 def _children(pid: int) -> list[int]:

@@ -46,10 +46,11 @@ class Plan:
     redis_url: str | None = None
     #: more environment for gateways and workers
     variables: Mapping[str, str] = field(default_factory=dict)
-    #: where the first start of each worker dies (``tests/faults/worker_process``), at which passing
-    point: str = "none"
+    #: where the first start of each worker dies (``tests/faults/worker_process``), the second, ...; "none" after these
+    points: tuple[str, ...] = ()
+    #: at which passing
     nth: int = 0
-    #: each later start dies there too
+    #: the last of them goes for each later start too
     every_start: bool = False
     #: False: workers are started by ``start_workers``
     start_workers: bool = True
@@ -91,6 +92,7 @@ class System:
         )
         urls = [f"http://127.0.0.1:{gateway.port}" for gateway in self.gateways]
         self.load = Load(self.ledgers, urls, self.publisher, http)
+        self._probes: list[asyncio.Task[None]] = []
 
     # -- starting ----------------------------------------------------------------------------------------------
 
@@ -110,7 +112,7 @@ class System:
     async def start_workers(self, *, wait: bool = True) -> None:
         for worker in self.workers:
             worker.start()
-        for worker in self.workers if wait and self.plan.point == "none" else []:
+        for worker in self.workers if wait and not self.plan.points else []:
             await self._ready(worker, "/health")
 
     async def _ready(self, member: Member, path: str) -> None:
@@ -136,11 +138,14 @@ class System:
             document: dict[str, object] = await answer.json()
             return document
 
-    async def probe(self) -> None:
-        """Ask every gateway for its health, again and again, as an orchestrator would; until cancelled."""
-        async with asyncio.TaskGroup() as probes:
-            for gateway in self.gateways:
-                probes.create_task(self._probe(gateway))
+    def probe(self) -> None:
+        """Ask every gateway for its health, again and again, as an orchestrator would; until ``end_probing``."""
+        self._probes = [asyncio.create_task(self._probe(gateway)) for gateway in self.gateways]
+
+    async def end_probing(self) -> None:
+        for probe in self._probes:
+            probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
 
     async def _probe(self, gateway: Member) -> None:
         while True:
@@ -179,8 +184,11 @@ class System:
 
     async def stop(self) -> None:
         """SIGTERM to all. Raises AssertionError if one does not end with 0."""
-        codes = {member.name: await member.stop() for member in (*self.workers, *self.gateways)}
-        bad = {name: code for name, code in codes.items() if code}
+        # A gateway that is asked to stop owes its prober nothing.
+        await self.end_probing()
+        members = (*self.workers, *self.gateways)
+        codes = await asyncio.gather(*(member.stop() for member in members))
+        bad = {member.name: code for member, code in zip(members, codes, strict=True) if code}
         assert not bad, f"did not stop in good order (exit codes): {bad}"
 
     async def collect(self) -> None:
@@ -195,6 +203,7 @@ class System:
 
     async def end(self) -> None:
         """Kill whatever is left."""
+        await self.end_probing()
         await asyncio.gather(*(member.end() for member in (*self.workers, *self.gateways, self.sandbox)))
         await self.publisher.close()
 
@@ -217,8 +226,9 @@ class System:
         plan = self.plan
 
         def command(starts: int) -> list[str]:
-            dies = plan.every_start or not starts
-            point, nth = (plan.point, plan.nth) if dies else ("none", 0)
+            if plan.points and plan.every_start:
+                starts = min(starts, len(plan.points) - 1)
+            point, nth = (plan.points[starts], plan.nth) if starts < len(plan.points) else ("none", 0)
             module = [sys.executable, "-m", "tests.faults.worker_process"]
             return [*module, channel, point, str(nth), str(self.journal)]
 
@@ -241,9 +251,5 @@ async def running(
         system = System(plan, directory, draw, broker, vhost, amqp_url, redis_url, http)
         stack.push_async_callback(system.end)
         await system.start()
-        probing = asyncio.create_task(system.probe())
-        try:
-            yield system
-        finally:
-            probing.cancel()
-            await asyncio.gather(probing, return_exceptions=True)
+        system.probe()
+        yield system

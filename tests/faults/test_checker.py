@@ -188,3 +188,10 @@ def test_stored_although_503_was_answered_is_no_lie() -> None:
     led = kept()
     led.accepted.discard(key(1))
     assert check(led, bounds()) == []
+
+
+def test_a_gateway_that_was_down_on_purpose_may_not_answer_what_was_under_way_then() -> None:
+    led = kept()
+    led.answers.append(Answer("POST /notifications", 0, 0.5, 99.0))
+    assert check(led, bounds(gateway_down=[(99.4, 101.0)])) == []
+    assert {violation.invariant for violation in check(led, bounds(gateway_down=[(99.6, 101.0)]))} == {"I7"}
