@@ -170,9 +170,9 @@ class RabbitMQServer:
         """Cut every client's connection, as a restart of the broker would."""
         self.ctl("close_all_connections", reason)
 
-    def queue_is_on_disk(self, name: str) -> bool:
-        """Whether quorum queue ``name`` (its vhost aside) would survive a crash of the node."""
-        written = f"_{name}".encode()
+    def queue_is_on_disk(self, name: str, vhost: str = "") -> bool:
+        """Whether quorum queue ``name`` would survive a crash of the node (without ``vhost``: one of that name)."""
+        written = f"{vhost}_{name}".encode()
         return any(written in file.read_bytes() for file in (self.directory / "data").glob("*/quorum/*/names.dets"))
 
     def ctl(self, *arguments: str) -> str:
