@@ -59,12 +59,17 @@ class ProviderSide:
         ]
 
     async def tries(self) -> Counter[Key]:
-        """Calls a message, over all providers of its channel, accepted or not."""
-        attempts = (await self._get("/sandbox/attempts"))["attempts"]
+        """Calls a message, over all providers of its channel, accepted or not; by its target where it was not named.
+
+        Raises RuntimeError if the sandbox has forgotten some of it.
+        """
+        answer = await self._get("/sandbox/attempts")
+        if answer["forgotten"]:
+            raise RuntimeError("the sandbox keeps too few calls for this scenario")
         counts: Counter[Key] = Counter()
-        for provider, by_id in attempts.items():
-            if provider in CHANNEL_OF:
-                counts.update({(CHANNEL_OF[provider], request_id): calls for request_id, calls in by_id.items()})
+        for provider, channel in CHANNEL_OF.items():
+            for by_name in (answer["attempts"].get(provider, {}), answer["targets"].get(provider, {})):
+                counts.update({(channel, name): calls for name, calls in by_name.items()})
         return counts
 
     async def is_up(self) -> bool:

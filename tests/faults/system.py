@@ -168,7 +168,7 @@ class System:
     def deaths(self) -> int:
         return sum(worker.deaths for worker in self.workers)
 
-    async def delivered(self, at_least: int, deadline_s: float = 60) -> None:
+    async def delivered(self, at_least: int, deadline_s: float = 30) -> None:
         """Wait until the providers have accepted so many."""
 
         async def reached() -> bool:

@@ -72,7 +72,8 @@ class Trial:
     async def system(self, **plan: Any) -> AsyncIterator[System]:
         """A system on an empty virtual host and an empty Redis: ``push=2, email=1``, and what ``Plan`` takes.
 
-        At the end of the block it is drained, stopped in good order, collected and checked.
+        At the end of the block it is drained, stopped in good order, collected and checked; also when an assertion of
+        the block failed (which is written down, and ends the block): the ledgers say why.
         """
         workers: dict[str, int] = {
             channel: plan.pop(channel) for channel in ("push", "email", "sms") if channel in plan
@@ -84,7 +85,10 @@ class Trial:
         url = stage.rabbitmq.vhost_url(vhost)
         made = running(Plan(workers, **plan), directory, self.draw, stage.rabbitmq, vhost, url, stage.redis.url)
         async with made as system:
-            yield system
+            try:
+                yield system
+            except AssertionError as exc:
+                self.result.broken.append(str(exc) or _where(exc))
             await self.conclude(system)
         await asyncio.to_thread(stage.rabbitmq.management.delete_vhost, vhost)
 

@@ -12,7 +12,7 @@ MESSAGES = 60
 FAILING, NTH = 40, 3
 
 
-@scenario(Bounds(doubles_exactly=0), quick=True)
+@scenario(Bounds(doubles_exactly=0, drain_s=20), quick=True)
 async def killed_at_the_hand_on(trial: Trial) -> None:
     """A worker dies before a retry is stored on the ladder, another after its confirm, a third after its record: each
     message is delivered exactly once."""
@@ -22,6 +22,6 @@ async def killed_at_the_hand_on(trial: Trial) -> None:
         await system.providers.fault("fcm", mode="status", status=503, count=FAILING)
         await system.load.publish(system.writer.write(MESSAGES))
         await system.start_workers()
-        await system.delivered(MESSAGES)
+        await system.delivered(MESSAGES, deadline_s=15)
         assert system.deaths == len(HAND_ON_POINTS), f"{system.deaths} deaths"
     trial.note(f"died {', '.join(point.replace('_', ' ') for point in HAND_ON_POINTS)}")
