@@ -198,6 +198,11 @@ class Breaker:
         else:
             self._move(STATE_OPEN if to == "open" else STATE_CLOSED, "operator")
 
+    def give_up(self, why: str) -> None:
+        """Open a closed breaker now: whoever makes the calls knows more than they count. Not if it is forced."""
+        if self._circuit.current_state == STATE_CLOSED:
+            self._open(why)
+
     def _record(self, *, failed: bool, duration_s: float) -> None:
         if self._circuit.current_state == STATE_CLOSED:
             self._record_closed(failed, duration_s)

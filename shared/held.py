@@ -37,9 +37,12 @@ class Held:
     def by_lane(self) -> Counter[Lane]:
         return Counter(kept.incoming.lane for kept in self._kept)
 
-    def take_probe(self, cause: HoldCause) -> Kept | None:
-        """One to try ``cause`` with: held for it, of the most urgent lane; None if none is held for it."""
-        fitting = [kept for kept in self._kept if kept.cause == cause]
+    def take_probe(self, cause: HoldCause, *, again: bool = False) -> Kept | None:
+        """One to try ``cause`` with: held for it, of the most urgent lane; None if none is held for it.
+
+        ``again``: one that has been tried before, instead of one that has not.
+        """
+        fitting = [kept for kept in self._kept if kept.cause == cause and kept.incoming.probed is again]
         if not fitting:
             return None
         rank = {"high": 0, "medium": 1, "low": 2}

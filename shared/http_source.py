@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -32,6 +33,10 @@ class _Passing(SourceUnavailable):
     """Trying again at once may help."""
 
 
+class KeyUnavailable(SourceUnavailable):
+    """The service did not answer for this key, although it answers for others."""
+
+
 @dataclass(frozen=True, slots=True)
 class SourceLimits:
     """Times in seconds: of one attempt, and of all together."""
@@ -60,6 +65,9 @@ class HttpSource(Generic[M]):
         self._limits = limits
         self._breaker = breaker
         self._session: aiohttp.ClientSession | None = None
+        self._answers = 0
+        #: the last two keys that were answered, the newest first
+        self._answered: tuple[str, ...] = ()
 
     async def open(self) -> None:
         """Make the connection pool; nothing is sent yet."""
@@ -77,7 +85,8 @@ class HttpSource(Generic[M]):
         """What the service has under ``key``, None if there is no such thing.
 
         Raises SourceUnavailable: after a few quick attempts if it did not answer or answered 5xx; at once if it
-        refused us, told us to slow down, answered nonsense, or its breaker is open.
+        refused us, told us to slow down, answered nonsense, or its breaker is open. Then the breaker is open, unless
+        it is KeyUnavailable: whoever waits for the service knows at the first failed fetch, not at the second.
         """
         if key in (".", ".."):
             # In a path these do not name an entry but lead out of the collection.
@@ -85,12 +94,35 @@ class HttpSource(Generic[M]):
         limits = self._limits
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Passing),
-            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(limits.budget_s - limits.timeout_s),
+            # Two: the last attempt's, and that of asking for another key.
+            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(limits.budget_s - 2 * limits.timeout_s),
             wait=wait_random(0.05, 0.2),
             reraise=True,
         )
-        found: M | None = await retrying(self._attempt, key)
+        began, answers = time.monotonic(), self._answers
+        try:
+            found: M | None = await retrying(self._attempt, key)
+        except SourceUnavailable as exc:
+            if self._breaker.is_open:
+                raise
+            left_s = began + limits.budget_s - time.monotonic()
+            if self._answers == answers and not await self._answers_for_another(key, left_s):
+                self._breaker.give_up("no answer for any key")
+                raise
+            raise KeyUnavailable(self._name, str(exc)) from exc
         return found
+
+    async def _answers_for_another(self, key: str, within_s: float) -> bool:
+        """Ask for another key that was answered before: a key of its own trouble must not stop everybody."""
+        other = next((known for known in self._answered if known != key), None)
+        if other is None or within_s <= 0:
+            return False
+        try:
+            async with asyncio.timeout(within_s):
+                await self._attempt(other)
+        except (SourceUnavailable, TimeoutError):
+            return False
+        return True
 
     async def _attempt(self, key: str) -> M | None:
         permit = self._breaker.permit()
@@ -104,7 +136,10 @@ class HttpSource(Generic[M]):
             except (aiohttp.ClientError, TimeoutError) as exc:
                 permit.failure(time.monotonic() - began)
                 raise _Passing(self._name, f"{self._name}: {type(exc).__name__}") from exc
-            return self._judge(permit, time.monotonic() - began, status, retry_after, body)
+            found = self._judge(permit, time.monotonic() - began, status, retry_after, body)
+        self._answers += 1
+        self._answered = (key, *(known for known in self._answered if known != key))[:2]
+        return found
 
     async def _get(self, key: str) -> tuple[int, str, bytes]:
         if self._session is None:

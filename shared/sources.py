@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -11,7 +11,7 @@ from shared.breaker import Breaker
 from shared.breaker_policy import BreakerPolicy
 from shared.breaker_report import BreakerReport
 from shared.errors import SourceNotFound, SourceUnavailable
-from shared.http_source import HttpSource, SourceLimits
+from shared.http_source import HttpSource, KeyUnavailable, SourceLimits
 from shared.metrics import Metrics
 from shared.settings import Settings
 from shared.shared_cache import SharedCache
@@ -23,6 +23,13 @@ M = TypeVar("M", bound=BaseModel)
 MISSING_TTL_S = 5.0
 
 _SETTINGS = {"users": "USER_ENDPOINT", "templates": "TEMPLATE_ENDPOINT"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Failing:
+    """In place of an entry: the service answers, but not for this key."""
+
+    error: str
 
 
 class Source(Generic[M]):
@@ -41,7 +48,7 @@ class Source(Generic[M]):
         self._service = self._service_at(settings)
         cache_url = settings.cache_redis_url
         self._shared = SharedCache(cache_url.get_secret_value(), f"notify-cache:{name}:") if cache_url else None
-        self._cache: TtlCache[M | None] = TtlCache(self._load, settings.source_cache_entries)
+        self._cache: TtlCache[M | _Failing | None] = TtlCache(self._load, settings.source_cache_entries)
 
     async def __aenter__(self) -> Self:
         if self._service is not None:
@@ -56,8 +63,13 @@ class Source(Generic[M]):
             await self._shared.close()
 
     async def get(self, key: str) -> M:
-        """Raises SourceNotFound; SourceUnavailable if it is in no cache and the service could not be asked."""
+        """Raises SourceNotFound; SourceUnavailable if it is in no cache and the service could not be asked.
+
+        Then it ``is_open`` if the service is away, and is not if it fails for this key alone.
+        """
         found = await self._cache.get(key)
+        if isinstance(found, _Failing):
+            raise SourceUnavailable(self._name, found.error)
         if found is None:
             raise SourceNotFound(self._name, f"{self._name}: there is no such entry")
         return found
@@ -79,13 +91,17 @@ class Source(Generic[M]):
         limits = SourceLimits.of(settings)
         return HttpSource(self._name, endpoint, _SETTINGS[self._name], self._model, limits, self.breaker)
 
-    async def _load(self, key: str) -> tuple[M | None, float]:
+    async def _load(self, key: str) -> tuple[M | _Failing | None, float]:
         shared = await self._load_shared(key)
         if shared is not None:
             return shared
         if self._service is None:
             raise SourceUnavailable(self._name, f"{self._name}: {_SETTINGS[self._name]} is not set")
-        found = await self._service.fetch(key)
+        try:
+            found = await self._service.fetch(key)
+        except KeyUnavailable as exc:
+            # Not asked for again for a while: many messages for one bad key would open the breaker for all others.
+            return _Failing(str(exc)), self.breaker.policy.open_s
         if found is None:
             return None, min(self._ttl_s, MISSING_TTL_S)
         if self._shared is not None:

@@ -225,8 +225,7 @@ class Worker:
     async def _probe(self, cause: HoldCause) -> bool:
         """Try messages one at a time for as long as they go through; True once the cause is over."""
         while not self._stopping and not self._lost:
-            kept = self._crew.held.take_probe(cause)
-            incoming = kept.incoming if kept else await self._supply.take_one()
+            incoming = await self._next_probe(cause)
             if incoming is not None and await self._crew.handle_one(incoming) is not None:
                 return False
             if self._blockers.is_over(cause):
@@ -234,6 +233,17 @@ class Worker:
             if incoming is None:
                 return False
         return False
+
+    async def _next_probe(self, cause: HoldCause) -> Incoming | None:
+        """One that has not been tried if there is any: a message in trouble of its own must not keep all others."""
+        held = self._crew.held
+        kept = held.take_probe(cause)
+        incoming = kept.incoming if kept else await self._supply.take_one()
+        if incoming is None and (kept := held.take_probe(cause, again=True)) is not None:
+            incoming = kept.incoming
+        if incoming is not None:
+            incoming.probed = True
+        return incoming
 
     # -- parts of modes --------------------------------------------------------------------------------------
 

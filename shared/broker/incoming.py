@@ -33,6 +33,8 @@ class Incoming:
     timestamp_ms: int | None
     #: monotonic time since which it is held by a paused worker, seconds
     held_since: float | None = None
+    #: a paused worker has tried it, to see whether the cause is over
+    probed: bool = False
     #: the claim's token, unique to this delivery
     token: str = field(default_factory=lambda: f"{_PROCESS}-{next(_DELIVERIES):x}")
 

@@ -1,17 +1,27 @@
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shared.directory import Directory, User
 from shared.errors import BadSettings, SourceNotFound, SourceUnavailable
 from shared.metrics import Metrics
 from shared.settings import load_settings
 from shared.templates import Template, Templates
-from tests.integration.source_service import SourceService, cut, in_turn, json_answer, source_service, text_answer
+from tests.integration.source_service import (
+    Answer,
+    SourceService,
+    cut,
+    in_turn,
+    json_answer,
+    source_service,
+    text_answer,
+)
 from tests.waiting import eventually_async
 
 ANN = {"id": "u1", "email": "ann@example.com", "push_tokens": ["t1"], "preferences": {"push": True}, "locale": "en"}
@@ -35,12 +45,19 @@ async def directory_of(
 
 
 async def fail_until_open(directory: Directory) -> None:
-    for number in range(5):
-        if directory.is_open:
-            return
-        with pytest.raises(SourceUnavailable):
-            await directory.user(f"nobody{number}")
+    with pytest.raises(SourceUnavailable):
+        await directory.user("nobody")
     assert directory.is_open
+
+
+def found_unless_called(bad: str) -> Answer:
+    """Everybody is found, but for one key the service fails."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        failing = request.path.endswith(f"/{bad}")
+        return await (json_answer({}, 503) if failing else json_answer(ANN))(request)
+
+    return answer
 
 
 async def test_a_user_is_looked_up_once_while_the_entry_lives(service: SourceService) -> None:
@@ -198,10 +215,86 @@ async def test_an_open_breaker_asks_nobody_and_says_when_to_come_back(service: S
         asked = len(service.paths)
         with pytest.raises(SourceUnavailable, match="breaker open"):
             await directory.user("u1")
-        assert len(service.paths) == asked == 5
+        assert len(service.paths) == asked == 3
         assert 20 < directory.retry_in_s() < 37
     labels = {"channel": "", "provider": "users"}
     assert metrics.registry.get_sample_value("notify_breaker_state", labels) == 2
+
+
+async def test_a_service_that_answers_nobody_is_away_at_the_first_failed_fetch(service: SourceService) -> None:
+    service.answer = json_answer({}, 503)
+    async with directory_of(service) as directory:
+        waiting = [asyncio.create_task(directory.user("u1")) for _ in range(256)]
+        failures = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(failure, SourceUnavailable) for failure in failures)
+        assert directory.is_open
+    assert len(service.paths) == 3
+
+
+async def test_a_service_that_answered_before_is_asked_for_another_key_first(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        await directory.user("known")
+        service.answer = json_answer({}, 503)
+        with pytest.raises(SourceUnavailable):
+            await directory.user("u1")
+        assert directory.is_open
+    assert service.paths[1:] == ["/api/things/u1"] * 3 + ["/api/things/known"]
+
+
+@pytest.mark.parametrize("status", [404, 200])
+async def test_a_key_in_trouble_of_its_own_stops_nobody(service: SourceService, status: int) -> None:
+    async with directory_of(service) as directory:
+        service.answer = json_answer(ANN, status)
+        with contextlib.suppress(SourceNotFound):
+            await directory.user("known")
+        service.answer = found_unless_called("bad")
+        for _ in range(20):
+            with pytest.raises(SourceUnavailable, match="503"):
+                await directory.user("bad")
+            assert not directory.is_open
+        await directory.user("somebody")
+    assert service.paths.count("/api/things/bad") == 3
+
+
+async def test_a_key_in_trouble_is_asked_for_again_after_a_while(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        await directory.user("known")
+        service.answer = found_unless_called("bad")
+        with pytest.raises(SourceUnavailable):
+            await directory.user("bad")
+        service.answer = json_answer(ANN)
+
+        async def known() -> User | None:
+            try:
+                return await directory.user("bad")
+            except SourceUnavailable:
+                return None
+
+        assert await eventually_async(known)
+
+
+async def test_answers_to_others_meanwhile_are_proof_enough(service: SourceService) -> None:
+    service.answer = found_unless_called("bad")
+    async with directory_of(service) as directory:
+        failing = asyncio.create_task(directory.user("bad"))
+        await eventually_async(lambda: service.paths)
+        await directory.user("somebody")
+        with pytest.raises(SourceUnavailable):
+            await failing
+        assert not directory.is_open
+    assert sorted(service.paths) == ["/api/things/bad"] * 3 + ["/api/things/somebody"]
+
+
+async def test_a_hanging_service_is_away_within_the_budget(service: SourceService) -> None:
+    async with directory_of(service, source_timeout_s=0.3, handling_budget_s=2.5) as directory:
+        await directory.user("known")
+        service.gate.clear()
+        began = time.monotonic()
+        with pytest.raises(SourceUnavailable):
+            await directory.user("u1")
+        assert directory.is_open
+        assert time.monotonic() - began < 0.3 * 2.5 + 0.2
+    assert service.paths[1:] == ["/api/things/u1", "/api/things/known"]
 
 
 async def test_what_the_cache_holds_is_served_while_the_service_is_away(service: SourceService) -> None:

@@ -80,3 +80,13 @@ def test_what_was_taken_is_held_no_more() -> None:
     held.keep(message(), "redis")
     assert len(held.take_all()) == 1
     assert (len(held), held.take_all()) == (0, [])
+
+
+def test_one_that_was_tried_is_no_probe_until_it_is_asked_for_again() -> None:
+    held = Held()
+    tried, fresh = message("high", 1), message("low", 2)
+    tried.probed = True
+    for incoming in (tried, fresh):
+        held.keep(incoming, "users")
+    probes = [held.take_probe("users"), held.take_probe("users"), held.take_probe("users", again=True)]
+    assert [kept and kept.incoming for kept in probes] == [fresh, None, tried]
