@@ -13,6 +13,9 @@ from tests.faults.bounds import Bounds
 if TYPE_CHECKING:
     from tests.faults.trial import Trial
 
+#: deadline of a scenario that names none, seconds
+LONGEST_S = 420.0
+
 Body = Callable[["Trial"], Awaitable[None]]
 
 
@@ -32,6 +35,8 @@ class Scenario:
     drawn: bool = False
     #: run only when named
     on_demand: bool = False
+    #: one that takes longer has wedged, seconds; its own deadlines are shorter
+    longest_s: float = LONGEST_S
 
     def fresh_bounds(self) -> Bounds:
         """The scenario's own, for it to change while it runs."""
@@ -42,7 +47,12 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(
-    bounds: Bounds | None = None, *, quick: bool = False, drawn: bool = False, on_demand: bool = False
+    bounds: Bounds | None = None,
+    *,
+    quick: bool = False,
+    drawn: bool = False,
+    on_demand: bool = False,
+    longest_s: float = LONGEST_S,
 ) -> Callable[[Body], Body]:
     """Register a function of ``tests/faults/scenarios``; its name (with dashes) and docstring are the scenario's."""
 
@@ -52,7 +62,7 @@ def scenario(
             raise ValueError(f"two scenarios are called {name}")
         says = " ".join((body.__doc__ or "").split())
         family = body.__module__.rpartition(".")[2]
-        SCENARIOS[name] = Scenario(name, family, says, body, bounds or Bounds(), quick, drawn, on_demand)
+        SCENARIOS[name] = Scenario(name, family, says, body, bounds or Bounds(), quick, drawn, on_demand, longest_s)
         return body
 
     return register
@@ -67,6 +77,7 @@ FAMILIES = (
     "network",
     "store",
     "provider",
+    "answers",
     "sources",
     "poison",
     "identity",

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.faults.envelopes import Parcel
 from tests.faults.system import System
 from tests.faults.trial import Trial
 
@@ -19,15 +20,15 @@ PASSING_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @asynccontextmanager
-async def flowing(trial: Trial, system: System, count: int, per_s: float, **fields: Any) -> AsyncIterator[None]:
-    """``count`` messages at a steady pace, half of them straight onto the queues, beside the block.
+async def flowing(trial: Trial, system: System, count: int, per_s: float, **fields: Any) -> AsyncIterator[list[Parcel]]:
+    """``count`` messages at a steady pace, half of them straight onto the queues, beside the block; given to it.
 
     At its end those that are still to be sent are awaited. ``fields`` are the same in all of them.
     """
     parcels = system.writer.write(count, **fields)
     sending = asyncio.create_task(system.load.stream(parcels, per_s=per_s, draw=trial.draw))
     try:
-        yield
+        yield parcels
         await sending
     finally:
         sending.cancel()

@@ -21,9 +21,6 @@ from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.faults.system import Plan, System, running
 
-#: a scenario that takes longer has wedged, seconds; its own deadlines are shorter
-LONGEST_S = 420.0
-
 
 @dataclass
 class Result:
@@ -123,7 +120,7 @@ async def run(stage: Stage, scenario: Scenario, seed: int) -> Result:
     trial = Trial(stage, scenario, seed)
     began = time.monotonic()
     try:
-        async with asyncio.timeout(LONGEST_S):
+        async with asyncio.timeout(scenario.longest_s):
             await scenario.body(trial)
     except AssertionError as exc:
         trial.result.broken.append(str(exc) or _where(exc))

@@ -31,6 +31,11 @@ async def workers_say(
     return await _all_say(system, system.workers if workers is None else workers, "status", statuses, within_s)
 
 
+async def workers_pause(system: System, within_s: float) -> float:
+    """Wait until every worker says that it consumes nothing; seconds."""
+    return await _all_say(system, system.workers, "paused", (True,), within_s)
+
+
 async def all_say_down(system: System, within_s: float) -> float:
     """Wait until nobody claims to have a broker; seconds."""
     gateways, workers = await asyncio.gather(
@@ -40,7 +45,7 @@ async def all_say_down(system: System, within_s: float) -> float:
 
 
 async def all_well(system: System, within_s: float = 30.0) -> float:
-    """Wait until everybody has a broker again; seconds. A breaker that is not closed (degraded) is no matter of ours."""
+    """Wait until everybody has a broker again; seconds. A breaker that is not closed (degraded) does not matter."""
     gateways, workers = await asyncio.gather(
         gateways_say(system, "up", within_s=within_s), workers_say(system, "healthy", "degraded", within_s=within_s)
     )
@@ -48,7 +53,7 @@ async def all_well(system: System, within_s: float = 30.0) -> float:
 
 
 async def _all_say(
-    system: System, members: Sequence[Member], field: str, words: Sequence[str], within_s: float
+    system: System, members: Sequence[Member], field: str, words: Sequence[object], within_s: float
 ) -> float:
     began = time.monotonic()
     said: dict[str, object] = {}
@@ -61,7 +66,8 @@ async def _all_say(
     try:
         await eventually_async(agreed, within_s, ASK_EVERY_S)
     except AssertionError as exc:
-        raise AssertionError(f"/health was to say {field} {' or '.join(words)} within {within_s} s: {said}") from exc
+        wanted = " or ".join(map(str, words))
+        raise AssertionError(f"/health was to say {field} {wanted} within {within_s} s: {said}") from exc
     return time.monotonic() - began
 
 

@@ -13,8 +13,9 @@ from tests.faults.proxy import proxy
 from tests.faults.redis_faults import flush, kill_between_fsyncs, limit
 from tests.faults.scenario import scenario
 from tests.faults.system import System
+from tests.faults.traffic import flowing
 from tests.faults.trial import Trial
-from tests.faults.underway import all_paused, under_load
+from tests.faults.truth import workers_pause
 from tests.servers import run_ports
 from tests.waiting import eventually_async
 
@@ -33,7 +34,7 @@ async def redis_flushed(trial: Trial) -> None:
     """FLUSHALL five times under load: claims vanish while sends run, and nothing is sent twice, since nobody dies."""
     async with trial.system(push=2, sms=1) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
-        async with under_load(system, system.writer.write(1000), per_s=200):
+        async with flowing(trial, system, 1000, per_s=200):
             for nth in range(1, 6):
                 await system.delivered(nth * 150)
                 await asyncio.to_thread(flush, trial.stage.redis)
@@ -46,7 +47,7 @@ async def redis_flushed_as_workers_die(trial: Trial) -> None:
     """Three times a worker is SIGKILLed and Redis flushed at once: only what the dead had in hand may go out twice."""
     async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
-        async with under_load(system, system.writer.write(1000), per_s=200):
+        async with flowing(trial, system, 1000, per_s=200):
             for nth in range(1, 4):
                 await system.delivered(nth * 200)
                 trial.draw.choice(system.workers).kill()
@@ -62,13 +63,14 @@ async def redis_killed(trial: Trial) -> None:
     """
     server = trial.stage.redis
     async with trial.system(push=2, sms=1) as system:
-        parcels = system.writer.write(1000)
-        async with under_load(system, parcels, per_s=150):
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        async with flowing(trial, system, 1000, per_s=150) as parcels:
             for nth in range(1, 4):
                 await system.delivered(nth * 200)
                 await asyncio.to_thread(kill_between_fsyncs, server)
                 if nth == 2:
-                    await eventually_async(lambda: all_paused(system))
+                    await workers_pause(system, within_s=5)
+                    await eventually_async(lambda: "marker_lost" in system.counted())
                 await asyncio.to_thread(server.start)
         system.healed()
         await drained(system.broker, system.vhost, trial.bounds.drain_s)
@@ -76,7 +78,7 @@ async def redis_killed(trial: Trial) -> None:
         assert once == len(parcels), f"{once} calls for {len(parcels)} messages before anything was sent again"
         await system.load.publish(parcels)
         await drained(system.broker, system.vhost, trial.bounds.drain_s)
-        trial.bounds.doubles = system.counted()["marker_lost"]
+        trial.bounds.doubles_exactly = system.counted()["marker_lost"]
         note_counted(trial, system, "marker_lost", "takeovers", "duplicates")
 
 
@@ -84,12 +86,13 @@ async def redis_killed(trial: Trial) -> None:
 async def redis_full(trial: Trial) -> None:
     """Redis is full for 5 s: workers pause, the gateway accepts, and all goes on by itself when there is room again."""
     async with trial.system(push=2, sms=1) as system:
-        async with under_load(system, system.writer.write(1000), per_s=100):
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        async with flowing(trial, system, 1000, per_s=100):
             await system.delivered(200)
             await asyncio.to_thread(limit, trial.stage.redis, "1")
             began_at = time.time()
             try:
-                await eventually_async(lambda: all_paused(system))
+                await workers_pause(system, within_s=5)
                 await asyncio.sleep(FULL_S)
                 health = await system.health_of(system.gateways[0])
             finally:
@@ -107,14 +110,15 @@ async def redis_black_hole(trial: Trial) -> None:
         proxy([trial.stage.redis.port]) as between,
         trial.system(push=2, sms=1, redis_url=f"redis://127.0.0.1:{between.port}/0") as system,
     ):
-        async with under_load(system, system.writer.write(1500), per_s=60):
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        async with flowing(trial, system, 1500, per_s=60):
             await system.delivered(100)
             between.black_hole()
             began_at = time.time()
-            await eventually_async(lambda: all_paused(system), deadline_s=5)
+            await workers_pause(system, within_s=5)
             await asyncio.sleep(BLACK_HOLE_S - (time.time() - began_at))
             health = await system.health_of(system.gateways[0])
-            assert await all_paused(system), "a worker went on although Redis is silent"
+            await workers_pause(system, within_s=0)
             between.pass_on()
             system.healed()
         assert health["redis"] == "down", f"the gateway's health said {health}"
@@ -131,7 +135,7 @@ async def redis_without_append_only_file(trial: Trial) -> None:
         async with trial.system(push=2, redis_url=server.url, variables={"PREFETCH": str(IN_HAND)}) as system:
             await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
             await refused_in_production(system)
-            async with under_load(system, system.writer.write(1000), per_s=200):
+            async with flowing(trial, system, 1000, per_s=200):
                 await system.delivered(400)
                 trial.draw.choice(system.workers).kill()
                 await asyncio.to_thread(server.kill)
@@ -150,12 +154,12 @@ async def redis_killed_and_told_to_proceed(trial: Trial) -> None:
     """IDEMPOTENCY_ON_REDIS_DOWN=proceed, and Redis dead: deliveries go on without claims, and nothing is paused."""
     server = trial.stage.redis
     async with trial.system(push=2, sms=1, variables={"IDEMPOTENCY_ON_REDIS_DOWN": "proceed"}) as system:
-        parcels = system.writer.write(800)
-        async with under_load(system, parcels, per_s=150):
+        async with flowing(trial, system, 800, per_s=150):
             await system.delivered(200)
             await asyncio.to_thread(server.kill)
-            await system.delivered(len(parcels), deadline_s=30)
-            assert not await all_paused(system), "paused although told to proceed"
+            await system.delivered(800, deadline_s=30)
+            health = [await system.health_of(worker) for worker in system.workers]
+            assert not any(each["paused"] for each in health), "paused although told to proceed"
         await asyncio.to_thread(server.start)
         system.healed()
         assert system.counted()["marker_lost"], "nothing was counted as unrecorded"
@@ -177,8 +181,8 @@ def assert_accepted(system: System, since: float) -> None:
 async def refused_in_production(system: System) -> None:
     """A worker of a production system does not start on this Redis, and says why."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.push"),
-        env={**system.variables, "NOTIFY_ENV": "production", "PUSH_PORT": str(run_ports(1)[0])},
+        *(sys.executable, "-m", "services.sms"),
+        env={**system.variables, "NOTIFY_ENV": "production", "SMS_PORT": str(run_ports(1)[0])},
         cwd=system.directory,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
