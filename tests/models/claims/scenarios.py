@@ -61,10 +61,10 @@ QUICK: dict[str, Scenario] = {
     "a stop": Scenario(1, {"stop": 1}),
     "an unrecorded outcome": Scenario(1, {"marker": 1}),
     "a late command": Scenario(2, {"late": 1, "hold": 1}),
+    "a replay": Scenario(2, {"replay": 1, "stop": 1}),
     "two bodies": Scenario(1, {"crash": 1, "channel": 1, "replay": 1}, copies=_BODIES),
     "a pause": Scenario(2, {"hold": 1, "uncounted": 1, "channel": 1}),
     "two crashes": Scenario(2, {"crash": 2}),
-    "a replay": Scenario(2, {"replay": 1, "stop": 1, "channel": 1}),
 }
 
 #: Minutes, and GB.
