@@ -16,6 +16,7 @@ from tests.waiting import eventually_async
 #: RabbitMQ 3.10 writes its directory of quorum queues twice a second
 ON_DISK_S = 10.0
 _POLICY = "limit"
+_USUAL_WATERMARK = "0.4"
 
 
 async def on_disk(rabbitmq: RabbitMQServer, vhost: str) -> None:
@@ -45,6 +46,13 @@ class BrokerOperator:
     async def close_connections(self) -> None:
         """Close every connection to this virtual host: applications', senders'."""
         await self._ctl("close_all_connections", "--vhost", self._vhost, "closed by the operator")
+
+    async def raise_memory_alarm(self) -> None:
+        """From now on the broker reads nothing from whoever publishes."""
+        await self._ctl("set_vm_memory_high_watermark", "0")
+
+    async def lift_memory_alarm(self) -> None:
+        await self._ctl("set_vm_memory_high_watermark", _USUAL_WATERMARK)
 
     async def forbid_declaring(self, name: str) -> None:
         """Nobody may declare (or delete) what is called so, until ``allow_all``."""

@@ -20,6 +20,13 @@ DEAD_LETTER_REPEAT_S = 5.0
 #: longest that one call to a provider may take, seconds; the product's 10 s, scaled
 PROVIDER_TIMEOUT_S = 10 / FACTOR
 
+#: a system in which nobody has to wait for a lease to run out is made with (``trial.system(push=1, **UNHURRIED)``):
+#: a machine that stands still for half a second is then no ambiguous answer
+UNHURRIED: dict[str, Any] = {
+    "provider_timeout_s": 10.0,
+    "variables": {"LEASE_S": "60", "HANDLING_BUDGET_S": "25", "BREAKER_SLOW_S": "5"},
+}
+
 _SCALED = (
     "retry_base_s",
     "retry_min_s",

@@ -20,8 +20,8 @@ from tests.faults.ledgers import Answer, Ledgers
 from tests.faults.load import Load
 from tests.faults.member import Member
 from tests.faults.providers import ProviderSide
-from tests.faults.scale import scaled_settings
-from tests.faults.variables import product_variables
+from tests.faults.scale import PROVIDER_TIMEOUT_S, scaled_settings
+from tests.faults.variables import product_variables, provider_variables, through
 from tests.servers import run_ports
 from tests.waiting import eventually_async
 
@@ -31,6 +31,8 @@ READY_S = 30.0
 PROBE_EVERY_S = 0.5
 #: a probe waits longer than any answer may take, so that a late one is seen as late
 PROBE_GIVE_UP_S = 20.0
+#: in ``Plan.amqp_ports``: all gateways and workers that are not named
+EVERYBODY = "*"
 #: deliveries that the sandbox remembers
 KEEP = 200_000
 
@@ -44,6 +46,10 @@ class Plan:
     #: None: the broker and Redis themselves; else where a proxy stands
     amqp_url: str | None = None
     redis_url: str | None = None
+    #: a proxy's port instead of the broker's: by member (``push-0``), or for ``EVERYBODY`` else
+    amqp_ports: Mapping[str, int] = field(default_factory=dict)
+    #: longest that one call to a provider may take
+    provider_timeout_s: float = PROVIDER_TIMEOUT_S
     #: more environment for gateways and workers
     variables: Mapping[str, str] = field(default_factory=dict)
     #: where the first start of each worker dies (``tests/faults/worker_process``), the second, ...; "none" after these
@@ -79,8 +85,9 @@ class System:
         self.journal = directory / "journal"
         port, smtp_port = run_ports(2)
         self.providers = ProviderSide(port, smtp_port, http)
+        timeouts = provider_variables(port, smtp_port, plan.provider_timeout_s)
         self.variables = product_variables(
-            plan.amqp_url or amqp_url, plan.redis_url or redis_url, self.providers, **plan.variables
+            plan.amqp_url or amqp_url, plan.redis_url or redis_url, self.providers, **{**timeouts, **plan.variables}
         )
         self.sandbox = self._sandbox()
         self.gateways = [self._gateway(number) for number in range(plan.gateways)]
@@ -107,15 +114,17 @@ class System:
         if self.plan.start_workers:
             await self.start_workers()
         for gateway in self.gateways:
-            await self._ready(gateway, "/health/ready")
+            await self.ready(gateway, "/health/ready")
 
     async def start_workers(self, *, wait: bool = True) -> None:
         for worker in self.workers:
             worker.start()
         for worker in self.workers if wait and not self.plan.points else []:
-            await self._ready(worker, "/health")
+            await self.ready(worker, "/health")
 
-    async def _ready(self, member: Member, path: str) -> None:
+    async def ready(self, member: Member, path: str) -> None:
+        """Wait until it answers 200 there. Raises AssertionError with its last words."""
+
         async def answers() -> bool:
             return (await self.status_of(member, path)) == 200
 
@@ -209,6 +218,12 @@ class System:
 
     # -- the processes -----------------------------------------------------------------------------------------
 
+    def _variables_of(self, name: str) -> dict[str, str]:
+        port = self.plan.amqp_ports.get(name, self.plan.amqp_ports.get(EVERYBODY))
+        if port is None:
+            return self.variables
+        return self.variables | {"RABBITMQ_URL": through(self.variables["RABBITMQ_URL"], port)}
+
     def _sandbox(self) -> Member:
         port, smtp_port = self.providers.port, self.providers.smtp_port
         command = [sys.executable, "-m", "sandbox", "--port", str(port), "--smtp-port", str(smtp_port)]
@@ -218,7 +233,7 @@ class System:
 
     def _gateway(self, number: int) -> Member:
         [port] = run_ports(1)
-        variables = self.variables | {"GATEWAY_PORT": str(port)}
+        variables = self._variables_of(f"gateway-{number}") | {"GATEWAY_PORT": str(port)}
         return Member(f"gateway-{number}", lambda _: [sys.executable, "-m", "gateway"], variables, self.directory, port)
 
     def _worker(self, channel: str, number: int) -> Member:
@@ -232,7 +247,7 @@ class System:
             module = [sys.executable, "-m", "tests.faults.worker_process"]
             return [*module, channel, point, str(nth), str(self.journal)]
 
-        variables = self.variables | {f"{channel.upper()}_PORT": str(port)}
+        variables = self._variables_of(f"{channel}-{number}") | {f"{channel.upper()}_PORT": str(port)}
         return Member(f"{channel}-{number}", command, variables, self.directory, port)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ops.place import ROOT
 from tests.faults.providers import ProviderSide
@@ -49,3 +49,10 @@ def provider_variables(port: int, smtp_port: int, timeout_s: float = PROVIDER_TI
     return {
         f"{channel}_PROVIDERS": ",".join(f"{url}&timeout={timeout_s:g}" for url in of) for channel, of in urls.items()
     }
+
+
+def through(url: str, port: int) -> str:
+    """The same server, reached through a proxy on this machine."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()

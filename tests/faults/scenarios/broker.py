@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.faults.bounds import Bounds
-from tests.faults.operator import on_disk
+from tests.faults.operator import BrokerOperator, on_disk
+from tests.faults.scale import UNHURRIED
 from tests.faults.scenario import scenario
 from tests.faults.traffic import flowing, some_are_retried
 from tests.faults.trial import Trial
-from tests.faults.truth import all_say_down, all_well, gateways_say
+from tests.faults.truth import all_say_down, all_well, gateways_say, workers_say
+
+#: longer than any deadline and heartbeat of ours, seconds
+FROZEN_S = 35.0
+#: longer than a blocked connection is kept, seconds
+ALARM_S = 15.0
 
 
 @scenario(quick=True)
 async def broker_killed(trial: Trial) -> None:
-    """RabbitMQ gets SIGKILL while everybody publishes and consumes, and is started again: nothing is lost or doubled."""
+    """RabbitMQ gets SIGKILL amid publishing and consuming, and is started again: nothing is lost, nothing doubled."""
     rabbitmq = trial.stage.rabbitmq
-    async with trial.system(push=1, email=1, sms=1) as system:
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         await on_disk(rabbitmq, system.vhost)
         await some_are_retried(system)
         async with flowing(trial, system, 1200, per_s=120):
@@ -31,9 +36,9 @@ async def broker_killed(trial: Trial) -> None:
 
 @scenario()
 async def broker_restarted(trial: Trial) -> None:
-    """RabbitMQ is stopped in good order under traffic and started again: nothing is lost or doubled."""
+    """RabbitMQ is stopped in good order under traffic and started again: nothing is lost, nothing doubled."""
     rabbitmq = trial.stage.rabbitmq
-    async with trial.system(push=1, email=1, sms=1) as system:
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         await some_are_retried(system)
         async with flowing(trial, system, 1500, per_s=100):
             await system.delivered(200)
@@ -44,3 +49,48 @@ async def broker_restarted(trial: Trial) -> None:
             system.healed()
             well_s = await all_well(system)
         trial.note(f"all /health said so after {noticed_s:.1f} s, and were well {well_s:.1f} s after the restart")
+
+
+@scenario()
+async def broker_frozen(trial: Trial) -> None:
+    """RabbitMQ stands still for 35 s, 1 000 requests waiting at once: each is answered within 8 s, and it goes on."""
+    rabbitmq = trial.stage.rabbitmq
+    async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
+        await some_are_retried(system)
+        async with flowing(trial, system, 1500, per_s=35):
+            await system.delivered(100)
+            rabbitmq.pause()
+            try:
+                frozen = asyncio.create_task(asyncio.sleep(FROZEN_S))
+                at_once = await system.load.post(system.writer.write(1000), at_once=1000)
+                await gateways_say(system, "blocked", "down", within_s=1)
+                noticed_s = await workers_say(system, "unhealthy", within_s=FROZEN_S)
+                await frozen
+            finally:
+                rabbitmq.resume()
+            system.healed()
+            well_s = await all_well(system)
+        slowest_s = max(answer.seconds for answer in at_once)
+        trial.note(f"of 1000 requests at once the slowest was answered after {slowest_s:.1f} s")
+        trial.note(f"workers said so after {noticed_s:.1f} s more, all were well {well_s:.1f} s after the thaw")
+
+
+@scenario()
+async def broker_out_of_memory(trial: Trial) -> None:
+    """RabbitMQ's memory alarm stops all publishers for 15 s: deliveries go on, what it did not take is answered 503."""
+    rabbitmq = trial.stage.rabbitmq
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+        operator = BrokerOperator(rabbitmq, system.vhost)
+        await some_are_retried(system)
+        async with flowing(trial, system, 1400, per_s=70):
+            await system.delivered(200)
+            await operator.raise_memory_alarm()
+            try:
+                lasting = asyncio.create_task(asyncio.sleep(ALARM_S))
+                noticed_s = await gateways_say(system, "blocked", "down", within_s=ALARM_S)
+                await lasting
+            finally:
+                await operator.lift_memory_alarm()
+            system.healed()
+            well_s = await all_well(system)
+        trial.note(f"the gateway said so after {noticed_s:.1f} s, all were well {well_s:.1f} s after the alarm")
