@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import aiohttp
 
@@ -84,13 +84,19 @@ class Load:
 
         Nobody waits for anybody: while answers are slow, the requests under way grow.
         """
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         async with asyncio.TaskGroup() as sending:
-            for number, parcel in enumerate(parcels):
-                await asyncio.sleep(began + number / per_s - loop.time())
+            async for number, parcel in paced(parcels, per_s):
                 straight = draw.random() < direct
                 sending.create_task(self.publish([parcel]) if straight else self.post_one(parcel, number))
+
+
+async def paced(parcels: Sequence[Parcel], per_s: float) -> AsyncIterator[tuple[int, Parcel]]:
+    """Each with its number, when its time has come."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for number, parcel in enumerate(parcels):
+        await asyncio.sleep(began + number / per_s - loop.time())
+        yield number, parcel
 
 
 _JSON = {"Content-Type": "application/json"}

@@ -75,6 +75,15 @@ class Member:
         """SIGKILL it now, if it runs; it is started again."""
         self._signal(signal.SIGKILL)
 
+    def kill_whole(self) -> None:
+        """SIGKILL it and its children at one blow, if it runs; it is started again."""
+        if self.runs:
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def kill_child(self) -> None:
+        """SIGKILL the first of its children. Raises IndexError if it has none, RuntimeError if it does not run."""
+        os.kill(_children(self.pid)[0], signal.SIGKILL)
+
     def terminate(self) -> None:
         """SIGTERM, if it runs: it ends in good order and is started again."""
         self._signal(signal.SIGTERM)

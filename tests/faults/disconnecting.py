@@ -1,0 +1,23 @@
+"""The broker closes one connection of one process, as it does when it hears nothing of it for too long."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ops.servers.management import Management
+from tests.faults.member import Member
+from tests.waiting import eventually_async
+
+
+async def close_consuming(management: Management, vhost: str, worker: Member) -> None:
+    """Close the connection on which ``worker`` consumes: what it has in hand returns to its queues, its publishing
+    connection stays. Raises AssertionError if the broker does not know one.
+    """
+
+    def found() -> list[str]:
+        # A worker's connection is called <channel>@<host>:<pid>; the one it publishes on has more words.
+        connections = management.connections(vhost)
+        return [name for client, name in connections.items() if client.endswith(f":{worker.pid}")]
+
+    names = await eventually_async(lambda: asyncio.to_thread(found))
+    await asyncio.to_thread(management.close_connection, names[0], "two heartbeats missed")

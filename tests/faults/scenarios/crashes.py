@@ -1,0 +1,165 @@
+"""Workers killed at any moment and at every point of a delivery, ended in good order, and frozen."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.faults.bounds import Bounds
+from tests.faults.disconnecting import close_consuming
+from tests.faults.envelopes import Parcel
+from tests.faults.ledgers import Ledgers
+from tests.faults.member import Member
+from tests.faults.scale import UNHURRIED, scaled_settings
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.trial import Trial
+from tests.faults.worker_process import POINTS
+from tests.waiting import eventually_async
+
+KILLS = 25
+#: prefetch of a worker that is killed at random
+IN_HAND = 32
+#: how long the provider takes, so that a death finds work in hand, milliseconds
+SLOW_MS = 20
+#: with one message in hand, a death there sends exactly so many a second time
+DOUBLES_AT = {"after_claim": 0, "before_send": 0, "after_send": 1, "after_done": 0, "before_ack": 0}
+#: PREFETCH as the product has it
+FULL_PREFETCH = 256
+
+
+async def send(system: System, parcels: Sequence[Parcel]) -> None:
+    """At once, every other one over HTTP and the rest straight onto the queues."""
+    await asyncio.gather(system.load.post(parcels[::2]), system.load.publish(parcels[1::2]))
+
+
+async def ended(member: Member, times: int) -> None:
+    """Wait until so many lives of it are over."""
+    await eventually_async(lambda: len(member.ends) >= times, 40)
+
+
+@scenario(Bounds(doubles=KILLS * IN_HAND), quick=True, drawn=True)
+async def random_kills(trial: Trial) -> None:
+    """Two workers with 32 messages in hand are killed 25 times at random moments: nothing is lost, a death sends no
+    more a second time than it had in hand, and each is counted.
+    """
+    async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        parcels = system.writer.write(3000)
+        share = len(parcels) // KILLS
+        for kill in range(KILLS):
+            # Somewhere in the work on this share, or on what the last death has left behind.
+            target = await system.providers.accepted_calls() + trial.draw.randrange(1, share)
+            await send(system, parcels[kill * share : (kill + 1) * share])
+            await system.delivered(target)
+            await kill_one(trial, system)
+        system.healed()
+    assert system.deaths == KILLS, f"{system.deaths} deaths"
+    trial.note(f"{KILLS} kills: {_counted(system.ledgers)}")
+
+
+async def kill_one(trial: Trial, system: System) -> None:
+    """One that runs, drawn."""
+    await eventually_async(lambda: any(worker.runs for worker in system.workers))
+    victim = trial.draw.choice([worker for worker in system.workers if worker.runs])
+    lives = len(victim.ends) + 1
+    victim.kill()
+    await ended(victim, lives)
+
+
+@scenario(Bounds(doubles_exactly=sum(DOUBLES_AT.values())), quick=True)
+async def death_at_each_point(trial: Trial) -> None:
+    """A worker with one message in hand dies at each point of a delivery in turn: only between the provider's yes and
+    its record is the message sent again, and exactly that one.
+    """
+    async with trial.system(push=1, variables={"PREFETCH": "1"}, points=POINTS, nth=10) as system:
+        await send(system, system.writer.write(150))
+        await ended(system.workers[0], len(POINTS))
+        system.healed()
+    table = doubles_by_point(system)
+    trial.note(_said(table))
+    assert table == DOUBLES_AT, _said(table)
+
+
+@scenario(Bounds(doubles=FULL_PREFETCH * len(POINTS)), drawn=True)
+async def death_at_each_point_with_full_hands(trial: Trial) -> None:
+    """The same with 256 messages in hand: each death sends no more again than it had in hand."""
+    nth = trial.draw.randrange(50, 200)
+    async with trial.system(push=1, points=POINTS, nth=nth) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        await send(system, system.writer.write(2000))
+        await ended(system.workers[0], len(POINTS))
+        system.healed()
+    table = doubles_by_point(system)
+    trial.note(f"at passing {nth}, {_said(table)}")
+    assert max(table.values()) <= FULL_PREFETCH, _said(table)
+
+
+def doubles_by_point(system: System) -> dict[str, int]:
+    """How many second sends each death of the one worker has caused.
+
+    A message was in hand at the first death after its first send.
+    """
+    deaths = [end.at for end in system.workers[0].ends]
+    first_sends: dict[object, float] = {}
+    second_sends: Counter[int] = Counter()
+    for call in sorted(system.ledgers.calls, key=lambda call: call.at):
+        if call.key in first_sends:
+            second_sends[bisect_left(deaths, first_sends[call.key])] += 1
+        else:
+            first_sends[call.key] = call.at
+    assert not second_sends[len(deaths)], "sent twice after the last death"
+    return {point: second_sends[number] for number, point in enumerate(POINTS)}
+
+
+def _said(table: dict[str, int]) -> str:
+    return "point -> sent twice: " + ", ".join(f"{point} {count}" for point, count in table.items())
+
+
+@scenario(quick=True, drawn=True)
+async def orderly_stops(trial: Trial) -> None:
+    """Workers of all channels are ended with SIGTERM and started again, over and over, while messages stream in:
+    nothing is sent twice and nothing ends in failed.queue.
+    """
+    async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
+        parcels = system.writer.write(1500)
+        sending = asyncio.create_task(system.load.stream(parcels, per_s=150, draw=trial.draw))
+        stops = 0
+        while not sending.done():
+            worker = trial.draw.choice(system.workers)
+            worker.terminate()
+            await ended(worker, len(worker.ends) + 1)
+            await system.ready(worker, "/health")
+            stops += 1
+        await sending
+        system.healed()
+        trial.note(f"{stops} stops")
+    assert stops >= len(system.workers), f"only {stops} stops"
+    assert not system.deaths, f"{system.deaths} did not end with 0"
+
+
+@scenario(Bounds(doubles=IN_HAND, overlaps=True))
+async def frozen_longer_than_its_lease(trial: Trial) -> None:
+    """A worker stands still until its leases have run out and the broker has given its messages to another, then goes
+    on: it sends nothing that it had not begun, and what it had begun is counted.
+    """
+    async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=200)
+        await send(system, system.writer.write(1000))
+        await system.delivered(100)
+        frozen = system.workers[0]
+        frozen.freeze()
+        # What the broker does by itself once it has missed two heartbeats, half a minute on.
+        await close_consuming(trial.stage.rabbitmq.management, system.vhost, frozen)
+        await asyncio.sleep(scaled_settings().lease_s)
+        await eventually_async(lambda: system.counted().get("takeovers", 0) > 0, 30)
+        frozen.thaw()
+        system.healed()
+    trial.note(_counted(system.ledgers))
+
+
+def _counted(ledgers: Ledgers) -> str:
+    names = ("takeovers", "lease_lost", "ambiguous", "duplicates")
+    return ", ".join(f"{name} {ledgers.counted[name]}" for name in names)
