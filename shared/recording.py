@@ -48,10 +48,15 @@ class Recorder:
         )
 
     async def release(self, job: Job) -> None:
-        """Give the claim back untried. If Redis is away the lease runs out by itself."""
+        """Give the claim back untried. If Redis is away the lease runs out by itself, and the token is given up too.
+
+        A release that was not answered may still travel. Under the same token it would end a later claim of this very
+        message in the middle of its send, and another copy could be sent beside it.
+        """
         try:
             await self._claims.release(job.channel, job.request_id, job.incoming.token)
         except StoreUnavailable as exc:
+            job.incoming.renew_token()
             log.info("release_left_to_the_lease", request_id=job.request_id, error=str(exc))
 
     async def served_tokens(self, request_id: str) -> set[str]:

@@ -65,6 +65,9 @@ class Sender:
             return Failure("misconfigured", str(exc), False, name)
         except asyncio.CancelledError:
             permit.neither()
+            # A stop that would not wait: the provider may have it all the same.
+            self._ambiguous(name)
+            log.warning("send_cut_short", channel=self._channel, provider=name)
             raise
         except Exception as exc:
             permit.failure(time.monotonic() - began)

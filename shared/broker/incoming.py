@@ -16,6 +16,10 @@ _PROCESS = secrets.token_hex(8)
 _DELIVERIES = itertools.count()
 
 
+def _fresh_token() -> str:
+    return f"{_PROCESS}-{next(_DELIVERIES):x}"
+
+
 @dataclass(slots=True, eq=False)
 class Incoming:
     """One delivery. It belongs to the channel that brought it: on another, its tag means another message."""
@@ -36,7 +40,11 @@ class Incoming:
     #: a paused worker has tried it, to see whether the cause is over
     probed: bool = False
     #: the claim's token, unique to this delivery
-    token: str = field(default_factory=lambda: f"{_PROCESS}-{next(_DELIVERIES):x}")
+    token: str = field(default_factory=_fresh_token)
+
+    def renew_token(self) -> None:
+        """From now on another delivery to the store: what was asked with the old token may reach it yet."""
+        self.token = _fresh_token()
 
     def ack(self) -> None:
         """Tell the broker that it is settled; without effect if its channel is gone (it will come again)."""

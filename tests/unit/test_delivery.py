@@ -234,7 +234,7 @@ async def test_with_every_breaker_open_nothing_is_called_and_the_message_is_held
     assert (bench.provider.messages, job.called) == ([], False)
 
 
-async def test_a_cancelled_send_is_nobodys_failure(bench: Bench) -> None:
+async def test_a_cancelled_send_is_nobodys_failure_but_may_have_been_a_yes(bench: Bench) -> None:
     bench.provider.answers["t1"] = None
     for _ in range(10):
         task = asyncio.create_task(bench.delivery.attempt(bench.job()))
@@ -243,6 +243,8 @@ async def test_a_cancelled_send_is_nobodys_failure(bench: Bench) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
     assert bench.providers.worst_state == "closed"
+    ambiguous = {"channel": "push", "provider": "fcm"}
+    assert bench.metrics.registry.get_sample_value("notify_ambiguous_total", ambiguous) == 10
 
 
 # -- the claim ----------------------------------------------------------------------------------------------------
