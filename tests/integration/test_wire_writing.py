@@ -163,6 +163,7 @@ async def test_a_workers_sign_of_life_and_a_forced_breaker(vhost_url: str, redis
         running(quick_settings(vhost_url, redis_url), [ScriptedProvider()]) as bench,
         async_client(redis_url) as client,
     ):
+        await eventually_async(lambda: bench.worker.broker_up)
         status = Status("push", bench.worker, bench.providers, bench.publisher)
         status.apply({"fcm": "open"})
         await WorkerState(client, "push", instance, 60).beat(status.beat())
