@@ -1,0 +1,142 @@
+"""A provider is down, half down, slow, silent, or answers nobody."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.faults.backlog import Backlog, watched
+from tests.faults.bounds import Bounds
+from tests.faults.collecting import drained
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.traffic import flowing
+from tests.faults.trial import Trial
+from tests.faults.truth import workers_pause
+from tests.faults.worker_log import breaker_changes, opened
+from tests.waiting import eventually_async
+
+#: what a worker has in hand at most; its product default is 256
+PREFETCH = 64
+FEW = {"PREFETCH": str(PREFETCH)}
+DOWN_S = 60.0
+SHORT_S = 20.0
+#: a worker says so soon after its breaker opened, and again after a probe, seconds
+PAUSES_S = 3.0
+#: the maximum of a channel's attempts can be met by no more messages than are sent
+FLAKY = 600
+FLAKY_S = 12.0
+#: the breaker calls slower than this slow, seconds; a call is given up after 0.5 s
+SLOW_S, SLOW_MS = 0.1, 200
+
+
+@scenario()
+async def provider_down(trial: Trial) -> None:
+    """The channel's only provider answers 503 for 60 s: the backlog waits in its queue, no attempts are spent."""
+    async with trial.system(push=1, variables=FEW) as system:
+        await system.providers.fault("fcm", mode="status", status=503)
+        async with watched(system, "push") as backlog:
+            async with flowing(trial, system, 1500, per_s=300):
+                await opened(system.workers, "fcm")
+            await last(trial, system, backlog, DOWN_S)
+        await system.providers.heal()
+        system.healed()
+
+
+@scenario()
+async def provider_down_with_all_in_hand(trial: Trial) -> None:
+    """503 to all from the moment on at which exactly a prefetch of calls is under way: the rest stays in its queue."""
+    async with trial.system(push=1, variables=FEW, start_workers=False) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        await system.load.publish(system.writer.write(1000))
+        async with watched(system, "push") as backlog:
+            await system.start_workers()
+            await system.delivered(PREFETCH)
+            await system.providers.fault("fcm", mode="status", status=503, delay_ms=SLOW_MS)
+            await opened(system.workers, "fcm")
+            await last(trial, system, backlog, SHORT_S)
+        await system.providers.heal()
+        system.healed()
+
+
+async def last(trial: Trial, system: System, backlog: Backlog, seconds: float) -> None:
+    """Let the outage of fcm last, and hold what was seen of it against what was promised."""
+    await workers_pause(system, PAUSES_S)
+    calls, probes = await system.providers.calls("fcm"), probes_of(system)
+    await asyncio.sleep(seconds)
+    more, tried = await system.providers.calls("fcm") - calls, probes_of(system) - probes
+    trial.note(f"{seconds:.0f} s paused: {more} calls, {tried} probes; {backlog}; {backlog.waiting} waited")
+    await workers_pause(system, PAUSES_S)
+    assert more == tried, f"{more} calls while the breaker was open, but {tried} probes"
+    assert tried, "nobody tried whether it was over"
+    assert backlog.elsewhere <= 2 * PREFETCH, f"more than two prefetches of {PREFETCH} left their queue: {backlog}"
+    assert not backlog.failed, f"an outage is no message's end: {backlog}"
+    assert backlog.waiting, f"no backlog: nothing was proved ({backlog})"
+
+
+def probes_of(system: System) -> int:
+    return len(breaker_changes(system.workers, "fcm", "half_open"))
+
+
+@scenario(Bounds(failed={"attempts_exhausted": (0, FLAKY)}), drawn=True)
+async def provider_half_down(trial: Trial) -> None:
+    """Every second call is answered 503, then all are answered: delivered, or given up after the last attempt."""
+    await flaky(trial, 0.5)
+
+
+@scenario(Bounds(failed={"attempts_exhausted": (0, FLAKY)}), drawn=True)
+async def provider_mostly_down(trial: Trial) -> None:
+    """Four calls of five are answered 503, then all are answered: delivered, or given up after the last attempt."""
+    await flaky(trial, 0.8)
+
+
+async def flaky(trial: Trial, rate: float) -> None:
+    async with trial.system(push=2) as system:
+        await system.providers.fault("fcm", mode="status", status=503, rate=rate)
+        async with flowing(trial, system, FLAKY, per_s=150):
+            await asyncio.sleep(FLAKY_S)
+        await system.providers.heal()
+        system.healed()
+        trial.note(f"breakers opened {len(breaker_changes(system.workers, 'fcm', 'open'))} times")
+    trial.note(f"at most {max(system.ledgers.tries.values())} calls for one message")
+
+
+@scenario()
+async def provider_slow(trial: Trial) -> None:
+    """Every answer comes in time, but slower than the breaker allows: it opens, and nothing is sent twice."""
+    async with trial.system(push=1, variables={"BREAKER_SLOW_S": str(SLOW_S)}) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
+        async with flowing(trial, system, 600, per_s=150):
+            change = await opened(system.workers, "fcm")
+        assert "slower" in change.why, change.why
+        await system.providers.heal()
+        system.healed()
+
+
+@scenario()
+async def provider_hanging(trial: Trial) -> None:
+    """Calls are never answered and never accepted: each is counted as ambiguous, and nothing is sent twice."""
+    async with trial.system(push=1, variables=FEW) as system:
+        await system.providers.fault("fcm", mode="timeout")
+        async with watched(system, "push") as backlog, flowing(trial, system, 600, per_s=150):
+            await opened(system.workers, "fcm")
+        await system.providers.heal()
+        system.healed()
+        assert backlog.elsewhere <= 2 * PREFETCH, str(backlog)
+        trial.note(f"{system.counted()['ambiguous']} calls were given up; {backlog}")
+
+
+@scenario(drawn=True)
+async def provider_accepts_then_resets(trial: Trial) -> None:
+    """Of some calls, then of all, the connection is reset after they were accepted: only those may be sent twice."""
+    async with trial.system(push=1, variables=FEW) as system:
+        await system.providers.fault("fcm", mode="reset_after_accept", rate=0.1)
+        async with flowing(trial, system, 900, per_s=150):
+            await system.delivered(300)
+            await system.providers.fault("fcm", mode="reset_after_accept")
+            await opened(system.workers, "fcm")
+            await eventually_async(lambda: probes_of(system) >= 1, 20)
+        await system.providers.heal()
+        system.healed()
+        await drained(system.broker, system.vhost, trial.bounds.drain_s)
+        trial.bounds.doubles = system.counted()["ambiguous"]
+        trial.note(f"{trial.bounds.doubles} accepted calls whose answer was cut, each counted")
