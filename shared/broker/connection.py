@@ -139,16 +139,13 @@ class Connection:
         def failed(_raw: Any, error: BaseException | str) -> None:
             if not opened.done():
                 opened.set_exception(ConnectionError(_describe(error)))
-
-        def closed(_raw: Any, error: BaseException) -> None:
-            failed(_raw, error)
             gone.set()
 
         self._raw = raw = WireConnection(
             self._parameters,
             on_open_callback=partial(_resolve, opened),
             on_open_error_callback=failed,
-            on_close_callback=closed,
+            on_close_callback=failed,
         )
         raw.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
         raw.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
@@ -164,7 +161,8 @@ class Connection:
         self._up.clear()
         if raw is None or raw.is_closed:
             return
-        if raw.is_open:
+        # One that is still being opened too: given up without a close, its socket would stay open until its time is up.
+        if not raw.is_closing:
             raw.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2):
