@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.channels import CHANNELS
 from shared.envelope import MAX_BODY_BYTES, Envelope, parse_queued, validate_envelope
 from shared.errors import InvalidEnvelope
+from tests.envelopes import ENVELOPES, VALUES
 
 PUSH: dict[str, Any] = {
     "request_id": "r-1",
@@ -20,45 +20,6 @@ PUSH: dict[str, Any] = {
     "user_id": "u-1",
     "content": {"title": "t", "body": "b"},
 }
-
-# What one line may hold: no control characters, and nothing that has no UTF-8.
-_LINES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40)
-_TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=80)
-_SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
-_VALUES = st.recursive(
-    _SCALARS | _TEXTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3)
-)
-_OBJECTS = st.dictionaries(_TEXTS, _VALUES, max_size=3)
-_CONTENT = st.fixed_dictionaries(
-    {"body": _TEXTS}, optional={"title": _LINES, "subject": _LINES, "html": _TEXTS, "data": _OBJECTS, "link": _LINES}
-)
-_RECIPIENTS = st.fixed_dictionaries(
-    {},
-    optional={
-        "push_tokens": st.lists(_LINES, max_size=3),
-        "email": st.sampled_from(["a@example.org", "b.c+d@sub.example.org"]),
-        "phone": st.from_regex(r"\A\+[0-9]{4,15}\Z"),
-    },
-)
-_ENVELOPES = st.builds(
-    lambda *parts: {key: value for part in parts for key, value in part.items()},
-    st.fixed_dictionaries(
-        {"request_id": st.from_regex(r"\A[A-Za-z0-9_.:-]{1,128}\Z")},
-        optional={
-            "variables": _OBJECTS,
-            "metadata": _OBJECTS,
-            "priority": st.sampled_from(["high", "medium", "low", *range(11)]),
-            "type": st.sampled_from(["info", "success", "warning", "error"]),
-            "expires_at": st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
-                datetime.isoformat
-            ),
-        },
-    ),
-    st.fixed_dictionaries({"content": _CONTENT}) | st.fixed_dictionaries({"template_code": _LINES}),
-    st.fixed_dictionaries({"user_id": _LINES | st.integers()}) | st.fixed_dictionaries({"recipient": _RECIPIENTS}),
-    st.fixed_dictionaries({"notification_type": st.sampled_from(list(CHANNELS))})
-    | st.fixed_dictionaries({"channels": st.lists(st.sampled_from(list(CHANNELS)), min_size=1, max_size=4)}),
-)
 
 
 def problems(document: Any) -> dict[str, str]:
@@ -74,7 +35,7 @@ def reason(body: bytes, channel: str = "push") -> str:
     return refused.value.reason
 
 
-@given(_ENVELOPES)
+@given(ENVELOPES)
 def test_what_is_published_for_a_channel_says_what_was_accepted(document: dict[str, Any]) -> None:
     accepted = validate_envelope(document, extra="forbid")
     for channel in accepted.targets:
@@ -94,7 +55,7 @@ def turned(value: Any) -> Any:
     return [turned(each) for each in value] if isinstance(value, list) else value
 
 
-@given(_ENVELOPES)
+@given(ENVELOPES)
 def test_the_order_in_which_the_caller_wrote_it_does_not_matter(document: dict[str, Any]) -> None:
     one, other = (validate_envelope(each, extra="forbid") for each in (document, turned(document)))
     assert [one.body_for(channel) for channel in one.targets] == [other.body_for(c) for c in other.targets]
@@ -248,7 +209,7 @@ def test_a_list_of_one_channel_is_as_good_as_its_name() -> None:
     assert parse_queued(orjson.dumps(listed), "push").targets == ("push",)
 
 
-@given(st.binary(max_size=200) | _VALUES.map(orjson.dumps))
+@given(st.binary(max_size=200) | VALUES.map(orjson.dumps))
 def test_whatever_lies_on_a_queue_is_an_envelope_or_has_a_reason(body: bytes) -> None:
     try:
         parse_queued(body, "push")

@@ -1,0 +1,124 @@
+"""The breaker against a plain model, with a clock that moves when told: whatever happens, in any order, they agree."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import ClassVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from shared.breaker import Forced, Permit
+from shared.breaker_policy import BreakerPolicy
+from tests.models.breaker import BreakerModel, Call, Told
+from tests.unit.breaker_fakes import Bench
+
+#: few enough that every way to open is met often
+POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)
+HOWS: tuple[Told, ...] = ("success", "slow", "failure", "neither", "misconfigured")
+REASONS = ("failures in a row", "calls failed", "calls slower", "credentials", "probe failed", "again", "succeeded")
+
+
+class Both(RuleBasedStateMachine):
+    reasons: ClassVar[Counter[str]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench(POLICY)
+        self.model = BreakerModel(POLICY)
+        self.out: list[tuple[Permit, Call]] = []
+
+    @property
+    def now(self) -> int:
+        return int(self.bench.clock.now)
+
+    def ask(self) -> None:
+        permit, call = self.bench.breaker.permit(), self.model.permit(self.now)
+        assert (permit is None) == (call is None)
+        if permit is not None and call is not None:
+            self.out.append((permit, call))
+
+    @rule(most=st.integers(1, 8))
+    def ask_for(self, most: int) -> None:
+        for _ in range(most):
+            self.ask()
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data(), hows=st.lists(st.sampled_from(HOWS[:4]), min_size=1, max_size=8) | st.just(["misconfigured"]))
+    def settle(self, data: st.DataObject, hows: list[Told]) -> None:
+        for how in hows:
+            if self.out:
+                self.tell(*self.out.pop(data.draw(st.integers(0, len(self.out) - 1))), how)
+
+    @rule(how=st.sampled_from(("success", "slow", "failure")), times=st.integers(1, 8))
+    def call(self, how: Told, times: int) -> None:
+        """Calls that end as they began: most are like that."""
+        for _ in range(times):
+            before = len(self.out)
+            self.ask()
+            if len(self.out) > before:
+                self.tell(*self.out.pop(), how)
+
+    def tell(self, permit: Permit, call: Call, how: Told) -> None:
+        self.model.tell(self.now, call, how)
+        match how:
+            case "success":
+                permit.success(0.1)
+            case "slow":
+                permit.success(POLICY.slow_s + 1)
+            case "failure":
+                permit.failure(0.1)
+            case "neither":
+                permit.neither()
+            case "misconfigured":
+                permit.misconfigured()
+        # Whatever a permit is told later is ignored.
+        permit.failure(0.1)
+
+    @precondition(lambda self: self.out)
+    @rule(
+        recipient=st.sampled_from("abcd"),
+        named_s=st.none() | st.sampled_from([0.0, 1.0, 17.0, 1e5, float("inf")]),
+        whole_provider=st.sampled_from([False, False, False, True]),
+    )
+    def throttle(self, recipient: str, named_s: float | None, whole_provider: bool) -> None:
+        permit, call = self.out.pop()
+        permit.throttled(recipient, named_s, whole_provider=whole_provider)
+        self.model.throttle(self.now, call, recipient, named_s, whole_provider)
+
+    @rule(to=st.sampled_from(["open", "closed", None, None]))
+    def force(self, to: Forced) -> None:
+        self.bench.breaker.force(to)
+        self.model.force(self.now, to)
+
+    @rule(seconds=st.integers(0, 40) | st.just(300))
+    def wait(self, seconds: int) -> None:
+        self.bench.clock.now += seconds
+
+    @rule()
+    def wait_as_long_as_told(self) -> None:
+        self.bench.clock.now += self.bench.breaker.retry_in_s()
+
+    @invariant()
+    def they_agree(self) -> None:
+        breaker, model, now = self.bench.breaker, self.model, self.now
+        assert (breaker.state, breaker.forced, breaker.is_open) == (model.state, model.forced, model.is_open(now))
+        assert breaker.retry_in_s() == pytest.approx(model.retry_in_s(now))
+
+    def teardown(self) -> None:
+        for why in self.bench.heard.reasons:
+            self.reasons.update(reason for reason in REASONS if reason in why)
+
+
+def test_breaker_and_model_agree_whatever_happens_and_for_every_reason() -> None:
+    class Here(Both):
+        reasons: ClassVar[Counter[str]] = Counter()
+
+    # Chance may miss a rare reason once, not three times.
+    for _ in range(3):
+        run_state_machine_as_test(Here, settings=settings(max_examples=120, stateful_step_count=40, deadline=None))
+        if set(Here.reasons) == set(REASONS):
+            return
+    raise AssertionError(f"never met: {set(REASONS) - set(Here.reasons)}")

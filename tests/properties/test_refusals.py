@@ -1,0 +1,127 @@
+"""The providers' tables are total, and only the proven hopeless is given up.
+
+That any bytes give one of our errors is asserted beside each provider's table (``tests/unit/test_*_refusals.py``).
+Here: every row of each table, in the company of anything else, and everything that no table knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.email import sendgrid, smtp
+from services.push import fcm
+from services.sms import twilio, vonage
+from shared.errors import DeliveryError, Throttled, Unavailable
+from shared.http import Response
+from shared.refusal import Refusal, by_http_status
+from shared.smtp_session import Stage
+from tests.messages import verdict
+
+DEAD = "dead"
+STATUSES = st.integers(100, 999)
+#: HTTP statuses that say something by themselves
+TELLING = {400, 401, 403, 413, 429}
+SILENT = STATUSES.filter(lambda status: status not in TELLING)
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+SHAPELESS = b'{"error": 1, "messages": 2, "errors": 3, "code": {}}'
+DEEP = b"[" * 3_000 + b"]" * 3_000
+#: for what is asked of every row
+FEW = settings(max_examples=12)
+RETRY_AFTER = st.floats(0, 1e9) | st.none()
+
+
+def answer(status: int, document: object, retry_after: str = "7") -> Response:
+    return Response(status, {"retry-after": retry_after}, orjson.dumps(document))
+
+
+def fcm_error(code: object, rpc: object, message: str) -> dict[str, Any]:
+    return {"error": {"status": rpc, "message": message, "details": [{"errorCode": code}]}}
+
+
+@pytest.mark.parametrize("refusal", Refusal)
+@FEW
+@given(WORDS, RETRY_AFTER)
+def test_every_refusal_is_an_error_of_ours(refusal: Refusal, detail: str, retry_after_s: float | None) -> None:
+    error = refusal.error(detail, retry_after_s)
+    assert verdict(error)
+    if isinstance(error, Throttled | Unavailable):
+        assert error.retry_after_s == retry_after_s
+
+
+@given(st.integers())
+def test_every_http_status_has_a_refusal(status: int) -> None:
+    assert (by_http_status(status) is Refusal.DOWN) == (status not in (401, 413, 429))
+
+
+@pytest.mark.parametrize("code", fcm.BY_ERROR_CODE)
+@FEW
+@given(STATUSES, st.sampled_from([*fcm.BY_STATUS, "NEW"]), WORDS)
+def test_fcms_own_code_decides_whatever_else_it_says(code: str, status: int, rpc: str, message: str) -> None:
+    allowed = {fcm.BY_ERROR_CODE[code]}
+    if code == "INVALID_ARGUMENT":
+        allowed.add(Refusal.RECIPIENT)
+    found = verdict(fcm.refused(answer(status, fcm_error(code, rpc, message))))
+    assert found in [verdict(refusal.error("")) for refusal in allowed]
+
+
+@pytest.mark.parametrize("code", twilio.BY_CODE)
+@FEW
+@given(STATUSES)
+def test_twilios_code_decides_whatever_http_says(code: int, status: int) -> None:
+    refusal, _ = twilio.BY_CODE[code]
+    assert verdict(twilio.refused(answer(status, {"code": code}))) == verdict(refusal.error(""))
+
+
+@pytest.mark.parametrize("code", vonage.BY_STATUS)
+@FEW
+@given(STATUSES, WORDS.filter(lambda text: not text.rstrip().endswith(": to")))
+def test_vonages_status_decides_whatever_http_says(code: str, status: int, text: str) -> None:
+    refusal, _ = vonage.BY_STATUS[code]
+    error = vonage.refused(answer(status, {"messages": [{"status": code, "error-text": text}]}))
+    assert verdict(error) == verdict(refusal.error(""))
+
+
+@pytest.mark.parametrize("status", sendgrid.BY_STATUS)
+@FEW
+@given(WORDS)
+def test_sendgrids_status_decides(status: int, field: str) -> None:
+    error = sendgrid.refused(answer(status, {"errors": [{"field": field}]}))
+    assert verdict(error) == verdict(sendgrid.BY_STATUS[status].error(""))
+
+
+@given(SILENT, WORDS.filter(lambda code: code not in fcm.BY_ERROR_CODE and code not in fcm.BY_STATUS), WORDS)
+def test_what_fcms_table_does_not_know_is_never_given_up(status: int, code: str, message: str) -> None:
+    assert verdict(fcm.refused(answer(status, fcm_error(code, code, message))))[0] != DEAD
+
+
+@given(SILENT, st.integers(-(2**53), 2**53).filter(lambda code: code not in twilio.BY_CODE) | WORDS | st.none())
+def test_what_twilios_table_does_not_know_is_never_given_up(status: int, code: object) -> None:
+    assert verdict(twilio.refused(answer(status, {"code": code})))[0] != DEAD
+
+
+@given(SILENT, WORDS.filter(lambda code: code not in vonage.BY_STATUS) | st.integers(0, 99) | st.none())
+def test_what_vonages_table_does_not_know_is_never_given_up(status: int, code: object) -> None:
+    assert verdict(vonage.refused(answer(status, {"messages": [{"status": code}]})))[0] != DEAD
+
+
+@given(SILENT, WORDS)
+def test_what_sendgrids_table_does_not_know_is_never_given_up(status: int, field: str) -> None:
+    assert verdict(sendgrid.refused(answer(status, {"errors": [{"field": field}]})))[0] != DEAD
+
+
+@given(st.sampled_from(get_args(Stage)), st.integers(-1, 99) | st.integers(200, 399) | st.integers(600, 999), WORDS)
+def test_an_smtp_code_that_is_no_permanent_refusal_is_never_given_up(stage: Stage, code: int, text: str) -> None:
+    # An enhanced code beside a basic code of another class would contradict it.
+    assert verdict(smtp.classify(stage, code, f"reply {text}"))[0] != DEAD
+
+
+@pytest.mark.parametrize("refused", [fcm.refused, sendgrid.refused, twilio.refused, vonage.refused])
+@pytest.mark.parametrize("body", [DEEP, b"\xff", b"[]", b"null", SHAPELESS])
+@given(STATUSES)
+def test_a_body_of_another_shape_is_one_of_our_errors(refused: Any, body: bytes, status: int) -> None:
+    assert isinstance(refused(Response(status, {}, body)), DeliveryError)
