@@ -23,6 +23,8 @@ from tests.waiting import eventually_async
 IN_HAND = 32
 #: a provider so slow always has some calls under way, milliseconds
 SLOW_MS = 100
+#: within the handling budget; a shorter time takes a machine that stands still for a provider that does
+PATIENT_S = 1.0
 BLACK_HOLE_S = 20.0
 FULL_S = 5.0
 #: a worker that will not start says so within so many seconds
@@ -32,7 +34,7 @@ START_S = 20.0
 @scenario(quick=True)
 async def redis_flushed(trial: Trial) -> None:
     """FLUSHALL five times under load: claims vanish while sends run, and nothing is sent twice, since nobody dies."""
-    async with trial.system(push=2, sms=1) as system:
+    async with trial.system(push=2, sms=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=200):
             for nth in range(1, 6):
@@ -45,7 +47,7 @@ async def redis_flushed(trial: Trial) -> None:
 @scenario(Bounds(doubles=3 * IN_HAND), quick=True)
 async def redis_flushed_as_workers_die(trial: Trial) -> None:
     """Three times a worker is SIGKILLed and Redis flushed at once: only what the dead had in hand may go out twice."""
-    async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
+    async with trial.system(push=2, provider_timeout_s=PATIENT_S, variables={"PREFETCH": str(IN_HAND)}) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=200):
             for nth in range(1, 4):
@@ -62,7 +64,7 @@ async def redis_killed(trial: Trial) -> None:
     Everything is sent a second time at the end: only what the workers themselves counted as unrecorded goes out again.
     """
     server = trial.stage.redis
-    async with trial.system(push=2, sms=1) as system:
+    async with trial.system(push=2, sms=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=150) as parcels:
             for nth in range(1, 4):
@@ -85,7 +87,7 @@ async def redis_killed(trial: Trial) -> None:
 @scenario()
 async def redis_full(trial: Trial) -> None:
     """Redis is full for 5 s: workers pause, the gateway accepts, and all goes on by itself when there is room again."""
-    async with trial.system(push=2, sms=1) as system:
+    async with trial.system(push=2, sms=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=100):
             await system.delivered(200)
@@ -108,7 +110,9 @@ async def redis_black_hole(trial: Trial) -> None:
     """Redis does not answer for 20 s, its connections stay open: workers pause and say so, the gateway accepts."""
     async with (
         proxy([trial.stage.redis.port]) as between,
-        trial.system(push=2, sms=1, redis_url=f"redis://127.0.0.1:{between.port}/0") as system,
+        trial.system(
+            push=2, sms=1, provider_timeout_s=PATIENT_S, redis_url=f"redis://127.0.0.1:{between.port}/0"
+        ) as system,
     ):
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1500, per_s=60):
@@ -132,7 +136,9 @@ async def redis_without_append_only_file(trial: Trial) -> None:
     server = RedisServer(trial.directory / "redis", port=run_ports(1)[0], append_only=False)
     await asyncio.to_thread(server.start)
     try:
-        async with trial.system(push=2, redis_url=server.url, variables={"PREFETCH": str(IN_HAND)}) as system:
+        async with trial.system(
+            push=2, provider_timeout_s=PATIENT_S, redis_url=server.url, variables={"PREFETCH": str(IN_HAND)}
+        ) as system:
             await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
             await refused_in_production(system)
             async with flowing(trial, system, 1000, per_s=200):
@@ -153,7 +159,9 @@ async def redis_without_append_only_file(trial: Trial) -> None:
 async def redis_killed_and_told_to_proceed(trial: Trial) -> None:
     """IDEMPOTENCY_ON_REDIS_DOWN=proceed, and Redis dead: deliveries go on without claims, and nothing is paused."""
     server = trial.stage.redis
-    async with trial.system(push=2, sms=1, variables={"IDEMPOTENCY_ON_REDIS_DOWN": "proceed"}) as system:
+    async with trial.system(
+        push=2, sms=1, provider_timeout_s=PATIENT_S, variables={"IDEMPOTENCY_ON_REDIS_DOWN": "proceed"}
+    ) as system:
         async with flowing(trial, system, 800, per_s=150):
             await system.delivered(200)
             await asyncio.to_thread(server.kill)
