@@ -29,6 +29,10 @@ log = structlog.get_logger(__name__)
 
 #: declarations after a return happen at most this often, seconds
 REDECLARE_EVERY_S = 1.0
+#: after a refusal what follows goes through a fresh channel, at most this often, seconds
+RENEW_EVERY_S = 1.0
+#: longest wait for the confirms that a channel which was replaced still owes, seconds
+DRAIN_S, DRAIN_POLL_S = 10.0, 0.05
 #: times that a returned message is published again
 RETURNED_TRIES = 3
 
@@ -85,6 +89,7 @@ class Publisher:
         self._declaring = asyncio.Lock()
         self._declared_at = 0.0
         self._reopening: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
 
     @property
     def connection(self) -> Connection:
@@ -101,8 +106,9 @@ class Publisher:
 
     async def close(self) -> None:
         """Close; what is unconfirmed stays unknown."""
-        if self._reopening is not None:
-            self._reopening.cancel()
+        for task in (self._reopening, self._renewing):
+            if task is not None:
+                task.cancel()
         await self._connection.close()
         self._lost()
 
@@ -207,14 +213,15 @@ class Publisher:
         self._pending[self._tag] = self._by_message_id[pending.message_id] = pending
         return pending
 
-    def _on_confirm(self, frame: Any) -> None:
+    def _on_confirm(self, base: int, frame: Any) -> None:
         method = frame.method
         fate = _Fate.CONFIRMED if isinstance(method, spec.Basic.Ack) else _Fate.NACKED
         if method.multiple:
-            for tag in [tag for tag in self._pending if tag <= method.delivery_tag]:
-                self._settle(tag, fate)
+            self._settle_between(base, base + method.delivery_tag, fate)
         else:
-            self._settle(method.delivery_tag, fate)
+            self._settle(base + method.delivery_tag, fate)
+        if fate is _Fate.NACKED and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.get_running_loop().create_task(self._renew())
 
     def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
         # A returned message is confirmed too, and its return comes first.
@@ -231,6 +238,10 @@ class Publisher:
         if not pending.future.done():
             pending.future.set_result(_Fate.RETURNED if pending.returned and fate is _Fate.CONFIRMED else fate)
 
+    def _settle_between(self, above: int, last: int, fate: _Fate) -> None:
+        for tag in [tag for tag in self._pending if above < tag <= last]:
+            self._settle(tag, fate)
+
     def _lost(self) -> None:
         self._ready.clear()
         self._channel = None
@@ -239,10 +250,17 @@ class Publisher:
 
     async def _prepare(self) -> None:
         await self._declare()
+        await self._open()
+
+    async def _open(self) -> None:
+        """Publish through a fresh channel from now on."""
         channel = await self._connection.channel(self._channel_closed)
-        await channel.call(channel.raw.confirm_delivery, ack_nack_callback=self._on_confirm)
+        base: int
+        # The broker counts each channel's tags from 1; ours go on, so that two channels' confirms are never mixed up.
+        await channel.call(channel.raw.confirm_delivery, ack_nack_callback=lambda frame: self._on_confirm(base, frame))
+        base = self._tag  # with no await between here and the channel's first use
         channel.raw.add_on_return_callback(self._on_return)
-        self._channel, self._tag = channel, 0
+        self._channel = channel
         self._ready.set()
 
     def _channel_closed(self, gone: ChannelGone) -> None:
@@ -253,6 +271,32 @@ class Publisher:
         if gone.code and self._connection.state != "down":
             log.warning("publishing_channel_closed", error=str(gone))
             self._reopening = asyncio.get_running_loop().create_task(self._reopen())
+
+    async def _renew(self) -> None:
+        """After a refusal: a channel whose first publish found the queue without a leader is refused for ever.
+
+        Seen on RabbitMQ 3.10, when the leader's node was killed; a fresh channel is served. The old one still gets
+        the confirms that it is owed.
+        """
+        old = self._channel
+        if old is None:
+            return
+        try:
+            await self._open()
+            await self._drain(old, self._tag)
+        except (ChannelGone, TimeoutError, AMQPError) as exc:
+            log.warning("publishing_channel_not_renewed", error=str(exc) or repr(exc))
+        await asyncio.sleep(RENEW_EVERY_S)
+
+    async def _drain(self, old: AmqpChannel, last: int) -> None:
+        """Let ``old`` give the confirms that it owes, up to tag ``last``; then close it. Raises as its ``close``."""
+        give_up_at = asyncio.get_running_loop().time() + DRAIN_S
+        while old.is_open and any(tag <= last for tag in self._pending):
+            if asyncio.get_running_loop().time() > give_up_at:
+                break
+            await asyncio.sleep(DRAIN_POLL_S)
+        self._settle_between(0, last, _Fate.LOST)
+        await old.close()
 
     async def _reopen(self) -> None:
         try:
@@ -277,7 +321,8 @@ class Publisher:
             async with asyncio.timeout_at(until), self._declaring:
                 if self._declared_at > asked_at:
                     return
-                await asyncio.sleep(self._declared_at + REDECLARE_EVERY_S - loop.time())
+                since_s = loop.time() - self._declared_at
+                await asyncio.sleep(max(topology.CONSUMERS_TOLD_S, REDECLARE_EVERY_S - since_s))
                 log.warning("unroutable_declaring_again")
                 await self._declare()
         except (ChannelGone, TimeoutError, AMQPError, TopologyMismatch) as exc:
