@@ -240,12 +240,15 @@ class Breaker:
     def _open(self, why: str) -> None:
         if self._forced is not None:
             return
-        self._reopenings = 0 if self._circuit.current_state == STATE_CLOSED else self._reopenings + 1
+        if self._circuit.current_state != STATE_CLOSED:
+            self._reopenings += 1
         self._open_until = self._clock() + self.policy.open_for_s(self._reopenings, self._uniform)
         self._move(STATE_OPEN, why)
 
     def _move(self, to: str, why: str) -> None:
         self._start_generation()
+        if to == STATE_CLOSED:
+            self._reopenings = 0
         if to == self._circuit.current_state:
             return
         self._relay.why = why

@@ -70,3 +70,19 @@ def test_results_from_before_the_force_do_not_count_after_it() -> None:
         assert permit is not None
         permit.failure(0.1)
     assert bench.state() == "closed"
+
+
+def test_failed_probes_before_it_was_last_closed_do_not_lengthen_a_stay_after_the_force() -> None:
+    bench = Bench()
+    bench.open()
+    for _ in range(3):
+        bench.clock.now += bench.breaker.retry_in_s()
+        bench.call(fails=True)
+    bench.clock.now += bench.breaker.retry_in_s()
+    for _ in range(bench.breaker.policy.successes):
+        bench.call(fails=False)
+    assert bench.state() == "closed"
+    bench.breaker.force("open")
+    bench.breaker.force(None)
+    bench.call(fails=True)
+    assert bench.breaker.retry_in_s() == 2 * bench.breaker.policy.open_s
