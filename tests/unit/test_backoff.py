@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.backoff import RETRY_AFTER_MAX_S, delay_s, level_for
+from shared.backoff import RETRY_AFTER_MAX_S, clamp_retry_after, delay_s, level_for
 
 LADDER = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3_600.0)
 ALMOST_ONE = math.nextafter(1.0, 0.0)
@@ -57,6 +57,21 @@ def test_always_a_finite_wait_within_the_bounds(
 ) -> None:
     wait = delay_s(n, base_s=base_s, cap_s=cap_s, min_s=1, draw=draw, least_s=least_s)
     assert 1 <= wait <= max(1, cap_s, 0 if least_s is None else RETRY_AFTER_MAX_S)
+    if least_s is not None:
+        assert wait >= clamp_retry_after(least_s, 1), "a provider that named a time is not asked before it"
+
+
+@given(n=st.integers(0, 2_000), draw=st.floats(0, 1, exclude_max=True))
+def test_the_same_draw_never_waits_less_the_more_often_it_failed(n: int, draw: float) -> None:
+    assert wait_s(n, draw) <= wait_s(n + 1, draw)
+
+
+@given(st.floats())
+def test_any_retry_after_is_a_wait_between_a_second_and_an_hour(named_s: float) -> None:
+    clamped = clamp_retry_after(named_s, 1)
+    assert 1 <= clamped <= RETRY_AFTER_MAX_S
+    if 1 <= named_s <= RETRY_AFTER_MAX_S:
+        assert clamped == named_s
 
 
 @pytest.mark.parametrize(
@@ -65,3 +80,11 @@ def test_always_a_finite_wait_within_the_bounds(
 )
 def test_rounded_up_to_a_level_and_above_the_last_to_the_last(delay: float, level: float) -> None:
     assert level_for(delay, LADDER) == level
+
+
+@given(st.floats(0, 1e6), st.lists(st.floats(0.01, 1e5), min_size=1, max_size=8, unique=True).map(sorted))
+def test_a_level_is_the_lowest_that_is_not_too_short(delay: float, ladder: list[float]) -> None:
+    level = level_for(delay, ladder)
+    assert level in ladder
+    assert level >= delay or level == ladder[-1]
+    assert not any(delay <= other < level for other in ladder), "never longer than needed"
