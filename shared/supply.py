@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import structlog
 from shared.broker.consumer import Consumer
 from shared.broker.failures import BROKER_FAILURES
 from shared.broker.incoming import Incoming
+from shared.broker.topology import CONSUMERS_TOLD_S
 from shared.channels import Lane
 
 log = structlog.get_logger(__name__)
@@ -63,6 +65,8 @@ class Supply:
 
     async def mend(self) -> None:
         """Declare what is missing and open the broken lanes again; what still cannot be opened stays broken."""
+        # Ours has been told of its queue's end; other workers' consumers may not have been.
+        await asyncio.sleep(CONSUMERS_TOLD_S)
         self._mended_at = time.monotonic()
         broken, self.broken = self.broken, set()
         try:

@@ -13,6 +13,7 @@ import pytest
 from ops.servers import RabbitMQServer, RedisServer
 from shared.broker.consumer import Consumer
 from shared.broker.incoming import Incoming
+from shared.broker.publisher import REDECLARE_EVERY_S
 from shared.channels import PRIORITIES, Lane
 from shared.errors import Impossible, Misconfigured, Throttled, Unavailable
 from shared.headers import Travel
@@ -257,6 +258,20 @@ async def test_a_deleted_queue_comes_back_with_its_consumer(settings: Settings) 
         await channel.call(channel.raw.queue_delete, queue="push.queue")
         await bench.put("second")
         await eventually_async(lambda: "second" in provider.accepted)
+
+
+async def test_a_queue_deleted_under_a_publisher_is_not_back_before_its_consumer_knows(settings: Settings) -> None:
+    """Declared again within 20 ms it would keep its consumer, and what it delivers to it would never arrive."""
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        await bench.put("first")
+        await eventually_async(lambda: "first" in provider.accepted)
+        channel = await bench.publisher.connection.channel()
+        # The declaration after a return waits its turn: let it have come, or there would be time enough.
+        await asyncio.sleep(REDECLARE_EVERY_S)
+        await channel.call(channel.raw.queue_delete, queue="push.queue")
+        await asyncio.gather(*(bench.put(f"next-{n}") for n in range(20)))
+        await eventually_async(lambda: len(provider.accepted) == 21)
 
 
 @pytest.fixture
