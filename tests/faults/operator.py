@@ -15,6 +15,8 @@ from tests.waiting import eventually_async
 
 #: RabbitMQ 3.10 writes its directory of quorum queues twice a second
 ON_DISK_S = 10.0
+#: applications declare again what they find missing within so many seconds
+BOUND_S = 15.0
 _POLICY = "limit"
 _USUAL_WATERMARK = "0.4"
 
@@ -70,6 +72,20 @@ class BrokerOperator:
     async def unbind(self, lane: Lane) -> None:
         """Take a lane's queue off the exchange."""
         await asyncio.to_thread(self._over_amqp, "queue_unbind", lane.queue, EXCHANGE, lane.routing_key)
+
+    async def bound(self, lane: Lane, within_s: float = BOUND_S) -> None:
+        """Wait until what is published to the lane reaches its queue (again)."""
+
+        async def reaches() -> bool:
+            return (lane.queue, lane.routing_key) in await asyncio.to_thread(self._bindings)
+
+        await eventually_async(reaches, within_s)
+
+    def _bindings(self) -> set[tuple[str, str]]:
+        """(queue, routing key) of the exchange; none while it is missing."""
+        rows = self._rabbitmq.ctl("list_bindings", "-p", self._vhost, "source_name", "destination_name", "routing_key")
+        cells = (row.split("\t") for row in rows.splitlines())
+        return {(queue, key) for source, queue, key in cells if source == EXCHANGE}
 
     async def _permit(self, configure: str) -> None:
         await self._ctl("set_permissions", "-p", self._vhost, "guest", configure, ".*", ".*")

@@ -72,8 +72,10 @@ def scenario(
 FAMILIES = (
     "calm",
     "crashes",
+    "gateways",
     "handing_on",
     "broker",
+    "topology",
     "network",
     "store",
     "provider",

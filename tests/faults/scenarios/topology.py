@@ -1,0 +1,34 @@
+"""Exchanges, bindings, queues: deleted, full, or missing for good."""
+
+from __future__ import annotations
+
+from shared.broker.topology import EXCHANGE
+from shared.channels import Lane
+from tests.faults.operator import BrokerOperator
+from tests.faults.scale import UNHURRIED
+from tests.faults.scenario import scenario
+from tests.faults.traffic import flowing, some_are_retried
+from tests.faults.trial import Trial
+from tests.faults.truth import all_well
+
+_IDLE = Lane("push", "low")
+
+
+@scenario(quick=True)
+async def topology_deleted(trial: Trial) -> None:
+    """A binding, the exchange and an empty lane queue are deleted while everybody publishes: all three come back."""
+    async with trial.system(push=1, email=1, **UNHURRIED) as system:
+        operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
+        await some_are_retried(system)
+        async with flowing(trial, system, 600, per_s=75, priority="medium"):
+            await system.delivered(100)
+            await operator.unbind(Lane("push", "medium"))
+            await operator.bound(Lane("push", "medium"))
+            await operator.delete_exchange(EXCHANGE)
+            await operator.bound(Lane("email", "medium"))
+            await operator.delete_queue(_IDLE.queue)
+            await system.load.post(system.writer.write(50, channel=_IDLE.channel, priority=_IDLE.priority))
+            await system.load.publish(system.writer.write(50, channel=_IDLE.channel, priority=_IDLE.priority))
+            await operator.bound(_IDLE)
+            system.healed()
+            await all_well(system)
