@@ -40,6 +40,10 @@ class ProviderSide:
             async with self._http.delete(f"{self._url}/sandbox/faults{path}") as answer:
                 answer.raise_for_status()
 
+    async def standing(self) -> set[str]:
+        """The providers that a fault still waits for; one with a count is gone once it has struck so often."""
+        return set((await self._get("/sandbox/faults"))["faults"])
+
     async def accepted_calls(self) -> int:
         """Deliveries so far, to each target, doubles included."""
         return int((await self._get("/sandbox/deliveries?limit=0"))["count"])

@@ -1,0 +1,157 @@
+"""The services that know users and templates are down, slow, silent, or know nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from tests.faults.backlog import watched
+from tests.faults.bounds import Bounds
+from tests.faults.envelopes import Parcel
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.traffic import flowing
+from tests.faults.trial import Trial
+from tests.faults.truth import workers_pause
+from tests.faults.worker_log import breaker_changes
+
+#: what a worker has in hand at most: the product's default
+PREFETCH = 256
+WAITING = 10_000
+#: so long a service stays away, seconds; scaled, its breaker lets the first probes through after 1.5 and 3
+DOWN_S = 8.0
+PAUSES_S = 5.0
+DOWN: dict[str, Any] = {"mode": "status", "status": 503}
+#: another channel's messages that carry all they need
+UNCONCERNED = 300
+UNCONCERNED_S = 5.0
+LOOKED_UP: dict[str, Any] = {
+    "recipient": None,
+    "content": None,
+    "template_code": "PRODUCT_UPDATE",
+    "variables": {"name": "Ada", "link": "https://example.com"},
+}
+
+
+def needing(system: System, source: str, count: int, channel: str = "push") -> list[Parcel]:
+    """Messages that cannot be sent without ``source``: of a thousand users, or of one template."""
+    return [one(system, source, f"user-{1000 + number % 1000}", channel) for number in range(count)]
+
+
+def one(system: System, source: str, user_id: str, channel: str = "push", **fields: Any) -> Parcel:
+    if source == "templates":
+        recipient = {"push_tokens": [f"token-of-{user_id}"]}
+        return system.writer.one(channel=channel, **LOOKED_UP | {"recipient": recipient, "user_id": None} | fields)
+    return system.writer.one(channel=channel, **LOOKED_UP | {"user_id": user_id} | fields)
+
+
+async def away(trial: Trial, source: str, fault: dict[str, Any]) -> None:
+    """10 000 messages of push need what ``source`` does not tell; those of sms need nothing of it."""
+    async with trial.system(push=1, sms=1) as system:
+        # All lanes are open when it breaks: a whole prefetch asks at once.
+        await carries_on(system, "push")
+        await system.providers.fault(source, **fault)
+        async with watched(system, "push") as backlog:
+            await system.load.publish(needing(system, source, WAITING))
+            await carries_on(system, "sms")
+            await asyncio.sleep(DOWN_S)
+        trial.note(f"{DOWN_S:.0f} s: {backlog}; {backlog.waiting} waited; {probes(system, source)} probes")
+        assert backlog.elsewhere <= 2 * PREFETCH, f"more than two prefetches left their queue: {backlog}"
+        # What was in hand when it broke is held there: none of it goes round the ladder.
+        assert backlog.in_ladder <= PREFETCH // 10, f"messages go round the ladder: {backlog}"
+        assert not backlog.failed, f"an outage is no message's end: {backlog}"
+        await system.providers.heal()
+        system.healed()
+
+
+async def carries_on(system: System, channel: str) -> None:
+    before = await system.providers.accepted_calls()
+    await system.load.post([given(system, channel) for _ in range(UNCONCERNED)])
+    await system.delivered(before + UNCONCERNED, UNCONCERNED_S)
+
+
+def given(system: System, channel: str) -> Parcel:
+    """One that carries recipient and content."""
+    while not (parcel := system.writer.one(channel=channel)).document.get("content"):
+        continue
+    return parcel
+
+
+def probes(system: System, source: str) -> int:
+    return len(breaker_changes(system.workers, source, "half_open"))
+
+
+@scenario()
+async def users_down(trial: Trial) -> None:
+    """The user service answers 503 while 10 000 messages need it: they wait in their queue, other channels go on."""
+    await away(trial, "users", DOWN)
+
+
+@scenario(quick=True)
+async def templates_down(trial: Trial) -> None:
+    """The template service answers 503 while 10 000 messages need one template: they wait in their queue."""
+    await away(trial, "templates", DOWN)
+
+
+@scenario()
+async def users_hanging(trial: Trial) -> None:
+    """The user service answers nothing at all while 10 000 messages need it: they wait in their queue."""
+    await away(trial, "users", {"mode": "timeout"})
+
+
+@scenario()
+async def templates_hanging(trial: Trial) -> None:
+    """The template service answers nothing at all while 10 000 messages need one template: they wait in their queue."""
+    await away(trial, "templates", {"mode": "timeout"})
+
+
+@scenario()
+async def sources_slow(trial: Trial) -> None:
+    """Both services answer late, but in time: nothing pauses and nothing is retried."""
+    async with trial.system(push=1, email=1) as system:
+        for source in ("users", "templates"):
+            await system.providers.fault(source, mode="slow", delay_ms=100)
+        async with flowing(trial, system, 800, per_s=200):
+            pass
+        system.healed()
+        assert not system.counted()["retried"], dict(system.counted())
+        assert not [*breaker_changes(system.workers, "users"), *breaker_changes(system.workers, "templates")]
+
+
+@scenario(Bounds(failed={"user_not_found": 100, "template_not_found": 100}))
+async def sources_know_nothing(trial: Trial) -> None:
+    """The services answer 404 for some: those messages end in failed.queue at once, without a call, and no others."""
+    async with trial.system(push=1, email=1) as system:
+        nobody = [one(system, "users", f"nobody-{number}") for number in range(100)]
+        nothing = [
+            one(system, "templates", f"user-{number}", template_code=f"NONE_{number % 10}") for number in range(100)
+        ]
+        parcels = [*nobody, *nothing, *system.writer.write(800)]
+        trial.draw.shuffle(parcels)
+        await system.load.stream(parcels, per_s=300, draw=trial.draw)
+        assert not [*breaker_changes(system.workers, "users"), *breaker_changes(system.workers, "templates")]
+    called = {parcel.key for parcel in [*nobody, *nothing]} & system.ledgers.tries.keys()
+    assert not called, f"{len(called)} calls for messages without recipient or content"
+
+
+@scenario()
+async def users_fail_for_one(trial: Trial) -> None:
+    """The user service fails for one user only, from the very first lookup on: the channel goes on for all others."""
+    async with trial.system(push=1) as system:
+        await system.providers.fault("users", target="user-1", **DOWN)
+        # Nobody was answered yet, so the first failure is taken for the service's, and the channel pauses.
+        await system.load.publish([one(system, "users", "user-1", priority="high")])
+        await workers_pause(system, PAUSES_S)
+        others = [one(system, "users", f"user-{number}") for number in range(1000, 1300)]
+        await system.load.publish(others)
+        await system.delivered(len(others), 15)
+        before = len(breaker_changes(system.workers, "users", "open"))
+        # Now that others were answered, it is that user's trouble, however many messages he gets.
+        await system.load.publish([one(system, "users", "user-1") for _ in range(100)])
+        more = [one(system, "users", f"user-{number}") for number in range(1300, 1600)]
+        await system.load.publish(more)
+        await system.delivered(len(others) + len(more), 10)
+        opened = len(breaker_changes(system.workers, "users", "open")) - before
+        assert not opened, f"one user's trouble has stopped all others {opened} times"
+        await system.providers.heal()
+        system.healed()
