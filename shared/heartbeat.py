@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -40,23 +41,32 @@ class Heartbeat:
     ) -> None:
         self._store, self._every_s = store, every_s
         self._state, self._apply = state, apply
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask ``run`` to return.
+
+        It is not cancelled: redis-py writes under ``asyncio.wait_for``, which swallows a cancellation that meets a write
+        just done (Python 3.11), and the heartbeat of a worker that is to end would go on for ever.
+        """
+        self._stopped.set()
 
     async def run(self) -> None:
-        """Beat until cancelled; then take the sign down, so that nobody counts this worker any more."""
+        """Beat until ``stop``; then take the sign down, so that nobody counts this worker any more."""
         silent = False
-        try:
-            while True:
-                try:
-                    self._apply(await self._store.forced())
-                    await self._store.beat(self._state())
-                    silent = False
-                except StoreUnavailable as exc:
-                    if not silent:
-                        log.warning("heartbeat_not_written", error=str(exc))
-                    silent = True
-                await asyncio.sleep(self._every_s)
-        finally:
+        while not self._stopped.is_set():
             try:
-                await self._store.remove()
+                self._apply(await self._store.forced())
+                await self._store.beat(self._state())
+                silent = False
             except StoreUnavailable as exc:
-                log.info("heartbeat_left_to_expire", error=str(exc))
+                if not silent:
+                    log.warning("heartbeat_not_written", error=str(exc))
+                silent = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._stopped.wait()
+        try:
+            await self._store.remove()
+        except StoreUnavailable as exc:
+            log.info("heartbeat_left_to_expire", error=str(exc))

@@ -174,11 +174,12 @@ async def _beside(
     http = WorkerHttp(settings.worker_listen_host, port, f"{status.channel.upper()}_PORT", status.health, metrics)
     await http.start()
     stack.push_async_callback(http.stop)
-    heartbeat = asyncio.create_task(Heartbeat(state, settings.heartbeat_s, status.beat, status.apply).run())
+    heartbeat = Heartbeat(state, settings.heartbeat_s, status.beat, status.apply)
+    beating = asyncio.create_task(heartbeat.run())
 
     async def stop_heartbeat() -> None:
-        heartbeat.cancel()
-        await asyncio.gather(heartbeat, return_exceptions=True)
+        heartbeat.stop()
+        await asyncio.gather(beating, return_exceptions=True)
 
     stack.push_async_callback(stop_heartbeat)
 
