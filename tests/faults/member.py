@@ -80,9 +80,9 @@ class Member:
         if self.runs:
             os.killpg(self.pid, signal.SIGKILL)
 
-    def kill_child(self) -> None:
-        """SIGKILL the first of its children. Raises IndexError if it has none, RuntimeError if it does not run."""
-        os.kill(_children(self.pid)[0], signal.SIGKILL)
+    def family(self) -> list[int]:
+        """Its pid, then those of its children. Raises RuntimeError if it does not run now."""
+        return [self.pid, *_children(self.pid)]
 
     def terminate(self) -> None:
         """SIGTERM, if it runs: it ends in good order and is started again."""
@@ -119,7 +119,7 @@ class Member:
 
     def resources(self) -> dict[str, float]:
         """What it and its children hold now: ``fds``, ``threads``, ``memory_mb``."""
-        pids = [self.pid, *_children(self.pid)]
+        pids = self.family()
         return {
             "fds": float(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)),
             "threads": float(sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)),

@@ -125,15 +125,15 @@ async def orderly_stops(trial: Trial) -> None:
     """
     async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
         parcels = system.writer.write(1500)
-        sending = asyncio.create_task(system.load.stream(parcels, per_s=150, draw=trial.draw))
         stops = 0
-        while not sending.done():
-            worker = trial.draw.choice(system.workers)
-            worker.terminate()
-            await ended(worker, len(worker.ends) + 1)
-            await system.ready(worker, "/health")
-            stops += 1
-        await sending
+        async with asyncio.TaskGroup() as under_load:
+            sending = under_load.create_task(system.load.stream(parcels, per_s=150, draw=trial.draw))
+            while not sending.done():
+                worker = trial.draw.choice(system.workers)
+                worker.terminate()
+                await ended(worker, len(worker.ends) + 1)
+                await system.ready(worker, "/health")
+                stops += 1
         system.healed()
         trial.note(f"{stops} stops")
     assert stops >= len(system.workers), f"only {stops} stops"

@@ -1,0 +1,99 @@
+"""Gateways that die while callers wait for their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.faults.envelopes import Parcel
+from tests.faults.load import paced
+from tests.faults.member import Member
+from tests.faults.scale import UNHURRIED
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.trial import Trial
+from tests.waiting import eventually_async
+
+ROUNDS = 2
+#: a caller without an answer asks again so soon, seconds
+ASK_AGAIN_S = 0.2
+#: and so long
+INSIST_S = 60.0
+#: between two blows, messages accepted
+APART = 150
+
+#: kills, and says which processes are going to end of it
+Blow = Callable[[Member], list[int]]
+
+
+def all_of_it(gateway: Member) -> list[int]:
+    family = gateway.family()
+    gateway.kill_whole()
+    return family
+
+
+def its_main_process(gateway: Member) -> list[int]:
+    # Those that serve finish what they have, and end by themselves.
+    family = gateway.family()
+    gateway.kill()
+    return family
+
+
+def the_one_that_serves(gateway: Member) -> list[int]:
+    serving = gateway.family()[1]
+    os.kill(serving, signal.SIGKILL)
+    return [serving]
+
+
+BLOWS: tuple[Blow, ...] = (all_of_it, its_main_process, the_one_that_serves)
+
+
+@scenario(drawn=True)
+async def gateway_killed_under_load(trial: Trial) -> None:
+    """The gateway is killed again and again while callers post, who repeat what was not answered: every one gets its
+    202, no 202 is lost, and what was posted several times is delivered once.
+    """
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+        parcels = system.writer.write(1500)
+        async with asyncio.TaskGroup() as under_load:
+            under_load.create_task(_insisting(system, parcels, per_s=150))
+            for blow in trial.draw.sample(BLOWS * ROUNDS, len(BLOWS) * ROUNDS):
+                await _accepted(system, len(system.ledgers.accepted) + trial.draw.randrange(1, APART))
+                trial.bounds.gateway_down.append(await _strike(system, blow))
+            system.healed()
+        unanswered = [answer for answer in system.ledgers.answers if not answer.status]
+        trial.note(f"{len(BLOWS) * ROUNDS} kills, {len(unanswered)} requests without an answer")
+    assert unanswered, "no request was under way when the gateway was killed"
+    assert len(system.ledgers.accepted) == len(parcels), f"{len(system.ledgers.accepted)} of {len(parcels)} got a 202"
+
+
+async def _accepted(system: System, at_least: int) -> None:
+    await eventually_async(lambda: len(system.ledgers.accepted) >= at_least, 30)
+
+
+async def _strike(system: System, blow: Blow) -> tuple[float, float]:
+    """Kill, and wait until the gateway takes notifications again; from when to when it was down."""
+    [gateway] = system.gateways
+    at = time.time()
+    dying = blow(gateway)
+    await eventually_async(lambda: not any(Path(f"/proc/{pid}").exists() for pid in dying), 30)
+    await system.ready(gateway, "/health/ready")
+    return at, time.time()
+
+
+async def _insisting(system: System, parcels: Sequence[Parcel], per_s: float) -> None:
+    """One caller a notification, who asks again until it is answered 202."""
+    async with asyncio.TaskGroup() as callers:
+        async for _, parcel in paced(parcels, per_s):
+            callers.create_task(_insist(system, parcel))
+
+
+async def _insist(system: System, parcel: Parcel) -> None:
+    async def taken() -> bool:
+        return (await system.load.post_one(parcel)).status == 202
+
+    await eventually_async(taken, INSIST_S, ASK_AGAIN_S)
