@@ -127,6 +127,9 @@ def _the_gateway_tells_the_truth(led: Ledgers, bounds: Bounds) -> Iterator[str]:
     strange = Counter(a.status for a in led.answers if a.status not in PROMISED and not _killed(a, bounds))
     if strange:
         yield f"answers that were not promised (0: none at all): {dict(strange)}"
+    silent = [a for a in led.answers if a.status == 503 and a.what.startswith("POST") and not a.retry_after]
+    if silent:
+        yield f"{len(silent)} answers 503 without Retry-After"
 
 
 def _killed(answer: Answer, bounds: Bounds) -> bool:

@@ -58,6 +58,8 @@ class Answer:
     status: int
     seconds: float
     at: float
+    #: the header of that name, if any
+    retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

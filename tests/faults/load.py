@@ -50,24 +50,25 @@ class Load:
         self._ledgers.attempted.add(parcel.key)
         url = f"{self._gateways[number % len(self._gateways)]}/notifications"
         began_at, began = time.time(), time.perf_counter()
+        retry_after: str | None = None
         try:
             async with self._http.post(url, data=parcel.body, headers=_JSON, timeout=_TIMEOUT) as response:
                 await response.read()
-                status = response.status
+                status, retry_after = response.status, response.headers.get("Retry-After")
         except (aiohttp.ClientError, TimeoutError):
             status = 0
-        answer = Answer("POST /notifications", status, time.perf_counter() - began, began_at)
+        answer = Answer("POST /notifications", status, time.perf_counter() - began, began_at, retry_after)
         self._ledgers.answers.append(answer)
         if status == 202:
             self._ledgers.accepted.add(parcel.key)
         return answer
 
-    async def publish(self, parcels: Sequence[Parcel], travel: Travel | None = None) -> int:
-        """Straight onto the lanes, pipelined; how many were confirmed."""
+    async def publish(self, parcels: Sequence[Parcel], travel: Travel | None = None, exchange: str = EXCHANGE) -> int:
+        """Straight onto the lanes (or onto what else ``exchange`` leads to), pipelined; how many were confirmed."""
         self._ledgers.attempted |= keys(parcels)
         headers = (travel or Travel(accepted_at=rfc3339(now_ms()))).to_headers()
         publications = [
-            Publication(EXCHANGE, parcel.lane.routing_key, parcel.body, headers, parcel.request_id)
+            Publication(exchange, parcel.lane.routing_key, parcel.body, headers, parcel.request_id)
             for parcel in parcels
         ]
         fates = await self._publisher.publish_all(publications, CONFIRM_S)

@@ -57,14 +57,14 @@ class BrokerOperator:
         await self._ctl("set_vm_memory_high_watermark", _USUAL_WATERMARK)
 
     async def forbid_declaring(self, name: str) -> None:
-        """Nobody may declare (or delete) what is called so, until ``allow_all``."""
+        """No application may declare what is called so, until ``allow_all``."""
         await self._permit(f"^(?!{re.escape(name)}$).*")
 
     async def allow_all(self) -> None:
         await self._permit(".*")
 
     async def delete_queue(self, name: str) -> None:
-        await asyncio.to_thread(self._over_amqp, "queue_delete", name)
+        await self._ctl("delete_queue", "-p", self._vhost, name)
 
     async def delete_exchange(self, name: str) -> None:
         await asyncio.to_thread(self._over_amqp, "exchange_delete", name)

@@ -76,6 +76,7 @@ FAMILIES = (
     "handing_on",
     "broker",
     "topology",
+    "lanes",
     "network",
     "store",
     "provider",

@@ -107,7 +107,11 @@ def accept_the_unsent(led: Ledgers) -> None:
 
 
 def answer_one_late(led: Ledgers) -> None:
-    led.answers.append(Answer("POST /notifications", 503, 8.1, 99.0))
+    led.answers.append(Answer("POST /notifications", 503, 8.1, 99.0, "1"))
+
+
+def refuse_without_a_time(led: Ledgers) -> None:
+    led.answers.append(Answer("POST /notifications", 503, 0.1, 99.0))
 
 
 def answer_slowly(led: Ledgers) -> None:
@@ -137,6 +141,7 @@ def leak(led: Ledgers) -> None:
         (answer_strangely, "I7", {}),
         (answer_not_at_all, "I7", {}),
         (accept_the_unsent, "I7", {}),
+        (refuse_without_a_time, "I7", {}),
         (answer_one_late, "I8", {}),
         (answer_slowly, "I8", {}),
         (leak, "I9", {}),

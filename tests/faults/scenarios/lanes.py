@@ -1,0 +1,136 @@
+"""One lane of a channel is in trouble, and no other may notice."""
+
+from __future__ import annotations
+
+import asyncio
+
+from shared.broker.topology import retry_exchange
+from shared.channels import Lane
+from tests.faults.checker import percentile
+from tests.faults.envelopes import Parcel
+from tests.faults.operator import BrokerOperator
+from tests.faults.returning import returned_after_s
+from tests.faults.scale import UNHURRIED, scaled_settings
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.traffic import some_are_retried
+from tests.faults.trial import Trial
+from tests.faults.truth import all_well
+from tests.waiting import eventually_async
+
+_LOW = Lane("push", "low")
+#: a lane with so many waiting is full
+_LIMIT = 50
+#: share of calls refused once
+_REFUSED = 0.2
+#: retries of lanes that notice nothing take their usual time, a machine's mood aside
+_SAME_WITHIN = 1.5
+_MOOD_S = 0.3
+
+
+@scenario()
+async def lane_over_its_limit(trial: Trial) -> None:
+    """One lane is full, by a policy and by QUEUE_MAX_READY: it is answered 503 with Retry-After, all others 202."""
+    async with trial.system(push=1, start_workers=False, **UNHURRIED) as system:
+        operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
+        await operator.limit(rf"^{_LOW.queue}$", _LIMIT)
+        await _only_low_is_refused(trial, system, "a policy")
+        await operator.lift_limit()
+        await _everything_flows_again(system)
+    limited = UNHURRIED["variables"] | {"QUEUE_MAX_READY": str(_LIMIT)}
+    async with trial.system(push=1, start_workers=False, **UNHURRIED | {"variables": limited}) as system:
+        await _only_low_is_refused(trial, system, "QUEUE_MAX_READY")
+        await _everything_flows_again(system)
+
+
+async def _only_low_is_refused(trial: Trial, system: System, limited_by: str) -> None:
+    async def full() -> bool:
+        [answer] = await system.load.post(system.writer.write(1, priority="low"))
+        return answer.status == 503
+
+    filled = await system.load.post(system.writer.write(2 * _LIMIT, priority="low"))
+    await eventually_async(full, poll_s=0.2)
+    low = await system.load.post(system.writer.write(100, priority="low"))
+    others = await system.load.post(
+        [parcel for priority in ("high", "medium") for parcel in system.writer.write(200, priority=priority)]
+    )
+    assert {answer.status for answer in low} == {503}, f"the full lane answered {[answer.status for answer in low]}"
+    assert {answer.status for answer in others} == {202}, "another lane was refused"
+    slowest_s = max(answer.seconds for answer in others)
+    taken = sum(answer.status == 202 for answer in filled)
+    trial.note(f"{limited_by}: {taken} taken, then 503; other lanes' slowest answer {slowest_s:.2f} s")
+
+
+async def _everything_flows_again(system: System) -> None:
+    async def taken_again() -> bool:
+        [answer] = await system.load.post(system.writer.write(1, priority="low"))
+        return answer.status == 202
+
+    await system.start_workers()
+    system.healed()
+    await eventually_async(taken_again, poll_s=0.2)
+    await all_well(system)
+
+
+@scenario()
+async def ladder_of_one_lane_full(trial: Trial) -> None:
+    """One lane's ladder takes nothing more: its hand-ons wait and are not lost, other lanes' retries are as usual."""
+    async with trial.system(push=1, **UNHURRIED) as system:
+        operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
+        await some_are_retried(system, _REFUSED)
+        usual_s = await _retries_of_others(system)
+        await operator.limit(r"^retry\.push\.low\.", 0)
+        await system.load.publish(system.writer.write(200, priority="low"))
+        hurt_s = await _retries_of_others(system)
+        waited = system.workers[0].log.read_bytes().count(b'"event":"hand_on_repeated"')
+        assert waited, "no hand-on met the full ladder"
+        await operator.lift_limit()
+        system.healed()
+        _same(trial, usual_s, hurt_s)
+        trial.note(f"{waited} tries to hand on were refused meanwhile")
+
+
+@scenario()
+async def lane_missing(trial: Trial) -> None:
+    """A lane's queue is gone and nobody may declare it: its retries wait, all other lanes' come back as usual."""
+    async with trial.system(push=1, **UNHURRIED) as system:
+        operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
+        await some_are_retried(system, _REFUSED)
+        usual_s = await _retries_of_others(system)
+        await operator.forbid_declaring(_LOW.queue)
+        await operator.delete_queue(_LOW.queue)
+        # More than the 32 that the broker's dead-letter worker keeps unconfirmed, of one source queue.
+        level_s = scaled_settings().retry_levels_s[0]
+        await system.load.publish(system.writer.write(100, priority="low"), exchange=retry_exchange(level_s))
+        refused = asyncio.create_task(system.load.post(system.writer.write(50, priority="low")))
+        hurt_s = await _retries_of_others(system)
+        assert {answer.status for answer in await refused} == {503}, "a lane that is missing was said to take"
+        await operator.allow_all()
+        system.healed()
+        await operator.bound(_LOW)
+        await all_well(system)
+        _same(trial, usual_s, hurt_s)
+
+
+async def _retries_of_others(system: System) -> list[float]:
+    """Send to the other two lanes; how long those took that had to be tried again, seconds."""
+    parcels: list[Parcel] = []
+    for number in range(400):
+        parcels += system.writer.write(1, priority=("high", "medium")[number % 2])
+    await system.load.stream(parcels, per_s=100, draw=system.draw)
+    log = system.workers[0].log
+
+    async def all_delivered() -> bool:
+        return await asyncio.to_thread(returned_after_s, log, parcels) is not None
+
+    await eventually_async(all_delivered, 20, 0.2)
+    return returned_after_s(log, parcels) or []
+
+
+def _same(trial: Trial, usual_s: list[float], hurt_s: list[float]) -> None:
+    usual, hurt = percentile(usual_s, 0.9), percentile(hurt_s, 0.9)
+    trial.note(
+        f"other lanes' retries, 9 of 10 within: {usual:.2f} s before ({len(usual_s)}), {hurt:.2f} s beside the "
+        f"broken lane ({len(hurt_s)})"
+    )
+    assert hurt <= usual * _SAME_WITHIN + _MOOD_S, f"other lanes' retries took {hurt:.2f} s instead of {usual:.2f} s"
