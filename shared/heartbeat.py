@@ -46,8 +46,8 @@ class Heartbeat:
     def stop(self) -> None:
         """Ask ``run`` to return.
 
-        It is not cancelled: redis-py writes under ``asyncio.wait_for``, which swallows a cancellation that meets a write
-        just done (Python 3.11), and the heartbeat of a worker that is to end would go on for ever.
+        It is not cancelled: redis-py writes under ``asyncio.wait_for``, which swallows a cancellation that meets a
+        write just done (Python 3.11), and the heartbeat of a worker that is to end would go on for ever.
         """
         self._stopped.set()
 
