@@ -1,0 +1,115 @@
+"""Ten minutes of whatever chance brings."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from tests.faults.bounds import Bounds
+from tests.faults.collecting import drained
+from tests.faults.member import Member
+from tests.faults.operator import on_disk
+from tests.faults.proxy import proxy
+from tests.faults.random_faults import FAULTS, IN_HAND, Ground, Strike, schedule
+from tests.faults.scenario import scenario
+from tests.faults.system import EVERYBODY, System
+from tests.faults.traffic import flowing
+from tests.faults.trial import Trial
+from tests.waiting import eventually_async
+
+MINUTES = 10.0
+#: at most so many messages, and no faster than this, a second
+MESSAGES, PER_S = 5000, 25.0
+#: within the handling budget; a shorter time takes a machine that stands still for a provider that does
+PATIENT_S = 1.0
+#: killed at will; the other workers live through it all
+MORTAL = ("push-0", "sms-0")
+#: starting, and draining what may wait on the ladder's upper levels, seconds
+BEYOND_S = 420.0
+
+
+def soak_s() -> float:
+    """``NOTIFY_SOAK_MINUTES``, if it is set."""
+    return 60 * float(os.environ.get("NOTIFY_SOAK_MINUTES", MINUTES))
+
+
+@scenario(Bounds(overlaps=True, drain_s=240.0), drawn=True, on_demand=True, longest_s=soak_s() * 1.5 + BEYOND_S)
+async def soak(trial: Trial) -> None:
+    """Ten minutes of random faults, one after another: nothing lost, doubles within what was drawn, nothing leaks."""
+    stage, planned_s = trial.stage, soak_s()
+    per_s = min(PER_S, MESSAGES / planned_s)
+    async with (
+        proxy([stage.rabbitmq.ports.amqp]) as to_broker,
+        proxy([stage.redis.port]) as to_redis,
+        trial.system(
+            push=2,
+            email=1,
+            sms=1,
+            amqp_ports={EVERYBODY: to_broker.port},
+            redis_url=f"redis://127.0.0.1:{to_redis.port}/0",
+            provider_timeout_s=PATIENT_S,
+            variables={"PREFETCH": str(IN_HAND)},
+        ) as system,
+    ):
+        # All that chance decides is drawn before anything moves: the same seed is the same schedule.
+        strikes = schedule(trial.draw, planned_s, [worker.name for worker in system.workers], MORTAL)
+        trial.bounds.doubles = sum(strike.doubles for strike in strikes)
+        await on_disk(stage.rabbitmq, system.vhost)
+        ground = Ground(stage, system, (to_broker, to_redis), MORTAL)
+        # Pools and caches fill in the first part; what still grows in the second leaks.
+        first = len(strikes) // 3
+        happened = await suffer(trial, ground, strikes[:first], per_s)
+        before = {member.name: (member.pid, member.resources()) for member in survivors(system)}
+        happened += await suffer(trial, ground, strikes[first:], per_s)
+        for member in survivors(system):
+            pid, held = before[member.name]
+            assert member.pid == pid, f"{member.name} died although nobody killed it"
+            system.ledgers.resources.append(member.grown_since(held))
+        note(trial, system, happened)
+
+
+def survivors(system: System) -> list[Member]:
+    return [*system.gateways, *(worker for worker in system.workers if worker.name not in MORTAL)]
+
+
+async def suffer(trial: Trial, ground: Ground, strikes: list[Strike], per_s: float) -> list[str]:
+    """Carry out a part of the schedule under load, and let the system come to rest; what struck when."""
+    count = round(sum(strike.planned_s for strike in strikes) * per_s)
+    async with flowing(trial, ground.system, count, per_s=per_s):
+        happened = await strike_all(ground, strikes)
+        ground.system.healed()
+    await settled(trial, ground.system)
+    return happened
+
+
+async def settled(trial: Trial, system: System) -> None:
+    """Every queue is empty, and every worker has nothing in hand."""
+    await drained(system.broker, system.vhost, trial.bounds.drain_s)
+
+    async def idle() -> bool:
+        return all([(await system.health_of(worker))["in_flight"] == 0 for worker in system.workers])
+
+    await eventually_async(idle, trial.bounds.drain_s)
+
+
+async def strike_all(ground: Ground, strikes: list[Strike]) -> list[str]:
+    """Carry out the schedule, printing it as it happens; each with the second at which it struck."""
+    began, happened = time.monotonic(), []
+    for strike in strikes:
+        await asyncio.sleep(strike.pause_s)
+        happened.append(f"{time.monotonic() - began:.1f} {strike}")
+        print(f"    soak: {happened[-1]}", flush=True)
+        await FAULTS[strike.fault].act(ground, strike)
+    return happened
+
+
+def note(trial: Trial, system: System, happened: list[str]) -> None:
+    counted = system.counted()
+    names = ("takeovers", "lease_lost", "state_lost", "marker_lost", "ambiguous", "duplicates")
+    trial.note(f"{len(happened)} faults, {system.deaths} deaths of workers")
+    trial.note(", ".join(f"{name} {counted.get(name, 0)}" for name in names))
+    for grown in system.ledgers.resources:
+        held = ", ".join(f"{name} {grown.before[name]:.0f} -> {grown.after[name]:.0f}" for name in grown.before)
+        trial.note(f"{grown.process} lived through it: {held}")
+    trial.note("schedule (second, fault): " + "; ".join(happened))
