@@ -117,6 +117,7 @@ class RabbitMQServer:
         return inherited | {
             "PATH": search_path(),
             "HOME": home,  # the cookie lies there
+            "ERL_CRASH_DUMP": f"{home}/erl_crash.dump",
             "LC_ALL": "C.UTF-8",
             "ERL_EPMD_PORT": str(self.ports.epmd),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
