@@ -16,7 +16,7 @@ import requests
 
 from ops.servers.management import QueueCounts
 from shared.broker.topology import FAILED_QUEUE
-from tests.faults.ledgers import Entry, Key
+from tests.faults.ledgers import Entry, Key, key_of
 
 #: two ticks of the broker's counters, seconds: what they say is so old
 TICKS_S = 1.2
@@ -69,17 +69,7 @@ def failed_entries(amqp_url: str) -> list[Entry]:
 def _entry(headers: Mapping[str, Any], body: bytes) -> Entry:
     deaths = headers.get("x-death") or [{}]
     reason = headers.get("notify-failed-reason") or str(deaths[0].get("reason", "unknown"))
-    return Entry(_key(headers, body), reason, int(headers.get("notify-failed-attempts", 0)))
-
-
-def _key(headers: Mapping[str, Any], body: bytes) -> Key | None:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(document, dict) or not isinstance(document.get("request_id"), str):
-        return None
-    return str(document.get("notification_type")), document["request_id"]
+    return Entry(key_of(body), reason, int(headers.get("notify-failed-attempts", 0)))
 
 
 def skipped_in_redis(redis_url: str) -> set[Key]:

@@ -6,8 +6,22 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import orjson
+
 #: one message: (channel, request_id). A notification for two channels is two of them.
 Key = tuple[str, str]
+
+
+def key_of(body: bytes) -> Key | None:
+    """Which message a body in a queue says it is; None if it names none."""
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict) or not isinstance(document.get("request_id"), str):
+        return None
+    return str(document.get("notification_type")), document["request_id"]
+
 
 #: reasons in failed.queue that say: trying again cannot help
 PERMANENT = frozenset(

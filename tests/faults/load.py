@@ -14,7 +14,7 @@ from shared.broker.topology import EXCHANGE
 from shared.clock import now_ms, rfc3339
 from shared.headers import Travel
 from tests.faults.envelopes import Parcel, keys
-from tests.faults.ledgers import Answer, Ledgers
+from tests.faults.ledgers import Answer, Ledgers, key_of
 
 #: a client that has waited so long is told so: longer than any answer may take
 GIVE_UP_S = 20.0
@@ -77,8 +77,12 @@ class Load:
         return len(confirmed)
 
     async def publish_raw(self, routing_key: str, body: bytes) -> None:
-        """Bytes that need be no envelope. Raises PublishFailed."""
+        """Bytes that need be no envelope. If they name a message it counts as accepted. Raises PublishFailed."""
         await self._publisher.publish(Publication(EXCHANGE, routing_key, body, {}), CONFIRM_S)
+        key = key_of(body)
+        if key is not None:
+            self._ledgers.attempted.add(key)
+            self._ledgers.accepted.add(key)
 
     async def stream(self, parcels: Sequence[Parcel], per_s: float, draw: random.Random, direct: float = 0.5) -> None:
         """Send them at a steady pace whatever the answers, a share ``direct`` of them straight onto the queues.

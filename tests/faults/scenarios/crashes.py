@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
 
+from tests.faults.blame import second_sends_by_death
 from tests.faults.bounds import Bounds
 from tests.faults.disconnecting import close_consuming
 from tests.faults.envelopes import Parcel
@@ -98,20 +97,10 @@ async def death_at_each_point_with_full_hands(trial: Trial) -> None:
 
 
 def doubles_by_point(system: System) -> dict[str, int]:
-    """How many second sends each death of the one worker has caused.
-
-    A message was in hand at the first death after its first send.
-    """
-    deaths = [end.at for end in system.workers[0].ends]
-    first_sends: dict[object, float] = {}
-    second_sends: Counter[int] = Counter()
-    for call in sorted(system.ledgers.calls, key=lambda call: call.at):
-        if call.key in first_sends:
-            second_sends[bisect_left(deaths, first_sends[call.key])] += 1
-        else:
-            first_sends[call.key] = call.at
-    assert not second_sends[len(deaths)], "sent twice after the last death"
-    return {point: second_sends[number] for number, point in enumerate(POINTS)}
+    """How many second sends each death of the one worker has caused."""
+    *by_death, later = second_sends_by_death(system.ledgers, system.workers[0])
+    assert not later, f"{later} sent twice after the last death"
+    return dict(zip(POINTS, by_death, strict=True))
 
 
 def _said(table: dict[str, int]) -> str:
