@@ -1,10 +1,24 @@
-"""Nothing is broken."""
+"""Nothing is broken, or so little that nobody need be told."""
 
 from __future__ import annotations
 
+from tests.faults.batches import Item, mixed, post_batch
 from tests.faults.bounds import Bounds
+from tests.faults.scale import scaled_variables
 from tests.faults.scenario import scenario
+from tests.faults.system import System
 from tests.faults.trial import Trial
+from tests.faults.worker_log import events
+from tests.waiting import eventually_async
+
+#: levels of the ladder that are run at their real lengths, seconds
+LEVELS_S = (1, 5, 15, 60)
+#: what leaves for a level is back so soon after it, seconds
+BACK_S = 1.5
+#: a retry is logged after it was confirmed, seconds
+LOGGED_S = 0.1
+#: no more: 20 calls within 30 s, half of them failed, would open the breaker
+A_LEVEL = 2
 
 
 @scenario(Bounds(p99_s=0.5), quick=True)
@@ -13,3 +27,54 @@ async def no_fault(trial: Trial) -> None:
     async with trial.system(push=1, email=1, sms=1) as system:
         parcels = system.writer.write(2000)
         await system.load.stream(parcels, per_s=400, draw=trial.draw)
+
+
+@scenario()
+async def mixed_batches(trial: Trial) -> None:
+    """Batches of good, bad and repeated notifications: each item gets its own verdict, each good one is sent once."""
+    async with trial.system(push=1, email=1, sms=1) as system:
+        for _ in range(3):
+            items = mixed(system.writer, trial.draw, good=400, several=50, bad=50)
+            await told(system, items)
+            # The same again, as a caller would that never saw the answer.
+            await told(system, items)
+        trial.note(f"{len(items)} items a batch, each batch posted twice")
+
+
+async def told(system: System, items: list[Item]) -> None:
+    statuses = await post_batch(system, items)
+    wrong = [(item.document, status) for item, status in zip(items, statuses, strict=True) if status != item.status]
+    assert not wrong, f"{len(wrong)} wrong verdicts, such as {wrong[0]}"
+
+
+@scenario(Bounds(drain_s=90))
+async def ladder_unscaled(trial: Trial) -> None:
+    """Retries by the ladder's real levels 1 s, 5 s, 15 s and 1 min: back after that time, at most 1.5 s later."""
+    # With next to no backoff of our own, the provider's Retry-After alone names the level.
+    variables = scaled_variables(1) | {"RETRY_BASE_S": "0.001"}
+    async with trial.system(push=1, variables=variables) as system:
+        for level_s in LEVELS_S:
+            await some_fail(system, level_s)
+    accepted = {call.key[1]: call.at for call in system.ledgers.calls}
+    retries = list(events(system.workers, "retry"))
+    assert len(retries) == A_LEVEL * len(LEVELS_S), f"{len(retries)} retries"
+    for level_s in LEVELS_S:
+        took = [accepted[each["request_id"]] - each["at"] for each in retries if each["delay_s"] == level_s]
+        shown = f"{level_s} s: back after {min(took):.2f} to {max(took):.2f} s"
+        trial.note(shown)
+        assert level_s - LOGGED_S <= min(took), shown
+        assert max(took) <= level_s + BACK_S, shown
+
+
+async def some_fail(system: System, level_s: int) -> None:
+    """The next two calls are answered 503 with this Retry-After, and then one is accepted."""
+    await system.providers.fault("fcm", mode="status", status=503, retry_after=level_s, count=A_LEVEL)
+    await system.load.publish(system.writer.write(A_LEVEL))
+
+    async def struck() -> bool:
+        return not await system.providers.standing()
+
+    await eventually_async(struck)
+    before = await system.providers.accepted_calls()
+    await system.load.publish([system.writer.one()])
+    await system.delivered(before + 1)

@@ -1,0 +1,52 @@
+"""A channel's first provider is down, and there is a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.faults.scenario import scenario
+from tests.faults.traffic import flowing
+from tests.faults.trial import Trial
+from tests.faults.worker_log import opened
+from tests.waiting import eventually_async
+
+#: from the breaker's opening to the first delivery by the second provider, seconds
+AT_ONCE_S = 2.0
+#: from the end of the outage to the first call that the first provider gets again, seconds: its breaker's longest stay
+BACK_S = 20.0
+
+
+@scenario(quick=True)
+async def email_fails_over(trial: Trial) -> None:
+    """The mail server turns everybody away: SendGrid delivers within 2 s of the breaker opening, until it is back."""
+    await fails_over(trial, "email", "smtp", "sendgrid", {"mode": "status", "status": 451})
+
+
+@scenario(quick=True)
+async def sms_fails_over(trial: Trial) -> None:
+    """Twilio answers 503: Vonage delivers within 2 s of the breaker opening, until Twilio is back."""
+    await fails_over(trial, "sms", "twilio", "vonage", {"mode": "status", "status": 503})
+
+
+async def fails_over(trial: Trial, channel: str, first: str, second: str, fault: dict[str, Any]) -> None:
+    async with trial.system(**{channel: 1}) as system, flowing(trial, system, 1000, per_s=120):
+        await system.delivered(150)
+        await system.providers.fault(first, **fault)
+        change = await opened(system.workers, first)
+        await system.delivered(400)
+        await system.providers.heal()
+        system.healed()
+        calls = await system.providers.calls(first)
+
+        async def called_again() -> bool:
+            return await system.providers.calls(first) > calls
+
+        await eventually_async(called_again, BACK_S)
+    led = system.ledgers
+    by_second = [call.at for call in led.calls if call.provider == second]
+    again = [call.at for call in led.calls if call.provider == first and call.at > led.healed_at]
+    after_s = min(by_second) - change.at
+    trial.note(f"{second} delivered {len(by_second)}, the first {after_s * 1000:.0f} ms after the breaker opened")
+    assert 0 <= after_s <= AT_ONCE_S, f"{after_s:.1f} s from the breaker's opening to the first by {second}"
+    assert max(again, default=0) > max(by_second), f"{first} is well again, and {second} still has the traffic"
+    trial.note(f"{first} had its first message again {min(again) - led.healed_at:.1f} s after it was well")
