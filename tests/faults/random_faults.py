@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.faults.member import Member
 from tests.faults.proxy import Proxy
@@ -32,6 +33,11 @@ class Ground:
     system: System
     between: Sequence[Proxy]
     mortal: Sequence[str]
+    began: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        """Since this was made."""
+        return time.monotonic() - self.began
 
     def worker(self, name: str) -> Member:
         return next(worker for worker in self.system.workers if worker.name == name)

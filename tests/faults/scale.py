@@ -19,6 +19,8 @@ DEAD_LETTER_REPEAT_S = 5.0
 
 #: longest that one call to a provider may take, seconds; the product's 10 s, scaled
 PROVIDER_TIMEOUT_S = 10 / FACTOR
+#: the same where no provider is what is broken, but leases have to run out: as long as the handling budget allows
+PATIENT_S = 20 / FACTOR
 
 #: a system in which nobody has to wait for a lease to run out is made with (``trial.system(push=1, **UNHURRIED)``):
 #: a machine that stands still for half a second is then no ambiguous answer

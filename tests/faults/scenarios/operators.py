@@ -12,6 +12,7 @@ from tests.faults.bounds import Bounds
 from tests.faults.collecting import drained
 from tests.faults.deaths import EACH, VARIABLES, Deaths
 from tests.faults.failed_faces import all_buried, buried, listed, replayed_by_command, replayed_over_http
+from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
 from tests.faults.system import System
 from tests.faults.traffic import flowing
@@ -20,8 +21,6 @@ from tests.integration.source_service import source_service
 
 #: what cannot be read as an envelope of its channel is never sent
 UNDECODABLE = {"invalid_json": EACH, "invalid_envelope": EACH, "wrong_channel": EACH}
-#: within the handling budget; a shorter time takes a machine that stands still for a provider that does
-PATIENT_S = 1.0
 LOOKS = 50
 REPLAYED = 500
 

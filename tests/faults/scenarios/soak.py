@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 
 from tests.faults.bounds import Bounds
 from tests.faults.collecting import drained
@@ -12,6 +11,7 @@ from tests.faults.member import Member
 from tests.faults.operator import on_disk
 from tests.faults.proxy import proxy
 from tests.faults.random_faults import FAULTS, IN_HAND, Ground, Strike, schedule
+from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
 from tests.faults.system import EVERYBODY, System
 from tests.faults.traffic import flowing
@@ -21,8 +21,6 @@ from tests.waiting import eventually_async
 MINUTES = 10.0
 #: at most so many messages, and no faster than this, a second
 MESSAGES, PER_S = 5000, 25.0
-#: within the handling budget; a shorter time takes a machine that stands still for a provider that does
-PATIENT_S = 1.0
 #: killed at will; the other workers live through it all
 MORTAL = ("push-0", "sms-0")
 #: starting, and draining what may wait on the ladder's upper levels, seconds
@@ -95,10 +93,10 @@ async def settled(trial: Trial, system: System) -> None:
 
 async def strike_all(ground: Ground, strikes: list[Strike]) -> list[str]:
     """Carry out the schedule, printing it as it happens; each with the second at which it struck."""
-    began, happened = time.monotonic(), []
+    happened = []
     for strike in strikes:
         await asyncio.sleep(strike.pause_s)
-        happened.append(f"{time.monotonic() - began:.1f} {strike}")
+        happened.append(f"{ground.seconds():.1f} {strike}")
         print(f"    soak: {happened[-1]}", flush=True)
         await FAULTS[strike.fault].act(ground, strike)
     return happened

@@ -11,6 +11,7 @@ from tests.faults.bounds import Bounds
 from tests.faults.collecting import drained
 from tests.faults.proxy import proxy
 from tests.faults.redis_faults import flush, kill_between_fsyncs, limit
+from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
 from tests.faults.system import System
 from tests.faults.traffic import flowing
@@ -23,8 +24,6 @@ from tests.waiting import eventually_async
 IN_HAND = 32
 #: a provider so slow always has some calls under way, milliseconds
 SLOW_MS = 100
-#: within the handling budget; a shorter time takes a machine that stands still for a provider that does
-PATIENT_S = 1.0
 BLACK_HOLE_S = 20.0
 FULL_S = 5.0
 #: a worker that will not start says so within so many seconds
