@@ -6,21 +6,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from tests.faults.collecting import held
+from tests.faults.member import Member
 from tests.faults.proxy import Proxy, proxy
 from tests.faults.scale import UNHURRIED
 from tests.faults.scenario import scenario
 from tests.faults.system import EVERYBODY, System
 from tests.faults.traffic import flowing, some_are_retried
 from tests.faults.trial import Trial
-from tests.faults.truth import all_well
+from tests.faults.truth import all_well, gateways_say, workers_say
 from tests.waiting import eventually_async
 
 _RESETS = 8
 _CUTS = 8
 _LATENCY_S = 0.1
+#: longer than any heartbeat notices, seconds
+_BLACK_HOLE_S = 60.0
 
 
 @asynccontextmanager
@@ -60,10 +64,14 @@ async def frames_cut(trial: Trial) -> None:
                 await system.delivered(50 * (number + 1))
                 # Confirms and acks are shorter: it is a message that is cut.
                 between.cut_in_frame("down" if number % 2 else "up", least_bytes=100)
-                await eventually_async(lambda number=number: between.counts.cuts > number)
+                await eventually_async(partial(_has_cut, between, number + 1))
                 await all_well(system)
             system.healed()
         trial.note(f"{between.counts.cuts} frames cut, half of them towards the broker")
+
+
+def _has_cut(between: Proxy, times: int) -> bool:
+    return between.counts.cuts >= times
 
 
 @scenario(quick=True)
@@ -106,16 +114,17 @@ _COUNTERS_S = 1.2
 async def slow_network(trial: Trial) -> None:
     """Every byte to and from the broker is 100 ms late: slower, and nothing else."""
     async with _behind_a_proxy(trial, push=1, email=1, sms=1) as (system, between):
-        await some_are_retried(system)
         usual = await _throughput(system)
         between.latency(_LATENCY_S)
         late = await _throughput(system)
-        await all_well(system)
+        await some_are_retried(system)
+        async with flowing(trial, system, 500, per_s=100):
+            await all_well(system)
         trial.note(
             f"posted by 50 at once and delivered: {usual:.0f}/s usually, {late:.0f}/s with 200 ms more a round trip"
         )
-        system.healed()
         between.pass_on()
+        system.healed()
 
 
 async def _throughput(system: System) -> float:
@@ -125,3 +134,55 @@ async def _throughput(system: System) -> float:
     await system.load.post(parcels)
     await system.delivered(before + len(parcels))
     return len(parcels) / (time.monotonic() - began)
+
+
+@scenario()
+async def broker_black_hole(trial: Trial) -> None:
+    """For 60 s nothing comes through to the broker or back: every request is answered, and then it goes on."""
+    async with _behind_a_proxy(trial, push=1, email=1, sms=1) as (system, between):
+        await some_are_retried(system)
+        async with flowing(trial, system, 1900, per_s=28):
+            await system.delivered(100)
+            between.black_hole()
+            lasting = asyncio.create_task(asyncio.sleep(_BLACK_HOLE_S))
+            gateways_s, workers_s = await asyncio.gather(
+                gateways_say(system, "blocked", "down", within_s=10), workers_say(system, "unhealthy", within_s=45)
+            )
+            await lasting
+            between.pass_on()
+            system.healed()
+            well_s = await all_well(system)
+        trial.note(
+            f"the gateway said so after {gateways_s:.1f} s, workers after {workers_s:.1f} s; "
+            f"all were well {well_s:.1f} s after healing"
+        )
+
+
+@scenario()
+async def worker_cut_off(trial: Trial) -> None:
+    """A worker with its hands full loses the broker, which gives its messages to another: each is sent once."""
+    async with (
+        proxy([trial.stage.rabbitmq.ports.amqp]) as between,
+        trial.system(push=2, amqp_ports={"push-0": between.port}, **UNHURRIED) as system,
+    ):
+        cut_off, other = system.workers
+        async with flowing(trial, system, 1500, per_s=30):
+            await system.delivered(100)
+            await system.providers.fault("fcm", mode="slow", delay_ms=500)
+            await system.load.publish(system.writer.write(300))
+            await eventually_async(partial(_has_in_hand, system, cut_off, 50))
+            between.black_hole()
+            await system.providers.heal("fcm")
+            noticed_s = await workers_say(system, "unhealthy", within_s=45, workers=[cut_off])
+            await eventually_async(lambda: system.counted().get("duplicates", 0) > 0, 45)
+            await workers_say(system, "healthy", within_s=1, workers=[other])
+            between.pass_on()
+            system.healed()
+            well_s = await all_well(system)
+        copies = system.counted()["duplicates"]
+        trial.note(f"it said so after {noticed_s:.1f} s, and was well {well_s:.1f} s after healing")
+        trial.note(f"{copies} messages that it had sent were given to the other, which sent none of them again")
+
+
+async def _has_in_hand(system: System, worker: Member, least: int) -> bool:
+    return int(str((await system.health_of(worker))["in_flight"])) >= least

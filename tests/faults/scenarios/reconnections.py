@@ -1,0 +1,69 @@
+"""The operator closes every connection, again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+
+from tests.faults.load import Load
+from tests.faults.member import Member
+from tests.faults.operator import BrokerOperator
+from tests.faults.scale import UNHURRIED
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.traffic import flowing, some_are_retried
+from tests.faults.trial import Trial
+from tests.faults.truth import all_well
+from tests.waiting import eventually_async
+
+#: whatever is made once only is made by then
+_WARM_UP = 2
+_WARM = 800
+_COUNTED = 10
+#: requests that wait at once in the warm-up: more threads than the traffic itself will ever keep waiting
+_CROWD = 50
+
+
+@scenario(quick=True)
+async def ten_reconnections(trial: Trial) -> None:
+    """All AMQP connections are closed ten times under traffic: nothing is lost, and no process grows."""
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+        operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
+        await some_are_retried(system)
+        members = (*system.gateways, *system.workers)
+        async with flowing(trial, system, 2000, per_s=80):
+            await system.delivered(_WARM)
+            for _ in range(_WARM_UP):
+                await asyncio.gather(_crowd(system), _reconnect(operator, system, members))
+            before = {member.name: member.resources() for member in members}
+            for _ in range(_COUNTED):
+                await _reconnect(operator, system, members)
+            system.healed()
+            system.ledgers.resources += [member.grown_since(before[member.name]) for member in members]
+        for kept in system.ledgers.resources:
+            trial.note(f"{kept.process}: {_shown(kept.before)} before, {_shown(kept.after)} after ten more")
+
+
+async def _crowd(system: System) -> None:
+    """On connections of their own, which are closed again: they would hide what else is left open."""
+    urls = [f"http://127.0.0.1:{gateway.port}" for gateway in system.gateways]
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+        crowd = Load(system.ledgers, urls, system.publisher, http)
+        await crowd.post(system.writer.write(_CROWD), at_once=_CROWD)
+
+
+async def _reconnect(operator: BrokerOperator, system: System, members: tuple[Member, ...]) -> None:
+    lost = {member.name: _lost(member) for member in members}
+    await operator.close_connections()
+    await eventually_async(lambda: all(_lost(member) > lost[member.name] for member in members))
+    await all_well(system)
+
+
+def _lost(member: Member) -> int:
+    return member.log.read_bytes().count(b'"event":"broker_lost"')
+
+
+def _shown(held: Mapping[str, float]) -> str:
+    return f"{held['fds']:.0f} descriptors, {held['threads']:.0f} threads, {held['memory_mb']:.0f} MB"
