@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import requests
@@ -62,10 +60,6 @@ class Cluster:
         """Where each node takes AMQP: the upstreams of a balancer."""
         return [node.ports.amqp for node in self.nodes]
 
-    def vhost_url(self, vhost: str, node: int) -> str:
-        """AMQP address of ``vhost`` on one node."""
-        return self.nodes[node].vhost_url(vhost)
-
     def start(self) -> None:
         """Start all nodes side by side; return once they are one cluster. Raises ServerFailed."""
         self._epmd.start()
@@ -97,6 +91,14 @@ class Cluster:
         name = self.any_living().management.quorum_queue(vhost, queue).leader
         return None if name is None else [node.node_name for node in self.nodes].index(name)
 
+    def mend(self) -> None:
+        """Whatever a failed scenario has left broken runs again. Raises ServerFailed."""
+        for node in self.nodes:
+            node.resume()
+            if not node.running():
+                node.start()
+        self.wait_whole()
+
     def wait_whole(self, timeout_s: float = WHOLE_S) -> None:
         """Return once all nodes run and every quorum queue has all its members. Raises ServerFailed."""
         deadline = time.monotonic() + timeout_s
@@ -105,13 +107,12 @@ class Cluster:
                 raise ServerFailed(f"the cluster is not whole after {timeout_s:.0f} s: {lacking}")
             time.sleep(0.2)
 
-    def rolling_restart(self, between: Callable[[int], None] = lambda n: None) -> None:
+    def rolling_restart(self) -> None:
         """Stop and start each node in turn, as an operator would: the next only when the cluster is whole again."""
-        for index, node in enumerate(self.nodes):
+        for node in self.nodes:
             node.stop()
             node.start()
             self.wait_whole()
-            between(index)
 
     def _lacking(self) -> str:
         """What is missing, in words; empty if nothing is."""
@@ -134,14 +135,3 @@ class Cluster:
                 if queue.leader is None or len(queue.online) < NODES:
                     return f"{queue.name} in {vhost} is led by {queue.leader}, with {queue.online} online"
         return ""
-
-
-@contextmanager
-def private_cluster(directory: Path) -> Iterator[Cluster]:
-    """A cluster of the test's own, ready; ended with its data still on disk."""
-    cluster = Cluster(directory)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.kill()

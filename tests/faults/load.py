@@ -84,7 +84,7 @@ class Load:
             self._ledgers.attempted.add(key)
             self._ledgers.accepted.add(key)
 
-    async def stream(self, parcels: Sequence[Parcel], per_s: float, draw: random.Random, direct: float = 0.5) -> None:
+    async def stream(self, parcels: Iterable[Parcel], per_s: float, draw: random.Random, direct: float = 0.5) -> None:
         """Send them at a steady pace whatever the answers, a share ``direct`` of them straight onto the queues.
 
         Nobody waits for anybody: while answers are slow, the requests under way grow.
@@ -95,7 +95,7 @@ class Load:
                 sending.create_task(self.publish([parcel]) if straight else self.post_one(parcel, number))
 
 
-async def paced(parcels: Sequence[Parcel], per_s: float) -> AsyncIterator[tuple[int, Parcel]]:
+async def paced(parcels: Iterable[Parcel], per_s: float) -> AsyncIterator[tuple[int, Parcel]]:
     """Each with its number, when its time has come."""
     loop = asyncio.get_running_loop()
     began = loop.time()

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from tests.faults.cluster import Cluster
 from tests.faults.scale import DEAD_LETTER_REPEAT_S
 from tests.servers import run_ports
 
@@ -22,6 +23,19 @@ class Stage:
         self.directory = directory
         self.rabbitmq = rabbitmq
         self.redis = redis
+        self._cluster: Cluster | None = None
+
+    async def cluster(self) -> Cluster:
+        """Three nodes, whole; started by whoever asks first (15 to 25 s), and up until the stage ends."""
+        if self._cluster is None:
+            self._cluster = Cluster(self.directory / "cluster")
+            await asyncio.to_thread(self._cluster.start)
+        return self._cluster
+
+    async def end(self) -> None:
+        """SIGKILL all servers: nothing in them is needed any more."""
+        ends = [self.rabbitmq.kill, self.redis.kill, *([self._cluster.kill] if self._cluster else [])]
+        await asyncio.gather(*map(asyncio.to_thread, ends))
 
     async def mend(self) -> None:
         """Whatever a failed scenario has left broken runs again."""
@@ -30,6 +44,8 @@ class Stage:
             if not await asyncio.to_thread(server.answers):
                 await asyncio.to_thread(server.kill)
                 await asyncio.to_thread(server.start)
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.mend)
 
 
 def new_rabbitmq(directory: Path) -> RabbitMQServer:
@@ -44,11 +60,12 @@ def new_rabbitmq(directory: Path) -> RabbitMQServer:
 
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Stage]:
-    """Both servers, ready; killed at the end (nothing in them is needed any more)."""
+    """Both servers, ready; killed at the end."""
     rabbitmq = new_rabbitmq(directory / "rabbitmq")
     redis = RedisServer(directory / "redis", port=run_ports(1)[0])
+    stage = Stage(directory, rabbitmq, redis)
     try:
         await asyncio.gather(asyncio.to_thread(rabbitmq.start), asyncio.to_thread(redis.start))
-        yield Stage(directory, rabbitmq, redis)
+        yield stage
     finally:
-        await asyncio.gather(asyncio.to_thread(rabbitmq.kill), asyncio.to_thread(redis.kill))
+        await stage.end()

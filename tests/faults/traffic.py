@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -40,3 +40,22 @@ async def some_are_retried(system: System, rate: float = 0.1) -> None:
     for channel in system.plan.workers:
         provider, fault = PASSING_FAULTS[channel]
         await system.providers.fault(provider, rate=rate, **fault)
+
+
+@asynccontextmanager
+async def unending(trial: Trial, system: System, per_s: float) -> AsyncIterator[None]:
+    """Messages at a steady pace for as long as the block lasts, half of them straight onto the queues."""
+    ended = asyncio.Event()
+
+    def written() -> Iterator[Parcel]:
+        while not ended.is_set():
+            yield system.writer.one()
+
+    sending = asyncio.create_task(system.load.stream(written(), per_s=per_s, draw=trial.draw))
+    try:
+        yield
+        ended.set()
+        await sending
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)

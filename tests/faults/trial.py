@@ -11,15 +11,26 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import redis
 
+from ops.servers.management import Management
 from tests.faults.checker import check
+from tests.faults.collecting import Counts
 from tests.faults.ledgers import Ledgers
 from tests.faults.scenario import Scenario
 from tests.faults.stage import Stage
 from tests.faults.system import Plan, System, running
+
+
+class Broker(Counts, Protocol):
+    """What a system is put on: one node, or a cluster behind a balancer."""
+
+    @property
+    def management(self) -> Management: ...
+
+    def vhost_url(self, vhost: str) -> str: ...
 
 
 @dataclass
@@ -66,28 +77,29 @@ class Trial:
         self.result.notes.append(text)
 
     @asynccontextmanager
-    async def system(self, **plan: Any) -> AsyncIterator[System]:
+    async def system(self, broker: Broker | None = None, **plan: Any) -> AsyncIterator[System]:
         """A system on an empty virtual host and an empty Redis: ``push=2, email=1``, and what ``Plan`` takes.
 
+        ``broker``: the stage's own if None.
         At the end of the block it is drained, stopped in good order, collected and checked; also when an assertion of
         the block failed (which is written down, and ends the block): the ledgers say why.
         """
         workers: dict[str, int] = {
             channel: plan.pop(channel) for channel in ("push", "email", "sms") if channel in plan
         }
-        stage, vhost = self.stage, f"{self.scenario.name}-{uuid.uuid4().hex[:6]}"
+        stage, broker, vhost = self.stage, broker or self.stage.rabbitmq, f"{self.scenario.name}-{uuid.uuid4().hex[:6]}"
         await asyncio.to_thread(empty_redis, stage.redis.url)
-        await asyncio.to_thread(stage.rabbitmq.management.create_vhost, vhost)
+        await asyncio.to_thread(broker.management.create_vhost, vhost)
         directory = self.directory / vhost[-6:]
-        url = stage.rabbitmq.vhost_url(vhost)
-        made = running(Plan(workers, **plan), directory, self.draw, stage.rabbitmq, vhost, url, stage.redis.url)
+        url = broker.vhost_url(vhost)
+        made = running(Plan(workers, **plan), directory, self.draw, broker, vhost, url, stage.redis.url)
         async with made as system:
             try:
                 yield system
             except AssertionError as exc:
                 self.result.broken.append(str(exc) or _where(exc))
             await self.conclude(system)
-        await asyncio.to_thread(stage.rabbitmq.management.delete_vhost, vhost)
+        await asyncio.to_thread(broker.management.delete_vhost, vhost)
 
     async def conclude(self, system: System) -> None:
         """Drain, stop, collect, check; the figures go to the result, what was broken too."""

@@ -1,0 +1,133 @@
+"""Three nodes behind a balancer that checks nobody's health: one dies, one stands still, all are restarted in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.faults.balanced import Balanced, balanced
+from tests.faults.ledgers import Ledgers
+from tests.faults.scale import UNHURRIED
+from tests.faults.scenario import scenario
+from tests.faults.spans import first_after, last_after, longest_gap
+from tests.faults.system import System
+from tests.faults.traffic import some_are_retried, unending
+from tests.faults.trial import Trial
+from tests.waiting import eventually_async
+
+#: one for each node, however the balancer deals them out
+GATEWAYS = 3
+PER_S = 40.0
+#: longer than any deadline and heartbeat of ours, and than the cluster needs to count a node as gone, seconds
+FROZEN_S = 25.0
+LANE = "push.queue"
+
+
+class Clustered:
+    """A system on the stage's cluster, behind a balancer."""
+
+    def __init__(self, broker: Balanced, system: System) -> None:
+        self.cluster, self.system = broker.cluster, system
+        #: when the fault began, Unix seconds
+        self.struck_at = 0.0
+
+    def strikes(self) -> None:
+        """The fault begins now."""
+        self.struck_at = time.time()
+
+    async def leader(self) -> int:
+        """The node that leads the lane. Not while one is frozen."""
+
+        async def found() -> list[int]:
+            led = await asyncio.to_thread(self.cluster.leader_of, self.system.vhost, LANE)
+            return [] if led is None else [led]
+
+        return (await eventually_async(found))[0]
+
+    async def clients_of(self, node: int) -> list[str]:
+        """Names of the connections that this node serves."""
+        server = self.cluster.nodes[node]
+        found = await asyncio.to_thread(server.management.connections, self.system.vhost)
+        return sorted(name for name, pair in found.items() if pair.endswith(f":{server.ports.amqp}"))
+
+    async def goes_on(self) -> None:
+        """Return when thirty more have been accepted and delivered."""
+        accepted = len(self.system.ledgers.accepted) + 30
+        delivered = await self.system.providers.accepted_calls() + 30
+        await eventually_async(lambda: len(self.system.ledgers.accepted) >= accepted, deadline_s=30)
+        await self.system.delivered(delivered)
+
+
+@asynccontextmanager
+async def under_load(trial: Trial) -> AsyncIterator[Clustered]:
+    """The load flows until the block ends."""
+    async with balanced(await trial.stage.cluster()) as broker:
+        async with trial.system(broker, push=2, email=1, gateways=GATEWAYS, **UNHURRIED) as system:
+            clustered = Clustered(broker, system)
+            await some_are_retried(system)
+            async with unending(trial, system, PER_S):
+                await system.delivered(200)
+                yield clustered
+        trial.note(seen(system.ledgers, clustered.struck_at))
+
+
+def seen(led: Ledgers, struck_at: float) -> str:
+    """What callers and recipients noticed of the fault."""
+    until = led.drained_at or time.time()
+    posts = [answer for answer in led.answers if answer.what.startswith("POST")]
+    refused = [answer.at + answer.seconds for answer in posts if answer.status != 202 and answer.at > struck_at]
+    accepted = [answer.at + answer.seconds for answer in posts if answer.status == 202]
+    calls = [call.at for call in led.calls]
+    first_s, last_s = first_after(calls, struck_at), last_after(refused, struck_at)
+    return (
+        f"first delivery {first_s or 0:.1f} s after the blow, longest span without one "
+        f"{longest_gap(calls, struck_at, until):.1f} s, without a 202 {longest_gap(accepted, struck_at, until):.1f} s; "
+        f"{len(refused)} answers were not 202, the last of them after {last_s or 0:.1f} s"
+    )
+
+
+@scenario()
+async def leading_node_killed(trial: Trial) -> None:
+    """The node that leads the queues gets SIGKILL under load and is brought back: nothing is lost, nothing doubled."""
+    async with under_load(trial) as clustered:
+        led = await clustered.leader()
+        node = clustered.cluster.nodes[led]
+        clustered.strikes()
+        await asyncio.to_thread(node.kill)
+        await clustered.goes_on()
+        assert await clustered.leader() != led, "the dead node still leads"
+        await asyncio.to_thread(node.start)
+        await asyncio.to_thread(clustered.cluster.wait_whole)
+        clustered.system.healed()
+        await clustered.goes_on()
+
+
+@scenario()
+async def leading_node_frozen(trial: Trial) -> None:
+    """The node that leads the queues and serves clients of all kinds stands still for 25 s: all go on without it."""
+    async with under_load(trial) as clustered:
+        led = await clustered.leader()
+        node = clustered.cluster.nodes[led]
+        clients = await clustered.clients_of(led)
+        clustered.strikes()
+        node.pause()
+        try:
+            await asyncio.sleep(FROZEN_S)
+        finally:
+            node.resume()
+        await asyncio.to_thread(clustered.cluster.wait_whole)
+        clustered.system.healed()
+        await clustered.goes_on()
+        trial.note(f"clients of the frozen node: {', '.join(name.split('@')[0] for name in clients)}")
+
+
+@scenario()
+async def nodes_restarted_in_turn(trial: Trial) -> None:
+    """The nodes are restarted in good order, one after the other, under load: nothing is lost, nothing doubled."""
+    async with under_load(trial) as clustered:
+        clustered.strikes()
+        await asyncio.to_thread(clustered.cluster.rolling_restart)
+        clustered.system.healed()
+        await clustered.goes_on()
