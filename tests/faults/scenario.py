@@ -82,6 +82,7 @@ FAMILIES = (
     "store",
     "provider",
     "answers",
+    "throttling",
     "failover",
     "sources",
     "poison",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.faults.batches import Item, mixed, post_batch
 from tests.faults.bounds import Bounds
-from tests.faults.scale import scaled_variables
+from tests.faults.scale import PATIENT_S, scaled_variables
 from tests.faults.scenario import scenario
 from tests.faults.system import System
 from tests.faults.trial import Trial
@@ -24,7 +24,7 @@ A_LEVEL = 2
 @scenario(Bounds(p99_s=0.5), quick=True)
 async def no_fault(trial: Trial) -> None:
     """Nothing goes wrong: all three channels, over HTTP and straight onto the queues, each message exactly once."""
-    async with trial.system(push=1, email=1, sms=1) as system:
+    async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
         parcels = system.writer.write(2000)
         await system.load.stream(parcels, per_s=400, draw=trial.draw)
 
@@ -32,7 +32,7 @@ async def no_fault(trial: Trial) -> None:
 @scenario()
 async def mixed_batches(trial: Trial) -> None:
     """Batches of good, bad and repeated notifications: each item gets its own verdict, each good one is sent once."""
-    async with trial.system(push=1, email=1, sms=1) as system:
+    async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
         for _ in range(3):
             items = mixed(system.writer, trial.draw, good=400, several=50, bad=50)
             await told(system, items)
@@ -52,7 +52,7 @@ async def ladder_unscaled(trial: Trial) -> None:
     """Retries by the ladder's real levels 1 s, 5 s, 15 s and 1 min: back after that time, at most 1.5 s later."""
     # With next to no backoff of our own, the provider's Retry-After alone names the level.
     variables = scaled_variables(1) | {"RETRY_BASE_S": "0.001"}
-    async with trial.system(push=1, variables=variables) as system:
+    async with trial.system(push=1, variables=variables, provider_timeout_s=PATIENT_S) as system:
         for level_s in LEVELS_S:
             await some_fail(system, level_s)
     accepted = {call.key[1]: call.at for call in system.ledgers.calls}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
 from tests.faults.traffic import flowing
 from tests.faults.trial import Trial
@@ -29,7 +30,8 @@ async def sms_fails_over(trial: Trial) -> None:
 
 
 async def fails_over(trial: Trial, channel: str, first: str, second: str, fault: dict[str, Any]) -> None:
-    async with trial.system(**{channel: 1}) as system, flowing(trial, system, 1000, per_s=120):
+    plan: dict[str, Any] = {channel: 1, "provider_timeout_s": PATIENT_S}
+    async with trial.system(**plan) as system, flowing(trial, system, 1000, per_s=120):
         await system.delivered(150)
         await system.providers.fault(first, **fault)
         change = await opened(system.workers, first)

@@ -7,6 +7,7 @@ import asyncio
 from tests.faults.backlog import Backlog, watched
 from tests.faults.bounds import Bounds
 from tests.faults.collecting import drained
+from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
 from tests.faults.system import System
 from tests.faults.traffic import flowing
@@ -32,7 +33,7 @@ SLOW_S, SLOW_MS = 0.1, 200
 @scenario()
 async def provider_down(trial: Trial) -> None:
     """The channel's only provider answers 503 for 60 s: the backlog waits in its queue, no attempts are spent."""
-    async with trial.system(push=1, variables=FEW) as system:
+    async with trial.system(push=1, variables=FEW, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="status", status=503)
         async with watched(system, "push") as backlog:
             async with flowing(trial, system, 1500, per_s=300):
@@ -45,7 +46,7 @@ async def provider_down(trial: Trial) -> None:
 @scenario()
 async def provider_down_with_all_in_hand(trial: Trial) -> None:
     """503 to all from the moment on at which exactly a prefetch of calls is under way: the rest stays in its queue."""
-    async with trial.system(push=1, variables=FEW, start_workers=False) as system:
+    async with trial.system(push=1, variables=FEW, start_workers=False, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         await system.load.publish(system.writer.write(1000))
         async with watched(system, "push") as backlog:
@@ -90,7 +91,7 @@ async def provider_mostly_down(trial: Trial) -> None:
 
 
 async def flaky(trial: Trial, rate: float) -> None:
-    async with trial.system(push=2) as system:
+    async with trial.system(push=2, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="status", status=503, rate=rate)
         async with flowing(trial, system, FLAKY, per_s=150):
             await asyncio.sleep(FLAKY_S)
@@ -103,7 +104,7 @@ async def flaky(trial: Trial, rate: float) -> None:
 @scenario()
 async def provider_slow(trial: Trial) -> None:
     """Every answer comes in time, but slower than the breaker allows: it opens, and nothing is sent twice."""
-    async with trial.system(push=1, variables={"BREAKER_SLOW_S": str(SLOW_S)}) as system:
+    async with trial.system(push=1, variables={"BREAKER_SLOW_S": str(SLOW_S)}, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 600, per_s=150):
             change = await opened(system.workers, "fcm")
@@ -128,7 +129,7 @@ async def provider_hanging(trial: Trial) -> None:
 @scenario(drawn=True)
 async def provider_accepts_then_resets(trial: Trial) -> None:
     """Of some calls, then of all, the connection is reset after they were accepted: only those may be sent twice."""
-    async with trial.system(push=1, variables=FEW) as system:
+    async with trial.system(push=1, variables=FEW, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="reset_after_accept", rate=0.1)
         async with flowing(trial, system, 900, per_s=150):
             await system.delivered(300)

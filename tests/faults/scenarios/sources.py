@@ -8,6 +8,7 @@ from typing import Any
 from tests.faults.backlog import watched
 from tests.faults.bounds import Bounds
 from tests.faults.envelopes import Parcel
+from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
 from tests.faults.system import System
 from tests.faults.traffic import flowing
@@ -47,7 +48,7 @@ def one(system: System, source: str, user_id: str, channel: str = "push", **fiel
 
 async def away(trial: Trial, source: str, fault: dict[str, Any]) -> None:
     """10 000 messages of push need what ``source`` does not tell; those of sms need nothing of it."""
-    async with trial.system(push=1, sms=1) as system:
+    async with trial.system(push=1, sms=1, provider_timeout_s=PATIENT_S) as system:
         # All lanes are open when it breaks: a whole prefetch asks at once.
         await carries_on(system, "push")
         await system.providers.fault(source, **fault)
@@ -55,13 +56,13 @@ async def away(trial: Trial, source: str, fault: dict[str, Any]) -> None:
             await system.load.publish(needing(system, source, WAITING))
             await carries_on(system, "sms")
             await asyncio.sleep(DOWN_S)
+        await system.providers.heal()
+        system.healed()
         trial.note(f"{DOWN_S:.0f} s: {backlog}; {backlog.waiting} waited; {probes(system, source)} probes")
         assert backlog.elsewhere <= 2 * PREFETCH, f"more than two prefetches left their queue: {backlog}"
         # What was in hand when it broke is held there: none of it goes round the ladder.
         assert backlog.in_ladder <= PREFETCH // 10, f"messages go round the ladder: {backlog}"
         assert not backlog.failed, f"an outage is no message's end: {backlog}"
-        await system.providers.heal()
-        system.healed()
 
 
 async def carries_on(system: System, channel: str) -> None:
@@ -108,7 +109,7 @@ async def templates_hanging(trial: Trial) -> None:
 @scenario()
 async def sources_slow(trial: Trial) -> None:
     """Both services answer late, but in time: nothing pauses and nothing is retried."""
-    async with trial.system(push=1, email=1) as system:
+    async with trial.system(push=1, email=1, provider_timeout_s=PATIENT_S) as system:
         for source in ("users", "templates"):
             await system.providers.fault(source, mode="slow", delay_ms=100)
         async with flowing(trial, system, 800, per_s=200):
@@ -121,7 +122,7 @@ async def sources_slow(trial: Trial) -> None:
 @scenario(Bounds(failed={"user_not_found": 100, "template_not_found": 100}))
 async def sources_know_nothing(trial: Trial) -> None:
     """The services answer 404 for some: those messages end in failed.queue at once, without a call, and no others."""
-    async with trial.system(push=1, email=1) as system:
+    async with trial.system(push=1, email=1, provider_timeout_s=PATIENT_S) as system:
         nobody = [one(system, "users", f"nobody-{number}") for number in range(100)]
         nothing = [
             one(system, "templates", f"user-{number}", template_code=f"NONE_{number % 10}") for number in range(100)
@@ -137,7 +138,7 @@ async def sources_know_nothing(trial: Trial) -> None:
 @scenario()
 async def users_fail_for_one(trial: Trial) -> None:
     """The user service fails for one user only, from the very first lookup on: the channel goes on for all others."""
-    async with trial.system(push=1) as system:
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("users", target="user-1", **DOWN)
         # Nobody was answered yet, so the first failure is taken for the service's, and the channel pauses.
         await system.load.publish([one(system, "users", "user-1", priority="high")])

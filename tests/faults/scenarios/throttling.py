@@ -1,0 +1,123 @@
+"""A provider says: too fast."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from statistics import quantiles
+from typing import Any
+
+from tests.faults.envelopes import Parcel, given
+from tests.faults.ledgers import Ledgers
+from tests.faults.scale import PATIENT_S
+from tests.faults.scenario import scenario
+from tests.faults.system import System
+from tests.faults.trial import Trial
+from tests.faults.worker_log import breaker_changes, events
+
+#: a level of the scaled ladder, seconds: what names it comes back then and not later
+NAMED_S = 3
+#: a refusal is logged so soon after it was given, seconds
+LOGGED_S = 0.3
+#: the fewer, the sooner it is over: while all are refused, each pause lets one probe through
+REFUSED = 5
+#: who waits so much longer has noticed, seconds
+NOTICED_S = 0.25
+#: 429, but not for the project as a whole
+HIS_QUOTA: dict[str, Any] = {"mode": "status", "error_code": "QUOTA_EXCEEDED", "field": "device:refused"}
+
+
+@scenario(quick=True)
+async def throttled_for_seconds(trial: Trial) -> None:
+    """429 with Retry-After in seconds: no call before that, one attempt more, and the breaker stays closed."""
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+        await refuse_some(system, str(NAMED_S))
+    for wait_s in waits(system, system.ledgers):
+        assert wait_s > NAMED_S - LOGGED_S, f"asked again after {wait_s:.1f} s, told to wait {NAMED_S} s"
+    gently(trial, system)
+
+
+@scenario()
+async def throttled_until_a_date(trial: Trial) -> None:
+    """429 with an HTTP date in Retry-After: no call before that, one attempt more, and the breaker stays closed."""
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=NAMED_S)
+        await refuse_some(system, format_datetime(until, usegmt=True))
+    refused = {event["request_id"] for event in events(system.workers, "retry")}
+    early = [call for call in system.ledgers.calls if call.key[1] in refused and call.at < until.timestamp()]
+    assert not early, f"{len(early)} asked again before {until}"
+    gently(trial, system)
+
+
+@scenario()
+async def throttled_with_rubbish(trial: Trial) -> None:
+    """429 with rubbish in Retry-After: tried again after our own backoff, and the breaker stays closed."""
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+        await refuse_some(system, "soon; maybe=tomorrow")
+    gently(trial, system)
+
+
+async def refuse_some(system: System, retry_after: str) -> None:
+    """The next REFUSED calls of fcm are answered 429, of 500 messages."""
+    await system.providers.fault("fcm", mode="status", status=429, retry_after=retry_after, count=REFUSED)
+    await system.load.publish(system.writer.write(500))
+    system.healed()
+
+
+def waits(system: System, led: Ledgers) -> Iterable[float]:
+    """Seconds from each logged retry to the call that was accepted."""
+    accepted = {call.key[1]: call.at for call in led.calls}
+    return [accepted[event["request_id"]] - event["at"] for event in events(system.workers, "retry")]
+
+
+def gently(trial: Trial, system: System) -> None:
+    tries = Counter(system.ledgers.tries.values())
+    assert tries == {1: 500 - REFUSED, 2: REFUSED}, f"calls a message -> messages: {dict(tries)}"
+    assert not breaker_changes(system.workers, "fcm"), "throttling is no failure"
+    trial.note(f"{REFUSED} refused, back after {min(waits(system, system.ledgers)):.1f} s at the earliest")
+
+
+@scenario()
+async def throttled_for_one_recipient(trial: Trial) -> None:
+    """429 for one recipient only, whatever is sent to him: the others do not notice."""
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+        before = await paced(system, system.writer.write(300))
+        await system.providers.fault("fcm", target="token-refused", retry_after=NAMED_S, **HIS_QUOTA)
+        refused = [system.writer.one(**given_to("token-refused", number)) for number in range(10)]
+        meanwhile = await paced(system, system.writer.write(300), refused)
+        await system.providers.heal()
+        system.healed()
+    accepted = {call.key: call.at for call in system.ledgers.calls}
+    usual_s, other_s = (p95([accepted[key] - at for key, at in sent.items()]) for sent in (before, meanwhile))
+    trial.note(f"p95 of the others {other_s * 1000:.0f} ms, before {usual_s * 1000:.0f} ms")
+    assert other_s < usual_s + NOTICED_S, f"the others waited {other_s:.2f} s, before {usual_s:.2f} s"
+    assert not list(events(system.workers, "provider_throttled")), "one recipient's 429 has paused the provider"
+
+
+def given_to(token: str, number: int) -> dict[str, Any]:
+    request_id = f"refused-{number}"
+    content = given("push", request_id)["content"]
+    fields = {"user_id": None, "template_code": None, "variables": None}
+    return fields | {"request_id": request_id, "recipient": {"push_tokens": [token]}, "content": content}
+
+
+async def paced(system: System, parcels: Sequence[Parcel], beside: Sequence[Parcel] = ()) -> dict[Any, float]:
+    """Publish one every 10 ms, ``beside`` first; when each of ``parcels`` was sent, once all of them are delivered."""
+    target = await system.providers.accepted_calls() + len(parcels)
+    sent = {}
+    async with asyncio.TaskGroup() as sending:
+        sending.create_task(system.load.publish(beside))
+        for parcel in parcels:
+            sent[parcel.key] = time.time()
+            sending.create_task(system.load.publish([parcel]))
+            await asyncio.sleep(0.01)
+    await system.delivered(target)
+    return sent
+
+
+def p95(values: Sequence[float]) -> float:
+    return quantiles(values, n=20)[-1]
