@@ -6,10 +6,11 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.faults.descriptors import descriptors
 from tests.faults.ledgers import Resources
 
 #: a process that ends so often in one scenario is not going to get better
@@ -117,17 +118,19 @@ class Member:
         if self._keeper is not None:
             await asyncio.gather(self._keeper)
 
-    def resources(self) -> dict[str, float]:
-        """What it and its children hold now: ``fds``, ``threads``, ``memory_mb``."""
+    def resources(self, but_to: Collection[int] = ()) -> dict[str, float]:
+        """What it and its children hold now: ``fds`` (connections to the ports ``but_to`` aside), ``threads``,
+        ``memory_mb``.
+        """
         pids = self.family()
         return {
-            "fds": float(sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)),
+            "fds": float(sum(descriptors(pid, but_to) for pid in pids)),
             "threads": float(sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)),
             "memory_mb": sum(_resident_mb(pid) for pid in pids),
         }
 
-    def grown_since(self, before: dict[str, float]) -> Resources:
-        return Resources(self.name, before, self.resources())
+    def grown_since(self, before: dict[str, float], but_to: Collection[int] = ()) -> Resources:
+        return Resources(self.name, before, self.resources(but_to))
 
     def said(self, lines: int = 15) -> str:
         """The last lines of its output."""
