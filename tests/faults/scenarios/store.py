@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 
 from ops.servers import RedisServer
 from tests.faults.bounds import Bounds
 from tests.faults.collecting import drained
+from tests.faults.production import refused_in_production
 from tests.faults.proxy import proxy
 from tests.faults.redis_faults import flush, kill_between_fsyncs, limit
 from tests.faults.scale import PATIENT_S
@@ -26,8 +26,6 @@ IN_HAND = 32
 SLOW_MS = 100
 BLACK_HOLE_S = 20.0
 FULL_S = 5.0
-#: a worker that will not start says so within so many seconds
-START_S = 20.0
 
 
 @scenario(quick=True)
@@ -69,10 +67,12 @@ async def redis_killed(trial: Trial) -> None:
             for nth in range(1, 4):
                 await system.delivered(nth * 200)
                 await asyncio.to_thread(kill_between_fsyncs, server)
-                if nth == 2:
-                    await workers_pause(system, within_s=5)
-                    await eventually_async(lambda: "marker_lost" in system.counted())
-                await asyncio.to_thread(server.start)
+                try:
+                    if nth == 2:
+                        await workers_pause(system, within_s=5)
+                        await eventually_async(lambda: "marker_lost" in system.counted())
+                finally:
+                    await asyncio.to_thread(server.start)
         system.healed()
         await drained(system.broker, system.vhost, trial.bounds.drain_s)
         once = await system.providers.accepted_calls()
@@ -139,7 +139,8 @@ async def redis_without_append_only_file(trial: Trial) -> None:
             push=2, provider_timeout_s=PATIENT_S, redis_url=server.url, variables={"PREFETCH": str(IN_HAND)}
         ) as system:
             await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
-            await refused_in_production(system)
+            said = await refused_in_production(system)
+            assert "appendonly" in said, f"refused without saying why: {said}"
             async with flowing(trial, system, 1000, per_s=200):
                 await system.delivered(400)
                 trial.draw.choice(system.workers).kill()
@@ -183,23 +184,3 @@ def assert_accepted(system: System, since: float) -> None:
     answers = [a for a in system.ledgers.answers if a.at > since and a.what.startswith("POST")]
     refused = [answer for answer in answers if answer.status != 202]
     assert answers and not refused, f"{len(refused)} of {len(answers)} not accepted, such as {refused[:3]}"
-
-
-async def refused_in_production(system: System) -> None:
-    """A worker of a production system does not start on this Redis, and says why."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.sms"),
-        env={**system.variables, "NOTIFY_ENV": "production", "SMS_PORT": str(run_ports(1)[0])},
-        cwd=system.directory,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(START_S):
-            said, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode == 2, f"a worker started in production ({process.returncode}): {said.decode()}"
-    assert b"appendonly" in said, f"refused without saying why: {said.decode()}"
