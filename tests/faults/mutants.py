@@ -21,12 +21,20 @@ MUTANTS = (
         "shared/handling.py",
         'case "duplicate" | "stale":',
         'case "duplicate" | "stale" | "held":',
-        ("twenty-five-kills",),
+        ("random-kills",),
+    ),
+    Mutation(
+        "copied-x-death",
+        "copies the headers that the broker has added to the message of the next attempt",
+        "shared/settling.py",
+        "lane.routing_key, job.incoming.body, travel.to_headers(), job.request_id",
+        "lane.routing_key, job.incoming.body, job.incoming.headers | travel.to_headers(), job.request_id",
+        ("moved-back-with-old-headers",),
     ),
     Mutation(
         "no-mandatory",
         "publishes without mandatory: a message that no queue takes is confirmed all the same",
-        "shared/broker/publisher.py",
+        "shared/broker/outlet.py",
         "mandatory=True",
         "mandatory=False",
         ("topology-deleted",),
@@ -34,9 +42,9 @@ MUTANTS = (
     Mutation(
         "no-confirms",
         "takes a message for stored as soon as it is written",
-        "shared/broker/publisher.py",
+        "shared/broker/outlet.py",
         "        self._pending[self._tag] = self._by_message_id[pending.message_id] = pending\n",
-        "        self._room.release()\n        pending.future.set_result(_Fate.CONFIRMED)\n",
+        "        self.room.release()\n        pending.fate.set_result(Fate.CONFIRMED)\n",
         ("broker-killed",),
     ),
     Mutation(
@@ -48,7 +56,7 @@ MUTANTS = (
         "                return await connection.ask(request, timeout_s)\n"
         "            except Exception:\n"
         "                return await (await pool.obtain(timeout_s)).ask(request, timeout_s)\n",
-        ("accepted-then-reset",),
+        ("provider-accepts-then-resets",),
         ("I3",),
     ),
     Mutation(
@@ -58,7 +66,7 @@ MUTANTS = (
         "            return await self._delivery.attempt(job)\n",
         '            await self._recorder.done(job, "early", "")\n'
         "            return await self._delivery.attempt(job)\n",
-        ("killed-at-each-point",),
+        ("death-at-each-point",),
     ),
     Mutation(
         "recorded-before-the-confirm",
@@ -75,7 +83,7 @@ MUTANTS = (
         "shared/worker.py",
         "        await self._consumer.cancel()\n        await self._crew.finish(self._settings.shutdown_s)\n",
         "",
-        ("poison-among-three-lanes",),
+        ("poison-in-the-middle-of-the-medium-lane",),
         ("I1", "I6"),
     ),
     Mutation(
@@ -93,7 +101,7 @@ MUTANTS = (
         "shared/breaker.py",
         "        if breaker is None or breaker._generation != self._generation:\n",
         "        if breaker is None:\n",
-        ("provider-down-with-all-in-flight",),
+        ("provider-down-with-all-in-hand",),
         ("I5", "the breaker"),
     ),
 )

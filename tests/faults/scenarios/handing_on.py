@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from shared.broker.publisher import Publication
+from shared.broker.topology import EXCHANGE
 from tests.faults.bounds import Bounds
+from tests.faults.envelopes import Parcel, keys
 from tests.faults.scenario import scenario
 from tests.faults.trial import Trial
 from tests.faults.worker_process import HAND_ON_POINTS
@@ -17,7 +22,13 @@ async def killed_at_the_hand_on(trial: Trial) -> None:
     """A worker dies before a retry is stored on the ladder, another after its confirm, a third after its record: each
     message is delivered exactly once."""
     one_in_hand = {"PREFETCH": "1", "BREAKER_FAILURES": "1000", "BREAKER_WINDOW_CALLS": "1000"}
-    plan = {"gateways": 0, "variables": one_in_hand, "points": HAND_ON_POINTS, "nth": NTH, "start_workers": False}
+    plan: dict[str, Any] = {
+        "gateways": 0,
+        "variables": one_in_hand,
+        "points": HAND_ON_POINTS,
+        "nth": NTH,
+        "start_workers": False,
+    }
     async with trial.system(push=1, **plan) as system:
         await system.providers.fault("fcm", mode="status", status=503, count=FAILING)
         await system.load.publish(system.writer.write(MESSAGES))
@@ -25,3 +36,32 @@ async def killed_at_the_hand_on(trial: Trial) -> None:
         await system.delivered(MESSAGES, deadline_s=15)
         assert system.deaths == len(HAND_ON_POINTS), f"{system.deaths} deaths"
     trial.note(f"died {', '.join(point.replace('_', ' ') for point in HAND_ON_POINTS)}")
+
+
+@scenario(Bounds(drain_s=20), quick=True)
+async def moved_back_with_old_headers(trial: Trial) -> None:
+    """Dead letters are moved from failed.queue to their lanes with the headers the broker gave them (by a shovel, say),
+    and have to be retried: none is dropped as a cycle."""
+    async with trial.system(push=1, gateways=0, variables={"BREAKER_FAILURES": "1000"}) as system:
+        await system.providers.fault("fcm", mode="status", status=503, count=FAILING)
+        parcels = system.writer.write(MESSAGES)
+        fates = await system.publisher.publish_all([_moved(parcel) for parcel in parcels])
+        assert not any(fates), fates
+        system.ledgers.attempted |= keys(parcels)
+        system.ledgers.accepted |= keys(parcels)
+        await system.delivered(MESSAGES, deadline_s=15)
+
+
+def _moved(parcel: Parcel) -> Publication:
+    """As it comes out of failed.queue, where the broker put it after too many deliveries."""
+    lane = parcel.lane
+    death: dict[str, Any] = {
+        "queue": lane.queue,
+        "reason": "delivery_limit",
+        "count": 1,
+        "exchange": EXCHANGE,
+        "routing-keys": [lane.routing_key],
+    }
+    first = {"x-first-death-queue": lane.queue, "x-first-death-reason": "delivery_limit"}
+    headers = {"x-death": [death], "x-first-death-exchange": EXCHANGE, **first}
+    return Publication(EXCHANGE, lane.routing_key, parcel.body, headers, parcel.request_id)
