@@ -165,10 +165,12 @@ async def redis_killed_and_told_to_proceed(trial: Trial) -> None:
         async with flowing(trial, system, 800, per_s=150):
             await system.delivered(200)
             await asyncio.to_thread(server.kill)
-            await system.delivered(800, deadline_s=30)
-            health = [await system.health_of(worker) for worker in system.workers]
-            assert not any(each["paused"] for each in health), "paused although told to proceed"
-        await asyncio.to_thread(server.start)
+            try:
+                await system.delivered(800, deadline_s=30)
+                health = [await system.health_of(worker) for worker in system.workers]
+                assert not any(each["paused"] for each in health), "paused although told to proceed"
+            finally:
+                await asyncio.to_thread(server.start)
         system.healed()
         assert system.counted()["marker_lost"], "nothing was counted as unrecorded"
         note_counted(trial, system, "marker_lost")
