@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import socket
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from pika import URLParameters
 from pika.exceptions import AMQPError
 
 from shared.broker.channel import RPC_DEADLINE_S, AmqpChannel, ChannelGone
+from shared.broker.silence import silence
 from shared.broker.wire import WireConnection
 from shared.errors import TopologyMismatch
 
@@ -23,7 +23,14 @@ log = structlog.get_logger(__name__)
 State = Literal["up", "down", "blocked"]
 #: bounds of the wait before the next try, seconds
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.5, 15.0
-CONNECT_DEADLINE_S = 10.0
+#: longest wait until a connection is open, seconds: the first try, and the longest of those that follow. Behind a
+#: balancer the first may meet a node that stands still, and the next a better one
+CONNECT_FIRST_S, CONNECT_CAP_S = 3.0, 10.0
+#: an idle connection says something so often, both ways, seconds. Of a broker that stands still it is known after 1.5
+#: of them; a process of ours that stands still for two is given up by the broker
+HEARTBEAT_S = 5
+#: longest wait for the broker's goodbye, seconds
+GOODBYE_S = 2.0
 
 
 class Connection:
@@ -39,11 +46,12 @@ class Connection:
         url: str,
         name: str,
         *,
-        heartbeat_s: int,
+        heartbeat_s: int | None = None,
         on_ready: Callable[[], Awaitable[None]] | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
-        self._parameters = _parameters(url, name, heartbeat_s)
+        self._heartbeat_s = heartbeat_s or HEARTBEAT_S
+        self._parameters = _parameters(url, name, self._heartbeat_s)
         self._name = name
         self._on_ready = on_ready
         self._on_lost = on_lost
@@ -52,6 +60,7 @@ class Connection:
         self._up = asyncio.Event()
         self._blocked = False
         self._task: asyncio.Task[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[TopologyMismatch] | None = None
 
     @property
@@ -97,17 +106,19 @@ class Connection:
             self._task.cancel()
             await asyncio.wait((self._task,))
         await self._hang_up()
+        if self._watch is not None:
+            self._watch.cancel()
 
     def drop(self) -> None:
         """Give the present connection up, as if the network had cut it; a fresh one follows."""
-        if self._raw is not None and self._raw.is_open:
-            self._raw.close(320, "dropped by the client")
+        if self._raw is not None:
+            self._raw.abort("dropped by the client")
 
     async def _keep(self) -> None:
         tries = 0
         while True:
             try:
-                await self._connect()
+                await self._connect(min(CONNECT_CAP_S, CONNECT_FIRST_S * 2.0 ** min(tries, 10)))
                 if self._on_ready is not None:
                     await self._on_ready()
             except TopologyMismatch as exc:
@@ -131,7 +142,7 @@ class Connection:
             await asyncio.sleep(backoff_s(tries, random.random()))
             tries += 1
 
-    async def _connect(self) -> None:
+    async def _connect(self, within_s: float) -> None:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         gone = self._gone = asyncio.Event()
         self._blocked = False
@@ -149,8 +160,22 @@ class Connection:
         )
         raw.add_on_connection_blocked_callback(lambda *_: self._set_blocked(True))
         raw.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(False))
-        async with asyncio.timeout(CONNECT_DEADLINE_S):
+        async with asyncio.timeout(within_s):
             await opened
+        self._watch = asyncio.create_task(self._abort_in_silence(raw, gone), name=f"silence {self._name}")
+
+    async def _abort_in_silence(self, raw: WireConnection, gone: asyncio.Event) -> None:
+        """Without a goodbye, for which a broker that stands still would keep us waiting."""
+        ended = asyncio.create_task(gone.wait())
+        silent = asyncio.create_task(silence(lambda: raw.heard_bytes, self._heartbeat_s))
+        try:
+            await asyncio.wait((ended, silent), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+            silent.cancel()
+        if not gone.is_set():
+            log.warning("broker_silent", connection=self._name)
+            raw.abort("the broker is silent")
 
     def _set_blocked(self, blocked: bool) -> None:
         self._blocked = blocked
@@ -164,9 +189,11 @@ class Connection:
         # One that is still being opened too: given up without a close, its socket would stay open until its time is up.
         if not raw.is_closing:
             raw.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2):
+        try:
+            async with asyncio.timeout(GOODBYE_S):
                 await self._gone.wait()
+        except TimeoutError:
+            raw.abort("no goodbye")
 
 
 def backoff_s(tries: int, draw: float) -> float:

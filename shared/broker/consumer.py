@@ -20,8 +20,6 @@ from shared.channels import Lane
 
 log = structlog.get_logger(__name__)
 
-HEARTBEAT_S = 15
-
 
 class _LaneChannel:
     """A lane's channel, its acks and its present consumer tag."""
@@ -69,9 +67,7 @@ class Consumer:
         self._on_delivery = on_delivery
         self._on_trouble = on_trouble
         self._open: dict[Lane, _LaneChannel] = {}
-        self._connection = Connection(
-            url, name, heartbeat_s=HEARTBEAT_S, on_ready=self.declare, on_lost=self._connection_lost
-        )
+        self._connection = Connection(url, name, on_ready=self.declare, on_lost=self._connection_lost)
 
     @property
     def connection(self) -> Connection:

@@ -17,6 +17,7 @@ import structlog
 from pika import spec
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel as PikaChannel
+from pika.exceptions import AMQPConnectionError
 from pika.frame import Header, decode_frame
 
 log = structlog.get_logger(__name__)
@@ -43,6 +44,23 @@ class WireChannel(PikaChannel):
 
 class WireConnection(AsyncioConnection):
     """Reads and writes many frames at once, in linear time; opens WireChannels."""
+
+    @property
+    def heard_bytes(self) -> int:
+        """What the broker has sent so far, whole frames or not."""
+        private: Any = self  # pika's inner parts, unknown to its type stubs
+        heard: int = private.bytes_received + len(private._frame_buffer)
+        return heard
+
+    def abort(self, why: str) -> None:
+        """End it without a word to the broker; it is told of like any other loss. Without effect once it is closed."""
+        private: Any = self  # pika's inner parts, unknown to its type stubs
+        if self.is_closed:
+            return
+        if private._opened:
+            private._terminate_stream(AMQPConnectionError(why))
+        elif not self.is_closing:
+            self.close()  # nothing has been opened that would need a goodbye
 
     def _create_channel(self, channel_number: int, on_open_callback: Any) -> PikaChannel:
         return WireChannel(self, channel_number, on_open_callback)
