@@ -8,58 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
 
 import structlog
-from pika import BasicProperties, spec
-from pika.exceptions import AMQPError
 
 from shared.broker import topology
-from shared.broker.channel import AmqpChannel, ChannelGone
 from shared.broker.connection import Connection, State
+from shared.broker.failures import BROKER_FAILURES
+from shared.broker.outlet import Outlet
+from shared.broker.publication import Fate, Pending, Publication
 from shared.channels import CHANNELS
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable, TopologyMismatch
+
+__all__ = ["Publication", "Publisher"]
 
 log = structlog.get_logger(__name__)
 
 #: declarations after a return happen at most this often, seconds
 REDECLARE_EVERY_S = 1.0
-#: after a refusal what follows goes through a fresh channel, at most this often, seconds
-RENEW_EVERY_S = 1.0
-#: longest wait for the confirms that a channel which was replaced still owes, seconds
-DRAIN_S, DRAIN_POLL_S = 10.0, 0.05
+#: what a declaration may end in
+_DECLARATION_FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, TopologyMismatch)
 #: times that a returned message is published again
 RETURNED_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """One message to be stored. ``correlation_id`` is the request_id; ``headers`` are built anew by the caller."""
-
-    exchange: str
-    routing_key: str
-    body: bytes
-    headers: dict[str, Any]
-    correlation_id: str = ""
-
-
-class _Fate(Enum):
-    CONFIRMED = "confirmed"
-    RETURNED = "returned"
-    NACKED = "nacked"
-    LOST = "lost"
-
-
-@dataclass(slots=True)
-class _Pending:
-    future: asyncio.Future[_Fate]
-    message_id: str
-    returned: bool = False
 
 
 class Publisher:
@@ -73,23 +43,15 @@ class Publisher:
         levels_s: Sequence[float],
         deadline_s: float,
         max_pending: int,
-        heartbeat_s: int = 10,
         channels: Iterable[str] = tuple(CHANNELS),
     ) -> None:
         self._levels_s, self._channels = tuple(levels_s), tuple(channels)
         self._deadline_s = deadline_s
-        self._connection = Connection(url, name, heartbeat_s=heartbeat_s, on_ready=self._prepare, on_lost=self._lost)
-        self._room = asyncio.Semaphore(max_pending)
-        self._channel: AmqpChannel | None = None
-        self._ready = asyncio.Event()
-        self._pending: dict[int, _Pending] = {}
-        self._by_message_id: dict[str, _Pending] = {}
-        self._tag = 0
-        self._ids = (f"{os.getpid():x}-{time.time_ns():x}-{n:x}" for n in itertools.count())
+        self._connection = Connection(url, name, on_ready=self._prepare, on_lost=self._lost)
+        self._outlet = Outlet(self._connection, max_pending, self._channel_closed)
         self._declaring = asyncio.Lock()
         self._declared_at = 0.0
         self._reopening: asyncio.Task[None] | None = None
-        self._renewing: asyncio.Task[None] | None = None
 
     @property
     def connection(self) -> Connection:
@@ -106,11 +68,11 @@ class Publisher:
 
     async def close(self) -> None:
         """Close; what is unconfirmed stays unknown."""
-        for task in (self._reopening, self._renewing):
-            if task is not None:
-                task.cancel()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        self._outlet.stop()
         await self._connection.close()
-        self._lost()
+        self._outlet.lost()
 
     async def publish(self, publication: Publication, deadline_s: float | None = None) -> None:
         """Return once RabbitMQ has confirmed it.
@@ -135,7 +97,7 @@ class Publisher:
             for index in todo[len(sent) :]:
                 results[index] = PublishUnknown("the broker is away or busy: not sent within the deadline")
             if sent:
-                await asyncio.wait([p.future for p in sent], timeout=max(0.0, until - loop.time()))
+                await asyncio.wait([p.fate for p in sent], timeout=max(0.0, until - loop.time()))
             again = self._judge(todo, sent, results)
             if not again or loop.time() >= until:
                 break
@@ -148,160 +110,58 @@ class Publisher:
                 results[index] = None
         return results
 
-    def _judge(self, todo: list[int], sent: list[_Pending], results: list[PublishFailed | None]) -> list[int]:
+    def _judge(self, todo: list[int], sent: list[Pending], results: list[PublishFailed | None]) -> list[int]:
         """Write down each fate; return the indexes worth another try."""
         again = []
         for index, pending in zip(todo, sent, strict=False):
-            fate = pending.future.result() if pending.future.done() else None
+            fate = pending.fate.result() if pending.fate.done() else None
             if fate is None:
                 # Still unconfirmed: its confirm, should it come, finds nobody waiting.
                 results[index] = PublishUnknown("no confirm within the deadline")
-            elif fate is _Fate.NACKED:
+            elif fate is Fate.NACKED:
                 results[index] = PublishRejected("refused by the queue")
-            elif fate is _Fate.RETURNED:
+            elif fate is Fate.RETURNED:
                 results[index] = PublishUnroutable("no queue is bound there")
                 again.append(index)
-            elif fate is _Fate.LOST:
+            elif fate is Fate.LOST:
                 results[index] = PublishUnknown("the channel was lost before the confirm")
                 again.append(index)
         return again
 
-    async def _send_all(self, publications: Sequence[Publication], todo: list[int], until: float) -> list[_Pending]:
+    async def _send_all(self, publications: Sequence[Publication], todo: list[int], until: float) -> list[Pending]:
         """Send as many of ``todo`` as the deadline allows, in order."""
-        sent: list[_Pending] = []
-        loop = asyncio.get_running_loop()
+        sent: list[Pending] = []
+        loop, outlet = asyncio.get_running_loop(), self._outlet
         for index in todo:
-            if not self._ready.is_set() or self._room.locked():
+            if not outlet.ready.is_set() or outlet.room.locked():
                 try:
                     async with asyncio.timeout_at(until):
-                        await self._ready.wait()
-                        await self._room.acquire()
+                        await outlet.ready.wait()
+                        await outlet.room.acquire()
                 except TimeoutError:
                     break
-                if not self._ready.is_set():
-                    self._room.release()
+                if not outlet.ready.is_set():
+                    outlet.room.release()
                     break
             else:
-                await self._room.acquire()
-            sent.append(self._send(publications[index], loop))
+                await outlet.room.acquire()
+            sent.append(outlet.send(publications[index], loop))
         return sent
-
-    def _send(self, publication: Publication, loop: asyncio.AbstractEventLoop) -> _Pending:
-        pending = _Pending(loop.create_future(), next(self._ids))
-        channel = self._channel
-        if channel is None or not channel.is_open:
-            self._room.release()
-            pending.future.set_result(_Fate.LOST)
-            return pending
-        properties = BasicProperties(
-            content_type="application/json",
-            delivery_mode=2,
-            message_id=pending.message_id,
-            correlation_id=publication.correlation_id or None,
-            headers=publication.headers,
-        )
-        try:
-            channel.raw.basic_publish(
-                publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
-            )
-        except Exception:
-            # Nothing was written (a header that AMQP cannot hold, say). Only what was written has a tag: one more
-            # here, and from now on each message would be taken for stored by its neighbour's confirm.
-            self._room.release()
-            raise
-        self._tag += 1
-        self._pending[self._tag] = self._by_message_id[pending.message_id] = pending
-        return pending
-
-    def _on_confirm(self, base: int, frame: Any) -> None:
-        method = frame.method
-        fate = _Fate.CONFIRMED if isinstance(method, spec.Basic.Ack) else _Fate.NACKED
-        if method.multiple:
-            self._settle_between(base, base + method.delivery_tag, fate)
-        else:
-            self._settle(base + method.delivery_tag, fate)
-        if fate is _Fate.NACKED and (self._renewing is None or self._renewing.done()):
-            self._renewing = asyncio.get_running_loop().create_task(self._renew())
-
-    def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
-        # A returned message is confirmed too, and its return comes first.
-        pending = self._by_message_id.get(properties.message_id)
-        if pending is not None:
-            pending.returned = True
-
-    def _settle(self, tag: int, fate: _Fate) -> None:
-        pending = self._pending.pop(tag, None)
-        if pending is None:
-            return
-        del self._by_message_id[pending.message_id]
-        self._room.release()
-        if not pending.future.done():
-            pending.future.set_result(_Fate.RETURNED if pending.returned and fate is _Fate.CONFIRMED else fate)
-
-    def _settle_between(self, above: int, last: int, fate: _Fate) -> None:
-        for tag in [tag for tag in self._pending if above < tag <= last]:
-            self._settle(tag, fate)
-
-    def _lost(self) -> None:
-        self._ready.clear()
-        self._channel = None
-        for tag in list(self._pending):
-            self._settle(tag, _Fate.LOST)
 
     async def _prepare(self) -> None:
         await self._declare()
-        await self._open()
+        await self._outlet.open()
 
-    async def _open(self) -> None:
-        """Publish through a fresh channel from now on."""
-        channel = await self._connection.channel(self._channel_closed)
-        base: int
-        # The broker counts each channel's tags from 1; ours go on, so that two channels' confirms are never mixed up.
-        await channel.call(channel.raw.confirm_delivery, ack_nack_callback=lambda frame: self._on_confirm(base, frame))
-        base = self._tag  # with no await between here and the channel's first use
-        channel.raw.add_on_return_callback(self._on_return)
-        self._channel = channel
-        self._ready.set()
+    def _lost(self) -> None:
+        self._outlet.lost()
 
-    def _channel_closed(self, gone: ChannelGone) -> None:
-        # A 404 (a missing exchange) takes the channel and half of what was pipelined with it.
-        if self._channel is None or self._channel.gone is not gone:
-            return
-        self._lost()
-        if gone.code and self._connection.state != "down":
-            log.warning("publishing_channel_closed", error=str(gone))
-            self._reopening = asyncio.get_running_loop().create_task(self._reopen())
-
-    async def _renew(self) -> None:
-        """After a refusal: a channel whose first publish found the queue without a leader is refused for ever.
-
-        Seen on RabbitMQ 3.10, when the leader's node was killed; a fresh channel is served. The old one still gets
-        the confirms that it is owed.
-        """
-        old = self._channel
-        if old is None:
-            return
-        try:
-            await self._open()
-            await self._drain(old, self._tag)
-        except (ChannelGone, TimeoutError, AMQPError) as exc:
-            log.warning("publishing_channel_not_renewed", error=str(exc) or repr(exc))
-        await asyncio.sleep(RENEW_EVERY_S)
-
-    async def _drain(self, old: AmqpChannel, last: int) -> None:
-        """Let ``old`` give the confirms that it owes, up to tag ``last``; then close it. Raises as its ``close``."""
-        give_up_at = asyncio.get_running_loop().time() + DRAIN_S
-        while old.is_open and any(tag <= last for tag in self._pending):
-            if asyncio.get_running_loop().time() > give_up_at:
-                break
-            await asyncio.sleep(DRAIN_POLL_S)
-        self._settle_between(0, last, _Fate.LOST)
-        await old.close()
+    def _channel_closed(self) -> None:
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen())
 
     async def _reopen(self) -> None:
         try:
             await self._prepare()
-        except (ChannelGone, TimeoutError, AMQPError, TopologyMismatch) as exc:
+        except _DECLARATION_FAILURES as exc:
             log.warning("publishing_channel_not_reopened", error=str(exc))
             self._connection.drop()
 
@@ -325,5 +185,5 @@ class Publisher:
                 await asyncio.sleep(max(topology.CONSUMERS_TOLD_S, REDECLARE_EVERY_S - since_s))
                 log.warning("unroutable_declaring_again")
                 await self._declare()
-        except (ChannelGone, TimeoutError, AMQPError, TopologyMismatch) as exc:
+        except _DECLARATION_FAILURES as exc:
             log.warning("declaration_failed", error=str(exc))
