@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 REDECLARE_EVERY_S = 1.0
 #: what a declaration may end in
 _DECLARATION_FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, TopologyMismatch)
+#: less time than this is too little to publish again, seconds
+LEAST_TRY_S = 0.2
 #: times that a returned message is published again
 RETURNED_TRIES = 3
 
@@ -105,6 +107,9 @@ class Publisher:
                 if tries >= RETURNED_TRIES:
                     break
                 await self._declare_again(until)
+                if until - loop.time() < LEAST_TRY_S:
+                    # Sent once more it would only be unknown, and a broker that returns is not one that is silent.
+                    break
             todo = again
             for index in todo:
                 results[index] = None

@@ -12,7 +12,7 @@ from ops.servers import RabbitMQServer
 from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
 from shared.channels import CHANNELS, lanes_of
-from shared.errors import PublishUnknown, TopologyMismatch
+from shared.errors import PublishUnknown, PublishUnroutable, TopologyMismatch
 from tests.waiting import eventually_async
 
 LEVELS = (1.0, 5.0)
@@ -110,3 +110,9 @@ async def test_a_queue_with_other_arguments_is_named_and_left_alone(vhost_url: s
     await other.close()
     answer = await channel.call(channel.raw.queue_declare, queue="sms.queue", passive=True)
     assert answer.method.queue == "sms.queue"
+
+
+async def test_what_was_returned_is_not_unknown_for_want_of_time(publisher: Publisher) -> None:
+    """Unknown is what a silent broker leaves: the gateway would shut its door to every other lane."""
+    [failure] = await publisher.publish_all([push(1, key="nobody.is.bound.there")], deadline_s=0.7)
+    assert isinstance(failure, PublishUnroutable)
