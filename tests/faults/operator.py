@@ -31,7 +31,7 @@ async def on_disk(rabbitmq: RabbitMQServer, vhost: str) -> None:
 
 
 class BrokerOperator:
-    """Acts on one virtual host; raises subprocess.CalledProcessError or AMQPError if the broker refuses."""
+    """Acts on one virtual host; raises CalledProcessError or AMQPError if the broker refuses."""
 
     def __init__(self, rabbitmq: RabbitMQServer, vhost: str) -> None:
         self._rabbitmq = rabbitmq
@@ -47,6 +47,7 @@ class BrokerOperator:
 
     async def close_connections(self) -> None:
         """Close every connection to this virtual host: applications', senders'."""
+        # The management API would not know of the newest for a while.
         await self._ctl("close_all_connections", "--vhost", self._vhost, "closed by the operator")
 
     async def raise_memory_alarm(self) -> None:
