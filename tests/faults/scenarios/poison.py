@@ -21,7 +21,7 @@ from tests.waiting import eventually_async
 #: messages in each of the three lanes
 A_LANE = 200
 #: each life of the poison has to wait until the lease of the one before has run out, and comes back late or later
-SOON_BACK = {"LEASE_S": "0.8", "HANDLING_BUDGET_S": "0.35", "RETRY_CAP_S_PUSH": "0.7"}
+SOON_BACK = {"LEASE_S": "1.2", "HANDLING_BUDGET_S": "0.55", "RETRY_CAP_S_PUSH": "0.7"}
 #: it is suspected from the third life on, buried at the eighth; the broker itself would give up after 20
 FEWEST_DEATHS, MOST_DEATHS = 3, 21
 
