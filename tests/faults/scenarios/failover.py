@@ -47,6 +47,7 @@ async def fails_over(trial: Trial, channel: str, first: str, second: str, fault:
     led = system.ledgers
     by_second = [call.at for call in led.calls if call.provider == second]
     again = [call.at for call in led.calls if call.provider == first and call.at > led.healed_at]
+    assert by_second, f"{second} was never called"
     after_s = min(by_second) - change.at
     trial.note(f"{second} delivered {len(by_second)}, the first {after_s * 1000:.0f} ms after the breaker opened")
     assert 0 <= after_s <= AT_ONCE_S, f"{after_s:.1f} s from the breaker's opening to the first by {second}"

@@ -129,7 +129,7 @@ async def sources_know_nothing(trial: Trial) -> None:
         ]
         parcels = [*nobody, *nothing, *system.writer.write(800)]
         trial.draw.shuffle(parcels)
-        await system.load.stream(parcels, per_s=300, draw=trial.draw)
+        await system.load.stream(parcels, per_s=150, draw=trial.draw)
         assert not [*breaker_changes(system.workers, "users"), *breaker_changes(system.workers, "templates")]
     called = {parcel.key for parcel in [*nobody, *nothing]} & system.ledgers.tries.keys()
     assert not called, f"{len(called)} calls for messages without recipient or content"

@@ -23,12 +23,14 @@ from tests.faults.worker_log import breaker_changes, events
 NAMED_S = 3
 #: a refusal is logged so soon after it was given, seconds
 LOGGED_S = 0.3
-#: the fewer, the sooner it is over: while all are refused, each pause lets one probe through
-REFUSED = 5
+#: no more: three different recipients in a row pause the provider, and then nobody is asked anyhow
+REFUSED = 2
+SENT = 500
 #: who waits so much longer has noticed, seconds
 NOTICED_S = 0.25
 #: 429, but not for the project as a whole
 HIS_QUOTA: dict[str, Any] = {"mode": "status", "error_code": "QUOTA_EXCEEDED", "field": "device:refused"}
+OUR_QUOTA: dict[str, Any] = {"mode": "status", "status": 429}
 
 
 @scenario(quick=True)
@@ -36,6 +38,7 @@ async def throttled_for_seconds(trial: Trial) -> None:
     """429 with Retry-After in seconds: no call before that, one attempt more, and the breaker stays closed."""
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await refuse_some(system, str(NAMED_S))
+    assert not list(events(system.workers, "provider_throttled")), "two recipients are not the provider"
     for wait_s in waits(system, system.ledgers):
         assert wait_s > NAMED_S - LOGGED_S, f"asked again after {wait_s:.1f} s, told to wait {NAMED_S} s"
     gently(trial, system)
@@ -61,10 +64,21 @@ async def throttled_with_rubbish(trial: Trial) -> None:
     gently(trial, system)
 
 
-async def refuse_some(system: System, retry_after: str) -> None:
-    """The next REFUSED calls of fcm are answered 429, of 500 messages."""
-    await system.providers.fault("fcm", mode="status", status=429, retry_after=retry_after, count=REFUSED)
-    await system.load.publish(system.writer.write(500))
+@scenario()
+async def throttled_as_a_whole(trial: Trial) -> None:
+    """429 for the whole project: nobody is sent anything until the time that it named, then all are."""
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+        await refuse_some(system, str(NAMED_S), OUR_QUOTA)
+    since = next(events(system.workers, "provider_throttled"))["at"]
+    meanwhile = [call for call in system.ledgers.calls if since + LOGGED_S < call.at < since + NAMED_S]
+    assert not meanwhile, f"{len(meanwhile)} calls were made while the provider had asked for none"
+    gently(trial, system)
+
+
+async def refuse_some(system: System, retry_after: str, quota: dict[str, Any] = HIS_QUOTA) -> None:
+    """The next REFUSED calls of fcm are answered 429, of SENT messages."""
+    await system.providers.fault("fcm", retry_after=retry_after, count=REFUSED, **quota)
+    await system.load.publish(system.writer.write(SENT))
     system.healed()
 
 
@@ -76,7 +90,7 @@ def waits(system: System, led: Ledgers) -> Iterable[float]:
 
 def gently(trial: Trial, system: System) -> None:
     tries = Counter(system.ledgers.tries.values())
-    assert tries == {1: 500 - REFUSED, 2: REFUSED}, f"calls a message -> messages: {dict(tries)}"
+    assert tries == {1: SENT - REFUSED, 2: REFUSED}, f"calls a message -> messages: {dict(tries)}"
     assert not breaker_changes(system.workers, "fcm"), "throttling is no failure"
     trial.note(f"{REFUSED} refused, back after {min(waits(system, system.ledgers)):.1f} s at the earliest")
 
