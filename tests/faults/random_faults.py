@@ -78,16 +78,20 @@ class Fault:
 
 
 def schedule(draw: random.Random, planned_s: float, workers: Sequence[str], mortal: Sequence[str]) -> list[Strike]:
-    """Faults for so many seconds. The same seed draws the same ones, and those of a shorter run first."""
+    """Faults for so many seconds: one of each first, then any.
+
+    The same seed draws the same ones, and those of a shorter run first.
+    """
     strikes: list[Strike] = []
-    while (strike := _drawn(draw, workers, mortal)).planned_s <= planned_s:
+    each = draw.sample(sorted(FAULTS), len(FAULTS))
+    while (strike := _drawn(draw, each.pop() if each else "", workers, mortal)).planned_s <= planned_s:
         strikes.append(strike)
         planned_s -= strike.planned_s
     return strikes
 
 
-def _drawn(draw: random.Random, workers: Sequence[str], mortal: Sequence[str]) -> Strike:
-    name = draw.choice(sorted(FAULTS))
+def _drawn(draw: random.Random, name: str, workers: Sequence[str], mortal: Sequence[str]) -> Strike:
+    name = name or draw.choice(sorted(FAULTS))
     targets = FAULTS[name].targets(workers, mortal)
     who = draw.choice(targets) if targets else ""
     calls = draw.randint(1, MOST_CUTS) if name == "answers_cut" else 0

@@ -25,6 +25,10 @@ def test_a_shorter_run_is_the_beginning_of_a_longer_one() -> None:
     assert long[: len(short)] == short
 
 
+def test_every_fault_strikes_once_before_any_strikes_twice() -> None:
+    assert {strike.fault for strike in drawn(1, 600)[: len(FAULTS)]} == set(FAULTS)
+
+
 def test_it_takes_no_longer_than_planned() -> None:
     for seed in range(20):
         assert 540 < sum(strike.planned_s for strike in drawn(seed, 600)) <= 600

@@ -55,8 +55,8 @@ async def soak(trial: Trial) -> None:
         trial.bounds.doubles = sum(strike.doubles for strike in strikes)
         await on_disk(stage.rabbitmq, system.vhost)
         ground = Ground(stage, system, (to_broker, to_redis), MORTAL)
-        # Pools and caches fill in the first part; what still grows in the second leaks.
-        first = len(strikes) // 3
+        # Pools and caches fill in the first part, in which every fault strikes once; what still grows in the second leaks.
+        first = max(len(FAULTS), len(strikes) // 3)
         happened = await suffer(trial, ground, strikes[:first], per_s)
         before = {member.name: (member.pid, member.resources()) for member in survivors(system)}
         happened += await suffer(trial, ground, strikes[first:], per_s)
