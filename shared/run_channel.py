@@ -137,13 +137,19 @@ class Status:
         self._worker, self._providers, self._publisher = worker, providers, publisher
 
     def health(self) -> dict[str, Any]:
-        """``unhealthy`` without the broker, ``degraded`` while paused or with a breaker that is not closed."""
+        """``unhealthy`` without the broker.
+
+        ``degraded`` while paused, with a breaker that is not closed, with a lane that does not flow (its queue is
+        missing, or without a leader), or while the broker takes nothing that is to be handed on (a resource alarm).
+        """
         up = self._worker.broker_up and self._publisher.state != "down"
-        calm = not self._worker.paused and self._providers.worst_state == "closed"
+        flowing = not self._worker.paused and not self._worker.broken_lanes and self._publisher.state == "up"
+        calm = flowing and self._providers.worst_state == "closed"
         return {
             "status": "unhealthy" if not up else "healthy" if calm else "degraded",
             "queue": lanes_of(self.channel)[1].queue,
             "lanes": [lane.queue for lane in lanes_of(self.channel)],
+            "broken_lanes": self._worker.broken_lanes,
             **self.state(),
         }
 

@@ -68,12 +68,11 @@ class Supply:
         # Ours has been told of its queue's end; other workers' consumers may not have been.
         await asyncio.sleep(CONSUMERS_TOLD_S)
         self._mended_at = time.monotonic()
-        broken, self.broken = self.broken, set()
         try:
             await self._consumer.declare()
         except BROKER_FAILURES as exc:
             log.warning("lanes_not_declared", error=str(exc) or repr(exc))
-        for lane in broken:
+        for lane in tuple(self.broken):
             await self._open(lane, self._prefetch[lane])
 
     async def _open(self, lane: Lane, prefetch: int) -> None:
@@ -81,6 +80,8 @@ class Supply:
             await self._consumer.consume({lane: prefetch})
         except BROKER_FAILURES as exc:
             self._broke(lane, exc)
+        else:
+            self.broken.discard(lane)
 
     def _broke(self, lane: Lane, exc: Exception) -> None:
         self.broken.add(lane)

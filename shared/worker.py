@@ -85,6 +85,11 @@ class Worker:
         return self._crew.in_flight + len(self._set_aside)
 
     @property
+    def broken_lanes(self) -> list[str]:
+        """Queues of the lanes that do not flow although they should."""
+        return [lane.queue for lane in self._lanes if lane in self._supply.broken]
+
+    @property
     def broker_up(self) -> bool:
         return self._consumer.state != "down"
 

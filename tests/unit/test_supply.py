@@ -53,6 +53,9 @@ async def test_the_others_flow_although_one_is_broken() -> None:
     await supply.flow()
     assert [lane for lane, _ in consumer.opened] == [MEDIUM, LOW]
     assert supply.broken == {HIGH}
+    consumer.refused.clear()
+    await supply.mend()
+    assert not supply.broken
 
 
 async def test_a_broken_lane_is_mended_at_once_and_then_once_a_second() -> None:
