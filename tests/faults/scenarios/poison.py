@@ -52,8 +52,9 @@ async def poison_late_in_the_low_lane(trial: Trial) -> None:
 
 
 async def one_poison(trial: Trial, lane: Priority, position: int) -> None:
-    deadly = {"points": ("poison",), "every_start": True}
-    async with trial.system(push=1, start_workers=False, variables=SOON_BACK, **deadly) as system:
+    async with trial.system(
+        push=1, points=("poison",), every_start=True, start_workers=False, variables=SOON_BACK
+    ) as system:
         await system.load.publish(three_lanes(system, lane, position))
         await system.start_workers()
         await eventually_async(lambda: system.counted().get("failed"), 90)
