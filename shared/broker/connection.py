@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import structlog
 from pika import URLParameters
-from pika.exceptions import AMQPError
 
 from shared.broker.channel import RPC_DEADLINE_S, AmqpChannel, ChannelGone
+from shared.broker.failures import BROKER_FAILURES
 from shared.broker.silence import silence
 from shared.broker.wire import WireConnection
 from shared.errors import TopologyMismatch
@@ -32,13 +32,17 @@ HEARTBEAT_S = 5
 #: longest wait for the broker's goodbye, seconds
 GOODBYE_S = 2.0
 
+#: what a connection, or its preparation, may end in
+_FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, OSError)
+
 
 class Connection:
-    """``on_ready`` prepares each fresh connection (topology, channels) before it counts as up; ``on_lost`` is told of
-    each loss of one that was up.
+    """``declare`` makes the topology: before the first connection counts as up, and beside the use of each later one,
+    for a cluster of which a node stands still keeps whoever binds waiting until it counts that node as gone [M].
+    ``on_ready`` opens what each fresh connection needs before it counts as up; ``on_lost`` is told of each loss.
 
-    A TopologyMismatch from ``on_ready`` ends the connection for good and is what ``wait_failed`` returns: reconnecting
-    cannot help. Anything else that ``on_ready`` raises is logged and tried again.
+    A TopologyMismatch from ``declare`` ends the connection for good and is what ``wait_failed`` returns: reconnecting
+    cannot help. Anything else that the two raise is logged and tried again.
     """
 
     def __init__(
@@ -47,12 +51,14 @@ class Connection:
         name: str,
         *,
         heartbeat_s: int | None = None,
+        declare: Callable[[], Awaitable[None]] | None = None,
         on_ready: Callable[[], Awaitable[None]] | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self._heartbeat_s = heartbeat_s or HEARTBEAT_S
         self._parameters = _parameters(url, name, self._heartbeat_s)
         self._name = name
+        self._declare = declare
         self._on_ready = on_ready
         self._on_lost = on_lost
         self._raw: WireConnection | None = None
@@ -115,32 +121,50 @@ class Connection:
             self._raw.abort("dropped by the client")
 
     async def _keep(self) -> None:
-        tries = 0
+        try:
+            await self._come_back_for_ever()
+        except TopologyMismatch as exc:
+            log.error("topology_mismatch", connection=self._name, error=str(exc))
+            await self._hang_up()
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_result(exc)
+
+    async def _come_back_for_ever(self) -> None:
+        """Raises TopologyMismatch."""
+        tries, declared = 0, False
         while True:
             try:
                 await self._connect(min(CONNECT_CAP_S, CONNECT_FIRST_S * 2.0 ** min(tries, 10)))
+                first = not declared
+                if self._declare is not None and first:
+                    await self._declare()
+                    declared = True
                 if self._on_ready is not None:
                     await self._on_ready()
-            except TopologyMismatch as exc:
-                log.error("topology_mismatch", connection=self._name, error=str(exc))
-                await self._hang_up()
-                if self._failed is not None and not self._failed.done():
-                    self._failed.set_result(exc)
-                return
-            except (ConnectionError, OSError, TimeoutError, AMQPError, ChannelGone) as exc:
+            except _FAILURES as exc:
                 log.warning("broker_unreachable", connection=self._name, error=str(exc) or repr(exc), tries=tries)
                 await self._hang_up()
             else:
                 tries = 0
-                self._up.set()
-                log.info("broker_connected", connection=self._name)
-                await self._gone.wait()
-                self._up.clear()
-                log.warning("broker_lost", connection=self._name)
-                if self._on_lost is not None:
-                    self._on_lost()
+                await self._serve(None if first else self._declare)
             await asyncio.sleep(backoff_s(tries, random.random()))
             tries += 1
+
+    async def _serve(self, declare: Callable[[], Awaitable[None]] | None) -> None:
+        """Be up until the connection is gone. Raises TopologyMismatch."""
+        self._up.set()
+        log.info("broker_connected", connection=self._name)
+        if declare is not None:
+            try:
+                await declare()
+            except _FAILURES as exc:
+                # What is missing shows: a message is returned, a channel closed; then it is declared again.
+                log.warning("declaration_failed", connection=self._name, error=str(exc) or repr(exc))
+        await self._gone.wait()
+        self._up.clear()
+        log.warning("broker_lost", connection=self._name)
+        if self._on_lost is not None:
+            self._on_lost()
 
     async def _connect(self, within_s: float) -> None:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -67,7 +67,7 @@ class Consumer:
         self._on_delivery = on_delivery
         self._on_trouble = on_trouble
         self._open: dict[Lane, _LaneChannel] = {}
-        self._connection = Connection(url, name, on_ready=self.declare, on_lost=self._connection_lost)
+        self._connection = Connection(url, name, declare=self.declare, on_lost=self._connection_lost)
 
     @property
     def connection(self) -> Connection:
@@ -82,7 +82,7 @@ class Consumer:
         self._connection.start()
 
     async def wait_up(self) -> None:
-        """Return once connected, with the topology declared."""
+        """Return once connected; the first time with the topology declared."""
         await self._connection.wait_up()
 
     async def close(self) -> None:

@@ -49,7 +49,7 @@ class Publisher:
     ) -> None:
         self._levels_s, self._channels = tuple(levels_s), tuple(channels)
         self._deadline_s = deadline_s
-        self._connection = Connection(url, name, on_ready=self._prepare, on_lost=self._lost)
+        self._connection = Connection(url, name, declare=self._declare, on_ready=self._open, on_lost=self._lost)
         self._outlet = Outlet(self._connection, max_pending, self._channel_closed)
         self._declaring = asyncio.Lock()
         self._declared_at = 0.0
@@ -153,8 +153,7 @@ class Publisher:
             sent.append(outlet.send(publications[index], loop))
         return sent
 
-    async def _prepare(self) -> None:
-        await self._declare()
+    async def _open(self) -> None:
         await self._outlet.open()
 
     def _lost(self) -> None:
@@ -165,7 +164,8 @@ class Publisher:
 
     async def _reopen(self) -> None:
         try:
-            await self._prepare()
+            await self._declare()
+            await self._outlet.open()
         except _DECLARATION_FAILURES as exc:
             log.warning("publishing_channel_not_reopened", error=str(exc))
             self._connection.drop()

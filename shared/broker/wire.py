@@ -1,4 +1,4 @@
-"""pika's asyncio connection with five faults of ours mended at the root, and nothing else changed.
+"""pika's asyncio connection with six faults of ours mended at the root, and nothing else changed.
 
 * pika cuts its receive buffer anew after every frame: quadratic in what one read brings. Here a read is cut once.
 * pika sends every frame by a system call of its own: three a message. Here what a loop turn brings is sent at once.
@@ -7,6 +7,7 @@
 * pika gives up the connection over a message with a header that it cannot read (a time in milliseconds where AMQP has
   seconds): it would come again and again. Here it is delivered as if it had no headers.
 * A delivery callback that raises closes the whole connection. Here it is logged; the message stays unacked.
+* pika stumbles over the end of a connection that is given up while it is being opened. Here it ends like any other.
 """
 
 from __future__ import annotations
@@ -61,6 +62,12 @@ class WireConnection(AsyncioConnection):
             private._terminate_stream(AMQPConnectionError(why))
         elif not self.is_closing:
             self.close()  # nothing has been opened that would need a goodbye
+
+    def _on_connection_workflow_done(self, conn_or_exc: Any) -> None:
+        # pika says "aborted" with the exception's class where it means an exception.
+        super()._on_connection_workflow_done(  # type: ignore[misc]
+            conn_or_exc() if isinstance(conn_or_exc, type) else conn_or_exc
+        )
 
     def _create_channel(self, channel_number: int, on_open_callback: Any) -> PikaChannel:
         return WireChannel(self, channel_number, on_open_callback)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from shared.broker.connection import Connection
 
 
 async def test_a_connection_that_is_closed_while_it_is_being_opened_lets_go_of_its_socket_at_once() -> None:
     accepted, hung_up = asyncio.Event(), asyncio.Event()
+    stumbled: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: stumbled.append(context))
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         accepted.set()
@@ -29,5 +32,6 @@ async def test_a_connection_that_is_closed_while_it_is_being_opened_lets_go_of_i
     async with asyncio.timeout(5):
         await hung_up.wait()
     assert time.monotonic() - began < 1
+    assert not stumbled
     server.close()
     await server.wait_closed()
