@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from ops.servers.management import Management, QueueCounts
-from tests.faults.cluster import Cluster
+from tests.faults.cluster import NODES, Cluster
 from tests.faults.proxy import proxy
 from tests.faults.variables import through
 
 
 class Balanced:
-    """A ``Broker`` for ``Trial.system``; its clients must connect through ``port``."""
+    """A ``Broker`` for ``Trial.system``, reached through ``port``.
 
-    def __init__(self, cluster: Cluster, port: int) -> None:
-        self.cluster = cluster
-        self._port = port
+    Each of ``beginning_at`` leads to all nodes in turn too, its first client to the node of that index.
+    """
+
+    def __init__(self, cluster: Cluster, port: int, beginning_at: Sequence[int]) -> None:
+        self.cluster, self.port = cluster, port
+        self.beginning_at = tuple(beginning_at)
 
     @property
     def management(self) -> Management:
@@ -24,7 +27,7 @@ class Balanced:
         return self.cluster.any_living().management
 
     def vhost_url(self, vhost: str) -> str:
-        return through(self.cluster.nodes[0].vhost_url(vhost), self._port)
+        return through(self.cluster.nodes[0].vhost_url(vhost), self.port)
 
     def list_queues(self, vhost: str = "/") -> Mapping[str, QueueCounts]:
         return self.cluster.list_queues(vhost)
@@ -33,5 +36,7 @@ class Balanced:
 @asynccontextmanager
 async def balanced(cluster: Cluster) -> AsyncIterator[Balanced]:
     """The balancer listens until the block ends."""
-    async with proxy(cluster.ports) as balancer:
-        yield Balanced(cluster, balancer.port)
+    async with AsyncExitStack() as stack:
+        upstreams = [(*cluster.ports[n:], *cluster.ports[:n]) for n in (0, *range(NODES))]
+        ports = [(await stack.enter_async_context(proxy(each))).port for each in upstreams]
+        yield Balanced(cluster, ports[0], ports[1:])

@@ -8,7 +8,8 @@ What an application sees, measured on RabbitMQ 3.10.8 with ``NET_TICKTIME_S`` an
 - It is frozen: no socket closes. Clients of the others wait 7 s for a new leader; whoever declares or binds waits 10 s,
   until the node counts as gone. Clients of the frozen node hear nothing until their own heartbeat tells them: 25 s with
   a heartbeat of 10. New connections to it are accepted, by its kernel, and never answered.
-- It wakes: it finds itself a minority of one, drops its clients, restarts its broker by itself, and is back in 6 s.
+- It wakes: it finds itself a minority of one, drops its clients, restarts its broker by itself, and is back in 6 s. Or
+  it does not, because the others have greeted it first: then it stays apart until an operator restarts it.
 - Two nodes gone: the third stops serving (``pause_minority``) until another is back.
 - The rolling restart of all three takes 35 s; each node's clients are closed with 320 and must connect elsewhere.
 """
@@ -31,6 +32,8 @@ NODES = 3
 NET_TICKTIME_S = 10
 START_S = 90.0
 WHOLE_S = 90.0
+#: a node that stood still is back by itself within so many seconds, or never
+REJOIN_S = 10.0
 
 
 class Cluster:
@@ -97,7 +100,22 @@ class Cluster:
             node.resume()
             if not node.running():
                 node.start()
-        self.wait_whole()
+        try:
+            self.wait_whole(REJOIN_S)
+        except ServerFailed:
+            self.kill()
+            self.start()
+
+    def rejoin(self, node: RabbitMQServer) -> bool:
+        """Wait until a node that stood still is back; False if it had to be restarted, as an operator would."""
+        try:
+            self.wait_whole(REJOIN_S)
+        except ServerFailed:
+            node.kill()
+            node.start()
+            self.wait_whole()
+            return False
+        return True
 
     def wait_whole(self, timeout_s: float = WHOLE_S) -> None:
         """Return once all nodes run and every quorum queue has all its members. Raises ServerFailed."""
