@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+from shared.http import POOL_IDLE_S
 from tests.faults.bounds import Bounds
 from tests.faults.collecting import drained
 from tests.faults.member import Member
@@ -21,6 +22,8 @@ from tests.waiting import eventually_async
 MINUTES = 10.0
 #: at most so many messages, and no faster than this, a second
 MESSAGES, PER_S = 5000, 25.0
+#: longer than a connection may idle in its pool, seconds
+IDLE_S = POOL_IDLE_S + 2
 #: killed at will; the other workers live through it all
 MORTAL = ("push-0", "sms-0")
 #: starting, and draining what may wait on the ladder's upper levels, seconds
@@ -55,7 +58,7 @@ async def soak(trial: Trial) -> None:
         trial.bounds.doubles = sum(strike.doubles for strike in strikes)
         await on_disk(stage.rabbitmq, system.vhost)
         ground = Ground(stage, system, (to_broker, to_redis), MORTAL)
-        # Pools and caches fill in the first part, in which every fault strikes once; what still grows in the second leaks.
+        # Every fault strikes once in the first part, and pools and caches fill: what grows in the second leaks.
         first = max(len(FAULTS), len(strikes) // 3)
         happened = await suffer(trial, ground, strikes[:first], per_s)
         before = {member.name: (member.pid, member.resources()) for member in survivors(system)}
@@ -82,13 +85,14 @@ async def suffer(trial: Trial, ground: Ground, strikes: list[Strike], per_s: flo
 
 
 async def settled(trial: Trial, system: System) -> None:
-    """Every queue is empty, and every worker has nothing in hand."""
+    """Every queue is empty, every worker has nothing in hand, and connections that idled are closed."""
     await drained(system.broker, system.vhost, trial.bounds.drain_s)
 
     async def idle() -> bool:
         return all([(await system.health_of(worker))["in_flight"] == 0 for worker in system.workers])
 
     await eventually_async(idle, trial.bounds.drain_s)
+    await asyncio.sleep(IDLE_S)
 
 
 async def strike_all(ground: Ground, strikes: list[Strike]) -> list[str]:
