@@ -23,6 +23,8 @@ KILLS = 25
 IN_HAND = 32
 #: how long the provider takes, so that a death finds work in hand, milliseconds
 SLOW_MS = 20
+#: the same where workers are stopped in good order
+STOPPED_MS = 200
 #: with one message in hand, a death there sends exactly so many a second time
 DOUBLES_AT = {"after_claim": 0, "before_send": 0, "after_send": 1, "after_done": 0, "before_ack": 0}
 #: PREFETCH as the product has it
@@ -113,6 +115,9 @@ async def orderly_stops(trial: Trial) -> None:
     nothing is sent twice and nothing ends in failed.queue.
     """
     async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
+        # A stop has to find sends that run.
+        for provider in ("fcm", "smtp", "twilio"):
+            await system.providers.fault(provider, mode="slow", delay_ms=STOPPED_MS)
         parcels = system.writer.write(1500)
         stops = 0
         async with asyncio.TaskGroup() as under_load:
