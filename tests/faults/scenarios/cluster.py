@@ -20,6 +20,8 @@ from tests.waiting import eventually_async
 PER_S = 40.0
 #: longer than any deadline and heartbeat of ours, and than the cluster needs to count a node as gone, seconds
 FROZEN_S = 25.0
+#: everybody has moved over to the others so long after a blow, seconds
+MOVED_S = 20.0
 LANE = "push.queue"
 #: nobody has to wait for a lease to run out; one that a frozen node keeps from being given up does not wait for long
 PATIENT: dict[str, Any] = {
@@ -58,8 +60,8 @@ class Clustered:
 
 
 @asynccontextmanager
-async def under_load(trial: Trial) -> AsyncIterator[Clustered]:
-    """The load flows until the block ends."""
+async def under_load(trial: Trial, moved_s: float | None = None) -> AsyncIterator[Clustered]:
+    """The load flows until the block ends; ``moved_s`` after the blow at the latest nobody is refused any more."""
     async with balanced(await trial.stage.cluster()) as broker:
         # Each node serves a gateway, however the balancer deals out the others.
         gateways = {f"gateway-{number}": port for number, port in enumerate(broker.beginning_at)}
@@ -70,28 +72,30 @@ async def under_load(trial: Trial) -> AsyncIterator[Clustered]:
             async with unending(trial, system, PER_S):
                 await system.delivered(200)
                 yield clustered
-        trial.note(seen(system.ledgers, clustered.struck_at))
+        refused_s = noted(trial, system.ledgers, clustered.struck_at)
+        assert moved_s is None or refused_s < moved_s, f"refused {refused_s:.1f} s after the blow"
 
 
-def seen(led: Ledgers, struck_at: float) -> str:
-    """What callers and recipients noticed of the fault."""
+def noted(trial: Trial, led: Ledgers, struck_at: float) -> float:
+    """Note what callers and recipients felt of the blow; how long after it the last caller was refused, seconds."""
     posts = [answer for answer in led.answers if answer.what.startswith("POST")]
     refused = [answer.at + answer.seconds for answer in posts if answer.status != 202 and answer.at > struck_at]
     accepted = [answer.at + answer.seconds for answer in posts if answer.status == 202]
     calls = [call.at for call in led.calls]
     until = max(answer.at for answer in posts)
-    first_s, last_s = first_after(calls, struck_at), last_after(refused, struck_at)
-    return (
-        f"first delivery {first_s or 0:.1f} s after the blow, longest span without one "
+    first_s, refused_s = first_after(calls, struck_at) or 0.0, last_after(refused, struck_at) or 0.0
+    trial.note(
+        f"first delivery {first_s:.1f} s after the blow, longest span without one "
         f"{longest_gap(calls, struck_at, until):.1f} s, without a 202 {longest_gap(accepted, struck_at, until):.1f} s; "
-        f"{len(refused)} answers were not 202, the last of them after {last_s or 0:.1f} s"
+        f"{len(refused)} callers were refused, the last {refused_s:.1f} s after the blow"
     )
+    return refused_s
 
 
 @scenario()
 async def leading_node_killed(trial: Trial) -> None:
     """The node that leads the queues gets SIGKILL under load and is brought back: nothing is lost, nothing doubled."""
-    async with under_load(trial) as clustered:
+    async with under_load(trial, MOVED_S) as clustered:
         led = await clustered.leader()
         node = clustered.cluster.nodes[led]
         clustered.strikes()
@@ -107,7 +111,7 @@ async def leading_node_killed(trial: Trial) -> None:
 @scenario()
 async def leading_node_frozen(trial: Trial) -> None:
     """The node that leads the queues and serves clients of all kinds stands still for 25 s: all go on without it."""
-    async with under_load(trial) as clustered:
+    async with under_load(trial, MOVED_S) as clustered:
         led = await clustered.leader()
         node = clustered.cluster.nodes[led]
         clustered.strikes()
