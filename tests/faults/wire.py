@@ -45,6 +45,21 @@ class GoldenMessage:
     def publication(self) -> Publication:
         return Publication(EXCHANGE, self.lane.routing_key, self.body, self.headers, self.id)
 
+    @property
+    def due(self) -> tuple[str, ...]:
+        """Where it must be sent to, once each; () unless its end is DELIVERED."""
+        if self.end != DELIVERED:
+            return ()
+        if self.targets:
+            return self.targets
+        (addresses,) = json.loads(self.body)["recipient"].values()
+        return tuple(addresses) if isinstance(addresses, list) else (addresses,)
+
+    @property
+    def reason(self) -> str:
+        """For which it must come to failed.queue; "" if it must not."""
+        return self.end.removeprefix(FAILED) if self.end.startswith(FAILED) else ""
+
 
 @dataclass(frozen=True, slots=True)
 class GoldenFailure:
