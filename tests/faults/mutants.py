@@ -83,8 +83,8 @@ MUTANTS = (
         "shared/worker.py",
         "        await self._consumer.cancel()\n        await self._crew.finish(self._settings.shutdown_s)\n",
         "",
-        ("poison-in-the-middle-of-the-medium-lane",),
-        ("I1", "I6"),
+        ("poison-amid-traffic",),
+        ("it did not die alone", "I1", "I6"),
     ),
     Mutation(
         "no-declaration-after-a-return",
@@ -102,6 +102,6 @@ MUTANTS = (
         "        if breaker is None or breaker._generation != self._generation:\n",
         "        if breaker is None:\n",
         ("provider-down-with-all-in-hand",),
-        ("I5", "the breaker"),
+        ("the breaker",),
     ),
 )

@@ -88,7 +88,7 @@ def _try(mutation: Mutation, tree: Path, seed: int) -> Verdict:
         for scenario in mutation.noticed_by:
             verdict.tried.append(scenario)
             said = _broken_in(tree, scenario, seed)
-            seen = [line for line in said if line.startswith(tuple(f"{name}:" for name in mutation.breaks))]
+            seen = [line for line in said if line.startswith(mutation.breaks)]
             if seen:
                 verdict.caught_by, verdict.seen = scenario, seen[0]
                 shutil.rmtree(tree)

@@ -15,6 +15,7 @@ from tests.faults.envelopes import Parcel, given
 from tests.faults.scale import UNHURRIED
 from tests.faults.scenario import scenario
 from tests.faults.system import System
+from tests.faults.traffic import unending
 from tests.faults.trial import Trial
 from tests.waiting import eventually_async
 
@@ -59,6 +60,30 @@ async def one_poison(trial: Trial, lane: Priority, position: int) -> None:
         await system.start_workers()
         await eventually_async(lambda: system.counted().get("failed"), 90)
         system.healed()
+    died_alone(trial, system)
+
+
+#: others always in hand while the poison comes back: so many a second, each call taking so long
+PER_S, CALL_MS = 60, 100
+
+
+@scenario(Bounds(failed={"delivery_limit": 1}, doubles=SUSPECT_AT * IN_HAND))
+async def poison_amid_traffic(trial: Trial) -> None:
+    """The poison comes back again and again while other messages stream through all lanes: as soon as it is suspected
+    they are finished and kept away, and it dies alone.
+    """
+    async with trial.system(push=1, points=("poison",), every_start=True, variables=SOON_BACK) as system:
+        await system.providers.fault("fcm", mode="slow", delay_ms=CALL_MS)
+        async with unending(trial, system, per_s=PER_S):
+            await system.delivered(PER_S)
+            drawn = {"user_id": None, "template_code": None, "variables": None}
+            await system.load.publish([system.writer.one("poison", "push", **drawn, **given("push", "poison"))])
+            await eventually_async(lambda: system.counted().get("failed"), 90)
+        system.healed()
+    died_alone(trial, system)
+
+
+def died_alone(trial: Trial, system: System) -> None:
     by_death = second_sends_by_death(system.ledgers, system.workers[0])
     trial.note(f"{system.deaths} deaths, sent twice after each: {by_death}")
     assert not sum(by_death[SUSPECT_AT:]), f"it did not die alone from its death {SUSPECT_AT + 1} on: {by_death}"
