@@ -6,8 +6,8 @@ What an application sees, measured on RabbitMQ 3.10.8 with ``NET_TICKTIME_S`` an
   clients of the others go on, a confirm or a delivery late by that time. For that moment a queue has no leader, and
   publishes may be refused (nack) by a channel that is opened in it.
 - It is frozen: no socket closes. Clients of the others wait 7 s for a new leader; whoever declares or binds waits 10 s,
-  until the node counts as gone. Clients of the frozen node hear nothing until their own heartbeat tells them: 25 s with
-  a heartbeat of 10. New connections to it are accepted, by its kernel, and never answered.
+  until the node counts as gone. Clients of the frozen node hear nothing: pika needs 25 s to be sure with
+  a heartbeat of 10, ours give it up after 7.5 s. New connections to it are accepted, by its kernel, and never answered.
 - It wakes: it finds itself a minority of one, drops its clients, restarts its broker by itself, and is back in 6 s. Or
   it does not, because the others have greeted it first: then it stays apart until an operator restarts it.
 - Two nodes gone: the third stops serving (``pause_minority``) until another is back.
