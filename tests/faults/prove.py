@@ -39,7 +39,9 @@ def main() -> None:
         f"seed {seed}; times divided by {FACTOR}, dead letters repeated after {DEAD_LETTER_REPEAT_S:.0f} s", flush=True
     )
     directory = new_run_directory()
-    results = asyncio.run(prove(directory, chosen(arguments), seed))
+    # Where chance has a say one seed is no proof.
+    seeds = (seed, seed + 1) if is_whole(arguments) else (seed,)
+    results = asyncio.run(prove(directory, chosen(arguments), seeds))
     verdicts = mutate(directory, arguments, seed)
     is_well = not any(result.broken for result in results) and all(verdict.caught_by for verdict in verdicts)
     print(totals(results, verdicts))
@@ -82,15 +84,15 @@ def chosen(arguments: argparse.Namespace) -> list[Scenario]:
     return [each for each in scenarios.values() if (each.quick or not arguments.quick) and not each.on_demand]
 
 
-async def prove(directory: Path, scenarios: Sequence[Scenario], seed: int) -> list[Result]:
-    """Run them; those in which chance has a say with two seeds when there are several."""
+async def prove(directory: Path, scenarios: Sequence[Scenario], seeds: Sequence[int]) -> list[Result]:
+    """Run them; those in which chance has a say with each of the seeds."""
     results: list[Result] = []
     if not scenarios:
         return results
     async with staged(directory) as stage:
         for scenario in scenarios:
-            for drawn_from in (seed, seed + 1) if scenario.drawn and len(scenarios) > 1 else (seed,):
-                results.append(await run(stage, scenario, drawn_from))
+            for seed in seeds if scenario.drawn else seeds[:1]:
+                results.append(await run(stage, scenario, seed))
                 show(results[-1])
     return results
 

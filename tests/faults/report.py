@@ -21,7 +21,8 @@ is empty, and compares what was accepted with what the providers got and what is
 
 Leases, the retry ladder, breakers and pauses are {FACTOR} times shorter than in production, all by the same factor, and
 the broker repeats held dead letters after {DEAD_LETTER_REPEAT_S:.0f} s instead of 180 s; the ladder's real first four
-levels are run once as they are.
+levels are run once as they are. Where no lease has to run out, leases and the time that a call may take are as long as
+in production, so that a busy machine is not taken for a fault.
 """
 
 _COLUMNS = """**accepted**: answered 202, or confirmed when published directly. **recovered**: answered 503 or not at
