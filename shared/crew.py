@@ -56,11 +56,12 @@ class Crew:
         """What is at work goes on; nothing new starts."""
         self._flowing = False
 
-    def forget_waiting(self) -> None:
-        """The channels are gone: what was not begun will come again."""
-        for _ in self.waiting.drain():
-            pass
-        self.held.take_all()
+    def forget_void(self) -> None:
+        """What a channel brought that is gone, and was not begun, will come again. What came since is not touched."""
+        for incoming in list(self.waiting.drain()):
+            if not incoming.is_void:
+                self.waiting.push(incoming)
+        self.held.forget_void()
 
     def hold_waiting(self, cause: HoldCause) -> None:
         for incoming in self.waiting.drain():

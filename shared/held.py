@@ -57,6 +57,10 @@ class Held:
         self._kept = deque(kept for kept in self._kept if kept not in old)
         return old
 
+    def forget_void(self) -> None:
+        """Those whose channel is gone will come again."""
+        self._kept = deque(kept for kept in self._kept if not kept.incoming.is_void)
+
     def take_all(self) -> list[Kept]:
         kept, self._kept = list(self._kept), deque()
         return kept

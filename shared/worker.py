@@ -154,9 +154,9 @@ class Worker:
         await self._consumer.wait_up()
         if self._lost:
             self._lost = False
-            self._set_aside.clear()
-            self._supply.broken.clear()
-            self._crew.forget_waiting()
+            # Not everything: a lane that was being mended may have brought something on the fresh connection already.
+            self._set_aside = deque(incoming for incoming in self._set_aside if not incoming.is_void)
+            self._crew.forget_void()
 
     async def _mend(self) -> None:
         """After a refusal (a queue is missing, say): breathe, declare everything, begin again."""
@@ -285,6 +285,8 @@ class Worker:
     def _trouble(self, lane: Lane | None) -> None:
         if lane is None:
             self._lost = True
+            # None is to be mended by itself: all of them begin again, with one message in hand.
+            self._supply.broken.clear()
         else:
             self._supply.broken.add(lane)
         self._wake.set()

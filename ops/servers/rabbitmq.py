@@ -169,7 +169,7 @@ class RabbitMQServer:
 
     def close_connections(self, reason: str = "closed by the operator") -> None:
         """Cut every client's connection, as a restart of the broker would."""
-        self.ctl("close_all_connections", reason)
+        self.ctl("close_all_connections", "--global", reason)
 
     def queue_is_on_disk(self, name: str, vhost: str = "") -> bool:
         """Whether quorum queue ``name`` would survive a crash of the node (without ``vhost``: one of that name)."""

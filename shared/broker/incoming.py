@@ -46,6 +46,11 @@ class Incoming:
         """From now on another delivery to the store: what was asked with the old token may reach it yet."""
         self.token = _fresh_token()
 
+    @property
+    def is_void(self) -> bool:
+        """Its channel is gone: no ack reaches the broker, which gives it out again."""
+        return not self.book.is_open
+
     def ack(self) -> None:
         """Tell the broker that it is settled; without effect if its channel is gone (it will come again)."""
         self.book.ack(self.tag)

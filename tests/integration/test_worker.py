@@ -437,3 +437,26 @@ async def test_stops_during_an_outage_bring_no_held_message_nearer_to_its_limit(
     async with running(settings, [provider]) as bench:
         await eventually_async(lambda: sorted(provider.accepted) == sorted(ids), deadline_s=20)
         assert await bench.failed() == []
+
+
+async def test_what_comes_after_a_reconnection_is_not_forgotten_with_what_came_before_it(
+    vhost_url: str, redis_url: str, rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Back before a lane that closed with its connection would be mended by itself.
+    monkeypatch.setattr("shared.broker.connection.backoff_s", lambda tries, draw: 0.02)
+
+    async def slowly(_message: Message) -> str:
+        await asyncio.sleep(1.5)
+        return "id"
+
+    settings = quick_settings(vhost_url, redis_url, prefetch=32, lease_s=60.0, handling_budget_s=25.0)
+    provider = ScriptedProvider(script=slowly)
+    async with running(settings, [provider]) as bench:
+        ids = {await bench.put(priority=priority) for priority in PRIORITIES for _ in range(40)}
+        # Every place is taken by a call that outlasts the reconnection.
+        await eventually_async(lambda: len(provider.calls) > 32)
+        await asyncio.to_thread(rabbitmq.close_connections)
+        await eventually_async(lambda: set(provider.accepted) == ids, deadline_s=20)
+        await eventually_async(lambda: bench.worker.in_flight == 0)
+    async with running(settings, [provider], start=False) as bench:
+        assert [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")] == [0, 0, 0]

@@ -13,6 +13,7 @@ class RememberedAcks:
 
     def __init__(self) -> None:
         self.acked: list[int] = []
+        self.is_open = True
 
     def ack(self, tag: int) -> None:
         self.acked.append(tag)

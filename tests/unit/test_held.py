@@ -5,7 +5,7 @@ from __future__ import annotations
 from shared.broker.incoming import Incoming
 from shared.channels import Priority, lanes_of
 from shared.held import Held
-from tests.unit.incoming import make_incoming
+from tests.unit.incoming import RememberedAcks, make_incoming
 
 
 class Clock:
@@ -90,3 +90,14 @@ def test_one_that_was_tried_is_no_probe_until_it_is_asked_for_again() -> None:
         held.keep(incoming, "users")
     probes = [held.take_probe("users"), held.take_probe("users"), held.take_probe("users", again=True)]
     assert [kept and kept.incoming for kept in probes] == [fresh, None, tried]
+
+
+def test_what_a_lost_channel_brought_is_forgotten_and_nothing_else() -> None:
+    gone, here = RememberedAcks(), RememberedAcks()
+    gone.is_open = False
+    held = Held()
+    for book in (gone, here, gone):
+        held.keep(make_incoming(book=book), "provider")
+    held.forget_void()
+    [kept] = held.take_all()
+    assert not kept.incoming.is_void
