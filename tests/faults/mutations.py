@@ -7,7 +7,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from ops.place import ROOT
 
 #: what a copy needs to run scenarios
 COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml")
+#: copies under trial at the same time: most of a trial is waiting
+AT_ONCE = 2
 #: a run of the scenarios for one mutation takes no longer, seconds
 LONGEST_S = 300.0
 
@@ -73,9 +76,10 @@ def copy_tree(to: Path) -> None:
             shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__", ".hypothesis"))
 
 
-def try_all(mutations: Iterable[Mutation], directory: Path, seed: int) -> list[Verdict]:
-    """One after the other; each in a copy of its own, removed again once it was caught."""
-    return [_try(mutation, directory / mutation.name, seed) for mutation in mutations]
+def try_all(mutations: Sequence[Mutation], directory: Path, seed: int) -> Iterator[Verdict]:
+    """Some at a time, in order; each in a copy of its own with servers of its own, removed again once it was caught."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(lambda mutation: _try(mutation, directory / mutation.name, seed), mutations)
 
 
 def _try(mutation: Mutation, tree: Path, seed: int) -> Verdict:

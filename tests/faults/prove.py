@@ -101,12 +101,11 @@ def mutate(directory: Path, arguments: argparse.Namespace, seed: int) -> list[Ve
     if not is_whole(arguments) and MUTATIONS not in arguments.scenario:
         return []
     verdicts = []
-    for mutation in MUTANTS:
-        verdicts += try_all([mutation], directory / MUTATIONS, seed)
-        last = verdicts[-1]
-        fate = f"caught by {last.caught_by}" if last.caught_by else "NOT CAUGHT"
-        print(f"{last.name:40} {fate} in {last.seconds:.1f} s")
-        print(f"    {last.seen or last.problem}", flush=True)
+    for verdict in try_all(MUTANTS, directory / MUTATIONS, seed):
+        verdicts.append(verdict)
+        fate = f"caught by {verdict.caught_by}" if verdict.caught_by else "NOT CAUGHT"
+        print(f"{verdict.name:40} {fate} in {verdict.seconds:.1f} s")
+        print(f"    {verdict.seen or verdict.problem}", flush=True)
     return verdicts
 
 
