@@ -45,7 +45,7 @@ MUTANTS = (
         "shared/broker/outlet.py",
         "        self._pending[self._tag] = self._by_message_id[pending.message_id] = pending\n",
         "        self.room.release()\n        pending.fate.set_result(Fate.CONFIRMED)\n",
-        ("broker-killed",),
+        ("broker-killed", "topology-deleted"),
     ),
     Mutation(
         "hidden-retry",
