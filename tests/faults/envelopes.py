@@ -12,6 +12,8 @@ import orjson
 from shared.channels import CHANNELS, PRIORITIES, Lane, Priority
 from tests.faults.ledgers import Key
 
+#: a user of the sandbox's directory (``sandbox/directory.py``)
+OPTED_OUT_OF_SMS = "user_id3"
 #: share of messages whose recipient is looked up and whose content is a template
 LOOKED_UP = 0.3
 
@@ -50,6 +52,11 @@ class Writer:
     def write(self, count: int, **fields: Any) -> list[Parcel]:
         """``count`` of them over all channels, lanes and kinds; ``fields`` win over what is drawn."""
         return [self.one(**fields) for _ in range(count)]
+
+    def write_unwanted(self, count: int) -> list[Parcel]:
+        """``count`` SMS to somebody who has opted out of them: to be skipped, and never sent."""
+        unwanted = _looked_up(self._draw) | {"user_id": OPTED_OUT_OF_SMS, "recipient": None, "content": None}
+        return [self.one(channel="sms", **unwanted) for _ in range(count)]
 
     def one(self, request_id: str = "", channel: str = "", **fields: Any) -> Parcel:
         self._written += 1

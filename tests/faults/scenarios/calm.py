@@ -11,6 +11,8 @@ from tests.faults.trial import Trial
 from tests.faults.worker_log import events
 from tests.waiting import eventually_async
 
+#: SMS to somebody who has opted out
+UNWANTED = 100
 #: levels of the ladder that are run at their real lengths, seconds
 LEVELS_S = (1, 5, 15, 60)
 #: what leaves for a level is back so soon after it, seconds
@@ -23,10 +25,15 @@ A_LEVEL = 2
 
 @scenario(Bounds(p99_s=0.5), quick=True)
 async def no_fault(trial: Trial) -> None:
-    """Nothing goes wrong: all three channels, over HTTP and straight onto the queues, each message exactly once."""
+    """Nothing goes wrong: all three channels, over HTTP and straight onto the queues, each message exactly once; and
+    those that their recipient does not want are skipped.
+    """
     async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
-        parcels = system.writer.write(2000)
+        parcels = system.writer.write(2000 - UNWANTED) + system.writer.write_unwanted(UNWANTED)
+        trial.draw.shuffle(parcels)
         await system.load.stream(parcels, per_s=400, draw=trial.draw)
+    skipped = len(system.ledgers.skipped)
+    assert skipped == UNWANTED, f"{skipped} were skipped, {UNWANTED} not wanted"
 
 
 @scenario()

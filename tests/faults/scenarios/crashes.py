@@ -118,7 +118,8 @@ async def orderly_stops(trial: Trial) -> None:
         # A stop has to find sends that run.
         for provider in ("fcm", "smtp", "twilio"):
             await system.providers.fault(provider, mode="slow", delay_ms=STOPPED_MS)
-        parcels = system.writer.write(1500)
+        parcels = system.writer.write(1400) + system.writer.write_unwanted(100)
+        trial.draw.shuffle(parcels)
         stops = 0
         async with asyncio.TaskGroup() as under_load:
             sending = under_load.create_task(system.load.stream(parcels, per_s=150, draw=trial.draw))
