@@ -23,7 +23,7 @@ async def email_fails_over(trial: Trial) -> None:
     await fails_over(trial, "email", "smtp", "sendgrid", {"mode": "status", "status": 451})
 
 
-@scenario(quick=True)
+@scenario()
 async def sms_fails_over(trial: Trial) -> None:
     """Twilio answers 503: Vonage delivers within 2 s of the breaker opening, until Twilio is back."""
     await fails_over(trial, "sms", "twilio", "vonage", {"mode": "status", "status": 503})

@@ -27,7 +27,7 @@ _COUNTED = 10
 _CROWD = 50
 
 
-@scenario(quick=True)
+@scenario()
 async def ten_reconnections(trial: Trial) -> None:
     """All AMQP connections are closed ten times under traffic: nothing is lost, and no process grows."""
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:

@@ -24,6 +24,8 @@ MINUTES = 10.0
 MESSAGES, PER_S = 5000, 25.0
 #: longer than a connection may idle in its pool, seconds
 IDLE_S = POOL_IDLE_S + 2
+#: more requests than a gateway lets wait (``gateway.parts.MAX_WAITING``), and for how long, seconds
+CROWD, CROWDED_S = 160, 1.5
 #: killed at will; the other workers live through it all
 MORTAL = ("push-0", "sms-0")
 #: starting, and draining what may wait on the ladder's upper levels, seconds
@@ -61,12 +63,15 @@ async def soak(trial: Trial) -> None:
         # Every fault strikes once in the first part, and pools and caches fill: what grows in the second leaks.
         first = max(len(FAULTS), len(strikes) // 3)
         happened = await suffer(trial, ground, strikes[:first], per_s)
-        before = {member.name: (member.pid, member.resources()) for member in survivors(system)}
+        # Connections to senders and providers breathe with the traffic; all others must stay as many as they were.
+        members = survivors(system)
+        aside = {system.providers.port, system.providers.smtp_port, *(member.port for member in members)}
+        before = {member.name: (member.pid, member.resources(aside)) for member in members}
         happened += await suffer(trial, ground, strikes[first:], per_s)
-        for member in survivors(system):
+        for member in members:
             pid, held = before[member.name]
             assert member.pid == pid, f"{member.name} died although nobody killed it"
-            system.ledgers.resources.append(member.grown_since(held))
+            system.ledgers.resources.append(member.grown_since(held, aside))
         note(trial, system, happened)
 
 
@@ -80,8 +85,21 @@ async def suffer(trial: Trial, ground: Ground, strikes: list[Strike], per_s: flo
     async with flowing(trial, ground.system, count, per_s=per_s):
         happened = await strike_all(ground, strikes)
         ground.system.healed()
+    await crowded(ground)
     await settled(trial, ground.system)
     return happened
+
+
+async def crowded(ground: Ground) -> None:
+    """As many requests wait at the gateway as it lets wait: afterwards its threads, and what each of them keeps open,
+    are as many as they ever are. Otherwise the worst moment so far would be taken for a leak.
+    """
+    to_broker, system = ground.between[0], ground.system
+    to_broker.hold_answers()
+    waiting = asyncio.create_task(system.load.post(system.writer.write(CROWD), at_once=CROWD))
+    await asyncio.sleep(CROWDED_S)
+    to_broker.pass_on()
+    await waiting
 
 
 async def settled(trial: Trial, system: System) -> None:
