@@ -42,7 +42,8 @@ ENVELOPES = st.builds(
         },
     ),
     st.fixed_dictionaries({"content": _CONTENT}) | st.fixed_dictionaries({"template_code": _LINES}),
-    st.fixed_dictionaries({"user_id": _LINES | st.integers(-(2**63), 2**63 - 1)}) | st.fixed_dictionaries({"recipient": _RECIPIENTS}),
+    st.fixed_dictionaries({"user_id": _LINES | st.integers(-(2**63), 2**63 - 1)})
+    | st.fixed_dictionaries({"recipient": _RECIPIENTS}),
     st.fixed_dictionaries({"notification_type": st.sampled_from(list(CHANNELS))})
     | st.fixed_dictionaries({"channels": st.lists(st.sampled_from(list(CHANNELS)), min_size=1, max_size=4)}),
 )
