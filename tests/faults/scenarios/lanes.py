@@ -23,6 +23,8 @@ _LOW = Lane("push", "low")
 _LIMIT = 50
 #: share of calls refused once
 _REFUSED = 0.2
+#: one that is refused five times in a row is back only after half a minute
+_ALL_BACK_S = 90
 #: retries of lanes that notice nothing take their usual time, a machine's mood aside
 _SAME_WITHIN = 1.5
 _MOOD_S = 0.3
@@ -123,7 +125,7 @@ async def _retries_of_others(system: System) -> list[float]:
     async def all_delivered() -> bool:
         return await asyncio.to_thread(returned_after_s, log, parcels) is not None
 
-    await eventually_async(all_delivered, 20, 0.2)
+    await eventually_async(all_delivered, _ALL_BACK_S, 0.2)
     return returned_after_s(log, parcels) or []
 
 
