@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.faults.prove import is_whole, parse
+from tests.faults.prove import parse, planned
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW, NIGHTLY = (
@@ -31,7 +31,7 @@ def test_every_fault_is_proved_every_night_and_the_soak_with_it() -> None:
     whole, soak = (
         parse([word for word in command[2:] if "$" not in word and word != "--seed"]) for command in commands
     )
-    assert is_whole(whole)
+    assert planned(whole, 1).whole
     assert soak.scenario == ["soak"]
 
 
