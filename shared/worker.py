@@ -142,7 +142,8 @@ class Worker:
         mode: _Mode = self._careful
         while not self._stopping:
             try:
-                await self._until_up()
+                if await self._until_up():
+                    mode = self._careful
                 mode = await mode()
             except BROKER_FAILURES as exc:
                 log.warning("lanes_interrupted", channel=self._channel, error=str(exc) or repr(exc))
@@ -150,13 +151,17 @@ class Worker:
                 mode = self._careful
                 await self._mend()
 
-    async def _until_up(self) -> None:
+    async def _until_up(self) -> bool:
+        """Whether the connection is another than before: whatever mode was next, it begins with care."""
         await self._consumer.wait_up()
-        if self._lost:
-            self._lost = False
-            # Not everything: a lane that was being mended may have brought something on the fresh connection already.
-            self._set_aside = deque(incoming for incoming in self._set_aside if not incoming.is_void)
-            self._crew.forget_void()
+        if not self._lost:
+            return False
+        self._lost = False
+        # Not everything: a lane that was being mended may have brought something on the fresh connection already.
+        self._set_aside = deque(incoming for incoming in self._set_aside if not incoming.is_void)
+        self._crew.forget_void()
+        await self._consumer.cancel()
+        return True
 
     async def _mend(self) -> None:
         """After a refusal (a queue is missing, say): breathe, declare everything, begin again."""
@@ -222,7 +227,10 @@ class Worker:
                 await self._let_go_of_old()
                 if await self._blockers.may_probe(cause) and await self._probe(cause):
                     return self._wide
-                await self._woken(self._settings.pause_probe_s)
+                # A probe wakes us itself (it is held again, or a lane has no queue): that is no reason for another.
+                self._wake.clear()
+                if not (self._stopping or self._lost):
+                    await self._woken(self._settings.pause_probe_s)
         finally:
             self._set_paused(False)
         return self._careful
