@@ -29,6 +29,8 @@ BAD_SETTINGS_EXIT = 2
 SPARE_THREADS = 32
 #: new objects between two looks of the garbage collector; Python's 700 is a few requests
 GC_OBJECTS = 20_000
+#: how often a worker looks whether its main process is still there, seconds
+PARENT_LOOK_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +91,10 @@ def _end_with_parent() -> None:
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
+        # Not by waiting for its end alone: workers forked after this one hold its sentinel open, so that one of them
+        # that is slow to stop would keep all those before it.
+        while os.getppid() == parent.pid:
+            parent.join(PARENT_LOOK_S)
         log.warning("gateway_orphaned")
         os.kill(os.getpid(), signal.SIGTERM)
 
