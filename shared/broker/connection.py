@@ -102,9 +102,11 @@ class Connection:
             await asyncio.wait((opened, gone), timeout=RPC_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
-        if not opened.done():
+        if opened.done():
+            return AmqpChannel(opened.result(), on_closed)
+        if gone.done():
             raise ChannelGone(0, "connection lost while a channel was opened")
-        return AmqpChannel(opened.result(), on_closed)
+        raise TimeoutError(f"no channel within {RPC_DEADLINE_S:g} s")
 
     async def close(self) -> None:
         """Close for good. What was unacked returns to its queue."""
