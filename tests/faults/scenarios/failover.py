@@ -6,15 +6,17 @@ from typing import Any
 
 from tests.faults.scale import PATIENT_S
 from tests.faults.scenario import scenario
-from tests.faults.traffic import flowing
+from tests.faults.traffic import unending
 from tests.faults.trial import Trial
 from tests.faults.worker_log import opened
 from tests.waiting import eventually_async
 
 #: from the breaker's opening to the first delivery by the second provider, seconds
 AT_ONCE_S = 2.0
-#: from the end of the outage to the first call that the first provider gets again, seconds: its breaker's longest stay
-BACK_S = 20.0
+#: more calls than probes: the first provider has the traffic again
+AGAIN = 50
+#: from the end of the outage until then, seconds: its breaker's longest stay and some
+BACK_S = 30.0
 
 
 @scenario(quick=True)
@@ -31,7 +33,7 @@ async def sms_fails_over(trial: Trial) -> None:
 
 async def fails_over(trial: Trial, channel: str, first: str, second: str, fault: dict[str, Any]) -> None:
     plan: dict[str, Any] = {channel: 1, "provider_timeout_s": PATIENT_S}
-    async with trial.system(**plan) as system, flowing(trial, system, 1000, per_s=120):
+    async with trial.system(**plan) as system, unending(trial, system, per_s=120):
         await system.delivered(150)
         await system.providers.fault(first, **fault)
         change = await opened(system.workers, first)
@@ -40,10 +42,10 @@ async def fails_over(trial: Trial, channel: str, first: str, second: str, fault:
         system.healed()
         calls = await system.providers.calls(first)
 
-        async def called_again() -> bool:
-            return await system.providers.calls(first) > calls
+        async def has_the_traffic_again() -> bool:
+            return await system.providers.calls(first) > calls + AGAIN
 
-        await eventually_async(called_again, BACK_S)
+        await eventually_async(has_the_traffic_again, BACK_S)
     led = system.ledgers
     by_second = [call.at for call in led.calls if call.provider == second]
     again = [call.at for call in led.calls if call.provider == first and call.at > led.healed_at]
