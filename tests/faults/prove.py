@@ -50,10 +50,10 @@ def main() -> None:
         f"seed {seed}; times divided by {FACTOR}, dead letters repeated after {DEAD_LETTER_REPEAT_S:.0f} s", flush=True
     )
     directory = new_run_directory()
-    began = time.monotonic()
+    about, began = machine.described(), time.monotonic()
     results = asyncio.run(prove(directory, work.runs))
     verdicts = mutate(directory, work.mutants, seed)
-    figures = Figures(seed, time.monotonic() - began, machine.described(), results, verdicts)
+    figures = Figures(seed, time.monotonic() - began, about, results, verdicts)
     if arguments.resume:
         figures = arguments.resume.repeated(figures)
     print(totals(figures.results, figures.verdicts))
