@@ -29,6 +29,10 @@ UNHURRIED: dict[str, Any] = {
     "variables": {"LEASE_S": "60", "HANDLING_BUDGET_S": "25", "BREAKER_SLOW_S": "5"},
 }
 
+#: the variables of workers whose breakers never open, for scenarios about something else: neither failures in a row
+#: nor the share of failed or slow calls reaches its threshold
+BREAKERS_NEVER_OPEN = {"BREAKER_FAILURES": "1000000", "BREAKER_WINDOW_CALLS": "1000000"}
+
 _SCALED = (
     "retry_base_s",
     "retry_min_s",

@@ -8,6 +8,7 @@ from shared.broker.publisher import Publication
 from shared.broker.topology import EXCHANGE
 from tests.faults.bounds import Bounds
 from tests.faults.envelopes import Parcel, keys
+from tests.faults.scale import BREAKERS_NEVER_OPEN
 from tests.faults.scenario import scenario
 from tests.faults.trial import Trial
 from tests.faults.worker_process import HAND_ON_POINTS
@@ -21,7 +22,7 @@ FAILING, NTH = 40, 3
 async def killed_at_the_hand_on(trial: Trial) -> None:
     """A worker dies before a retry is stored on the ladder, another after its confirm, a third after its record: each
     message is delivered exactly once."""
-    one_in_hand = {"PREFETCH": "1", "BREAKER_FAILURES": "1000", "BREAKER_WINDOW_CALLS": "1000"}
+    one_in_hand = {"PREFETCH": "1", **BREAKERS_NEVER_OPEN}
     plan: dict[str, Any] = {
         "gateways": 0,
         "variables": one_in_hand,
@@ -42,7 +43,7 @@ async def killed_at_the_hand_on(trial: Trial) -> None:
 async def moved_back_with_old_headers(trial: Trial) -> None:
     """Dead letters are moved from failed.queue to their lanes with the headers the broker gave them (by a shovel, say),
     and have to be retried: none is dropped as a cycle."""
-    async with trial.system(push=1, gateways=0, variables={"BREAKER_FAILURES": "1000"}) as system:
+    async with trial.system(push=1, gateways=0, variables=BREAKERS_NEVER_OPEN) as system:
         await system.providers.fault("fcm", mode="status", status=503, count=FAILING)
         parcels = system.writer.write(MESSAGES)
         fates = await system.publisher.publish_all([_moved(parcel) for parcel in parcels])
