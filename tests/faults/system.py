@@ -60,6 +60,8 @@ class Plan:
     every_start: bool = False
     #: False: workers are started by ``start_workers``
     start_workers: bool = True
+    #: what the clock of each worker shows when it starts, milliseconds since the epoch; None: the time that it is
+    clock_ms: int | None = None
 
 
 class System:
@@ -245,7 +247,8 @@ class System:
                 starts = min(starts, len(plan.points) - 1)
             point, nth = (plan.points[starts], plan.nth) if starts < len(plan.points) else ("none", 0)
             module = [sys.executable, "-m", "tests.faults.worker_process"]
-            return [*module, channel, point, str(nth), str(self.journal)]
+            clock = [] if plan.clock_ms is None else [str(plan.clock_ms)]
+            return [*module, channel, point, str(nth), str(self.journal), *clock]
 
         variables = self._variables_of(f"{channel}-{number}") | {f"{channel.upper()}_PORT": str(port)}
         return Member(f"{channel}-{number}", command, variables, self.directory, port)

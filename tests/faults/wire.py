@@ -1,7 +1,7 @@
 """The golden messages and records under ``tests/fixtures/wire``: one folder a version, the version its name.
 
 For the scenario "wire compatibility": send ``commands`` to Redis, publish ``messages`` onto their lanes, start today's
-workers, and each id must come to its ``end``.
+workers with their clock at ``read_at_ms``, and each id must come to its ``end``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ from typing import Any
 from shared.broker.publisher import Publication
 from shared.broker.topology import EXCHANGE, FAILED_EXCHANGE
 from shared.channels import Lane, lane_by_routing_key
+from shared.clock import parse_rfc3339
 from shared.headers import Travel
 
 FOLDER = Path(__file__).parents[1] / "fixtures/wire"
+#: the messages of a version are read this long after it accepted the last of them: every life that was not over then
+#: still goes on
+READ_AFTER_MS = 3_600_000
 
 #: ends of a golden message; the third form is ``failed: <reason>``
 DELIVERED, DROPPED, FAILED = "delivered", "dropped", "failed: "
@@ -86,6 +90,15 @@ def golden(version: str, name: str) -> Any:
 def messages(version: str) -> list[GoldenMessage]:
     """What is on the lanes."""
     return [_message(each) for each in golden(version, "messages")]
+
+
+def read_at_ms(version: str) -> int:
+    """What the clock of whoever reads the version's messages shows, milliseconds since the epoch.
+
+    Their ends are true at this time only: a message's life depends on the date.
+    """
+    accepted = [parse_rfc3339(message.travel.accepted_at) for message in messages(version)]
+    return max(at_ms for at_ms in accepted if at_ms is not None) + READ_AFTER_MS
 
 
 def commands(version: str) -> list[tuple[str, ...]]:

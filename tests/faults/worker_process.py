@@ -1,9 +1,11 @@
-"""One worker as the product runs it, with eyes: ``python -m tests.faults.worker_process CHANNEL POINT NTH JOURNAL``.
+"""One worker as the product runs it, with eyes.
+
+``python -m tests.faults.worker_process CHANNEL POINT NTH JOURNAL [CLOCK_MS]``
 
 The product knows nothing of it: points of death and the journal are wrappers put around its parts here, and then its
 own entry point runs. POINT is one of POINTS; at its NTH passing the process gets SIGKILL (0: never). ``poison`` kills
 at every send of a request_id that begins with "poison". Every count of every counter is appended to JOURNAL, because a
-killed process' counters are gone.
+killed process' counters are gone. Its clock begins at CLOCK_MS (milliseconds since the epoch), if that is given.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import runpy
 import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +27,7 @@ from shared.broker.incoming import Incoming
 from shared.broker.publisher import Publication, Publisher
 from shared.idempotency import Claims
 from shared.provider import Message
+from tests.moved_clock import time_ns_from
 
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
 #: a message on its way to the ladder or to failed.queue: not yet published, confirmed, recorded
@@ -144,6 +148,8 @@ def die_with_parent() -> None:
 if __name__ == "__main__":
     die_with_parent()
     channel, point, nth, journal_path = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    if len(sys.argv) > 5:
+        time.time_ns = time_ns_from(int(sys.argv[5]))
     journal_counters(journal_path)
     install(channel, point, Countdown(nth))
     runpy.run_module(f"services.{channel}", run_name="__main__")

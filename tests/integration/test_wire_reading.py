@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.faults import wire
 from tests.gateway_process import gateway_process
 from tests.integration.failed_messages import bury, publishing
 from tests.integration.workbench import Bench, ScriptedProvider, quick_settings, running
+from tests.moved_clock import time_ns_from
 from tests.waiting import eventually_async
 
 #: so long that a sign of life of any age counts
@@ -52,8 +54,9 @@ def test_headers_mean_what_they_meant(version: str) -> None:
 @_VERSIONS
 @pytest.mark.parametrize("channel", ["push", "email", "sms"])
 async def test_every_message_comes_to_its_end(
-    version: str, channel: str, vhost_url: str, redis_url: str, store: redis.Redis
+    version: str, channel: str, vhost_url: str, redis_url: str, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
     messages = [message for message in wire.messages(version) if message.lane.channel == channel]
     for command in wire.commands(version):
         _put(store, command)
@@ -111,7 +114,10 @@ async def test_targets_served_by_an_earlier_version_are_known(version: str, redi
 
 
 @_VERSIONS
-async def test_failed_messages_are_listed_and_sent_again(version: str, vhost_url: str, redis_url: str) -> None:
+async def test_failed_messages_are_listed_and_sent_again(
+    version: str, vhost_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
     failures = wire.failures(version)
     settings = quick_settings(vhost_url, redis_url)
     async with publishing(vhost_url) as publisher:

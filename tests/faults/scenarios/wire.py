@@ -22,7 +22,8 @@ async def messages_of_every_version(trial: Trial) -> None:
     for version in wire.versions():
         messages = wire.messages(version)
         trial.bounds.failed = dict(Counter(each.reason for each in messages if each.reason))
-        async with trial.system(push=1, email=1, sms=1, start_workers=False, **UNHURRIED) as system:
+        plan = {"start_workers": False, "clock_ms": wire.read_at_ms(version), **UNHURRIED}
+        async with trial.system(push=1, email=1, sms=1, **plan) as system:
             await asyncio.to_thread(remember, system.redis_url, wire.commands(version))
             await left_behind(system, messages)
             await system.start_workers()
