@@ -1,11 +1,12 @@
-"""Which HTTP client the hot path should use: ``shared/http.py``, aiohttp and pyreqwest, in turns, in one process.
+"""Which HTTP client the hot path should use: ours, aiohttp and pyreqwest, in turns, in one process.
 
     python -m bench.http_clients [--base-port 24000] [--requests 10000] [--rounds 3]
 
 pyreqwest is left out where it is not installed: the product does not need it, ``.venv-bench`` has it.
 
 Each turn: POSTs of 600 bytes, 128 at a time, on uvloop, to a local nginx that answers a constant JSON. Printed: wall
-time and CPU (of all threads, user and system) a call, best turn of each. ``shared/http.py`` stands on the result.
+time and CPU (of all threads, user and system) a call, best turn of each.
+``shared/http/client.py`` stands on the result.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import uvloop
 
 from bench.ports import Ports
 from bench.provider import nginx
-from shared.http import HttpClient
+from shared.http.client import HttpClient
 
 _BODY = b"x" * 600
 _HEADERS = {"authorization": "Bearer bench", "content-type": "application/json"}

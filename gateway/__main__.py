@@ -17,12 +17,12 @@ from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 
-from gateway.access import check_keys
 from gateway.app import create_app
-from gateway.parts import MAX_WAITING, connect
+from gateway.http.auth import check_keys
+from gateway.wiring import MAX_WAITING, connect
 from shared.errors import BadSettings
 from shared.logs import configure_logs
-from shared.settings import Settings, load_settings
+from shared.settings.settings import Settings, load_settings
 
 BAD_SETTINGS_EXIT = 2
 #: threads beyond those that may wait for the broker: somebody must be free to say 503, and to answer /health

@@ -7,20 +7,20 @@ from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
-from gateway.access import Keyring
-from gateway.cors import allow_origins
-from gateway.errors import problem_for
+from gateway.api.answers import problem_answer
+from gateway.api.docs import register_docs
+from gateway.api.failed import failed_blueprint
+from gateway.api.health import health_blueprint
+from gateway.api.notifications import notifications_blueprint
+from gateway.http.auth import Keyring
+from gateway.http.cors import allow_origins
+from gateway.http.errors import problem_for
+from gateway.http.problem import Problem
 from gateway.openapi import openapi_document
-from gateway.parts import Parts, connect
-from gateway.problem import Problem
-from gateway.routes.answers import problem_answer
-from gateway.routes.docs import register_docs
-from gateway.routes.failed import failed_blueprint
-from gateway.routes.health import health_blueprint
-from gateway.routes.notifications import notifications_blueprint
+from gateway.wiring import Parts, connect
 from shared.errors import NotifyError
-from shared.failed_queue import FailedQueue
-from shared.settings import Settings, load_settings
+from shared.failed.queue import FailedQueue
+from shared.settings.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
 

@@ -9,18 +9,18 @@ from ops.errors import OpsError
 
 #: name -> (module:attribute, what --help says of it)
 COMMANDS = {
-    "up": ("ops.up:up", "Start the whole system and keep it up."),
-    "down": ("ops.down:down", "Stop it."),
-    "status": ("ops.status:status", "Show every process and server."),
-    "logs": ("ops.logs:logs", "Show what the processes wrote."),
+    "up": ("ops.system.up:up", "Start the whole system and keep it up."),
+    "down": ("ops.system.down:down", "Stop it."),
+    "status": ("ops.system.status:status", "Show every process and server."),
+    "logs": ("ops.system.logs:logs", "Show what the processes wrote."),
     "demo": ("ops.demo.command:demo", "Show what it does, step by step."),
-    "failed": ("ops.failed:failed", "Look into failed.queue; replay or discard."),
-    "breaker": ("ops.breaker:breaker", "Look at the breakers; force one open or closed."),
+    "failed": ("ops.failed.command:failed", "Look into failed.queue; replay or discard."),
+    "breaker": ("ops.breaker.command:breaker", "Look at the breakers; force one open or closed."),
     "key": ("ops.key:key", "Make keys for the gateway's callers."),
-    "test": ("ops.testing:test", "Run the tests against private servers."),
-    "check": ("ops.check:check", "Check format, lint and types."),
-    "bench": ("ops.benchmark:bench", "Measure it beside its peers."),
-    "prove": ("ops.proving:prove", "Break everything, and count what is lost."),
+    "test": ("ops.develop.testing:test", "Run the tests against private servers."),
+    "check": ("ops.develop.check:check", "Check format, lint and types."),
+    "bench": ("ops.develop.benchmark:bench", "Measure it beside its peers."),
+    "prove": ("ops.develop.proving:prove", "Break everything, and count what is lost."),
 }
 
 

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ops.errors import BadSetting
 from ops.place import ROOT, Place
 from shared.errors import BadSettings
-from shared.settings import Settings, load_settings
+from shared.settings.settings import Settings, load_settings
 
 # Above lies the range from which the kernel serves outgoing connections.
 ServerPort = Annotated[int, Field(ge=1, le=32767)]

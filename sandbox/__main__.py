@@ -7,8 +7,8 @@ import sys
 
 import uvloop
 
-from .server import CannotListen, start
-from .settings import BadSettings, Settings, read_settings
+from sandbox.server import CannotListen, start
+from sandbox.settings import BadSettings, Settings, read_settings
 
 
 async def run(settings: Settings) -> None:

@@ -4,11 +4,11 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
-from .exchange import Bench
-from .fault_rules import LOOKUPS, PROVIDERS, ImpossibleFault, check
-from .faults import Fault
-from .ledger import Delivery
-from .problem import problem
+from sandbox.exchange import Bench
+from sandbox.fault_rules import LOOKUPS, PROVIDERS, ImpossibleFault, check
+from sandbox.faults import Fault
+from sandbox.ledger import Delivery
+from sandbox.problem import problem
 
 KNOWN = (*PROVIDERS, *LOOKUPS)
 _FORMS = {"full": Delivery.shown, "compact": Delivery.compact}

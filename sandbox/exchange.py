@@ -7,10 +7,10 @@ from typing import Protocol
 
 from aiohttp import web
 
-from .attempts import Attempts
-from .connection import cut
-from .faults import Fault, Faults, Mode
-from .ledger import Delivery, Ledger
+from sandbox.attempts import Attempts
+from sandbox.connection import cut
+from sandbox.faults import Fault, Faults, Mode
+from sandbox.ledger import Delivery, Ledger
 
 
 @dataclass(slots=True)

@@ -3,9 +3,9 @@
 import re
 from dataclasses import dataclass
 
-from .faults import Fault, Mode
-from .fcm_errors import ERROR_CODES as FCM_ERROR_CODES
-from .vonage import NAMES_A_PARAMETER as VONAGE_NAMES_A_PARAMETER
+from sandbox.faults import Fault, Mode
+from sandbox.vendors.fcm_errors import ERROR_CODES as FCM_ERROR_CODES
+from sandbox.vendors.vonage import NAMES_A_PARAMETER as VONAGE_NAMES_A_PARAMETER
 
 ACCOUNTS = ("smtp", "smtp2")
 LOOKUPS = ("users", "templates")

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from .attempts import Attempts
-from .control import Control
-from .directory import Lookup, find_template, find_user
-from .exchange import Bench, Exchange
-from .faults import Faults
-from .fcm import Fcm, issue_token
-from .ledger import Ledger
-from .sendgrid import SendGrid
-from .settings import DEFAULT_KEEP
-from .smtp import MailServer
-from .twilio import Twilio
-from .vonage import Vonage
+from sandbox.attempts import Attempts
+from sandbox.control import Control
+from sandbox.exchange import Bench, Exchange
+from sandbox.faults import Faults
+from sandbox.ledger import Ledger
+from sandbox.settings import DEFAULT_KEEP
+from sandbox.smtp.server import MailServer
+from sandbox.vendors.directory import Lookup, find_template, find_user
+from sandbox.vendors.fcm import Fcm, issue_token
+from sandbox.vendors.sendgrid import SendGrid
+from sandbox.vendors.twilio import Twilio
+from sandbox.vendors.vonage import Vonage
 
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
 #: How long a call that is being answered may take to end when the process stops; a slower one is cut.

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from ops.servers import RabbitMQServer, RedisServer
-from tests.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
+from tests.support.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
 
 
 def pytest_configure() -> None:

@@ -12,8 +12,8 @@ from bench.envelopes import body
 from bench.processes import Child, listens, wait_until
 from shared.broker import topology
 from shared.broker.connection import Connection
-from shared.channels import CHANNELS, Lane, Priority
-from shared.settings import load_settings
+from shared.message.channels import CHANNELS, Lane, Priority
+from shared.settings.settings import load_settings
 
 REPLICAS = 2
 GATEWAY_PROCESSES = 2

@@ -14,7 +14,7 @@ from bench.errors import BenchFailed
 from bench.percentiles import percentile_ms
 from bench.probes import Probe
 from bench.processes import Child, listens, wait_until
-from shared.channels import Lane
+from shared.message.channels import Lane
 
 PROVIDER_DELAY_MS = 20
 PROBES = 400

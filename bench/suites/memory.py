@@ -15,7 +15,7 @@ from bench.arena import Arena
 from bench.contestants import ours
 from bench.processes import Child, listens, wait_until
 from bench.suites.gateway import CONNECTIONS, posts
-from shared.channels import CHANNELS, Lane
+from shared.message.channels import CHANNELS, Lane
 
 _START_S = 60.0
 _REST_S = 3.0

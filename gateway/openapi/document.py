@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.batch import MAX_BATCH_ITEMS
+from gateway.accept.batch import MAX_BATCH_ITEMS
 from gateway.openapi import examples
 from gateway.openapi.failed import failed_paths
 from gateway.openapi.pieces import RETRY_AFTER, answer, body, keys, problem_answer, problem_name, problems

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.problem import Problem
+from gateway.http.problem import Problem
 
 PUSH: dict[str, Any] = {
     "request_id": "order-1027-shipped",

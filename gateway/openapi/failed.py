@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.http.problem import Problem
 from gateway.openapi import failed_examples as examples
 from gateway.openapi.pieces import answer, body, keys, problem_answer, problems
 from gateway.openapi.schemas import listing_fields, ref
-from gateway.problem import Problem
 
 _AUTH_ERRORS = (401, 403)
 _BODY_ERRORS = (400, 413, 415)

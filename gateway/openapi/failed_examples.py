@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.errors import problem_for
-from gateway.problem import Problem
+from gateway.http.errors import problem_for
+from gateway.http.problem import Problem
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 
 _ID = "5f0c6bd7c1f34f2f9a7b7c1d2e3f4a5b"

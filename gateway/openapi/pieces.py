@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.api.answers import JSON, PROBLEM_JSON
+from gateway.http.problem import Problem
 from gateway.openapi.schemas import ref
-from gateway.problem import Problem
-from gateway.routes.answers import JSON, PROBLEM_JSON
 
 RETRY_AFTER = {"Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}}}
 _CHALLENGE = {"WWW-Authenticate": {"description": "how to authenticate", "schema": {"type": "string"}}}

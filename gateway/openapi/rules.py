@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.channels import PLANNED_CHANNELS
+from shared.message.channels import PLANNED_CHANNELS
 
 #: types that send to a channel, beside the one of the channel's own name
 _SENDS_TO = {"both": ("websocket", "email")}

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from gateway.http.strict_json import INT_MAX, INT_MIN
 from gateway.openapi.failed_models import FailedList, FailedMessage, FailedOutcome
 from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer
 from gateway.openapi.rules import ENVELOPE_RULES, SELECTION_RULE, offer_what_is_delivered
-from gateway.strict_json import INT_MAX, INT_MIN
-from shared.envelope import Envelope
-from shared.failed_selection import Listing, ReplaySelection, Selection
+from shared.failed.selection import Listing, ReplaySelection, Selection
+from shared.message.envelope import Envelope
 
 _REF = "#/components/schemas/{model}"
 #: models that refuse what they do not know

@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager
 import click
 from rich.console import Console
 
-from ops.action_log import log_actions
 from ops.demo.copies import Copies
 from ops.demo.outage import primary_down
 from ops.demo.services import Gateway, Sandbox
@@ -16,10 +15,11 @@ from ops.demo.stage import Stage
 from ops.demo.steps import dead_token, fails_twice, none_twice, replayed, same_again, three_channels
 from ops.demo.system import running_system
 from ops.errors import AlreadyRunning, BadSetting, OpsError
-from ops.local_servers import product_settings
+from ops.failed.action_log import log_actions
 from ops.place import Place
 from ops.settings import Configuration, load
 from ops.signals import stop_requested
+from ops.system.local_servers import product_settings
 
 Step = Callable[[Stage], None]
 

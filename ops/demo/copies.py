@@ -7,15 +7,15 @@ from typing import Any
 import requests
 
 from ops.errors import OpsError
-from ops.fleet import programs
 from ops.settings import Configuration
+from ops.system.fleet import programs
 from shared.broker.publisher import Publication
 from shared.broker.threaded import ThreadedPublisher
 from shared.broker.topology import EXCHANGE
-from shared.channels import Lane
-from shared.envelope import validate_envelope
-from shared.headers import Travel
-from shared.settings import Settings
+from shared.message.channels import Lane
+from shared.message.envelope import validate_envelope
+from shared.message.headers import Travel
+from shared.settings.settings import Settings
 
 _TIMEOUT_S = 5.0
 

@@ -14,7 +14,7 @@ from ops.demo.services import Delivery, Gateway, Sandbox
 from ops.errors import OpsError
 from ops.signals import undisturbed
 from shared.backoff import level_for
-from shared.settings import Settings
+from shared.settings.settings import Settings
 
 T = TypeVar("T")
 

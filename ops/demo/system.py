@@ -6,12 +6,12 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from ops.down import stop
 from ops.errors import AlreadyRunning, NotRunning
 from ops.settings import Configuration
 from ops.signals import undisturbed
-from ops.up import start_in_background
-from shared.settings import Settings
+from ops.system.down import stop
+from ops.system.up import start_in_background
+from shared.settings.settings import Settings
 
 #: Waiting times of a system of our own, seconds: nobody wants to look at a real backoff.
 _QUICK_S = {"retry_base_s": 0.5, "breaker_open_s": 3.0, "heartbeat_s": 0.5}

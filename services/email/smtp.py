@@ -12,14 +12,14 @@ import socket
 import ssl
 from email.utils import parseaddr
 
-from shared.connection_pool import ConnectionPool
+from services.email.connection_pool import ConnectionPool
+from services.email.mime import compose
+from services.email.smtp_session import Mail, Refused, Server, Session, Stage, Stale, connect
 from shared.errors import DeliveryError, Impossible, Unavailable
-from shared.mime import compose
-from shared.provider import Message
-from shared.provider_urls import ProviderUrl, is_loopback
-from shared.refusal import Refusal
-from shared.settings import Settings
-from shared.smtp_session import Mail, Refused, Server, Session, Stage, Stale, connect
+from shared.providers.provider import Message
+from shared.providers.refusal import Refusal
+from shared.providers.urls import ProviderUrl, is_loopback
+from shared.settings.settings import Settings
 
 #: an idle connection is closed after this long; servers wait 5 minutes (RFC 5321), impatient ones 10 to 30 s
 IDLE_S = 8.0

@@ -1,7 +1,7 @@
 """Run the push channel: FCM."""
 
 from services.push import fcm
-from shared.run_channel import run_channel
+from shared.worker.run import run_channel
 
 if __name__ == "__main__":
     run_channel("push", {"fcm": fcm.build})

@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 import orjson
 
-from shared.access_token import AccessToken, Granted
+from services.push.access_token import AccessToken, Granted
 from shared.errors import BadSettings, DeliveryError, Impossible, Misconfigured, Unavailable
-from shared.http import HttpClient, Response
-from shared.provider import Message
-from shared.provider_urls import ProviderUrl
-from shared.refusal import Refusal, by_http_status
-from shared.settings import Settings
+from shared.http.client import HttpClient, Response
+from shared.providers.provider import Message
+from shared.providers.refusal import Refusal, by_http_status
+from shared.providers.urls import ProviderUrl
+from shared.settings.settings import Settings
 
 VENDOR_HOST = "fcm.googleapis.com"
 

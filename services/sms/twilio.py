@@ -10,11 +10,11 @@ import base64
 from urllib.parse import quote, urlencode
 
 from shared.errors import DeliveryError
-from shared.http import HttpClient, Response
-from shared.provider import Message
-from shared.provider_urls import ProviderUrl
-from shared.refusal import Refusal, by_http_status
-from shared.settings import Settings
+from shared.http.client import HttpClient, Response
+from shared.providers.provider import Message
+from shared.providers.refusal import Refusal, by_http_status
+from shared.providers.urls import ProviderUrl
+from shared.settings.settings import Settings
 
 VENDOR_HOST = "api.twilio.com"
 

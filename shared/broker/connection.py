@@ -14,8 +14,8 @@ from pika import URLParameters
 
 from shared.broker.channel import RPC_DEADLINE_S, AmqpChannel, ChannelGone
 from shared.broker.failures import BROKER_FAILURES
+from shared.broker.pika_patches import WireConnection
 from shared.broker.silence import silence
-from shared.broker.wire import WireConnection
 from shared.errors import TopologyMismatch
 
 log = structlog.get_logger(__name__)

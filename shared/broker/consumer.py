@@ -16,7 +16,7 @@ from shared.broker import topology
 from shared.broker.channel import AmqpChannel, ChannelGone
 from shared.broker.connection import Connection, State
 from shared.broker.incoming import AckBook, Incoming
-from shared.channels import Lane
+from shared.message.channels import Lane
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.broker.channel import AmqpChannel
-from shared.channels import Lane
+from shared.message.channels import Lane
 
 # Together unique to a delivery: drawn once a process, then counted (a random name each costs more than decoding one).
 _PROCESS = secrets.token_hex(8)

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from shared.broker import topology
+from shared.broker.confirms import Outlet
 from shared.broker.connection import Connection, State
 from shared.broker.failures import BROKER_FAILURES
-from shared.broker.outlet import Outlet
 from shared.broker.publication import Fate, Pending, Publication
-from shared.channels import CHANNELS
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable, TopologyMismatch
+from shared.message.channels import CHANNELS
 
 __all__ = ["Publication", "Publisher"]
 

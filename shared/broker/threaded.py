@@ -17,7 +17,7 @@ import uvloop
 from shared.broker.connection import State
 from shared.broker.publisher import Publication, Publisher
 from shared.errors import PublishFailed, PublishUnknown
-from shared.settings import Settings
+from shared.settings.settings import Settings
 
 #: how much longer than the publish deadline a caller waits for the loop's own answer, seconds
 GRACE_S = 0.5

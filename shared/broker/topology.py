@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shared.broker.channel import AmqpChannel, ChannelGone
-from shared.channels import CHANNELS, Lane, lanes_of
 from shared.errors import TopologyMismatch
+from shared.message.channels import CHANNELS, Lane, lanes_of
 
 EXCHANGE = "notifications.direct"
 FAILED_EXCHANGE = "notifications.failed"

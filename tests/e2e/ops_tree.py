@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ops.place import ROOT
 from ops.processes import Identity, PidFile
-from shared.channels import CHANNELS
-from tests.servers import run_ports
+from shared.message.channels import CHANNELS
+from tests.support.servers import run_ports
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import pytest
 import requests
 
 from ops.servers import RabbitMQServer, RedisServer
-from shared.redis_client import sync_client
-from shared.worker_state import force_breaker
+from shared.health.registry import force_breaker
+from shared.redis.client import sync_client
 from tests.e2e.ops_tree import Tree, plant_product
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 HEARTBEAT_S = 0.3
 

@@ -10,7 +10,7 @@ import requests
 
 from ops.servers import RabbitMQServer, RedisServer
 from tests.e2e.ops_tree import Tree, plant_product
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 TITLES = (
     "1  One push, one email, one SMS",

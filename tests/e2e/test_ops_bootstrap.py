@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.place import ROOT
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 MAIN = "import os, sys; print(sys.prefix, os.getcwd(), os.environ['NOTIFY_CALLED_FROM'], *sys.argv[1:], sep='|')"
 

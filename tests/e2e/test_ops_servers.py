@@ -10,8 +10,8 @@ import redis
 from ops.errors import ServerFailed
 from ops.processes import PidFile
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
-from tests.servers import private_rabbitmq, private_redis, run_ports
-from tests.waiting import eventually
+from tests.support.servers import private_rabbitmq, private_redis, run_ports
+from tests.support.waiting import eventually
 
 
 def publish(url: str, queue: str, body: bytes = b"x") -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ops.servers import RabbitMQServer, RedisServer
 from tests.e2e.ops_tree import Tree, plant
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 EVERYTHING = {
     "up",

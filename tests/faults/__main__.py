@@ -1,6 +1,6 @@
 """``python -m tests.faults``: what ``./notify prove`` runs."""
 
-from tests.faults.prove import main
+from tests.faults.harness.prove import main
 
 if __name__ == "__main__":
     main()

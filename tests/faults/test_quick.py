@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.faults.prove import show
-from tests.faults.scenario import Scenario, load_scenarios
-from tests.faults.stage import Stage, staged
-from tests.faults.trial import run
+from tests.faults.harness.prove import show
+from tests.faults.harness.scenario import Scenario, load_scenarios
+from tests.faults.harness.stage import Stage, staged
+from tests.faults.harness.trial import run
 
 QUICK = [scenario for scenario in load_scenarios().values() if scenario.quick]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from shared.breaker import Forced
-from shared.breaker_listener import State
-from shared.breaker_policy import BreakerPolicy
+from shared.breaker.breaker import Forced
+from shared.breaker.listener import State
+from shared.breaker.policy import BreakerPolicy
 
 Told = Literal["success", "slow", "failure", "neither", "misconfigured"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from shared.idempotency import END, HandedOn, Verdict
+from shared.idempotency.claims import END, HandedOn, Verdict
 
 Counter = Literal["takeovers", "state_lost", "lease_lost"]
 

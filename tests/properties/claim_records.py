@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from shared.idempotency import END
-from tests.integration.claims import LAPSED, RUNNING
+from shared.idempotency.claims import END
 from tests.models.claim_table import Done, Passed, Record, Working
+from tests.support.claims import LAPSED, RUNNING
 
 
 def text_of(record: Record) -> str | None:

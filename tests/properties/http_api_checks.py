@@ -7,7 +7,7 @@ from typing import Any
 
 from schemathesis import Case, CheckContext, CheckFunction, Response
 
-from shared.channels import CHANNELS
+from shared.message.channels import CHANNELS
 
 ACCEPTED = 202
 _NOTIFICATION, _BATCH = "POST /notifications", "POST /notifications/batch"

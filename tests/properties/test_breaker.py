@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.breaker import Forced, Permit
-from shared.breaker_policy import BreakerPolicy
+from shared.breaker.breaker import Forced, Permit
+from shared.breaker.policy import BreakerPolicy
 from tests.models.breaker import BreakerModel, Call, Told
-from tests.unit.breaker_fakes import Bench
+from tests.support.breaker_fakes import Bench
 
 #: few enough that every way to open is met often
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)

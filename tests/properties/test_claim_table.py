@@ -14,13 +14,13 @@ from typing import Any
 
 import redis
 
-from shared.idempotency import END, ClaimAnswer, Claims, HandedOn
+from shared.idempotency.claims import END, ClaimAnswer, Claims, HandedOn
 from shared.metrics import Metrics
-from shared.redis_client import sync_client
-from tests.integration.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
+from shared.redis.client import sync_client
 from tests.models import claim_table
 from tests.models.claim_table import Done, Passed, Record, Row, Step, Working
 from tests.properties.claim_records import record_of, text_of
+from tests.support.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
 
 TOKENS, REPLAYS, ATTEMPTS, BODIES = ("a", "b"), (0, 1), (0, 1, 2), (HASH, OTHER_HASH)
 FLOORS: tuple[HandedOn, ...] = (*ATTEMPTS, END)

@@ -23,13 +23,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.idempotency import END, Claims, HandedOn
+from shared.idempotency.claims import END, Claims, HandedOn
 from shared.metrics import Metrics
-from shared.redis_client import sync_client
-from tests.integration.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
+from shared.redis.client import sync_client
 from tests.models import claim_table
 from tests.models.claim_table import Record, Row, Step, Working
 from tests.properties.claim_records import record_of, text_of
+from tests.support.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
 
 _ids = itertools.count()
 

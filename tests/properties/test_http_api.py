@@ -19,9 +19,9 @@ from schemathesis.config import SchemathesisConfig
 
 from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
-from tests.gateway_process import GatewayProcess, gateway_process
-from tests.integration.failed_messages import bury, failed, publishing
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
+from tests.support.failed_messages import bury, failed, publishing
+from tests.support.gateway_process import GatewayProcess, gateway_process
 
 Directories = pytest.TempPathFactory
 Gateways = Iterator[GatewayProcess]

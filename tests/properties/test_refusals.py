@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.email import sendgrid, smtp
+from services.email.smtp_session import Stage
 from services.push import fcm
 from services.sms import twilio, vonage
 from shared.errors import DeliveryError, Throttled, Unavailable
-from shared.http import Response
-from shared.refusal import Refusal, by_http_status
-from shared.smtp_session import Stage
-from tests.messages import verdict
+from shared.http.client import Response
+from shared.providers.refusal import Refusal, by_http_status
+from tests.support.messages import verdict
 
 DEAD = "dead"
 STATUSES = st.integers(100, 999)

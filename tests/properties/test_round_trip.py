@@ -9,14 +9,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pika import spec
 
-from gateway.candidate import Candidate, candidate_from
-from gateway.problem import Problem
-from gateway.strict_json import parse_json
+from gateway.accept.candidate import Candidate, candidate_from
+from gateway.http.problem import Problem
+from gateway.http.strict_json import parse_json
 from shared.clock import rfc3339
-from shared.envelope import parse_queued, validate_envelope
-from shared.headers import Travel, read_travel
-from shared.idempotency import body_hash
-from tests.envelopes import ENVELOPES
+from shared.idempotency.claims import body_hash
+from shared.message.envelope import parse_queued, validate_envelope
+from shared.message.headers import Travel, read_travel
+from tests.support.envelopes import ENVELOPES
 
 COUNTS = st.integers(0, 2**53 - 2)
 TIMES = st.integers(0, 4_000_000_000_000).map(rfc3339)

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
-from shared.settings import Settings, load_settings
+from shared.settings.settings import Settings, load_settings
 
 
 class Health(BaseHTTPRequestHandler):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tests.faults.proxy.faults import BOTH, Cut, Direction, Faults
 from tests.faults.proxy.link import Link
-from tests.servers import run_ports
+from tests.support.servers import run_ports
 
 _HOST = "127.0.0.1"
 _BACKLOG = 512

@@ -9,16 +9,16 @@ from typing import Any
 
 import redis
 
-from shared.worker_state import force_breaker
-from tests.faults.collecting import drained
-from tests.faults.permanent import PERMANENT, Permanent
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import flowing
-from tests.faults.trial import Trial
-from tests.faults.worker_log import breaker_changes, events, opened
-from tests.waiting import eventually_async
+from shared.health.registry import force_breaker
+from tests.faults.faults.permanent import PERMANENT, Permanent
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.collecting import drained
+from tests.faults.ledger.worker_log import breaker_changes, events, opened
+from tests.faults.load.traffic import flowing
+from tests.support.waiting import eventually_async
 
 #: called only while the first provider of their channel is out
 FALLBACKS = ("sendgrid", "vonage")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.faults.operator import BrokerOperator, on_disk
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.traffic import flowing, some_are_retried
-from tests.faults.trial import Trial
-from tests.faults.truth import all_say_down, all_well, gateways_say, workers_say
+from tests.faults.faults.operator import BrokerOperator, on_disk
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.truth import all_say_down, all_well, gateways_say, workers_say
+from tests.faults.load.traffic import flowing, some_are_retried
 
 #: longer than any deadline and heartbeat of ours, seconds
 FROZEN_S = 35.0

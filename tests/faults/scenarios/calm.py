@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tests.faults.batches import Item, mixed, post_batch
-from tests.faults.bounds import Bounds
-from tests.faults.scale import PATIENT_S, scaled_variables
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.trial import Trial
-from tests.faults.worker_log import events
-from tests.waiting import eventually_async
+from tests.faults.harness.scale import PATIENT_S, scaled_variables
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.worker_log import events
+from tests.faults.load.batches import Item, mixed, post_batch
+from tests.support.waiting import eventually_async
 
 #: SMS to somebody who has opted out
 UNWANTED = 100

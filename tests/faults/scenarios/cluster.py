@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.faults.balanced import Balanced, balanced
-from tests.faults.ledgers import Ledgers
-from tests.faults.scenario import scenario
-from tests.faults.spans import first_after, last_after, longest_gap
-from tests.faults.system import System
-from tests.faults.traffic import some_are_retried, unending
-from tests.faults.trial import Trial
-from tests.waiting import eventually_async
+from tests.faults.harness.balanced import Balanced, balanced
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.ledgers import Ledgers
+from tests.faults.ledger.spans import first_after, last_after, longest_gap
+from tests.faults.load.traffic import some_are_retried, unending
+from tests.support.waiting import eventually_async
 
 PER_S = 40.0
 #: longer than any deadline and heartbeat of ours, and than the cluster needs to count a node as gone, seconds

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tests.faults.blame import second_sends_by_death
-from tests.faults.bounds import Bounds
-from tests.faults.disconnecting import close_consuming
-from tests.faults.envelopes import Parcel
-from tests.faults.ledgers import Ledgers
-from tests.faults.member import Member
-from tests.faults.scale import UNHURRIED, scaled_settings
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.trial import Trial
-from tests.faults.worker_process import POINTS
-from tests.waiting import eventually_async
+from tests.faults.faults.disconnecting import close_consuming
+from tests.faults.harness.member import Member
+from tests.faults.harness.scale import UNHURRIED, scaled_settings
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.harness.worker_process import POINTS
+from tests.faults.ledger.blame import second_sends_by_death
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.ledgers import Ledgers
+from tests.faults.load.envelopes import Parcel
+from tests.support.waiting import eventually_async
 
 KILLS = 25
 #: prefetch of a worker that is killed at random

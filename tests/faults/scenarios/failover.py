@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.traffic import unending
-from tests.faults.trial import Trial
-from tests.faults.worker_log import opened
-from tests.waiting import eventually_async
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.worker_log import opened
+from tests.faults.load.traffic import unending
+from tests.support.waiting import eventually_async
 
 #: from the breaker's opening to the first delivery by the second provider, seconds
 AT_ONCE_S = 2.0

@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.faults.envelopes import Parcel
-from tests.faults.load import paced
-from tests.faults.member import Member
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.trial import Trial
-from tests.waiting import eventually_async
+from tests.faults.harness.member import Member
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.load.envelopes import Parcel
+from tests.faults.load.senders import paced
+from tests.support.waiting import eventually_async
 
 ROUNDS = 2
 #: a caller without an answer asks again so soon, seconds

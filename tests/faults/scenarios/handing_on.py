@@ -6,12 +6,12 @@ from typing import Any
 
 from shared.broker.publisher import Publication
 from shared.broker.topology import EXCHANGE
-from tests.faults.bounds import Bounds
-from tests.faults.envelopes import Parcel, keys
-from tests.faults.scale import BREAKERS_NEVER_OPEN
-from tests.faults.scenario import scenario
-from tests.faults.trial import Trial
-from tests.faults.worker_process import HAND_ON_POINTS
+from tests.faults.harness.scale import BREAKERS_NEVER_OPEN
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.trial import Trial
+from tests.faults.harness.worker_process import HAND_ON_POINTS
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.load.envelopes import Parcel, keys
 
 MESSAGES = 60
 #: so many first calls fail; each worker process dies at its third hand-on

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tests.faults.bounds import Bounds
-from tests.faults.disconnecting import close, consuming
-from tests.faults.envelopes import Parcel, given
-from tests.faults.ledgers import Ledgers
-from tests.faults.scale import PATIENT_S, UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.trial import Trial
-from tests.waiting import eventually_async
+from tests.faults.faults.disconnecting import close, consuming
+from tests.faults.harness.scale import PATIENT_S, UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.ledgers import Ledgers
+from tests.faults.load.envelopes import Parcel, given
+from tests.support.waiting import eventually_async
 
 #: messages that are sent many times
 IDS = 30

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 
 from shared.broker.topology import retry_exchange
-from shared.channels import Lane
-from tests.faults.checker import percentile
-from tests.faults.envelopes import Parcel
-from tests.faults.operator import BrokerOperator
-from tests.faults.returning import returned_after_s
-from tests.faults.scale import UNHURRIED, scaled_settings
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import some_are_retried
-from tests.faults.trial import Trial
-from tests.faults.truth import all_well
-from tests.waiting import eventually_async
+from shared.message.channels import Lane
+from tests.faults.faults.operator import BrokerOperator
+from tests.faults.harness.scale import UNHURRIED, scaled_settings
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.checker import percentile
+from tests.faults.ledger.returning import returned_after_s
+from tests.faults.ledger.truth import all_well
+from tests.faults.load.envelopes import Parcel
+from tests.faults.load.traffic import some_are_retried
+from tests.support.waiting import eventually_async
 
 _LOW = Lane("push", "low")
 #: a lane with so many waiting is full

@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from tests.faults.collecting import held
-from tests.faults.member import Member
+from tests.faults.harness.member import Member
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import EVERYBODY, System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.collecting import held
+from tests.faults.ledger.truth import all_well, gateways_say, workers_say
+from tests.faults.load.traffic import flowing, some_are_retried
 from tests.faults.proxy import Proxy, proxy
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.system import EVERYBODY, System
-from tests.faults.traffic import flowing, some_are_retried
-from tests.faults.trial import Trial
-from tests.faults.truth import all_well, gateways_say, workers_say
-from tests.waiting import eventually_async
+from tests.support.waiting import eventually_async
 
 _RESETS = 8
 _CUTS = 8

@@ -8,16 +8,16 @@ import sys
 from collections import Counter
 from typing import Any
 
-from tests.faults.bounds import Bounds
-from tests.faults.collecting import drained
-from tests.faults.deaths import EACH, VARIABLES, Deaths
-from tests.faults.failed_faces import all_buried, buried, listed, replayed_by_command, replayed_over_http
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import flowing
-from tests.faults.trial import Trial
-from tests.integration.source_service import source_service
+from tests.faults.faults.deaths import EACH, VARIABLES, Deaths
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.collecting import drained
+from tests.faults.ledger.failed_faces import all_buried, buried, listed, replayed_by_command, replayed_over_http
+from tests.faults.load.traffic import flowing
+from tests.support.source_service import source_service
 
 #: what cannot be read as an envelope of its channel is never sent
 UNDECODABLE = {"invalid_json": EACH, "invalid_envelope": EACH, "wrong_channel": EACH}
@@ -130,7 +130,7 @@ async def die_at_ack(system: System, nth: int) -> None:
     """Replay everything as an operator who is killed at his ``nth`` ack."""
     with (system.directory / "operator.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.faults.operator_process", str(nth)),
+            *(sys.executable, "-m", "tests.faults.harness.operator_process", str(nth)),
             env=system.variables,
             cwd=system.directory,
             stdout=log,

@@ -7,17 +7,17 @@ from typing import Any
 
 import orjson
 
-from shared.channels import CHANNELS, PRIORITIES, Lane, Priority, lanes_of
-from shared.poison import SUSPECT_AT
-from tests.faults.blame import second_sends_by_death
-from tests.faults.bounds import Bounds
-from tests.faults.envelopes import Parcel, given
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import unending
-from tests.faults.trial import Trial
-from tests.waiting import eventually_async
+from shared.message.channels import CHANNELS, PRIORITIES, Lane, Priority, lanes_of
+from shared.worker.poison import SUSPECT_AT
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.blame import second_sends_by_death
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.load.envelopes import Parcel, given
+from tests.faults.load.traffic import unending
+from tests.support.waiting import eventually_async
 
 #: messages in each of the three lanes
 A_LANE = 200

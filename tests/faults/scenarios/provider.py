@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.faults.backlog import Backlog, watched
-from tests.faults.bounds import Bounds
-from tests.faults.collecting import drained
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import flowing
-from tests.faults.trial import Trial
-from tests.faults.truth import workers_pause
-from tests.faults.worker_log import breaker_changes, opened
-from tests.waiting import eventually_async
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.backlog import Backlog, watched
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.collecting import drained
+from tests.faults.ledger.truth import workers_pause
+from tests.faults.ledger.worker_log import breaker_changes, opened
+from tests.faults.load.traffic import flowing
+from tests.support.waiting import eventually_async
 
 #: what a worker has in hand at most; its product default is 256
 PREFETCH = 64

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from tests.faults.load import Load
-from tests.faults.member import Member
-from tests.faults.operator import BrokerOperator
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import flowing, some_are_retried
-from tests.faults.trial import Trial
-from tests.faults.truth import all_well
-from tests.waiting import eventually_async
+from tests.faults.faults.operator import BrokerOperator
+from tests.faults.harness.member import Member
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.truth import all_well
+from tests.faults.load.senders import Load
+from tests.faults.load.traffic import flowing, some_are_retried
+from tests.support.waiting import eventually_async
 
 #: whatever is made once only is made by then
 _WARM_UP = 2

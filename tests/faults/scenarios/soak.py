@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 
-from shared.http import POOL_IDLE_S
-from tests.faults.bounds import Bounds
-from tests.faults.collecting import drained
-from tests.faults.member import Member
-from tests.faults.operator import on_disk
+from shared.http.client import POOL_IDLE_S
+from tests.faults.faults.operator import on_disk
+from tests.faults.faults.random_faults import FAULTS, IN_HAND, Ground, Strike, schedule
+from tests.faults.harness.member import Member
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import EVERYBODY, System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.collecting import drained
+from tests.faults.load.traffic import flowing
 from tests.faults.proxy import proxy
-from tests.faults.random_faults import FAULTS, IN_HAND, Ground, Strike, schedule
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import EVERYBODY, System
-from tests.faults.traffic import flowing
-from tests.faults.trial import Trial
-from tests.waiting import eventually_async
+from tests.support.waiting import eventually_async
 
 MINUTES = 10.0
 #: at most so many messages, and no faster than this, a second
 MESSAGES, PER_S = 5000, 25.0
 #: longer than a connection may idle in its pool, seconds
 IDLE_S = POOL_IDLE_S + 2
-#: more requests than a gateway lets wait (``gateway.parts.MAX_WAITING``), and for how long, seconds
+#: more requests than a gateway lets wait (``gateway.wiring.MAX_WAITING``), and for how long, seconds
 CROWD, CROWDED_S = 160, 1.5
 #: killed at will; the other workers live through it all
 MORTAL = ("push-0", "sms-0")

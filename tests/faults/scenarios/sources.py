@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.faults.backlog import watched
-from tests.faults.bounds import Bounds
-from tests.faults.envelopes import Parcel
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import flowing
-from tests.faults.trial import Trial
-from tests.faults.truth import workers_pause
-from tests.faults.worker_log import breaker_changes
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.backlog import watched
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.truth import workers_pause
+from tests.faults.ledger.worker_log import breaker_changes
+from tests.faults.load.envelopes import Parcel
+from tests.faults.load.traffic import flowing
 
 #: what a worker has in hand at most: the product's default
 PREFETCH = 256

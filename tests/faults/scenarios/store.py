@@ -6,19 +6,19 @@ import asyncio
 import time
 
 from ops.servers import RedisServer
-from tests.faults.bounds import Bounds
-from tests.faults.collecting import drained
-from tests.faults.production import refused_in_production
+from tests.faults.faults.redis_faults import flush, kill_between_fsyncs, limit
+from tests.faults.harness.production import refused_in_production
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.bounds import Bounds
+from tests.faults.ledger.collecting import drained
+from tests.faults.ledger.truth import workers_pause
+from tests.faults.load.traffic import flowing
 from tests.faults.proxy import proxy
-from tests.faults.redis_faults import flush, kill_between_fsyncs, limit
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.traffic import flowing
-from tests.faults.trial import Trial
-from tests.faults.truth import workers_pause
-from tests.servers import run_ports
-from tests.waiting import eventually_async
+from tests.support.servers import run_ports
+from tests.support.waiting import eventually_async
 
 #: what one worker has in hand at most where a worker dies too
 IN_HAND = 32

@@ -11,13 +11,13 @@ from email.utils import format_datetime
 from statistics import quantiles
 from typing import Any
 
-from tests.faults.envelopes import Parcel, given
-from tests.faults.ledgers import Ledgers
-from tests.faults.scale import PATIENT_S
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.trial import Trial
-from tests.faults.worker_log import breaker_changes, events
+from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.ledgers import Ledgers
+from tests.faults.ledger.worker_log import breaker_changes, events
+from tests.faults.load.envelopes import Parcel, given
 
 #: a level of the scaled ladder, seconds: what names it comes back then and not later
 NAMED_S = 3

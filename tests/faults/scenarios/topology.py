@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from shared.broker.topology import EXCHANGE
-from shared.channels import Lane
-from tests.faults.operator import BrokerOperator
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.traffic import flowing, some_are_retried
-from tests.faults.trial import Trial
-from tests.faults.truth import all_well
+from shared.message.channels import Lane
+from tests.faults.faults.operator import BrokerOperator
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger.truth import all_well
+from tests.faults.load.traffic import flowing, some_are_retried
 
 _IDLE = Lane("push", "low")
 

@@ -7,13 +7,13 @@ from collections import Counter
 
 import redis
 
-from tests.faults import wire
-from tests.faults.ledgers import Ledgers
-from tests.faults.scale import UNHURRIED
-from tests.faults.scenario import scenario
-from tests.faults.system import System
-from tests.faults.trial import Trial
-from tests.faults.wire import DROPPED, GoldenMessage
+from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scenario import scenario
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.ledger import wire
+from tests.faults.ledger.ledgers import Ledgers
+from tests.faults.ledger.wire import DROPPED, GoldenMessage
 
 
 @scenario()

@@ -1,0 +1,42 @@
+"""A batch: up to 1 000 notifications in one request, each with a verdict of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.accept.verdict import Verdict
+from gateway.http.problem import Problem
+from gateway.http.strict_json import MAX_DEPTH
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+MAX_BATCH_ITEMS = 1_000
+#: the array around the items is a level of its own
+MAX_BATCH_DEPTH = MAX_DEPTH + 1
+_MAX_ECHOED_CHARS = 128
+
+
+def batch_items(document: Any) -> list[Any]:
+    """The documents, not yet looked at. Raises Problem 422 for what is no batch."""
+    if not isinstance(document, list):
+        raise Problem(422, "a batch is a JSON array of notifications")
+    if not 1 <= len(document) <= MAX_BATCH_ITEMS:
+        raise Problem(422, f"a batch holds 1 to {MAX_BATCH_ITEMS} notifications; this one has {len(document)}")
+    return document
+
+
+def batch_result(index: int, item: Any, verdict: Verdict) -> dict[str, Any]:
+    """One entry of ``results``."""
+    if isinstance(verdict, Problem):
+        return {
+            "index": index,
+            "request_id": echoed_id(item),
+            "status": verdict.status,
+            "error": verdict.document(),
+        }
+    return {"index": index, "request_id": verdict.request_id, "status": 202}
+
+
+def echoed_id(item: Any) -> str | None:
+    """The request_id of a refused item as its caller wrote it, if there is one short enough to be repeated."""
+    value = item.get("request_id") if isinstance(item, dict) else None
+    return value if isinstance(value, str) and len(value) <= _MAX_ECHOED_CHARS else None

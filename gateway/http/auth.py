@@ -1,0 +1,77 @@
+"""Who may do what: API keys, known here only by their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from werkzeug.datastructures import Headers
+
+from gateway.http.problem import Problem
+from shared.errors import BadSettings
+from shared.settings.settings import ApiKey, Settings
+
+Scope = Literal["send", "operate"]
+
+#: who calls while no key is configured (development)
+ANONYMOUS = "anonymous"
+#: so that one can be rotated out while the other is in use
+MAX_KEYS_PER_CLIENT = 2
+
+
+class Keyring:
+    """The live keys. Without any, everyone is let in as ``ANONYMOUS``: ``check_keys`` refuses that in production."""
+
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self._keys = [(key.sha256.encode(), key) for key in keys]
+
+    def client(self, headers: Headers, scope: Scope) -> str:
+        """The caller's name. Raises Problem 401 (no such key) or 403 (not with this key)."""
+        if not self._keys:
+            return ANONYMOUS
+        key = self._find(_presented(headers))
+        if scope not in key.scopes:
+            raise Problem(403, f"this key does not have the scope {scope!r}")
+        return key.client
+
+    def _find(self, presented: str) -> ApiKey:
+        digest = hashlib.sha256(presented.encode()).hexdigest().encode()
+        found = None
+        # Through all of them, each in constant time: the time taken must not tell which one came near.
+        for known, key in self._keys:
+            if hmac.compare_digest(known, digest):
+                found = key
+        if found is None:
+            raise _unauthorized("unknown key")
+        return found
+
+
+def check_keys(settings: Settings) -> None:
+    """Raises BadSettings if the gateway must not start with these keys."""
+    if settings.production and not settings.api_keys:
+        raise BadSettings([("API_KEYS", "production needs at least one (./notify key new CLIENT --scope send)")])
+    counts = Counter(key.client for key in settings.api_keys)
+    problems = [
+        ("API_KEYS", f"client {client} has {count} keys; at most {MAX_KEYS_PER_CLIENT} may live at once")
+        for client, count in counts.items()
+        if count > MAX_KEYS_PER_CLIENT
+    ]
+    if problems:
+        raise BadSettings(problems)
+
+
+def _presented(headers: Headers) -> str:
+    kind, _, token = headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    key = headers.get("X-API-Key", "").strip()
+    if not key:
+        raise _unauthorized("a key is required: Authorization: Bearer <key>, or X-API-Key: <key>")
+    return key
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="notifications"'})

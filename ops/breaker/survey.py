@@ -1,0 +1,76 @@
+"""Every breaker of every living worker, as the workers' heartbeats in Redis show them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from shared.health.registry import Forced, forced_breakers, read_workers
+from shared.message.channels import CHANNELS
+from shared.providers.urls import development_urls, parse_provider_urls
+from shared.settings.settings import Settings
+
+#: channel, provider
+Name = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One living worker process. ``breakers``: provider -> state; ``obeys``: provider -> open|closed, if forced."""
+
+    instance: str
+    breakers: Mapping[str, str]
+    obeys: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found at one moment. ``forced`` is what operators have said, obeyed yet or not."""
+
+    workers: Mapping[str, list[Worker]]
+    forced: Mapping[Name, Forced]
+
+    def names(self, settings: Settings) -> list[Name]:
+        """Every breaker there is, by channel. Raises BadSettings.
+
+        Those of the living; where nobody lives, what the settings name; and what is forced, even if nobody has such a
+        provider any more: it must be possible to take back.
+        """
+        return [(channel, provider) for channel in CHANNELS for provider in self._providers(channel, settings)]
+
+    def disobedient(self, name: Name) -> list[str]:
+        """Living workers that have not yet done what was said last."""
+        channel, provider = name
+        said = self.forced.get(name)
+        return [worker.instance for worker in self.workers[channel] if worker.obeys.get(provider) != said]
+
+    def _providers(self, channel: str, settings: Settings) -> dict[str, None]:
+        found = [provider for worker in self.workers[channel] for provider in worker.breakers]
+        found += [] if found else _configured(channel, settings)
+        return dict.fromkeys([*found, *(provider for of, provider in self.forced if of == channel)])
+
+
+def survey(client: redis.Redis, heartbeat_s: float) -> Survey:
+    """Look now. Raises StoreUnavailable."""
+    workers = read_workers(client, CHANNELS, heartbeat_s)
+    return Survey(
+        {channel: [_worker(*entry) for entry in sorted(found.items())] for channel, found in workers.items()},
+        forced_breakers(client),
+    )
+
+
+def _worker(instance: str, state: Mapping[str, Any]) -> Worker:
+    return Worker(instance, dict(_texts(state.get("providers"))), dict(_texts(state.get("forced"))))
+
+
+def _texts(found: Any) -> Iterator[tuple[str, str]]:
+    # Another version may write another shape.
+    if isinstance(found, dict):
+        yield from ((str(name), str(value)) for name, value in found.items())
+
+
+def _configured(channel: str, settings: Settings) -> list[str]:
+    urls = settings.channels[channel].provider_urls or development_urls(channel, settings)
+    schemes = {url.partition("://")[0] for url in urls}
+    return [url.name for url in parse_provider_urls(urls, schemes, channel)]

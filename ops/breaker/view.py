@@ -1,0 +1,51 @@
+"""Breakers on a terminal."""
+
+import json
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ops.breaker.survey import Name, Survey
+
+_COLOURS = {"closed": "green", "half_open": "yellow", "open": "red"}
+
+
+def print_breakers(found: Survey, names: list[Name]) -> None:
+    """One row a breaker and worker."""
+    table = Table("breaker", "state", "worker", "forced", box=None)
+    for name in names:
+        for row in _rows(found, name):
+            table.add_row(f"{name[0]}/{name[1]}", *row)
+    Console(highlight=False).print(table)
+
+
+def print_json(found: Survey, names: list[Name]) -> None:
+    breakers = [
+        {
+            "channel": channel,
+            "provider": provider,
+            "forced": found.forced.get((channel, provider)),
+            "workers": {worker.instance: worker.breakers.get(provider) for worker in found.workers[channel]},
+        }
+        for channel, provider in names
+    ]
+    click.echo(json.dumps({"breakers": breakers}, indent=2))
+
+
+def _rows(found: Survey, name: Name) -> list[tuple[Text, Text, str]]:
+    """State, instance and the operator's word, of each worker."""
+    channel, provider = name
+    forced = found.forced.get(name)
+    if not found.workers[channel]:
+        return [(Text("-"), Text("no living worker"), forced or "no")]
+    late = found.disobedient(name)
+    return [
+        (
+            Text(state := worker.breakers.get(provider, "unknown"), style=_COLOURS.get(state, "")),
+            Text(worker.instance),
+            f"{forced or 'no'}, not yet obeyed" if worker.instance in late else forced or "no",
+        )
+        for worker in found.workers[channel]
+    ]

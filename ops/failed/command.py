@@ -1,0 +1,128 @@
+"""``./notify failed``: what could not be delivered."""
+
+import asyncio
+import getpass
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from ops.errors import BadSetting, LockedByAnother, OpsError
+from ops.failed.action_log import log_actions
+from ops.failed.view import print_json, print_list, print_message, print_outcome
+from ops.settings import load
+from ops.system.local_servers import address_of, product_settings
+from shared.errors import BrokerUnavailable, InvalidSelection, Locked
+from shared.failed.queue import FailedQueue
+from shared.failed.results import Done
+from shared.failed.selection import parse_discard, parse_listing, parse_replay
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_FILTERS = (
+    click.option("--channel", help="Of this channel."),
+    click.option("--reason", help="Failed for this reason."),
+    click.option("--request-id", help="Of this request."),
+    click.option("--older-than", metavar="AGE", help="Failed so long ago: 90s, 15m, 2h, 3d."),
+    click.option("--limit", type=int, help="The oldest so many."),
+)
+_SELECTION = (
+    click.argument("ids", nargs=-1, metavar="[ID]..."),
+    *_FILTERS,
+    click.option("--all", is_flag=True, help="All of them; needed if nothing else says which."),
+    click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="As the gateway would answer.")
+
+
+def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+@click.group()
+def failed() -> None:
+    """What could not be delivered: look at it, send it again, or delete it.
+
+    One operator at a time: exit code 5 while another is at work.
+    """
+
+
+@failed.command("list")
+@_with(*_FILTERS, _JSON)
+def list_failed(as_json: bool, **filters: Any) -> None:
+    """List failed messages, oldest first; the queue is left as it was."""
+    listed = _run(lambda queue, _: queue.list(parse_listing(_given(filters))))
+    print_json(listed.document()) if as_json else print_list(listed)
+
+
+@failed.command()
+@click.argument("failed_id", metavar="ID")
+@click.option("--reveal", is_flag=True, help="Show addresses as they are.")
+@_JSON
+def show(failed_id: str, reveal: bool, as_json: bool) -> None:
+    """Show one failed message and what it holds."""
+    shown = _run(lambda queue, operator: queue.show(failed_id, reveal=reveal, operator=operator))
+    if shown is None:
+        raise OpsError(f"No failed message {failed_id} among those scanned.")
+    print_json(shown.document()) if as_json else print_message(shown)
+
+
+@failed.command()
+@_with(*_SELECTION)
+@click.option("--ignore-expiry", is_flag=True, help="Send also what was not to be sent after a time now past.")
+@_JSON
+def replay(as_json: bool, **selection: Any) -> None:
+    """Send failed messages again, each in the lane that it had."""
+    done = _run(lambda queue, operator: queue.replay(parse_replay(_given(selection)), operator=operator))
+    print_json(done.document()) if as_json else print_outcome("replayed", done)
+    _check(done)
+
+
+@failed.command()
+@_with(*_SELECTION, _JSON)
+def discard(as_json: bool, **selection: Any) -> None:
+    """Delete failed messages for good."""
+    done = _run(lambda queue, operator: queue.discard(parse_discard(_given(selection)), operator=operator))
+    print_json(done.document()) if as_json else print_outcome("discarded", done)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The selectors that the user wrote."""
+    ids = options.pop("ids", None)
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    return {**given, "ids": list(ids)} if ids else given
+
+
+def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
+    """Carry out one operation on the broker of this place. Raises OpsError with the exit code that it deserves."""
+    configuration = load()
+    settings = product_settings(configuration)
+    log_actions(configuration.place)
+    try:
+        return asyncio.run(operation(FailedQueue(settings), f"{getpass.getuser()} (./notify)"))
+    except InvalidSelection as exc:
+        raise BadSetting("\n".join(_option(*problem) for problem in exc.problems)) from exc
+    except Locked as exc:
+        raise LockedByAnother("Another operator is at work on failed.queue; try again in a moment.") from exc
+    except BrokerUnavailable as exc:
+        host, port = address_of(settings.rabbitmq)
+        raise OpsError(f"{exc} ({host}:{port})\nIs it running? ./notify status") from exc
+
+
+def _option(field: str, why: str) -> str:
+    if field == "all":
+        return "Say which: IDs, --request-id, --channel, --reason, --older-than, or --all."
+    name = field.partition(".")[0]
+    return f"{'ID' if name == 'ids' else '--' + name.replace('_', '-')}: {why}"
+
+
+def _check(done: Done) -> None:
+    unconfirmed = sum(each.reason == "unconfirmed" for each in done.skipped)
+    if unconfirmed:
+        raise OpsError(f"{unconfirmed} not confirmed by the broker; they are still in failed.queue. Try again.")

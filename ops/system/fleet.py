@@ -1,0 +1,98 @@
+"""The table of what runs: one row a process. A new channel in ``shared/message/channels.py`` is a new row by itself."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ops.errors import BadSetting, OpsError
+from ops.servers.ports import is_free
+from ops.settings import Configuration
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that one of our processes opens, and the setting that moves it."""
+
+    number: int
+    setting: str
+    host: str = "127.0.0.1"
+
+    @property
+    def reachable_host(self) -> str:
+        """Where to call who listens there."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process of the product: ``python -m <module>``."""
+
+    name: str
+    module: str
+    ports: tuple[Port, ...]
+    replica: int = 0
+
+    @property
+    def health_url(self) -> str:
+        """Its own account of how it is, on the first of its ports."""
+        port = self.ports[0]
+        host = f"[{port.reachable_host}]" if ":" in port.reachable_host else port.reachable_host
+        return f"http://{host}:{port.number}/health"
+
+
+def programs(configuration: Configuration) -> list[Program]:
+    """Every process of the product, in the order in which they start."""
+    product = configuration.product
+    gateway = Program("gateway", "gateway", (Port(product.gateway_port, "GATEWAY_PORT", product.listen_host),))
+    sandbox = Program(
+        "sandbox",
+        "sandbox",
+        (
+            Port(product.sandbox_port, "SANDBOX_PORT", product.sandbox_host),
+            Port(product.sandbox_smtp_port, "SANDBOX_SMTP_PORT", product.sandbox_host),
+        ),
+    )
+    return [*([] if product.production else [sandbox]), gateway, *_workers(configuration)]
+
+
+def _workers(configuration: Configuration) -> Iterator[Program]:
+    product = configuration.product
+    for name, channel in product.channels.items():
+        for replica in range(channel.processes):
+            # The worker adds the same 10 a replica to its port.
+            port = Port(channel.port + 10 * replica, f"{name.upper()}_PORT", product.worker_listen_host)
+            title = name if replica == 0 else f"{name}-{replica}"
+            yield Program(title, f"services.{name}", (port,), replica)
+
+
+def environment(configuration: Configuration) -> dict[str, str]:
+    """What must be in the processes' environment: the sandbox stands apart and does not read ``.env``."""
+    product = configuration.product
+    return {
+        "SANDBOX_HOST": product.sandbox_host,
+        "SANDBOX_PORT": str(product.sandbox_port),
+        "SANDBOX_SMTP_PORT": str(product.sandbox_smtp_port),
+    }
+
+
+def server_ports(configuration: Configuration) -> Iterator[Port]:
+    """What the private servers open; nothing for a server that we were given."""
+    local = configuration.local
+    if configuration.private_rabbitmq:
+        yield Port(local.local_rabbitmq_port, "LOCAL_RABBITMQ_PORT")
+        yield Port(local.local_rabbitmq_management_port, "LOCAL_RABBITMQ_MANAGEMENT_PORT")
+        yield Port(local.local_rabbitmq_dist_port, "LOCAL_RABBITMQ_DIST_PORT")
+        yield Port(local.local_epmd_port, "LOCAL_EPMD_PORT")
+    if configuration.private_redis:
+        yield Port(local.local_redis_port, "LOCAL_REDIS_PORT")
+
+
+def check_ports(configuration: Configuration) -> None:
+    """Raise BadSetting if two settings ask for one port, OpsError naming every port that somebody else has."""
+    wanted = [*server_ports(configuration), *(port for program in programs(configuration) for port in program.ports)]
+    settings: dict[int, str] = {}
+    for port in wanted:
+        if (other := settings.setdefault(port.number, port.setting)) != port.setting:
+            raise BadSetting(f"port {port.number} is asked for twice, by {other} and {port.setting}")
+    taken = [f"port {port.number} ({port.setting}) is in use" for port in wanted if not is_free(port.number, port.host)]
+    if taken:
+        raise OpsError("\n".join([*taken, "Stop what listens there, or set another port in the environment or .env."]))

@@ -1,0 +1,81 @@
+"""Is the system well, and if not, which part of it is not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from ops.processes import tail
+from ops.servers.ports import accepts
+from ops.settings import Configuration
+from ops.system.fleet import Program, programs
+from ops.system.local_servers import address_of
+from ops.system.supervision import ProcessState
+
+_TIMEOUT_S = 6.0
+_WELL = ("RUNNING", "STARTING")
+
+
+def health_of(program: Program) -> dict[str, Any] | None:
+    """Its own answer to /health, whatever the status; None if it gives none."""
+    with requests.Session() as session:
+        # A proxy from the environment has no business on this machine.
+        session.trust_env = False
+        try:
+            answer = session.get(program.health_url, timeout=_TIMEOUT_S).json()
+        except requests.RequestException:
+            return None
+    return answer if isinstance(answer, dict) else None
+
+
+def is_healthy(configuration: Configuration) -> bool:
+    """Whether every process has opened its ports and the gateway says that all is well."""
+    fleet = programs(configuration)
+    if not all(listens(program) for program in fleet):
+        return False
+    gateway = next(program for program in fleet if program.name == "gateway")
+    return (health_of(gateway) or {}).get("status") == "healthy"
+
+
+def listens(program: Program) -> bool:
+    """Whether somebody has opened all of its ports."""
+    return all(accepts(port.number, port.reachable_host) for port in program.ports)
+
+
+def complaints(
+    configuration: Configuration, states: dict[str, ProcessState], log_file: Callable[[str], Path]
+) -> list[str]:
+    """One text for each part that is not well, most likely cause first. Empty if all are."""
+    if not states:
+        return ["supervisord does not answer"]
+    found: list[str] = []
+    for program in programs(configuration):
+        state = states.get(program.name)
+        if state is None:
+            found.append(f"{program.name}: not started")
+        elif state.state not in _WELL or not listens(program):
+            what = f"{program.name}: {state.state}, {state.description or 'does not listen yet'}"
+            found.append(f"{what}\n{tail(log_file(program.name), 5)}".rstrip())
+        elif (health := health_of(program)) is None:
+            found.append(f"{program.name}: no answer from {program.health_url}")
+        elif program.name == "gateway":
+            found += _gateway_complaints(configuration, health)
+    return found
+
+
+def _gateway_complaints(configuration: Configuration, health: dict[str, Any]) -> list[str]:
+    found = []
+    for part, url in (("broker", configuration.product.rabbitmq), ("redis", configuration.product.redis)):
+        if health.get(part) not in (None, "up"):
+            host, port = address_of(url)
+            private = configuration.private_rabbitmq if part == "broker" else configuration.private_redis
+            found.append(f"{part}: {health[part]}" + ("" if private else f" ({host}:{port})"))
+    for name, channel in health.get("channels", {}).items():
+        if not channel.get("consumers"):
+            found.append(f"{name}: no consumer on {channel.get('queue')}")
+        elif channel.get("paused") or channel.get("breaker_state") not in (None, "closed"):
+            found.append(f"{name}: breaker {channel.get('breaker_state')}, paused {channel.get('paused')}")
+    if not found and health.get("status") != "healthy":
+        found.append(f"gateway: {health.get('status')}")
+    return found

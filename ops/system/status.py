@@ -1,0 +1,68 @@
+"""``./notify status``: every process and server at a glance."""
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ops.errors import NotRunning
+from ops.servers import RabbitMQServer, RedisServer
+from ops.settings import Configuration, load
+from ops.system.fleet import Program, programs
+from ops.system.health import health_of, listens
+from ops.system.local_servers import address_of, private_rabbitmq, private_redis
+from ops.system.supervision import ProcessState, Supervisor
+
+_COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
+
+
+@click.command()
+def status() -> None:
+    """Show every process and server; exit 3 if the system is not running."""
+    configuration = load()
+    if configuration.place.keeper.living() is None:
+        raise NotRunning("Not running: ./notify up")
+    table = Table("process", "pid", "state", "port", "health", box=None)
+    states = Supervisor(configuration.place).states()
+    for program in programs(configuration):
+        table.add_row(*_process_row(program, states.get(program.name)))
+    for row in _server_rows(configuration):
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def _process_row(program: Program, state: ProcessState | None) -> tuple[str, ...]:
+    ports = ", ".join(str(port.number) for port in program.ports)
+    if state is None:
+        return program.name, "", _coloured("unknown"), ports, ""
+    pid = str(state.pid) if state.pid else ""
+    return program.name, pid, _coloured(state.state.lower()), ports, _coloured(_health(program))
+
+
+def _health(program: Program) -> str:
+    answer = health_of(program)
+    if answer is not None and "status" in answer:
+        return str(answer["status"])
+    return "listens" if listens(program) else "no answer"
+
+
+def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:
+    product = configuration.product
+    servers: list[tuple[str, bool, str, RabbitMQServer | RedisServer]] = [
+        ("rabbitmq", configuration.private_rabbitmq, product.rabbitmq, private_rabbitmq(configuration)),
+        ("redis", configuration.private_redis, product.redis, private_redis(configuration)),
+    ]
+    rows: list[tuple[str, ...]] = []
+    for name, private, given_url, server in servers:
+        if not private:
+            host, port = address_of(given_url)
+            rows.append((name, "", _coloured("given"), str(port), host))
+            continue
+        identity = server.identity()
+        state = _coloured("running" if identity else "ended")
+        answers = _coloured("answers" if server.answers() else "no answer")
+        rows.append((name, str(identity.pid) if identity else "", state, str(address_of(server.url)[1]), answers))
+    return rows
+
+
+def _coloured(word: str) -> str:
+    return f"[{_COLOURS.get(word, 'yellow')}]{word}[/]"

@@ -1,0 +1,153 @@
+"""supervisord under a generated configuration: a process that ends comes back, with back-off if it fails to start."""
+
+import hashlib
+import os
+import shlex
+import sys
+import tempfile
+import xmlrpc.client
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, cast
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from ops.place import ROOT, Place
+from ops.processes import Daemon, Identity
+from ops.system.fleet import Program
+
+# The workers finish what is in flight within 25 s; supervisord gives each 35.
+STOP_S = 60.0
+# The kernel's limit for the path of a socket is 104 bytes on a Mac and 108 on Linux.
+_LONGEST_SOCKET_PATH = 100
+
+_SUPERVISORD = """\
+[supervisord]
+nodaemon=true
+logfile={log}
+logfile_maxbytes=10MB
+logfile_backups=1
+pidfile={run}/supervisord.self.pid
+{user}
+[unix_http_server]
+file={socket}
+chmod=0700
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{name}]
+command={command}
+directory={root}
+environment=NOTIFY_REPLICA="{replica}"
+autorestart=true
+startsecs=5
+startretries=1000000
+stopwaitsecs=35
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={log}
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=3
+"""
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What supervisord knows of one process; ``state`` is its word (RUNNING, BACKOFF, ...)."""
+
+    name: str
+    state: str
+    pid: int
+    description: str
+
+
+class Supervisor:
+    """One supervisord for one place."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._daemon = Daemon("supervisord", place.run / "supervisord.pid", place.log_file("supervisord-output"))
+
+    def start(self, fleet: list[Program], environment: dict[str, str]) -> None:
+        """Start everything in ``fleet``; ``environment`` reaches every process, and no file."""
+        self._place.run.mkdir(parents=True, exist_ok=True)
+        self._place.log.mkdir(parents=True, exist_ok=True)
+        self._socket.unlink(missing_ok=True)
+        configuration = self._place.run / "supervisord.conf"
+        configuration.write_text(configuration_text(self._place, self._socket, fleet))
+        self._daemon.spawn(
+            [sys.executable, "-m", "supervisor.supervisord", "--nodaemon", "--configuration", str(configuration)],
+            environment,
+        )
+
+    @property
+    def _socket(self) -> Path:
+        socket = self._place.run / "supervisor.sock"
+        if len(os.fsencode(socket)) <= _LONGEST_SOCKET_PATH:
+            return socket
+        digest = hashlib.sha256(os.fsencode(socket)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"notify-{digest}.sock"
+
+    def identity(self) -> Identity | None:
+        return self._daemon.identity()
+
+    def stop(self) -> None:
+        """Let every process finish, then end supervisord; gone when this returns, whatever they did."""
+        self._daemon.end(STOP_S)
+        # Nothing is left of an orderly stop; this is for processes whose supervisord was killed.
+        for record in self._place.processes().values():
+            process = record.living()
+            if process is not None:
+                process.end(35, group=True)
+            record.remove()
+        self._socket.unlink(missing_ok=True)
+
+    def states(self) -> dict[str, ProcessState]:
+        """Every process by name; empty while supervisord does not answer."""
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
+        proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+        try:
+            rows = cast(list[dict[str, Any]], proxy.supervisor.getAllProcessInfo())
+        except (OSError, HTTPException, xmlrpc.client.Error):
+            return {}
+        finally:
+            transport.close()
+        return {
+            row["name"]: ProcessState(row["name"], row["statename"], row["pid"], row["description"]) for row in rows
+        }
+
+    def last_words(self) -> str:
+        return self._daemon.tail()
+
+
+def configuration_text(place: Place, socket: Path, fleet: list[Program]) -> str:
+    """The whole configuration file."""
+    head = _SUPERVISORD.format(
+        log=_plain(place.log_file("supervisord")),
+        run=_plain(place.run),
+        socket=_plain(socket),
+        # Without this line supervisord complains about being root.
+        user="user=root\n" if os.geteuid() == 0 else "",
+    )
+    return head + "".join(_section(place, program) for program in fleet)
+
+
+def _section(place: Place, program: Program) -> str:
+    pid_file = place.process(program.name).path
+    command = shlex.join([sys.executable, "-m", "ops.system.launch", str(pid_file), program.module])
+    return _PROGRAM.format(
+        name=program.name,
+        command=_plain(command),
+        root=_plain(ROOT),
+        replica=program.replica,
+        log=_plain(place.log_file(program.name)),
+    )
+
+
+def _plain(text: object) -> str:
+    """As supervisord reads it back: it expands %(...)s."""
+    return str(text).replace("%", "%%")

@@ -1,0 +1,159 @@
+"""``./notify up``: everything, in the foreground or the background."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import click
+from rich.console import Console
+
+from ops.errors import OpsError
+from ops.place import ROOT
+from ops.processes import tail
+from ops.settings import Configuration, load
+from ops.signals import stop_requested
+from ops.system import health
+from ops.system.fleet import programs
+from ops.system.keeper import Keeper, refuse_second, sole_keeper
+from ops.system.log_view import LogFile, render
+from ops.system.refusals import Refusals
+from ops.system.supervision import Supervisor
+from ops.system.welcome import welcome
+
+_POLL_S = 0.2
+_NONE: Mapping[str, str] = {}
+
+
+@click.command()
+@click.option("-d", "--detach", is_flag=True, help="Run in the background; return when all of it is healthy.")
+@click.option("--show-logs/--no-show-logs", default=True, help="Show what the processes write, in the foreground.")
+def up(detach: bool, show_logs: bool) -> None:
+    """Start the whole system and keep it up."""
+    configuration = load()
+    refuse_second(configuration.place)
+    if detach:
+        console = Console(highlight=False, soft_wrap=True)
+        start_in_background(configuration, console)
+        console.print(welcome(configuration))
+    else:
+        _foreground(configuration, show_logs)
+
+
+def _foreground(configuration: Configuration, show_logs: bool) -> None:
+    """Hold the system up until we are asked to stop. Raises OpsError."""
+    console = Console(highlight=False, soft_wrap=True)
+    place = configuration.place
+    with sole_keeper(place), stop_requested():
+        keeper = Keeper(configuration, lambda line: console.print(line, markup=False))
+        try:
+            with console.status("Preparing ..."):
+                keeper.prepare()
+                keeper.start()
+            logs = {
+                program.name: LogFile(place.log_file(program.name), from_end=True)
+                for program in (programs(configuration) if show_logs else [])
+            }
+            _hold(configuration, keeper, console, logs)
+        except KeyboardInterrupt:
+            console.print("Stopping: every process finishes what it has in hand ...")
+        finally:
+            keeper.stop()
+        console.print("Stopped.")
+
+
+def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: dict[str, LogFile]) -> None:
+    """Show what the processes write until an interrupt; the addresses as soon as all is healthy.
+
+    Raises BadSetting if a process refuses its settings at the start.
+    """
+
+    def each_turn() -> None:
+        keeper.check()
+        for name, log in logs.items():
+            for line in log.new_lines():
+                console.print(render(name, line))
+
+    refusals = Refusals(configuration.place, [program.name for program in programs(configuration)])
+
+    def while_starting() -> None:
+        each_turn()
+        refusals.check()
+
+    with console.status("Waiting until everything is healthy ..."):
+        try:
+            wait_healthy(configuration, keeper.supervisor, while_starting)
+            console.print(welcome(configuration))
+        except Unhealthy as exc:
+            console.print(f"{exc}\nStill running; Ctrl-C stops it.", style="yellow", markup=False)
+    while True:
+        each_turn()
+        time.sleep(_POLL_S)
+
+
+class Unhealthy(OpsError):
+    """The processes run, but not all of them are well in time; the text names the parts."""
+
+
+def wait_healthy(configuration: Configuration, supervisor: Supervisor, each_turn: Callable[[], None]) -> None:
+    """Return once /health is healthy. Raises Unhealthy after ``NOTIFY_UP_TIMEOUT_S``; what ``each_turn`` raises."""
+    timeout_s = configuration.local.up_timeout_s
+    deadline = time.monotonic() + timeout_s
+    while not health.is_healthy(configuration):
+        each_turn()
+        if time.monotonic() > deadline:
+            found = health.complaints(configuration, supervisor.states(), configuration.place.log_file)
+            raise Unhealthy(f"Not healthy after {timeout_s:.0f} s:\n" + "\n".join(found or ["gateway: not healthy"]))
+        time.sleep(_POLL_S)
+
+
+class KeeperEnded(OpsError):
+    """The process in the background ended; its last words and its exit code are ours."""
+
+    def __init__(self, last_words: str, exit_code: int) -> None:
+        super().__init__(last_words)
+        # A negative one is a signal: somebody killed it.
+        self.exit_code = exit_code if exit_code > 0 else 1
+
+
+def start_in_background(configuration: Configuration, console: Console, variables: Mapping[str, str] = _NONE) -> None:
+    """Start a keeper that outlives us; return once all is healthy. Raises OpsError.
+
+    ``variables`` are added to the environment of all that runs.
+    """
+    place = configuration.place
+    output = place.log_file("up")
+    with console.status("Preparing ..."):
+        with sole_keeper(place):
+            Keeper(configuration, lambda line: console.print(line, markup=False)).prepare()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        child = _start_keeper(output.open("wb"), variables)
+
+        def still_there() -> None:
+            if child.poll() is not None:
+                raise KeeperEnded(tail(output), child.returncode)
+
+        with stop_requested():
+            try:
+                wait_healthy(configuration, Supervisor(place), still_there)
+            except KeyboardInterrupt:
+                child.terminate()
+                child.wait()
+                raise OpsError("Interrupted; everything is stopped.") from None
+            except Unhealthy as exc:
+                raise OpsError(f"{exc}\nStill running: ./notify logs NAME, ./notify down") from exc
+
+
+def _start_keeper(output: "subprocess._FILE", variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # Their logs are in files of their own, which are rotated; this output is not.
+        [sys.executable, "-m", "ops", "up", "--no-show-logs"],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        # The terminal's Ctrl-C and hang-up are for the one who waits, not for the system.
+        start_new_session=True,
+    )

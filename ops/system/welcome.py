@@ -1,0 +1,33 @@
+"""What a user sees when everything is up: the addresses, and one request to paste."""
+
+from rich.markup import escape
+
+from ops.settings import Configuration
+from ops.system.local_servers import given_servers, private_rabbitmq
+
+_ENVELOPE = (
+    '{"request_id": "hello-\'$(date +%s)\'", "notification_type": "push", "user_id": "user_id1",\n'
+    '    "template_code": "PRODUCT_UPDATE", "variables": {"name": "Ada", "link": "https://example.com"}}'
+)
+
+
+def welcome(configuration: Configuration) -> str:
+    """Text with rich's markup."""
+    gateway = f"http://127.0.0.1:{configuration.product.gateway_port}"
+    rows = [("API", f"{gateway}/apidocs/"), ("Health", f"{gateway}/health")]
+    if configuration.private_rabbitmq:
+        rows.append(("RabbitMQ", f"{private_rabbitmq(configuration).management_url} (guest, guest)"))
+    rows += [(name, f"given by {setting}") for name, _, setting in given_servers(configuration)]
+    if not configuration.product.production:
+        rows.append(("Sandbox", f"{configuration.product.sandbox_url}/sandbox/deliveries"))
+    rows += [
+        ("Logs", f"./notify logs, and {configuration.place.log}"),
+        ("Stop", "./notify down, or Ctrl-C in the foreground"),
+    ]
+    table = "\n".join(f"  {title:<10}{escape(text)}" for title, text in rows)
+    return f"\n[bold green]Everything is up.[/]\n\n{table}\n\nSend one:\n\n{escape(_curl(configuration, gateway))}\n"
+
+
+def _curl(configuration: Configuration, gateway: str) -> str:
+    key = " -H 'X-API-Key: YOUR_KEY'" if configuration.product.api_keys else ""
+    return f"  curl -s {gateway}/notifications -H 'Content-Type: application/json'{key} -d '{_ENVELOPE}'"

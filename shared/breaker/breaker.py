@@ -1,0 +1,284 @@
+"""A circuit breaker for hundreds of calls in flight on one event loop.
+
+pybreaker holds the state and tells the listener; who is admitted and what counts is decided here, because its own
+``calling()`` made 252 transitions to open where one was right and admitted 256 probes. Every permit carries the
+generation in which it was given, and a result from an earlier generation is ignored: the state has moved on since.
+
+    closed ── failures in a row, or too many failed or slow in the window, or credentials refused ──► open
+    open ──── its time is over, and somebody asks ──► half open: one permit at a time
+    half open ── enough successes ──► closed; one failure ──► open, for twice as long
+
+Not for use from several threads.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Literal, Self
+
+from pybreaker import (
+    STATE_CLOSED,
+    STATE_HALF_OPEN,
+    STATE_OPEN,
+    CircuitBreaker,
+    CircuitBreakerListener,
+    CircuitBreakerState,
+    CircuitMemoryStorage,
+)
+
+from shared.backoff import clamp_retry_after
+from shared.breaker.listener import BreakerListener, Silent, State
+from shared.breaker.policy import BreakerPolicy
+from shared.breaker.window import CallWindow
+
+Forced = Literal["open", "closed"] | None
+
+_STATES: dict[str, State] = {STATE_CLOSED: "closed", STATE_HALF_OPEN: "half_open", STATE_OPEN: "open"}
+
+
+class Permit:
+    """The right to make one call. Tell it once how the call went; whatever is told later is ignored.
+
+    As a context manager it counts as neither success nor failure unless told otherwise, so that a cancelled call
+    frees its place.
+    """
+
+    __slots__ = ("_breaker", "_generation")
+
+    def __init__(self, breaker: Breaker, generation: int) -> None:
+        self._breaker: Breaker | None = breaker
+        self._generation = generation
+
+    def success(self, duration_s: float) -> None:
+        """The provider did its work; also when it refused the message for the message's own fault."""
+        if breaker := self._current():
+            breaker._record(failed=False, duration_s=duration_s)
+
+    def failure(self, duration_s: float) -> None:
+        """The provider did not do its work: 5xx, timeout, connection error."""
+        if breaker := self._current():
+            breaker._record(failed=True, duration_s=duration_s)
+
+    def misconfigured(self) -> None:
+        """Our credentials were refused: opens at once."""
+        if breaker := self._current():
+            breaker._open("credentials refused")
+
+    def throttled(self, target: str, retry_after_s: float | None, *, whole_provider: bool) -> None:
+        """Too fast; neither success nor failure.
+
+        The provider is paused for ``retry_after_s`` seconds (1 s to 1 h; the policy's ``open_s`` if it named none) if
+        the quota is the ``whole_provider``'s, or once several targets in a row, with no success between, were refused.
+        """
+        if breaker := self._current():
+            breaker._throttled(target, retry_after_s, whole_provider)
+
+    def neither(self) -> None:
+        """The call says nothing about the provider, or was never made."""
+        if breaker := self._current():
+            breaker._free()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.neither()
+
+    def _current(self) -> Breaker | None:
+        breaker, self._breaker = self._breaker, None
+        # A late result: 255 failures that come after the one that opened must not keep it open for longer.
+        if breaker is None or breaker._generation != self._generation:
+            return None
+        return breaker
+
+
+class Breaker:
+    """Admits calls to one provider with one credential, as ``policy`` says. ``clock`` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        name: str,
+        policy: BreakerPolicy,
+        clock: Callable[[], float] = time.monotonic,
+        listener: BreakerListener | None = None,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self._clock = clock
+        self._uniform = uniform
+        self._listener = listener or Silent()
+        self._relay = _Relay(self._listener)
+        self._storage = CircuitMemoryStorage(STATE_CLOSED)
+        self._circuit = CircuitBreaker(name=name, state_storage=self._storage, listeners=[self._relay])
+        self._window = CallWindow(policy.window_s)
+        self._forced: Forced = None
+        self._generation = 0
+        self._failures_in_a_row = 0
+        self._successes = 0
+        self._reopenings = 0
+        self._open_until = self._paused_until = float("-inf")
+        self._probing = False
+        self._throttled_targets: set[str] = set()
+
+    @property
+    def state(self) -> State:
+        """As of now. Open lasts until a permit is asked for after its time."""
+        return _STATES[self._circuit.current_state]
+
+    @property
+    def forced(self) -> Forced:
+        """What the operator said, else None."""
+        return self._forced
+
+    @property
+    def is_open(self) -> bool:
+        """Not everybody is admitted now: open, half open or paused."""
+        if self._forced is not None:
+            return self._forced == "open"
+        return self._circuit.current_state != STATE_CLOSED or self._clock() < self._paused_until
+
+    def permit(self) -> Permit | None:
+        """The right to make one call now, or None."""
+        if self._forced is None:
+            now = self._clock()
+            if now < self._paused_until:
+                return None
+            state = self._circuit.current_state
+            if state == STATE_OPEN:
+                if now < self._open_until:
+                    return None
+                self._move(STATE_HALF_OPEN, "trying again")
+            if state != STATE_CLOSED:
+                if self._probing:
+                    return None
+                self._probing = True
+        elif self._forced == "open":
+            return None
+        return Permit(self, self._generation)
+
+    def retry_in_s(self) -> float:
+        """Seconds until asking for a permit makes sense; 0 if it does now."""
+        if self._forced is not None:
+            return self.policy.probe_s if self._forced == "open" else 0.0
+        now = self._clock()
+        wait_s = max(0.0, self._paused_until - now)
+        if self._circuit.current_state == STATE_OPEN:
+            wait_s = max(wait_s, self._open_until - now)
+        elif self._probing:
+            wait_s = max(wait_s, self.policy.probe_s)
+        return wait_s
+
+    def pause(self, pause_s: float) -> None:
+        """No permits for ``pause_s`` seconds; not a failure. A longer pause already under way stays."""
+        now = self._clock()
+        is_new = now >= self._paused_until
+        self._paused_until = max(self._paused_until, now + pause_s)
+        self._throttled_targets.clear()
+        # Everything in flight may be throttled too: one line, not 256.
+        if is_new:
+            self._listener.paused(self.name, pause_s)
+
+    def force(self, to: Forced) -> None:
+        """The operator's word: ``open`` admits nobody, ``closed`` everybody, None ends either.
+
+        After a forced ``open`` the provider has to prove itself by probes. Saying the same again changes nothing.
+        """
+        if to == self._forced:
+            return
+        self._forced = to
+        if to is None and self._circuit.current_state == STATE_OPEN:
+            self._open_until = self._clock()
+            self._start_generation()
+        else:
+            self._move(STATE_OPEN if to == "open" else STATE_CLOSED, "operator")
+
+    def give_up(self, why: str) -> None:
+        """Open a closed breaker now: whoever makes the calls knows more than they count. Not if it is forced."""
+        if self._circuit.current_state == STATE_CLOSED:
+            self._open(why)
+
+    def _record(self, *, failed: bool, duration_s: float) -> None:
+        if self._circuit.current_state == STATE_CLOSED:
+            self._record_closed(failed, duration_s)
+        elif failed:
+            self._open("probe failed")
+        else:
+            self._probe_succeeded()
+
+    def _record_closed(self, failed: bool, duration_s: float) -> None:
+        self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
+        if not failed and self._throttled_targets:
+            self._throttled_targets.clear()
+        self._window.add(self._clock(), failed=failed, slow=duration_s > self.policy.slow_s)
+        why = self.policy.verdict(self._failures_in_a_row, self._window)
+        if why is not None:
+            self._open(why)
+
+    def _probe_succeeded(self) -> None:
+        self._probing = False
+        self._throttled_targets.clear()
+        self._successes += 1
+        if self._successes >= self.policy.successes:
+            self._move(STATE_CLOSED, f"{self._successes} probes succeeded")
+
+    def _throttled(self, target: str, retry_after_s: float | None, whole_provider: bool) -> None:
+        self._free()
+        self._throttled_targets.add(target)
+        if whole_provider or len(self._throttled_targets) >= self.policy.throttled_targets:
+            policy = self.policy
+            self.pause(policy.open_s if retry_after_s is None else clamp_retry_after(retry_after_s, policy.probe_s))
+
+    def _free(self) -> None:
+        self._probing = False
+
+    def _open(self, why: str) -> None:
+        if self._forced is not None:
+            return
+        if self._circuit.current_state != STATE_CLOSED:
+            self._reopenings += 1
+        self._open_until = self._clock() + self.policy.open_for_s(self._reopenings, self._uniform)
+        self._move(STATE_OPEN, why)
+
+    def _move(self, to: str, why: str) -> None:
+        self._start_generation()
+        if to == STATE_CLOSED:
+            self._reopenings = 0
+        if to == self._circuit.current_state:
+            return
+        self._relay.why = why
+        # pybreaker stores the state only after its listeners: one that raises (a broken log pipe) must not undo it.
+        self._storage.state = to
+        match to:
+            case "open":
+                self._circuit.open()
+            case "half-open":
+                self._circuit.half_open()
+            case _:
+                self._circuit.close()
+
+    def _start_generation(self) -> None:
+        self._generation += 1
+        self._failures_in_a_row = self._successes = 0
+        self._probing = False
+        self._throttled_targets.clear()
+        self._window.clear()
+
+
+class _Relay(CircuitBreakerListener):
+    """Passes pybreaker's news on in our words."""
+
+    def __init__(self, listener: BreakerListener) -> None:
+        self._listener = listener
+        self.why = ""
+
+    def state_change(
+        self, cb: CircuitBreaker, old_state: CircuitBreakerState | None, new_state: CircuitBreakerState
+    ) -> None:
+        old = _STATES[old_state.name] if old_state is not None else "closed"
+        self._listener.changed(cb.name or "", old, _STATES[new_state.name], self.why)

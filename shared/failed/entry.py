@@ -1,0 +1,134 @@
+"""One line of failed.queue: what a worker wrote in the headers, or what the broker's own dead-lettering left there.
+
+Whoever publishes straight to a queue decides what is in its headers: whatever is not as expected reads as unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import orjson
+
+from shared.clock import parse_rfc3339, rfc3339
+from shared.message.channels import Lane, lane_by_queue, lane_by_routing_key
+from shared.message.headers import Travel, read_travel
+from shared.message.outcome import DeadReason
+
+#: the broker's own words for messages that it dead-lettered, as far as they are not reasons of ours
+#: (``delivery_limit``, ``expired``), and ``unknown`` for one that somebody published straight to failed.queue
+BrokerReason = Literal["rejected", "maxlen", "unknown"]
+REASONS: frozenset[str] = frozenset((*get_args(DeadReason), *get_args(BrokerReason)))
+
+#: the end of the year 9999; some publishers count milliseconds where AMQP has seconds
+_LATEST_MS = 253_402_300_799_000
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEntry:
+    """What is known of a failed message without showing its content; None or '' where nothing is."""
+
+    id: str
+    request_id: str | None
+    lane: Lane | None
+    reason: str
+    error: str
+    provider: str
+    attempts: int
+    first_attempt_at: str
+    failed_at: str
+    queue: str
+    body_bytes: int
+    #: where the message was in its life
+    travel: Travel
+
+    @property
+    def failed_at_ms(self) -> int | None:
+        return parse_rfc3339(self.failed_at) if self.failed_at else None
+
+    def age_order(self) -> tuple[bool, int]:
+        """Sorts the oldest first, and those whose time is unknown last."""
+        at_ms = self.failed_at_ms
+        return at_ms is None, at_ms or 0
+
+    def document(self) -> dict[str, Any]:
+        """As it is shown. Times are RFC 3339; null where nothing is known."""
+        return {
+            "id": self.id,
+            "request_id": self.request_id,
+            "channel": self.lane.channel if self.lane else None,
+            "lane": self.lane.priority if self.lane else None,
+            "reason": self.reason,
+            "error": self.error or None,
+            "provider": self.provider or None,
+            "attempts": self.attempts,
+            "first_attempt_at": self.first_attempt_at or None,
+            "failed_at": self.failed_at or None,
+            "queue": self.queue or None,
+            "body_bytes": self.body_bytes,
+        }
+
+
+def read_entry(
+    body: bytes, headers: Mapping[str, Any], routing_key: str = "", timestamp_ms: int | None = None
+) -> FailedEntry:
+    """Never raises, whatever the message holds."""
+    death = _newest_death(headers)
+    travel = read_travel(headers)
+    given_id = _text(headers, "notify-failed-id")
+    queue = _text(headers, "notify-failed-queue") or _text(death, "queue")
+    attempts = headers.get("notify-failed-attempts")
+    return FailedEntry(
+        id=given_id if _ID.fullmatch(given_id) else _derived_id(body, death),
+        request_id=_request_id(body),
+        # A failed message keeps its routing key, which is all that is known of one without a queue.
+        lane=lane_by_queue(queue) if queue else lane_by_routing_key(routing_key),
+        reason=_text(headers, "notify-failed-reason") or _text(death, "reason") or "unknown",
+        error=_text(headers, "notify-failed-error") or travel.last_error,
+        provider=_text(headers, "notify-failed-provider"),
+        attempts=attempts if type(attempts) is int else travel.attempt,
+        first_attempt_at=travel.first_attempt_at,
+        failed_at=_text(headers, "notify-failed-at") or _time(death) or _published_at(timestamp_ms),
+        queue=queue,
+        body_bytes=len(body),
+        travel=travel,
+    )
+
+
+def _newest_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
+    # The first is the newest. ``x-first-death-reason`` says ``expired`` of everything that ever passed the ladder.
+    deaths = headers.get("x-death")
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return newest if isinstance(newest, dict) else {}
+
+
+def _derived_id(body: bytes, death: Mapping[str, Any]) -> str:
+    return hashlib.sha256(body + _time(death).encode()).hexdigest()[:16]
+
+
+def _time(death: Mapping[str, Any]) -> str:
+    at = death.get("time")
+    return rfc3339(round(at.timestamp() * 1000)) if isinstance(at, datetime) else ""
+
+
+def _published_at(timestamp_ms: int | None) -> str:
+    return rfc3339(timestamp_ms) if timestamp_ms and timestamp_ms <= _LATEST_MS else ""
+
+
+def _text(headers: Mapping[str, Any], name: str) -> str:
+    value = headers.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _request_id(body: bytes) -> str | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    value = document.get("request_id") if isinstance(document, dict) else None
+    return value if isinstance(value, str) else None

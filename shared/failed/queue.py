@@ -1,0 +1,164 @@
+"""failed.queue as an operator sees it: list, show, replay, discard.
+
+It is the one truth about what could not be delivered, and nothing drains it but an operator. Each operation looks
+through the queue (the first 10 000 messages, 256 MB at most) and returns what it does not remove; see
+``failed_operation``. The gateway and ``./notify failed`` are its faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import structlog
+
+from shared.broker.browse import Scan, Taken
+from shared.broker.publisher import Publication
+from shared.clock import now_ms
+from shared.failed.entry import FailedEntry, read_entry
+from shared.failed.replay import CannotReplay, replay_of
+from shared.failed.resend import Chosen, resend
+from shared.failed.results import Done, Listed, Shown, Skipped
+from shared.failed.selection import Listing, ReplaySelection, Selection
+from shared.failed.session import failed_operation
+from shared.message.masking import mask_addresses
+from shared.settings.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: publishing takes for so long at most, with the scan well within the time in which everything must be back, seconds
+RESEND_WITHIN_S = 20.0
+
+
+class FailedQueue:
+    """Every method raises Locked while another operation is under way, and BrokerUnavailable.
+
+    ``operator`` is who asks, for the log.
+    """
+
+    def __init__(self, settings: Settings, clock_ms: Callable[[], int] = now_ms) -> None:
+        self._settings = settings
+        self._clock_ms = clock_ms
+
+    async def list(self, listing: Listing) -> Listed:
+        """What there is, oldest first."""
+        entries: list[FailedEntry] = []
+        now = self._clock_ms()
+
+        def visit(message: Taken) -> bool:
+            entry = _entry(message)
+            if listing.matches(entry, now):
+                entries.append(entry)
+            return True
+
+        async with failed_operation(self._settings.rabbitmq) as scan:
+            await scan.take(visit)
+        entries.sort(key=FailedEntry.age_order)
+        return Listed(entries[: listing.limit], scan.taken, scan.truncated or len(entries) > listing.limit)
+
+    async def show(self, failed_id: str, *, reveal: bool, operator: str) -> Shown | None:
+        """One message, or None if it is not among those scanned. ``reveal`` shows addresses as they are."""
+        found: list[Shown] = []
+
+        def visit(message: Taken) -> bool:
+            entry = _entry(message)
+            if entry.id == failed_id:
+                found.append(Shown(entry, _envelope(message.body, reveal)))
+            return not found
+
+        async with failed_operation(self._settings.rabbitmq) as scan:
+            await scan.take(visit)
+        if found and reveal:
+            log.info("failed_revealed", operator=operator, id=failed_id)
+        return found[0] if found else None
+
+    async def discard(self, selection: Selection, *, operator: str) -> Done:
+        """Delete for good."""
+        done = Done(selection.dry_run)
+        async with failed_operation(self._settings.rabbitmq) as scan:
+            try:
+                chosen = await self._choose(scan, selection, done)
+                if not selection.dry_run:
+                    for each in chosen:
+                        each.message.ack()
+                        done.done += 1
+            finally:
+                _record("failed_discarded", selection, done, operator)
+        return done
+
+    async def replay(self, selection: ReplaySelection, *, operator: str) -> Done:
+        """Send again, each in the lane that it had; what cannot be sent sensibly is skipped and stays.
+
+        A crash loses nothing: what is published and not yet acked is in both places, and the claims let only one
+        through.
+        """
+        done = Done(selection.dry_run)
+        async with failed_operation(self._settings.rabbitmq) as scan:
+            try:
+                chosen = await self._choose(scan, selection, done)
+                ready = self._prepare(chosen, selection.ignore_expiry, done)
+                if ready and not selection.dry_run:
+                    await resend(self._settings, ready, RESEND_WITHIN_S, done)
+            finally:
+                _record("failed_replayed", selection, done, operator)
+        return done
+
+    async def _choose(self, scan: Scan, selection: Selection, done: Done) -> Sequence[Chosen]:
+        """The oldest ``limit`` messages that match; of the others nothing is kept in memory."""
+        chosen: list[Chosen] = []
+        now = self._clock_ms()
+
+        def visit(message: Taken) -> bool:
+            entry = _entry(message)
+            if selection.matches(entry, now):
+                chosen.append(Chosen(message, entry))
+            return True
+
+        await scan.take(visit)
+        # The broker gives back what was taken in no particular order: after the first listing the oldest is anywhere.
+        chosen.sort(key=lambda each: each.entry.age_order())
+        chosen = chosen[: selection.limit]
+        done.matched, done.truncated = len(chosen), scan.truncated
+        return chosen
+
+    def _prepare(
+        self, chosen: Sequence[Chosen], ignore_expiry: bool, done: Done
+    ) -> Sequence[tuple[Chosen, Publication]]:
+        ready = []
+        for each in chosen:
+            body, entry = each.message.body, each.entry
+            try:
+                publication = replay_of(body, entry, ignore_expiry=ignore_expiry, now_ms=self._clock_ms())
+            except CannotReplay as exc:
+                done.skipped.append(Skipped(entry.id, exc.reason, str(exc)))
+            else:
+                ready.append((each, publication))
+        return ready
+
+
+def _entry(message: Taken) -> FailedEntry:
+    return read_entry(message.body, message.headers, message.routing_key, message.timestamp_ms)
+
+
+def _envelope(body: bytes, reveal: bool) -> dict[str, Any] | None:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    shown: dict[str, Any] = document if reveal else mask_addresses(document)
+    return shown
+
+
+def _record(event: str, selection: Selection, done: Done, operator: str) -> None:
+    log.info(
+        event,
+        operator=operator,
+        selection=selection.named(),
+        matched=done.matched,
+        done=done.done,
+        skipped=len(done.skipped),
+        dry_run=done.dry_run,
+    )

@@ -1,0 +1,158 @@
+"""Which failed messages an operator means."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
+
+from shared.errors import InvalidSelection
+from shared.failed.entry import REASONS, FailedEntry
+from shared.message.channels import CHANNELS
+from shared.message.envelope import whole
+
+#: most that one listing shows, and most that one replay or discard may be limited to (all that a scan reaches)
+MOST_LISTED, MOST_SELECTED = 1_000, 10_000
+MOST_IDS = 1_000
+
+_AGE = re.compile(r"([0-9]{1,9})([smhd])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def _channel(value: str) -> str:
+    if value not in CHANNELS:
+        raise ValueError(f"must be one of {', '.join(CHANNELS)}")
+    return value
+
+
+def _reason(value: str) -> str:
+    if value not in REASONS:
+        raise ValueError(f"must be one of {', '.join(sorted(REASONS))}")
+    return value
+
+
+def _age(value: str) -> str:
+    if not _AGE.fullmatch(value):
+        raise ValueError("must be a whole number and its unit, as in 90s, 15m, 2h or 3d")
+    return value
+
+
+Name = Annotated[StrictStr, Field(min_length=1, max_length=128)]
+# What the validators check, said in the OpenAPI document too.
+Channel = Annotated[StrictStr, AfterValidator(_channel), Field(json_schema_extra={"enum": sorted(CHANNELS)})]
+Reason = Annotated[StrictStr, AfterValidator(_reason), Field(json_schema_extra={"enum": sorted(REASONS)})]
+Age = Annotated[StrictStr, AfterValidator(_age), Field(json_schema_extra={"pattern": f"^{_AGE.pattern}$"})]
+
+
+class Filter(BaseModel):
+    """Every field that is given must match. ``older_than`` counts from the time of failure, and never matches where
+    that is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    channel: Channel | None = Field(None, description="of this channel")
+    reason: Reason | None = Field(None, description="for this reason")
+    request_id: Name | None = Field(None, description="of this request")
+    older_than: Age | None = Field(None, description="failed so long ago: `90s`, `15m`, `2h`, `3d`")
+
+    def matches(self, entry: FailedEntry, now_ms: int) -> bool:
+        return (
+            (self.channel is None or (entry.lane is not None and entry.lane.channel == self.channel))
+            and (self.reason is None or entry.reason == self.reason)
+            and (self.request_id is None or entry.request_id == self.request_id)
+            and (self.older_than is None or _is_older(entry, now_ms - age_ms(self.older_than)))
+        )
+
+
+class Listing(Filter):
+    """What to show: everything unless something is named."""
+
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST_LISTED, description="show so many"), BeforeValidator(whole)] = 100
+
+
+class Selection(Filter):
+    """What to replay or discard: something must be named. ``limit``: the oldest so many of those that match."""
+
+    ids: Annotated[frozenset[Name], Field(min_length=1, max_length=MOST_IDS)] | None = Field(
+        None, description="of these, as `GET /failed` names them"
+    )
+    all: StrictBool = Field(False, description="must be true if nothing else says which messages are meant")
+    limit: Annotated[StrictInt, Field(ge=1, le=MOST_SELECTED), BeforeValidator(whole)] = Field(
+        MOST_SELECTED, description="the oldest so many of those that match"
+    )
+    dry_run: StrictBool = Field(False, description="only say what would be done")
+
+    def matches(self, entry: FailedEntry, now_ms: int) -> bool:
+        return (self.ids is None or entry.id in self.ids) and super().matches(entry, now_ms)
+
+    def named(self) -> dict[str, Any]:
+        """The selectors that were given, for the log."""
+        return self.model_dump(mode="json", exclude_unset=True, exclude={"dry_run", "ignore_expiry"})
+
+
+class ReplaySelection(Selection):
+    """``ignore_expiry``: send also what was not to be sent after a time that has passed."""
+
+    ignore_expiry: StrictBool = Field(False, description="send also what was not to be sent after a time now past")
+
+
+F = TypeVar("F", bound=Filter)
+M = TypeVar("M", bound=Selection)
+
+
+def parse_listing(fields: dict[str, Any]) -> Listing:
+    """Raises InvalidSelection naming every bad field."""
+    return _parse(Listing, fields)
+
+
+def parse_discard(fields: Any) -> Selection:
+    """Raises InvalidSelection naming every bad field, or the need for one."""
+    return _something(_parse(Selection, fields))
+
+
+def parse_replay(fields: Any) -> ReplaySelection:
+    """Raises InvalidSelection naming every bad field, or the need for one."""
+    return _something(_parse(ReplaySelection, fields))
+
+
+def age_ms(text: str) -> int:
+    """``15m`` in milliseconds."""
+    return int(text[:-1]) * _UNIT_S[text[-1]] * 1000
+
+
+def _is_older(entry: FailedEntry, than_ms: int) -> bool:
+    return entry.failed_at_ms is not None and entry.failed_at_ms <= than_ms
+
+
+def _something(selection: M) -> M:
+    given = selection.model_dump(include={"ids", "request_id", "channel", "reason", "older_than"}, exclude_none=True)
+    if not given and not selection.all:
+        why = "must be true unless one of ids, request_id, channel, reason and older_than is given"
+        raise InvalidSelection([("all", why)])
+    return selection
+
+
+def _parse(model: type[F], fields: Any) -> F:
+    if not isinstance(fields, dict):
+        raise InvalidSelection([("", "must be a JSON object")])
+    try:
+        return model.model_validate(fields)
+    except ValidationError as exc:
+        raise InvalidSelection([_problem(error) for error in exc.errors(include_url=False)]) from exc
+
+
+def _problem(error: Any) -> tuple[str, str]:
+    text = "unknown field" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    return ".".join(str(part) for part in error["loc"]), text

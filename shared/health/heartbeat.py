@@ -1,0 +1,72 @@
+"""A worker's sign of life in Redis, and the operator's word that comes back with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from shared.errors import StoreUnavailable
+from shared.health.registry import Forced
+
+log = structlog.get_logger(__name__)
+
+
+class StateStore(Protocol):
+    """Where heartbeats are written and forced breakers read. Both raise StoreUnavailable."""
+
+    async def beat(self, state: dict[str, Any]) -> None: ...
+
+    async def forced(self) -> Mapping[str, Forced]: ...
+
+    async def remove(self) -> None: ...
+
+
+class Heartbeat:
+    """Every ``every_s`` seconds: ``apply`` what the operator forces, then publish ``state()``.
+
+    In that order, so that a beat shows that the word has been obeyed. Forced: provider name -> open|closed; a provider
+    that is not named is on its own.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        every_s: float,
+        state: Callable[[], dict[str, Any]],
+        apply: Callable[[Mapping[str, Forced]], None],
+    ) -> None:
+        self._store, self._every_s = store, every_s
+        self._state, self._apply = state, apply
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask ``run`` to return.
+
+        It is not cancelled: redis-py writes under ``asyncio.wait_for``, which swallows a cancellation that meets a
+        write just done (Python 3.11), and the heartbeat of a worker that is to end would go on for ever.
+        """
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Beat until ``stop``; then take the sign down, so that nobody counts this worker any more."""
+        silent = False
+        while not self._stopped.is_set():
+            try:
+                self._apply(await self._store.forced())
+                await self._store.beat(self._state())
+                silent = False
+            except StoreUnavailable as exc:
+                if not silent:
+                    log.warning("heartbeat_not_written", error=str(exc))
+                silent = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every_s):
+                    await self._stopped.wait()
+        try:
+            await self._store.remove()
+        except StoreUnavailable as exc:
+            log.info("heartbeat_left_to_expire", error=str(exc))

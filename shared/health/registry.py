@@ -1,0 +1,135 @@
+"""What worker processes and operators tell each other through Redis: signs of life, and breakers forced by hand.
+
+::
+
+    notify-workers:<channel>    hash: instance -> JSON of the worker's state and at_ms, when it was written
+    notify-breakers-forced      hash: <channel>/<provider> -> open | closed
+
+Ages are told by Redis' clock alone, so that machines whose clocks differ agree on who lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import orjson
+import redis
+import redis.asyncio
+
+from shared.redis.client import store_errors
+
+Forced = Literal["open", "closed"]
+
+#: a worker that has been silent for so many heartbeats is taken for dead
+HEARTBEATS_MISSED = 3
+_FORCED = "notify-breakers-forced"
+# Only what was read may be deleted: its worker may have come back in between.
+_FORGET = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end"
+
+
+class WorkerState:
+    """One worker's side. All raise StoreUnavailable. ``heartbeat_s``: how often it means to beat."""
+
+    def __init__(self, client: redis.asyncio.Redis, channel: str, instance: str, heartbeat_s: float) -> None:
+        self._client = client
+        self._channel = channel
+        self._key = _workers_key(channel)
+        self._instance = instance
+        self._life_ms = round(HEARTBEATS_MISSED * heartbeat_s * 1000)
+
+    async def beat(self, state: Mapping[str, Any]) -> None:
+        """Write ``state`` down as of now. Without further beats it is forgotten after three of them."""
+        with store_errors():
+            at_ms = _ms(await self._client.time())
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.hset(self._key, self._instance, orjson.dumps({**state, "at_ms": at_ms}))
+            pipeline.pexpire(self._key, self._life_ms)
+            await pipeline.execute()
+
+    async def remove(self) -> None:
+        """Taken down by a worker that stops in good order."""
+        with store_errors():
+            await self._client.hdel(self._key, self._instance)
+
+    async def forced(self) -> dict[str, Forced]:
+        """This channel's providers whose breaker an operator has forced."""
+        with store_errors():
+            found = _readable(await self._client.hgetall(_FORCED))
+        return {provider: how for (channel, provider), how in found.items() if channel == self._channel}
+
+
+def read_workers(
+    client: redis.Redis, channels: Iterable[str], heartbeat_s: float
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Channel -> instance -> state, of the living workers; what the dead left is deleted. Raises StoreUnavailable."""
+    names = tuple(channels)
+    with store_errors():
+        with client.pipeline(transaction=False) as pipeline:
+            pipeline.time()
+            for channel in names:
+                pipeline.hgetall(_workers_key(channel))
+            time, *hashes = pipeline.execute()
+        oldest_ms = _ms(time) - round(HEARTBEATS_MISSED * heartbeat_s * 1000)
+        return {
+            channel: _living(client, _workers_key(channel), entries, oldest_ms)
+            for channel, entries in zip(names, hashes, strict=True)
+        }
+
+
+def force_breaker(client: redis.Redis, channel: str, provider: str, how: Forced | None) -> None:
+    """Every worker of the channel obeys at its next heartbeat; None lets them decide. Raises StoreUnavailable."""
+    with store_errors():
+        if how is None:
+            client.hdel(_FORCED, f"{channel}/{provider}")
+        else:
+            client.hset(_FORCED, f"{channel}/{provider}", how)
+
+
+def forced_breakers(client: redis.Redis) -> dict[tuple[str, str], Forced]:
+    """(channel, provider) -> how, of all that are forced now. Raises StoreUnavailable."""
+    with store_errors():
+        return _readable(client.hgetall(_FORCED))
+
+
+def _living(client: redis.Redis, key: str, entries: Mapping[bytes, bytes], oldest_ms: int) -> dict[str, dict[str, Any]]:
+    living = {}
+    for instance, value in entries.items():
+        state = _state(value)
+        if state is not None and state["at_ms"] >= oldest_ms:
+            living[instance.decode("utf-8", "replace")] = state
+        else:
+            client.eval(_FORGET, 1, key, instance, value)
+    return living
+
+
+def _state(value: bytes) -> dict[str, Any] | None:
+    """None for what no worker of ours has written."""
+    try:
+        state = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    return state if isinstance(state, dict) and isinstance(state.get("at_ms"), int) else None
+
+
+def _readable(forced: Mapping[Any, Any]) -> dict[tuple[str, str], Forced]:
+    """Anything but open and closed was not written by the operator's command: as if it were not there."""
+    found: dict[tuple[str, str], Forced] = {}
+    for name, value in forced.items():
+        channel, _, provider = name.decode("utf-8", "replace").partition("/")
+        how = _HOW.get(value)
+        if provider and how is not None:
+            found[channel, provider] = how
+    return found
+
+
+_HOW: Mapping[bytes, Forced] = {b"open": "open", b"closed": "closed"}
+
+
+def _workers_key(channel: str) -> str:
+    return f"notify-workers:{channel}"
+
+
+def _ms(time: tuple[int, int]) -> int:
+    seconds, microseconds = time
+    return seconds * 1000 + microseconds // 1000

@@ -1,0 +1,155 @@
+"""Who may work on a message, and what has become of it: one record in Redis a channel and request_id.
+
+::
+
+    P:<token>:<lease end, ms>:<replay>:<attempt>:<hash>    in progress: one delivery holds the claim
+    F:<attempt or end>:<replay>:<hash>                     handed on: only a copy at or above it may be claimed
+    D:<hash>:<provider>:<provider id>  or  D:<hash>:skipped    done
+
+Each transition is one Lua script in ``lua/``, so that no two workers ever see the same moment; times are compared with
+Redis' own clock. The rules passed an exhaustive search; a plainer reading of any of them loses or doubles a message.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from shared.metrics import Metrics
+from shared.redis.batch import Batcher
+from shared.redis.client import TIMEOUT_S
+
+Verdict = Literal["yes", "reused", "duplicate", "held", "stale"]
+#: above every attempt: this life of the message is over, only a later replay may be claimed
+END: Final = "end"
+HandedOn = int | Literal["end"]
+
+#: longest part of a provider's id that is kept, characters: records are kept by the million
+PROVIDER_ID_CHARS = 128
+_LUA = Path(__file__).parent / "scripts"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnswer:
+    """``yes``: send it. ``reused``: dead-letter it. ``duplicate``, ``stale``: ack it. ``held``: come back later.
+
+    ``lease_left_s``: when held, how long the other's lease still runs.
+    """
+
+    verdict: Verdict
+    lease_left_s: float = 0.0
+
+
+_YES = ClaimAnswer("yes")
+#: claim.lua's answers from 0 on
+_ANSWERS = (_YES, _YES, _YES, ClaimAnswer("reused"), ClaimAnswer("duplicate"), ClaimAnswer("stale"))
+_NOTHING_STORED, _TAKEOVER = 0, 2
+
+
+def body_hash(body: bytes) -> str:
+    """Tells one body from another under the same request_id: the first 8 bytes of its SHA-256, in hex."""
+    return hashlib.sha256(body).hexdigest()[:16]
+
+
+class Claims:
+    """The transitions. All raise StoreUnavailable when Redis cannot serve: away, silent, full, read-only, loading.
+
+    What raised may have been carried out; every transition may be repeated. A ``token`` names one delivery and has
+    no colon in it. Connects when first used.
+    """
+
+    def __init__(
+        self, redis_url: str, *, lease_s: float, ttl_s: float, metrics: Metrics, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._metrics = metrics
+        self._redis = Batcher(redis_url, timeout_s=timeout_s)
+        lease_ms, ttl_ms = b"%d" % round(lease_s * 1000), b"%d" % round(ttl_s * 1000)
+        self._claim = self._redis.script((_LUA / "claim.lua").read_text(), lease_ms, ttl_ms)
+        self._done = self._redis.script((_LUA / "done.lua").read_text(), ttl_ms)
+        self._handed_on = self._redis.script((_LUA / "handed_on.lua").read_text(), ttl_ms)
+        self._release = self._redis.script((_LUA / "release.lua").read_text(), ttl_ms)
+        self._mark_token = self._redis.script((_LUA / "mark_token.lua").read_text(), ttl_ms)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection."""
+        await self._redis.close()
+
+    async def claim(
+        self,
+        channel: str,
+        request_id: str,
+        token: str,
+        replay: int,
+        attempt: int,
+        body_hash: str,
+        redelivered: bool,
+    ) -> ClaimAnswer:
+        """Take the message, or renew the lease if it is ours already."""
+        code: int = await self._claim.call(
+            _key(channel, request_id), token.encode(), f"{replay}:{attempt}:{body_hash}".encode()
+        )
+        if code < 0:
+            return ClaimAnswer("held", -code / 1000)
+        if code == _TAKEOVER:
+            self._metrics.takeovers.inc()
+        elif code == _NOTHING_STORED and (redelivered or attempt > 0):
+            self._metrics.state_lost.inc()
+        return _ANSWERS[code]
+
+    async def done(
+        self, channel: str, request_id: str, token: str, body_hash: str, provider: str, provider_id: str
+    ) -> None:
+        """Delivered, or skipped if ``provider`` is '': every later copy is a duplicate.
+
+        Recorded also if the claim is not ours any more, and counted.
+        """
+        outcome = f"{provider}:{provider_id[:PROVIDER_ID_CHARS]}" if provider else "skipped"
+        record = f"D:{body_hash}:{outcome}".encode("utf-8", "replace")
+        if not await self._done.call(_key(channel, request_id), token.encode(), record):
+            self._metrics.lease_lost.inc()
+
+    async def handed_on(self, channel: str, request_id: str, token: str, replay: int, n: HandedOn) -> None:
+        """The hand-on is confirmed: only copies at attempt ``n`` or above, or of a later replay, may be claimed.
+
+        If the claim is not ours any more nothing is changed, and it is counted.
+        """
+        if not await self._handed_on.call(_key(channel, request_id), token.encode(), f"{n}:{replay}".encode()):
+            self._metrics.lease_lost.inc()
+
+    async def release(self, channel: str, request_id: str, token: str) -> None:
+        """Given back untried: it may be claimed again at once, with the same attempt."""
+        if not await self._release.call(_key(channel, request_id), token.encode()):
+            self._metrics.lease_lost.inc()
+
+    async def served_tokens(self, request_id: str) -> set[str]:
+        """Digests of the targets of this message that have been served."""
+        digests: list[bytes] = await self._redis.command(b"HKEYS", _tokens_key(request_id))
+        return {digest.decode() for digest in digests}
+
+    async def mark_token(self, request_id: str, token_digest: str) -> None:
+        """One target has been served. Kept as long as a done record."""
+        await self._mark_token.call(_tokens_key(request_id), token_digest.encode())
+
+    async def ping(self) -> None:
+        """Return if Redis takes writes now: one that is full, or read-only, still answers PING."""
+        await self._redis.command(b"SET", b"notify-probe", b"1", b"PX", b"1000")
+
+
+def _key(channel: str, request_id: str) -> bytes:
+    return f"notify:{channel}:{request_id}".encode()
+
+
+def _tokens_key(request_id: str) -> bytes:
+    # A prefix of its own: a request_id may contain colons.
+    return f"notify-tokens:{request_id}".encode()

@@ -1,0 +1,179 @@
+"""A service of ours that answers ``GET {endpoint}/{key}`` with one JSON object: users, templates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+from pydantic import BaseModel, ValidationError
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_before_delay, wait_random
+from yarl import URL
+
+from shared.breaker.breaker import Breaker, Permit
+from shared.errors import BadSettings, SourceUnavailable
+from shared.http.retry_after import parse_retry_after
+from shared.settings.settings import Settings
+
+#: largest answer that is read, bytes
+MAX_ANSWER_BYTES = 1024 * 1024
+_ATTEMPTS = 3
+# All attempts together take at most this part of a message's handling budget: two sources and a send have to fit.
+_BUDGET_PART = 0.3
+# The service speaks about this key, not about itself. 400 and 422: a key that it cannot even read.
+_NO_SUCH_THING = frozenset({400, 404, 410, 414, 422})
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class _Passing(SourceUnavailable):
+    """Trying again at once may help."""
+
+
+class KeyUnavailable(SourceUnavailable):
+    """The service did not answer for this key, although it answers for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLimits:
+    """Times in seconds: of one attempt, and of all together."""
+
+    timeout_s: float
+    budget_s: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> SourceLimits:
+        budget_s = settings.handling_budget_s * _BUDGET_PART
+        return cls(min(settings.source_timeout_s, budget_s), budget_s)
+
+
+class HttpSource(Generic[M]):
+    """Reads ``model`` from the service at ``endpoint``, through its breaker. ``setting`` is the endpoint's variable."""
+
+    def __init__(
+        self, name: str, endpoint: str, setting: str, model: type[M], limits: SourceLimits, breaker: Breaker
+    ) -> None:
+        parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise BadSettings([(setting, "must be an http or https URL without query")])
+        self._name = name
+        self._endpoint = endpoint.rstrip("/")
+        self._model = model
+        self._limits = limits
+        self._breaker = breaker
+        self._session: aiohttp.ClientSession | None = None
+        self._answers = 0
+        #: the last two keys that were answered, the newest first
+        self._answered: tuple[str, ...] = ()
+
+    async def open(self) -> None:
+        """Make the connection pool; nothing is sent yet."""
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
+            headers={"Accept": "application/json"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def fetch(self, key: str) -> M | None:
+        """What the service has under ``key``, None if there is no such thing.
+
+        Raises SourceUnavailable: after a few quick attempts if it did not answer or answered 5xx; at once if it
+        refused us, told us to slow down, answered nonsense, or its breaker is open. Then the breaker is open, unless
+        it is KeyUnavailable: whoever waits for the service knows at the first failed fetch, not at the second.
+        """
+        if key in (".", ".."):
+            # In a path these do not name an entry but lead out of the collection.
+            return None
+        limits = self._limits
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_Passing),
+            # Two: the last attempt's, and that of asking for another key.
+            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(limits.budget_s - 2 * limits.timeout_s),
+            wait=wait_random(0.05, 0.2),
+            reraise=True,
+        )
+        began, answers = time.monotonic(), self._answers
+        try:
+            found: M | None = await retrying(self._attempt, key)
+        except SourceUnavailable as exc:
+            if self._breaker.is_open:
+                raise
+            left_s = began + limits.budget_s - time.monotonic()
+            if self._answers == answers and not await self._answers_for_another(key, left_s):
+                self._breaker.give_up("no answer for any key")
+                raise
+            raise KeyUnavailable(self._name, str(exc)) from exc
+        return found
+
+    async def _answers_for_another(self, key: str, within_s: float) -> bool:
+        """Ask for another key that was answered before: a key of its own trouble must not stop everybody."""
+        other = next((known for known in self._answered if known != key), None)
+        if other is None or within_s <= 0:
+            return False
+        try:
+            async with asyncio.timeout(within_s):
+                await self._attempt(other)
+        except (SourceUnavailable, TimeoutError):
+            return False
+        return True
+
+    async def _attempt(self, key: str) -> M | None:
+        permit = self._breaker.permit()
+        if permit is None:
+            raise SourceUnavailable(self._name, f"{self._name}: breaker {self._breaker.state}")
+        began = time.monotonic()
+        # Leaving the block unsettled, when cancelled, frees the permit.
+        with permit:
+            try:
+                status, retry_after, body = await self._get(key)
+            except (aiohttp.ClientError, TimeoutError) as exc:
+                permit.failure(time.monotonic() - began)
+                raise _Passing(self._name, f"{self._name}: {type(exc).__name__}") from exc
+            found = self._judge(permit, time.monotonic() - began, status, retry_after, body)
+        self._answers += 1
+        self._answered = (key, *(known for known in self._answered if known != key))[:2]
+        return found
+
+    async def _get(self, key: str) -> tuple[int, str, bytes]:
+        if self._session is None:
+            raise RuntimeError(f"{self._name}: not open")
+        url = URL(f"{self._endpoint}/{quote(key, safe='')}", encoded=True)
+        async with self._session.get(url, allow_redirects=False) as response:
+            body = bytearray()
+            async for chunk in response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    break
+            return response.status, response.headers.get("Retry-After", ""), bytes(body)
+
+    def _judge(self, permit: Permit, took_s: float, status: int, retry_after: str, body: bytes) -> M | None:
+        if status == 200:
+            try:
+                found = self._model.model_validate_json(body)
+            except ValidationError as exc:
+                permit.failure(took_s)
+                raise SourceUnavailable(self._name, f"{self._name}: unreadable answer, {_fields(exc)}") from exc
+            permit.success(took_s)
+            return found
+        if status in _NO_SUCH_THING:
+            permit.success(took_s)
+            return None
+        if status == 429:
+            permit.throttled(self._name, parse_retry_after(retry_after, time.time), whole_provider=True)
+            raise SourceUnavailable(self._name, f"{self._name}: 429")
+        permit.failure(took_s)
+        kind = _Passing if status >= 500 else SourceUnavailable
+        raise kind(self._name, f"{self._name}: {status}")
+
+
+def _fields(exc: ValidationError) -> str:
+    """Where the answer is wrong, without what it says."""
+    errors = exc.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in errors[:5])

@@ -1,0 +1,241 @@
+"""The notification envelope: what callers submit and what lies in the queues.
+
+One model serves both sides. The gateway forbids unknown fields and consumers ignore them, so that gateways can be
+upgraded last.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from shared.errors import InvalidEnvelope
+from shared.message.channels import Priority
+
+#: largest envelope, bytes of JSON
+MAX_BODY_BYTES = 64 * 1024
+MAX_PUSH_TOKENS = 100
+
+NotificationType = Literal["push", "email", "sms", "websocket", "both"]
+ChannelName = Literal["push", "email", "sms", "websocket"]
+
+# A line break in a header field would let the caller write headers of his own.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
+_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def one_line(value: str) -> str:
+    """``value``, if it fits a header field. Raises ValueError."""
+    if _CONTROL.search(value):
+        raise ValueError("must not contain line breaks or control characters")
+    return value
+
+
+def plain_text(value: str) -> str:
+    """``value``, if it holds no control characters but tab and line breaks. Raises ValueError."""
+    if _CONTROL_IN_TEXT.search(value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+def whole(value: Any) -> Any:
+    """``7`` for ``7.0``: to JSON Schema, and to languages without integers, they are the same number."""
+    return int(value) if isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**64 else value
+
+
+def _user_id(value: Any) -> Any:
+    value = whole(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _priority(value: Any) -> Any:
+    value = whole(value)
+    if value in ("high", "medium", "low") and isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 10:
+        return value
+    raise ValueError("must be high, medium, low or an integer from 0 to 10")
+
+
+def _rfc3339(value: Any) -> Any:
+    # pydantic would read a text of digits as seconds since 1970.
+    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
+        return value
+    raise ValueError("must be an RFC 3339 date and time with an offset")
+
+
+def _email(value: str) -> str:
+    one_line(value)
+    local, at, domain = value.rpartition("@")
+    if not (at and local and domain) or any(c.isspace() for c in value) or any(c in "<>,;@" for c in local + domain):
+        raise ValueError("must be one e-mail address")
+    return value
+
+
+# The patterns say the same in the OpenAPI document.
+OneLine = Annotated[
+    str,
+    AfterValidator(one_line),
+    Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f\u0085\u2028\u2029]*$"}),
+]
+Text = Annotated[
+    str,
+    AfterValidator(plain_text),
+    Field(json_schema_extra={"pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$"}),
+]
+Email = Annotated[
+    str,
+    Field(
+        max_length=320,
+        json_schema_extra={"pattern": r"^[^\s\u0000-\u001f\u007f<>,;@]+@[^\s\u0000-\u001f\u007f<>,;@]+$"},
+    ),
+    AfterValidator(_email),
+]
+RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class EnvelopeContent(_Part):
+    """Content given whole. SMS needs only ``body``; ``subject`` defaults to ``title``."""
+
+    title: Annotated[OneLine, Field(max_length=1024)] | None = None
+    body: Annotated[Text, Field(min_length=1)]
+    subject: Annotated[OneLine, Field(max_length=998)] | None = None
+    html: Text | None = None
+    data: dict[str, Any] | None = None
+    link: Annotated[OneLine, Field(max_length=4096)] | None = None
+
+
+class Recipient(_Part):
+    """Where to send, instead of looking the user up. Preferences are not applied."""
+
+    push_tokens: (
+        Annotated[list[Annotated[OneLine, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
+        | None
+    ) = None
+    email: Email | None = None
+    phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = None
+
+
+class Envelope(_Part):
+    """One notification for one person, on one or several channels."""
+
+    request_id: RequestId
+    notification_type: NotificationType | None = None
+    channels: Annotated[list[ChannelName], Field(min_length=1, max_length=4)] | None = None
+    user_id: Annotated[OneLine, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = None
+    template_code: Annotated[OneLine, Field(min_length=1, max_length=128)] | None = None
+    content: EnvelopeContent | None = None
+    variables: dict[str, Any] | None = None
+    recipient: Recipient | None = None
+    priority: Annotated[
+        Any,
+        AfterValidator(_priority),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"type": "string", "enum": ["high", "medium", "low"]},
+                    {"type": "integer", "minimum": 0, "maximum": 10},
+                ],
+                "description": "7 and above is high, 4 to 6 medium, 3 and below low",
+            }
+        ),
+    ] = "medium"
+    metadata: dict[str, Any] | None = None
+    expires_at: Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None = None
+    type: Literal["info", "success", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> Self:
+        if (self.notification_type is None) == (self.channels is None):
+            raise ValueError("notification_type: exactly one of notification_type and channels is required")
+        if (self.template_code is None) == (self.content is None):
+            raise ValueError("content: exactly one of template_code and content is required")
+        if self.user_id is None and self.recipient is None:
+            raise ValueError("user_id: required unless recipient is given")
+        return self
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The channels asked for, each once, in the caller's order."""
+        if self.channels is not None:
+            return tuple(dict.fromkeys(self.channels))
+        if self.notification_type == "both":
+            return ("websocket", "email")
+        return (str(self.notification_type),)
+
+    @property
+    def lane_priority(self) -> Priority:
+        """The lane: 7 and above is high, 4 to 6 medium, 3 and below low."""
+        value = self.priority
+        if isinstance(value, int):
+            return "high" if value >= 7 else "medium" if value >= 4 else "low"
+        name: Priority = value
+        return name
+
+    def body_for(self, channel: str) -> bytes:
+        """The bytes published for one channel; they never change after that."""
+        fields = self.model_dump(mode="json", exclude_unset=True, exclude={"channels", "notification_type"})
+        # Sorted: a caller's retry with its keys in another order must hash the same, or it counts as another message.
+        return orjson.dumps({**fields, "notification_type": channel}, option=orjson.OPT_SORT_KEYS)
+
+
+def validate_envelope(document: Any, *, extra: Literal["forbid", "ignore"]) -> Envelope:
+    """Check a decoded JSON document. Raises InvalidEnvelope (``invalid_envelope``) that names every bad field."""
+    try:
+        return Envelope.model_validate(document, extra=extra)
+    except ValidationError as exc:
+        raise InvalidEnvelope("invalid_envelope", [_problem(e) for e in exc.errors(include_url=False)]) from exc
+
+
+def parse_queued(body: bytes, channel: str) -> Envelope:
+    """Read what lies in a queue of ``channel``.
+
+    Raises InvalidEnvelope with reason ``too_large``, ``invalid_json``, ``invalid_envelope`` or ``wrong_channel``.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidEnvelope("too_large", [("", f"{len(body)} bytes; at most {MAX_BODY_BYTES}")])
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidEnvelope("invalid_json", [("", str(exc))]) from exc
+    envelope = validate_envelope(document, extra="ignore")
+    if envelope.targets != (channel,):
+        targets = ", ".join(envelope.targets)
+        raise InvalidEnvelope("wrong_channel", [("notification_type", f"{targets} does not belong on {channel}")])
+    return envelope
+
+
+def _problem(error: Any) -> tuple[str, str]:
+    """One pydantic error as (field path, text), without pydantic's own prefixes and inner names."""
+    field = ".".join(str(part) for part in error["loc"])
+    text: str = error["msg"]
+    if error["type"] == "value_error":
+        text = text.removeprefix("Value error, ")
+        if not field and ": " in text:
+            field, text = text.split(": ", 1)
+    elif error["type"] == "extra_forbidden":
+        text = "unknown field"
+    elif error["type"] == "missing":
+        text = "required"
+    return field, text

@@ -1,0 +1,95 @@
+"""A channel's providers in order of preference, each behind its breaker: who gets the next call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.breaker.breaker import Breaker, Permit
+from shared.breaker.listener import State
+from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import SEVERITY, BreakerReport
+from shared.errors import Throttled
+from shared.metrics import Metrics
+from shared.providers.provider import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A provider with one credential, and the breaker in front of it."""
+
+    provider: Provider
+    breaker: Breaker
+
+
+class Providers:
+    """The failover choice."""
+
+    def __init__(self, guarded: Sequence[Guarded]) -> None:
+        if not guarded:
+            raise ValueError("a channel needs at least one provider")
+        self._guarded = tuple(guarded)
+
+    @classmethod
+    def of(cls, channel: str, providers: Sequence[Provider], policy: BreakerPolicy, metrics: Metrics) -> Providers:
+        """Each provider behind a breaker of its own, named ``channel/provider``, that reports to ``metrics``."""
+        return cls(
+            [
+                Guarded(p, Breaker(f"{channel}/{p.name}", policy, listener=BreakerReport(metrics, channel, p.name)))
+                for p in providers
+            ]
+        )
+
+    def choose(self) -> tuple[Provider, Permit] | None:
+        """The first provider whose breaker gives a permit, and that permit; None if none does. Settle the permit."""
+        for guarded in self._guarded:
+            permit = guarded.breaker.permit()
+            if permit is not None:
+                return guarded.provider, permit
+        return None
+
+    def throttled(self, permit: Permit, error: Throttled, target: str) -> None:
+        """Settle ``permit`` of a throttled call: the provider is paused if more than this target is meant."""
+        permit.throttled(target, error.retry_after_s, whole_provider=error.scope == "provider")
+
+    @property
+    def timeout_s(self) -> float:
+        """The longest timeout of any of them."""
+        return max(guarded.provider.timeout_s for guarded in self._guarded)
+
+    @property
+    def is_open(self) -> bool:
+        """None of them admits everybody: at most a probe gets through."""
+        return all(guarded.breaker.is_open for guarded in self._guarded)
+
+    def retry_in_s(self) -> float:
+        """Seconds until asking again makes sense for at least one of them; 0 if it does now."""
+        return min(guarded.breaker.retry_in_s() for guarded in self._guarded)
+
+    def states(self) -> dict[str, State]:
+        """Each provider's breaker state, in order of preference."""
+        return {guarded.provider.name: guarded.breaker.state for guarded in self._guarded}
+
+    def forced(self) -> dict[str, str]:
+        """Provider -> open|closed, of those whose breaker is forced."""
+        return {guarded.provider.name: how for guarded in self._guarded if (how := guarded.breaker.forced) is not None}
+
+    @property
+    def worst_state(self) -> State:
+        return max(self.states().values(), key=SEVERITY.__getitem__)
+
+    def breaker(self, provider: str) -> Breaker:
+        """The breaker of the provider with this name. Raises KeyError."""
+        for guarded in self._guarded:
+            if guarded.provider.name == provider:
+                return guarded.breaker
+        raise KeyError(provider)
+
+    async def open(self) -> None:
+        """Open every provider. Raises BadSettings."""
+        for guarded in self._guarded:
+            await guarded.provider.open()
+
+    async def close(self) -> None:
+        for guarded in self._guarded:
+            await guarded.provider.close()

@@ -1,0 +1,223 @@
+"""From ``PUSH_PROVIDERS`` and its like to providers, in order of preference.
+
+``scheme://[user[:password]@][host[:port]][/path]?option=value``. User, password and options may be percent-encoded, and
+must be where they hold one of ``, / ? # @ : & %``; a ``+`` is a plus sign. Problems name the variable and the entry's
+number, never its text: it holds secrets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, quote, unquote, urlsplit
+
+import structlog
+
+from shared.errors import BadSettings
+from shared.providers.provider import Provider
+from shared.settings.settings import Settings
+
+_log = structlog.get_logger(__name__)
+
+DEFAULT_TIMEOUT_S = 10.0
+_FLAGS = {"1": True, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderUrl:
+    """One entry, taken apart and decoded. Its methods raise BadSettings that name variable and entry."""
+
+    variable: str
+    entry: int
+    scheme: str
+    #: unique in the channel: fcm, smtp, smtp2
+    name: str
+    username: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    #: '' if none is given
+    host: str = ""
+    port: int | None = None
+    #: without slashes around it
+    path: str = ""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def problem(self, why: str) -> BadSettings:
+        return BadSettings([(self.variable, f"entry {self.entry} ({self.scheme}): {why}")])
+
+    def allow(self, *names: str) -> None:
+        """Refuse every option but these and ``timeout``: a misspelt one must not go unnoticed."""
+        for name in self.options:
+            if name not in names and name != "timeout":
+                raise self.problem(f"unknown option {name!r}; there are {', '.join(sorted({*names, 'timeout'}))}")
+
+    def required(self, name: str) -> str:
+        value = self.options.get(name, "")
+        if not value:
+            raise self.problem(f"option {name} is required")
+        return value
+
+    def flag(self, name: str) -> bool | None:
+        """True for 1, False for 0, None if not given."""
+        value = self.options.get(name)
+        if value is None:
+            return None
+        if value not in _FLAGS:
+            raise self.problem(f"option {name} must be 0 or 1")
+        return _FLAGS[value]
+
+    def positive(self, name: str, default: float) -> float:
+        value = self.options.get(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError as exc:
+            raise self.problem(f"option {name} must be a number") from exc
+        if not 0 < number < 86_400:
+            raise self.problem(f"option {name} must be above 0 and below 86400")
+        return number
+
+    @property
+    def timeout_s(self) -> float:
+        return self.positive("timeout", DEFAULT_TIMEOUT_S)
+
+    def http_base(self, vendor_host: str) -> str:
+        """``https://host[:port]``, the vendor's host unless one is given; http if ``tls=0``."""
+        plain = self.flag("tls") is False
+        host = self.host or vendor_host
+        if plain:
+            self.warn_if_readable(host)
+        return f"{'http' if plain else 'https'}://{_bracketed(host)}{f':{self.port}' if self.port else ''}"
+
+    def warn_if_readable(self, host: str) -> None:
+        """Say it in the log when credentials and messages would cross a network unencrypted."""
+        if not is_loopback(host):
+            _log.warning("provider_without_tls", provider=self.name, host=host)
+
+
+Builder = Callable[[ProviderUrl, Settings], Provider]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine by its very name."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def providers_for(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider, ...]:
+    """The channel's providers as set, or the sandbox's in development. Raises BadSettings naming every bad entry."""
+    urls = settings.channels[channel].provider_urls
+    if not urls:
+        urls = development_urls(channel, settings)
+        _log.warning("sandbox_providers", channel=channel, variable=_variable(channel), providers=len(urls))
+    providers: list[Provider] = []
+    problems: list[tuple[str, str]] = []
+    for url in parse_provider_urls(urls, builders, channel):
+        try:
+            providers.append(_build(url, builders[url.scheme], settings))
+        except BadSettings as exc:
+            problems += exc.problems
+    if problems:
+        raise BadSettings(problems)
+    return tuple(providers)
+
+
+def _build(url: ProviderUrl, builder: Builder, settings: Settings) -> Provider:
+    if "timeout" in url.options and url.timeout_s >= settings.handling_budget_s:
+        raise url.problem(f"option timeout must be below HANDLING_BUDGET_S ({settings.handling_budget_s:g})")
+    return builder(url, settings)
+
+
+def parse_provider_urls(urls: Sequence[str], schemes: Collection[str], channel: str) -> tuple[ProviderUrl, ...]:
+    """Take the entries apart and name them. Raises BadSettings naming every bad one."""
+    parsed: list[ProviderUrl] = []
+    problems: list[tuple[str, str]] = []
+    seen: Counter[str] = Counter()
+    for entry, text in enumerate(urls, 1):
+        try:
+            parts = _split(text, schemes)
+            seen[parts.scheme] += 1
+            number = seen[parts.scheme]
+            name = parts.scheme if number == 1 else f"{parts.scheme}{number}"
+            parsed.append(_decoded(parts, _variable(channel), entry, name))
+        except ValueError as exc:
+            problems.append((_variable(channel), f"entry {entry}: {exc}"))
+    if problems:
+        raise BadSettings(problems)
+    return tuple(parsed)
+
+
+def development_urls(channel: str, settings: Settings) -> tuple[str, ...]:
+    """The sandbox as this channel's vendors. Raises BadSettings in production: nothing stands in for a vendor there."""
+    if settings.production:
+        raise BadSettings([(_variable(channel), "required with NOTIFY_ENV=production")])
+    http = f"{_bracketed(settings.sandbox_host)}:{settings.sandbox_port}"
+    smtp = f"{_bracketed(settings.sandbox_host)}:{settings.sandbox_smtp_port}"
+    callback = quote(f"http://{http}/sandbox/callback", safe="")
+    by_channel = {
+        "push": (f"fcm://{http}/sandbox?tls=0",),
+        "email": tuple(
+            f"smtp://{account}:sandbox@{smtp}?from=notify@sandbox.example&starttls=0" for account in ("smtp", "smtp2")
+        ),
+        "sms": (
+            f"twilio://sandbox:sandbox@{http}?from=+15005550006&callback={callback}&tls=0",
+            f"vonage://sandbox:sandbox@{http}?from=Notify&tls=0",
+        ),
+    }
+    return by_channel[channel]
+
+
+def _variable(channel: str) -> str:
+    return f"{channel.upper()}_PROVIDERS"
+
+
+def _split(text: str, schemes: Collection[str]) -> SplitResult:
+    scheme, separator, _ = text.partition("://")
+    if not separator:
+        raise ValueError("must be scheme://...")
+    if scheme not in schemes:
+        # A secret pasted before :// must not reach the log.
+        shown = repr(scheme) if scheme.isalnum() and len(scheme) <= 16 else "(not shown)"
+        raise ValueError(f"unknown scheme {shown}; there are {', '.join(sorted(schemes))}")
+    if "#" in text:
+        raise ValueError("'#' must be written %23")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError("the host or the port is malformed") from exc
+    return parts
+
+
+def _decoded(parts: SplitResult, variable: str, entry: int, name: str) -> ProviderUrl:
+    return ProviderUrl(
+        variable=variable,
+        entry=entry,
+        scheme=parts.scheme,
+        name=name,
+        username=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        host=parts.hostname or "",
+        port=parts.port,
+        path=unquote(parts.path.strip("/")),
+        options=_options(parts.query),
+    )
+
+
+def _options(query: str) -> dict[str, str]:
+    # Not parse_qs: it reads the plus sign of a phone number as a space.
+    pairs = [pair.partition("=") for pair in query.split("&") if pair]
+    options = {unquote(name): unquote(value) for name, _, value in pairs}
+    if len(options) < len(pairs):
+        raise ValueError("an option is given twice")
+    return options
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,152 @@
+"""What a template may compute: operators and filters that cannot grow a value beyond what a message may hold.
+
+Strings stay below ``MAX_TEXT``. Lists and objects come from the variables and cannot be multiplied: twice itself,
+thirty times over, is a gigabyte. What is not named here does not exist for a template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jinja2 import Environment, TemplateRuntimeError, Undefined, pass_environment, pass_eval_context
+from jinja2.filters import FILTERS, make_attrgetter, sync_do_join
+from jinja2.nodes import EvalContext
+from markupsafe import Markup, escape, soft_str
+
+from shared.templates.sandbox.meter import MAX_STEPS, METER
+
+#: longest text of a part, and of any value on the way to it
+MAX_TEXT = 64 * 1024
+_MAX_BITS = 1024
+_MAX_DIGITS = 20
+_MAX_WIDTH = 999
+
+_KINDS = {dict: "an object", list: "a list", tuple: "a list", type(None): "null"}
+
+
+def scalar(value: Any) -> Any:
+    """``value``, if it is a text, a number, a boolean or null (an undefined one complains by itself later)."""
+    if value is None or isinstance(value, (str, int, float, Undefined)):
+        return value
+    raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be used as text")
+
+
+def printable(value: Any) -> Any:
+    """What may stand in an output. Null and Python's way of writing a list are nothing that a person should read."""
+    if isinstance(value, (str, int, float, Undefined)):
+        return value
+    raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be printed")
+
+
+def small(value: Any) -> Any:
+    """``value``, unless it is too long a text."""
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise _too_long()
+    return value
+
+
+def each(value: Iterable[Any]) -> Iterator[Any]:
+    """The items of ``value``, metered."""
+    for item in value:
+        METER.step()
+        yield item
+
+
+def bounded_range(*bounds: int) -> range:
+    numbers = range(*bounds)
+    if len(numbers) > MAX_STEPS:
+        raise TemplateRuntimeError(f"range: more than {MAX_STEPS} numbers")
+    return numbers
+
+
+def add(left: Any, right: Any) -> Any:
+    if isinstance(left, str) and isinstance(right, str) and len(left) + len(right) > MAX_TEXT:
+        raise _too_long()
+    return scalar(left) + scalar(right)
+
+
+def multiply(left: Any, right: Any) -> Any:
+    text, times = (left, right) if isinstance(left, str) else (right, left)
+    if isinstance(text, str) and isinstance(times, int) and len(text) * times > MAX_TEXT:
+        raise _too_long()
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
+        raise TemplateRuntimeError("*: the number would be too large")
+    return scalar(left) * scalar(right)
+
+
+def power(left: Any, right: Any) -> Any:
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > _MAX_BITS:
+        raise TemplateRuntimeError("**: the number would be too large")
+    return left**right
+
+
+def modulo(left: Any, right: Any) -> Any:
+    if isinstance(left, str):
+        return format_text(left, *(right if isinstance(right, tuple) else (right,)))
+    return left % right
+
+
+def format_text(value: str, *args: Any) -> str:
+    """``"%.2f"|format(price)``. Widths are bounded; no ``%(name)s``, and no ``*``, which take them from elsewhere."""
+    most = len(value) + value.count("%") * _MAX_WIDTH + sum(len(str(scalar(arg))) for arg in args)
+    if most > MAX_TEXT:
+        raise _too_long()
+    if "%(" in value or "*" in value or _longest_number(value) > len(str(_MAX_WIDTH)):
+        raise TemplateRuntimeError("format: a width or a name that is not allowed")
+    return value % args
+
+
+@pass_eval_context
+def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
+    """Jinja's join, of scalars only, its length known before anything is joined."""
+    of = make_attrgetter(context.environment, attribute) if attribute is not None else scalar
+    items, length = [], 0
+    for item in each(value):
+        part = scalar(of(item))
+        length += len(str(part)) + len(d)
+        if length > MAX_TEXT:
+            raise _too_long()
+        items.append(part)
+    return sync_do_join(context, items, d)
+
+
+@pass_eval_context
+def replace(context: EvalContext, value: Any, old: str, new: str, count: int = -1) -> str:
+    """Jinja's replace, its length known before anything is replaced."""
+    text = soft_str(scalar(value))
+    if context.autoescape and (isinstance(old, Markup) or isinstance(new, Markup)):
+        text = escape(text)
+    old, new = (escape(old), escape(new)) if isinstance(text, Markup) else (str(old), str(new))
+    if len(text) + text.count(old) * len(new) > MAX_TEXT:
+        raise _too_long()
+    return text.replace(old, new, count)
+
+
+def round_number(value: float, precision: int = 0, method: str = "common") -> float:
+    if abs(precision) > _MAX_DIGITS:
+        raise TemplateRuntimeError(f"round: more than {_MAX_DIGITS} digits")
+    rounded: float = FILTERS["round"](value, precision, method)
+    return rounded
+
+
+@pass_environment
+def total(environment: Environment, value: Iterable[Any], attribute: str | int | None = None, start: float = 0) -> Any:
+    """Jinja's sum, of numbers."""
+    of = make_attrgetter(environment, attribute) if attribute is not None else scalar
+    result: Any = start
+    for item in each(value):
+        result = add(result, of(item))
+    return result
+
+
+def _longest_number(text: str) -> int:
+    longest = run = 0
+    for character in text:
+        run = run + 1 if character.isdigit() else 0
+        longest = max(longest, run)
+    return longest
+
+
+def _too_long() -> TemplateRuntimeError:
+    return TemplateRuntimeError(f"a text of more than {MAX_TEXT} characters")

@@ -1,0 +1,209 @@
+"""The composition root of a worker process: ``python -m services.<channel>``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, NoReturn
+
+import structlog
+import uvloop
+
+from shared.breaker.policy import BreakerPolicy
+from shared.broker.publisher import Publisher
+from shared.delivery.delivery import Delivery
+from shared.delivery.retry_policy import RetryPolicy
+from shared.delivery.sender import Sender
+from shared.errors import BadSettings, StoreUnavailable, TopologyMismatch
+from shared.health.heartbeat import Heartbeat
+from shared.health.registry import Forced, WorkerState
+from shared.health.server import WorkerHttp
+from shared.idempotency.claims import Claims
+from shared.logs import configure_logs
+from shared.message.channels import lanes_of
+from shared.metrics import Metrics
+from shared.providers.failover import Providers
+from shared.providers.urls import Builder, providers_for
+from shared.redis.client import async_client, check_durable
+from shared.settings.settings import Settings, load_settings
+from shared.templates.library import Templates
+from shared.users.directory import Directory
+from shared.worker.blockers import Blockers
+from shared.worker.collector import calm_collector
+from shared.worker.handler import Handler
+from shared.worker.recorder import Recorder
+from shared.worker.settler import Settler
+from shared.worker.worker import Worker
+
+log = structlog.get_logger(__name__)
+
+#: replica i of a channel listens this much above the one before
+PORTS_BETWEEN_REPLICAS = 10
+
+
+def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
+    """Run one worker until SIGTERM or SIGINT. Exits 0 after a stop, 1 on a failure, 2 on bad settings."""
+    try:
+        settings = load_settings()
+        configure_logs(f"services.{channel}", settings.log_level, settings.log_format)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(channel, builders, settings))
+    except BadSettings as exc:
+        for name, why in exc.problems:
+            print(f"{name}: {why}", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except TopologyMismatch as exc:
+        print(f"RabbitMQ has a queue or exchange with other arguments; nothing was changed: {exc}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    sys.exit(0)
+
+
+async def serve(channel: str, builders: Mapping[str, Builder], settings: Settings) -> None:
+    """Wire one worker and run it. Raises BadSettings, TopologyMismatch."""
+    name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
+    metrics = Metrics()
+    policy = BreakerPolicy.of(settings)
+    async with AsyncExitStack() as stack:
+        providers = Providers.of(channel, providers_for(channel, builders, settings), policy, metrics)
+        await providers.open()
+        stack.push_async_callback(providers.close)
+        redis = async_client(settings.redis)
+        stack.push_async_callback(redis.aclose)
+        await _check_redis(redis, settings)
+        claims = await stack.enter_async_context(
+            Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics)
+        )
+        directory = await stack.enter_async_context(Directory(settings, metrics))
+        templates = await stack.enter_async_context(Templates(settings, metrics))
+        publisher = _publisher(channel, settings, name)
+        publisher.start()
+        stack.push_async_callback(publisher.close)
+
+        worker = assemble(
+            channel,
+            settings,
+            providers=providers,
+            claims=claims,
+            directory=directory,
+            templates=templates,
+            publisher=publisher,
+            metrics=metrics,
+            name=name,
+        )
+        status = Status(channel, worker, providers, publisher)
+        await _beside(stack, status, settings, metrics, WorkerState(redis, channel, name, settings.heartbeat_s))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        log.info("worker_started", channel=channel, providers=list(providers.states()))
+        calm_collector()
+        await worker.run()
+        log.info("worker_stopped", channel=channel)
+
+
+def assemble(
+    channel: str,
+    settings: Settings,
+    *,
+    providers: Providers,
+    claims: Claims,
+    directory: Directory,
+    templates: Templates,
+    publisher: Publisher,
+    metrics: Metrics,
+    name: str,
+) -> Worker:
+    """The worker and its rule book, around collaborators that are open already."""
+    # Who proceeds without Redis does not wait for it either.
+    proceed = settings.idempotency_on_redis_down == "proceed"
+    recorder = Recorder(claims, metrics, 0.0 if proceed else settings.redis_record_patience_s, proceed=proceed)
+    sender = Sender(channel, providers, metrics)
+    delivery = Delivery(channel, sender, directory, templates, recorder, RetryPolicy.for_channel(channel, settings))
+    settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)
+    handler = Handler(channel, delivery, claims, recorder, settler, settings)
+    return Worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
+
+
+class Status:
+    """What this worker says of itself, to its health route and, through Redis, to the gateway."""
+
+    def __init__(self, channel: str, worker: Worker, providers: Providers, publisher: Publisher) -> None:
+        self.channel = channel
+        self._worker, self._providers, self._publisher = worker, providers, publisher
+
+    def health(self) -> dict[str, Any]:
+        """``unhealthy`` without the broker.
+
+        ``degraded`` while paused, with a breaker that is not closed, with a lane that does not flow (its queue is
+        missing, or without a leader), or while the broker takes nothing that is to be handed on (a resource alarm).
+        """
+        up = self._worker.broker_up and self._publisher.state != "down"
+        flowing = not self._worker.paused and not self._worker.broken_lanes and self._publisher.state == "up"
+        calm = flowing and self._providers.worst_state == "closed"
+        return {
+            "status": "unhealthy" if not up else "healthy" if calm else "degraded",
+            "queue": lanes_of(self.channel)[1].queue,
+            "lanes": [lane.queue for lane in lanes_of(self.channel)],
+            "broken_lanes": self._worker.broken_lanes,
+            **self.state(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "breaker_state": self._providers.worst_state,
+            "providers": self._providers.states(),
+            "paused": self._worker.paused,
+            "in_flight": self._worker.in_flight,
+        }
+
+    def beat(self) -> dict[str, Any]:
+        """``forced`` holds what is obeyed, not what was asked for: the operator's command waits for it."""
+        return {**self.state(), "forced": self._providers.forced()}
+
+    def apply(self, forced: Mapping[str, Forced]) -> None:
+        """Obey the operator: providers named are forced, the others are on their own."""
+        for provider in self._providers.states():
+            self._providers.breaker(provider).force(forced.get(provider))
+
+
+async def _beside(
+    stack: AsyncExitStack, status: Status, settings: Settings, metrics: Metrics, state: WorkerState
+) -> None:
+    """Start what runs beside the worker: its HTTP routes and its heartbeat."""
+    own = settings.channels[status.channel]
+    port = own.port + PORTS_BETWEEN_REPLICAS * settings.notify_replica
+    http = WorkerHttp(settings.worker_listen_host, port, f"{status.channel.upper()}_PORT", status.health, metrics)
+    await http.start()
+    stack.push_async_callback(http.stop)
+    heartbeat = Heartbeat(state, settings.heartbeat_s, status.beat, status.apply)
+    beating = asyncio.create_task(heartbeat.run())
+
+    async def stop_heartbeat() -> None:
+        heartbeat.stop()
+        await asyncio.gather(beating, return_exceptions=True)
+
+    stack.push_async_callback(stop_heartbeat)
+
+
+def _publisher(channel: str, settings: Settings, name: str) -> Publisher:
+    return Publisher(
+        settings.rabbitmq,
+        f"{name} publishes",
+        levels_s=settings.retry_levels_s,
+        deadline_s=settings.publish_deadline_s,
+        max_pending=settings.publish_max_pending,
+        channels=(channel,),
+    )
+
+
+async def _check_redis(redis: Any, settings: Settings) -> None:
+    try:
+        await check_durable(redis, production=settings.production)
+    except StoreUnavailable as exc:
+        # It may come up later than we: the worker pauses until then.
+        log.warning("redis_not_checked", error=str(exc))

@@ -1,0 +1,100 @@
+"""What an operator may do to a broker that works: limits, deletions, permissions; each takes up to a second."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import orjson
+import pika
+
+from ops.servers import RabbitMQServer
+from shared.broker.topology import EXCHANGE
+from shared.message.channels import Lane
+from tests.support.waiting import eventually_async
+
+#: RabbitMQ 3.10 writes its directory of quorum queues twice a second
+ON_DISK_S = 10.0
+#: applications declare again what they find missing within so many seconds
+BOUND_S = 15.0
+_POLICY = "limit"
+_USUAL_WATERMARK = "0.4"
+
+
+async def on_disk(rabbitmq: RabbitMQServer, vhost: str) -> None:
+    """Wait until every queue of the virtual host would survive a SIGKILL of the broker."""
+
+    def all_written() -> bool:
+        return all(rabbitmq.queue_is_on_disk(name, vhost) for name in rabbitmq.list_queues(vhost))
+
+    await eventually_async(lambda: asyncio.to_thread(all_written), ON_DISK_S)
+
+
+class BrokerOperator:
+    """Acts on one virtual host; raises CalledProcessError or AMQPError if the broker refuses."""
+
+    def __init__(self, rabbitmq: RabbitMQServer, vhost: str) -> None:
+        self._rabbitmq = rabbitmq
+        self._vhost = vhost
+
+    async def limit(self, queues: str, most: int) -> None:
+        """Let queues whose name matches the expression take no more than about ``most`` messages."""
+        definition = orjson.dumps({"max-length": most}).decode()
+        await self._ctl("set_policy", "-p", self._vhost, "--apply-to", "queues", _POLICY, queues, definition)
+
+    async def lift_limit(self) -> None:
+        await self._ctl("clear_policy", "-p", self._vhost, _POLICY)
+
+    async def close_connections(self) -> None:
+        """Close every connection to this virtual host: applications', senders'."""
+        # The management API would not know of the newest for a while.
+        await self._ctl("close_all_connections", "--vhost", self._vhost, "closed by the operator")
+
+    async def raise_memory_alarm(self) -> None:
+        """From now on the broker reads nothing from whoever publishes."""
+        await self._ctl("set_vm_memory_high_watermark", "0")
+
+    async def lift_memory_alarm(self) -> None:
+        await self._ctl("set_vm_memory_high_watermark", _USUAL_WATERMARK)
+
+    async def forbid_declaring(self, name: str) -> None:
+        """No application may declare what is called so, until ``allow_all``."""
+        await self._permit(f"^(?!{re.escape(name)}$).*")
+
+    async def allow_all(self) -> None:
+        await self._permit(".*")
+
+    async def delete_queue(self, name: str) -> None:
+        await self._ctl("delete_queue", "-p", self._vhost, name)
+
+    async def delete_exchange(self, name: str) -> None:
+        await asyncio.to_thread(self._over_amqp, "exchange_delete", name)
+
+    async def unbind(self, lane: Lane) -> None:
+        """Take a lane's queue off the exchange."""
+        await asyncio.to_thread(self._over_amqp, "queue_unbind", lane.queue, EXCHANGE, lane.routing_key)
+
+    async def bound(self, lane: Lane, within_s: float = BOUND_S) -> None:
+        """Wait until what is published to the lane reaches its queue (again)."""
+
+        async def reaches() -> bool:
+            return (lane.queue, lane.routing_key) in await asyncio.to_thread(self._bindings)
+
+        await eventually_async(reaches, within_s)
+
+    def _bindings(self) -> set[tuple[str, str]]:
+        """(queue, routing key) of the exchange; none while it is missing."""
+        rows = self._rabbitmq.ctl("list_bindings", "-p", self._vhost, "source_name", "destination_name", "routing_key")
+        cells = (row.split("\t") for row in rows.splitlines())
+        return {(queue, key) for source, queue, key in cells if source == EXCHANGE}
+
+    async def _permit(self, configure: str) -> None:
+        await self._ctl("set_permissions", "-p", self._vhost, "guest", configure, ".*", ".*")
+
+    async def _ctl(self, *words: str) -> None:
+        await asyncio.to_thread(self._rabbitmq.ctl, *words)
+
+    def _over_amqp(self, method: str, *arguments: str) -> None:
+        url = self._rabbitmq.vhost_url(self._vhost)
+        with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+            getattr(connection.channel(), method)(*arguments)

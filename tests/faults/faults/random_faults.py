@@ -1,0 +1,178 @@
+"""Faults drawn at random, one after another: the table of them, the schedule, and what each may cost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.faults.redis_faults import kill_between_fsyncs
+from tests.faults.harness.member import Member
+from tests.faults.harness.stage import Stage
+from tests.faults.harness.system import System
+from tests.faults.proxy import Proxy
+
+#: what a worker has in hand at most (``PREFETCH``)
+IN_HAND = 32
+#: between two faults, seconds
+PAUSE_S = (0.5, 6.0)
+#: a broker takes so long to come back, beyond what was drawn, seconds
+RESTART_S = 8.0
+#: answers that are cut in one go at most
+MOST_CUTS = 8
+PROVIDERS = ("fcm", "smtp", "twilio")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What faults strike. ``mortal``: workers that may be killed; the others live on, so that a leak shows."""
+
+    stage: Stage
+    system: System
+    between: Sequence[Proxy]
+    mortal: Sequence[str]
+    began: float = field(default_factory=time.monotonic)
+
+    def seconds(self) -> float:
+        """Since this was made."""
+        return time.monotonic() - self.began
+
+    def worker(self, name: str) -> Member:
+        return next(worker for worker in self.system.workers if worker.name == name)
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One fault to come: after a pause, to whom, for how long or to how many calls."""
+
+    pause_s: float
+    fault: str
+    who: str
+    lasts_s: float
+    calls: int = 0
+
+    @property
+    def doubles(self) -> int:
+        """Second sends that it may cost."""
+        return self.calls if self.fault == "answers_cut" else FAULTS[self.fault].doubles
+
+    @property
+    def planned_s(self) -> float:
+        return self.pause_s + self.lasts_s + (RESTART_S if self.fault == "broker_killed" else 0.0)
+
+    def __str__(self) -> str:
+        what = f"{self.fault} {self.who}".strip()
+        return f"{what} x{self.calls}" if self.calls else f"{what} {self.lasts_s:.1f} s"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``targets`` names whom it may strike, of the workers and those that may be killed; () if there is only one."""
+
+    act: Callable[[Ground, Strike], Awaitable[None]]
+    lasts_s: tuple[float, float]
+    doubles: int
+    targets: Callable[[Sequence[str], Sequence[str]], Sequence[str]] = lambda workers, mortal: ()
+
+
+def schedule(draw: random.Random, planned_s: float, workers: Sequence[str], mortal: Sequence[str]) -> list[Strike]:
+    """Faults for so many seconds: one of each first, then any.
+
+    The same seed draws the same ones, and those of a shorter run first.
+    """
+    strikes: list[Strike] = []
+    each = draw.sample(sorted(FAULTS), len(FAULTS))
+    while (strike := _drawn(draw, each.pop() if each else "", workers, mortal)).planned_s <= planned_s:
+        strikes.append(strike)
+        planned_s -= strike.planned_s
+    return strikes
+
+
+def _drawn(draw: random.Random, name: str, workers: Sequence[str], mortal: Sequence[str]) -> Strike:
+    name = name or draw.choice(sorted(FAULTS))
+    targets = FAULTS[name].targets(workers, mortal)
+    who = draw.choice(targets) if targets else ""
+    calls = draw.randint(1, MOST_CUTS) if name == "answers_cut" else 0
+    return Strike(draw.uniform(*PAUSE_S), name, who, draw.uniform(*FAULTS[name].lasts_s), calls)
+
+
+# -- what each does; the fault is over when it returns ----------------------------------------------------------
+
+
+async def _worker_killed(ground: Ground, strike: Strike) -> None:
+    ground.worker(strike.who).kill()
+
+
+async def _worker_frozen(ground: Ground, strike: Strike) -> None:
+    worker = ground.worker(strike.who)
+    worker.freeze()
+    try:
+        await asyncio.sleep(strike.lasts_s)
+    finally:
+        worker.thaw()
+
+
+async def _broker_killed(ground: Ground, strike: Strike) -> None:
+    await asyncio.to_thread(ground.stage.rabbitmq.kill)
+    await asyncio.sleep(strike.lasts_s)
+    await asyncio.to_thread(ground.stage.rabbitmq.start)
+
+
+async def _redis_killed(ground: Ground, strike: Strike) -> None:
+    await asyncio.to_thread(kill_between_fsyncs, ground.stage.redis)
+    await asyncio.sleep(strike.lasts_s)
+    await asyncio.to_thread(ground.stage.redis.start)
+
+
+async def _connections_reset(ground: Ground, strike: Strike) -> None:
+    for proxy in ground.between:
+        proxy.reset()
+
+
+async def _provider_unavailable(ground: Ground, strike: Strike) -> None:
+    status = 451 if strike.who == "smtp" else 503
+    await _standing(ground, strike, mode="status", status=status)
+
+
+async def _provider_slow(ground: Ground, strike: Strike) -> None:
+    await _standing(ground, strike, mode="slow", delay_ms=300)
+
+
+async def _standing(ground: Ground, strike: Strike, **fault: object) -> None:
+    await ground.system.providers.fault(strike.who, **fault)
+    await asyncio.sleep(strike.lasts_s)
+    await ground.system.providers.heal(strike.who)
+
+
+async def _answers_cut(ground: Ground, strike: Strike) -> None:
+    """So many calls are accepted and their answers cut; what is left of them then is lifted."""
+    await ground.system.providers.fault(strike.who, mode="reset_after_accept", count=strike.calls)
+    await asyncio.sleep(strike.lasts_s)
+    await ground.system.providers.heal(strike.who)
+
+
+def _any_worker(workers: Sequence[str], mortal: Sequence[str]) -> Sequence[str]:
+    return workers
+
+
+def _mortal(workers: Sequence[str], mortal: Sequence[str]) -> Sequence[str]:
+    return mortal
+
+
+def _any_provider(workers: Sequence[str], mortal: Sequence[str]) -> Sequence[str]:
+    return PROVIDERS
+
+
+FAULTS = {
+    "worker_killed": Fault(_worker_killed, (0.0, 0.0), IN_HAND, _mortal),
+    # Calls under way when it froze have timed out when it thaws: ambiguous.
+    "worker_frozen": Fault(_worker_frozen, (1.0, 6.0), IN_HAND, _any_worker),
+    "broker_killed": Fault(_broker_killed, (0.0, 3.0), 0),
+    "redis_killed": Fault(_redis_killed, (0.0, 3.0), 0),
+    "connections_reset": Fault(_connections_reset, (0.0, 0.0), 0),
+    "provider_unavailable": Fault(_provider_unavailable, (1.0, 8.0), 0, _any_provider),
+    "provider_slow": Fault(_provider_slow, (1.0, 8.0), 0, _any_provider),
+    "answers_cut": Fault(_answers_cut, (1.0, 3.0), MOST_CUTS, _any_provider),
+}

@@ -1,0 +1,108 @@
+"""The rows of ``permanent`` are those of the providers' tables, and the sandbox makes each of them happen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
+
+import aiohttp
+import pytest
+
+from sandbox.server import Sandbox, start
+from services.email import sendgrid, smtp
+from services.push import fcm
+from services.sms import twilio, vonage
+from shared.errors import Impossible
+from shared.providers import refusal
+from shared.providers.provider import Provider
+from shared.providers.refusal import Refusal
+from tests.faults.faults.permanent import PAYLOAD, PERMANENT, RECIPIENT, Permanent
+from tests.support.messages import REQUEST_ID, built, message
+
+REASONS = {Refusal.RECIPIENT: RECIPIENT, Refusal.PAYLOAD: PAYLOAD}
+TARGETS = {"push": "token-1", "email": "ada@example.com", "sms": "+15550000001"}
+#: those whose table leaves some statuses to ``shared.providers.refusal``; SendGrid's own names every one of them
+LEFT_TO_HTTP = ("fcm", "twilio", "vonage")
+
+#: (provider, entry, reason)
+Entry = tuple[str, str, str]
+
+
+def permanent_of(provider: str, table: str, verdicts: Iterable[tuple[object, Refusal]]) -> Iterator[Entry]:
+    for code, verdict in verdicts:
+        if verdict in REASONS:
+            yield provider, f"{table} {code}", REASONS[verdict]
+
+
+def permanent_in_the_tables() -> Iterator[Entry]:
+    yield from permanent_of("fcm", "BY_ERROR_CODE", fcm.BY_ERROR_CODE.items())
+    yield from permanent_of("fcm", "BY_STATUS", fcm.BY_STATUS.items())
+    yield from permanent_of("smtp", "BY_ENHANCED", smtp.BY_ENHANCED.items())
+    for stage, codes in smtp.BY_CODE.items():
+        yield from permanent_of("smtp", f"BY_CODE {stage}", codes.items())
+    yield from permanent_of("smtp", "_POLICY", ((f"{stage} 7.1", verdict) for stage, verdict in smtp._POLICY.items()))
+    yield from permanent_of("sendgrid", "BY_STATUS", sendgrid.BY_STATUS.items())
+    yield from permanent_of("twilio", "BY_CODE", ((code, verdict) for code, (verdict, _) in twilio.BY_CODE.items()))
+    yield from permanent_of("vonage", "BY_STATUS", ((code, verdict) for code, (verdict, _) in vonage.BY_STATUS.items()))
+    for provider in LEFT_TO_HTTP:
+        yield from permanent_of(provider, "HTTP", refusal._BY_HTTP_STATUS.items())
+
+
+def test_the_rows_are_the_permanent_entries_of_the_tables() -> None:
+    rows = [(row.provider, row.entry, row.reason) for row in PERMANENT if not row.entry.startswith("rule ")]
+    assert sorted(rows) == sorted(permanent_in_the_tables())
+
+
+def test_each_rule_about_the_named_field_has_its_rows() -> None:
+    rows = {(row.provider, row.entry, row.reason) for row in PERMANENT if row.entry.startswith("rule ")}
+    assert rows == {
+        ("fcm", "rule INVALID_ARGUMENT", RECIPIENT),
+        ("fcm", "rule 400", RECIPIENT),
+        ("sendgrid", "rule 400", RECIPIENT),
+        ("sendgrid", "rule 400", PAYLOAD),
+        ("vonage", "rule 3", RECIPIENT),
+    }
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with start() as running:
+        yield running
+
+
+def provider_at(sandbox: Sandbox, name: str) -> Provider:
+    http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
+    made: Provider = {
+        "fcm": lambda: built(fcm.build, f"fcm://{http}/demo?tls=0"),
+        "smtp": lambda: built(smtp.build, f"smtp://smtp:any@{mail}?from=us@example.com&starttls=0"),
+        "sendgrid": lambda: built(sendgrid.build, f"sendgrid://key@{http}?from=us@example.com&tls=0"),
+        "twilio": lambda: built(twilio.build, f"twilio://AC1:any@{http}?from=%2B15550000000&tls=0&callback=http://cb"),
+        "vonage": lambda: built(vonage.build, f"vonage://key:any@{http}?from=us&tls=0"),
+    }[name]()
+    return made
+
+
+@pytest.mark.parametrize("row", PERMANENT, ids=lambda row: f"{row.provider} {row.entry} {row.reason}")
+async def test_the_sandbox_refuses_so_and_the_provider_takes_it_so(sandbox: Sandbox, row: Permanent) -> None:
+    url = f"{sandbox.url}/sandbox/faults/{row.provider}"
+    async with aiohttp.ClientSession() as http, http.put(url, json=row.fault) as response:
+        assert response.status == 200, await response.text()
+    made = provider_at(sandbox, row.provider)
+    await made.open()
+    try:
+        with pytest.raises(Impossible) as refused:
+            await made.send(message(TARGETS[row.channel]))
+    finally:
+        await made.close()
+    assert refused.value.reason == row.reason
+    # The refusal was of this code and not of another that happens to be permanent too.
+    for word in row.entry.split()[1:]:
+        assert re.search(rf"\b{re.escape(word)}\b", str(refused.value))
+    assert sandbox.ledger.totals([row.provider]) == {row.provider: {"calls": 1, "accepted": 0}}
+    sent = sandbox.attempts.sent[row.provider]
+    heard_of: dict[str, tuple[dict[str, int], dict[str, int], int]] = {
+        "mail": ({}, {}, 1),
+        "rcpt": ({}, {TARGETS[row.channel]: 1}, 0),
+    }
+    expected = heard_of.get(str(row.fault.get("stage")), ({REQUEST_ID: 1}, {}, 0))
+    assert (sent.by_request_id, sent.by_target, sent.unnamed) == expected

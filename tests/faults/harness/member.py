@@ -1,0 +1,169 @@
+"""One process of the system under test: kept up, killed, frozen, ended, and its deaths counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.faults.ledger.descriptors import descriptors
+from tests.faults.ledger.ledgers import Resources
+
+#: a process that ends so often in one scenario is not going to get better
+MOST_ENDS = 200
+#: an orderly stop takes no longer, seconds
+STOP_S = 40.0
+
+#: the command for the n-th start of this process (from 0)
+Command = Callable[[int], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """One life is over. ``code`` is 0 for a stop in good order, negative for a signal."""
+
+    code: int
+    at: float
+
+
+class Member:
+    """A process that is started again at once when it dies, as a supervisor would.
+
+    It runs in ``directory``, where its output goes to ``<name>.log``. It leads a process group of its own, so that its
+    children can be ended with it.
+    """
+
+    def __init__(self, name: str, command: Command, environment: dict[str, str], directory: Path, port: int) -> None:
+        self.name = name
+        self.port = port
+        self.log = directory / f"{name}.log"
+        #: how and when (Unix seconds) each of its lives ended, but for the last stop
+        self.ends: list[End] = []
+        self.exit_code: int | None = None
+        self._command = command
+        self._environment = environment
+        self._directory = directory
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._frozen = False
+
+    def start(self) -> None:
+        """Begin to keep it up; returns at once."""
+        self._keeper = asyncio.create_task(self._keep())
+
+    @property
+    def pid(self) -> int:
+        """Raises RuntimeError if it does not run now."""
+        if self._process is None or self._process.returncode is not None:
+            raise RuntimeError(f"{self.name} does not run")
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def deaths(self) -> int:
+        """Lives that did not end in good order."""
+        return sum(end.code != 0 for end in self.ends)
+
+    def kill(self) -> None:
+        """SIGKILL it now, if it runs; it is started again."""
+        self._signal(signal.SIGKILL)
+
+    def kill_whole(self) -> None:
+        """SIGKILL it and its children at one blow, if it runs; it is started again."""
+        if self.runs:
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def family(self) -> list[int]:
+        """Its pid, then those of its children. Raises RuntimeError if it does not run now."""
+        return [self.pid, *_children(self.pid)]
+
+    def terminate(self) -> None:
+        """SIGTERM, if it runs: it ends in good order and is started again."""
+        self._signal(signal.SIGTERM)
+
+    def freeze(self) -> None:
+        """SIGSTOP: it stands still with all its connections open."""
+        self._frozen = True
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._frozen = False
+        self._signal(signal.SIGCONT)
+
+    async def stop(self) -> int:
+        """SIGTERM, and wait; its exit code. It is killed if it does not end, and that is its exit code (-9)."""
+        self._stopping = True
+        if self._frozen:
+            self.thaw()
+        self._signal(signal.SIGTERM)
+        if self._keeper is not None:
+            _, pending = await asyncio.wait([self._keeper], timeout=STOP_S)
+            if pending:
+                await self.end()
+        return self.exit_code if self.exit_code is not None else 0
+
+    async def end(self) -> None:
+        """SIGKILL it and its children for good."""
+        self._stopping = True
+        if self._process is not None and self._process.returncode is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._keeper is not None:
+            await asyncio.gather(self._keeper)
+
+    def resources(self, but_to: Collection[int] = ()) -> dict[str, float]:
+        """What it and its children hold now: ``fds`` (connections to the ports ``but_to`` aside), ``threads``,
+        ``memory_mb``.
+        """
+        pids = self.family()
+        return {
+            "fds": float(sum(descriptors(pid, but_to) for pid in pids)),
+            "threads": float(sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)),
+            "memory_mb": sum(_resident_mb(pid) for pid in pids),
+        }
+
+    def grown_since(self, before: dict[str, float], but_to: Collection[int] = ()) -> Resources:
+        return Resources(self.name, before, self.resources(but_to))
+
+    def said(self, lines: int = 15) -> str:
+        """The last lines of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _keep(self) -> None:
+        starts = 0
+        while not self._stopping and len(self.ends) < MOST_ENDS:
+            with self.log.open("ab") as log:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command(starts),
+                    env=self._environment,
+                    # Away from the checkout: a developer's .env is not for us.
+                    cwd=self._directory,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            starts += 1
+            self.exit_code = await self._process.wait()
+            if not self._stopping:
+                self.ends.append(End(self.exit_code, time.time()))
+
+
+def _children(pid: int) -> list[int]:
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return children + [grandchild for child in children for grandchild in _children(child)]
+
+
+def _resident_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,70 @@
+"""The product's own times, divided by one factor, so that a minute of retries is three seconds of test.
+
+Leases, the ladder, breakers and pauses shrink together, so what outlasts what stays as it is in production. What faces
+the network and the operator (deadline of a publish, AMQP heartbeats, orderly stops) stays unscaled, and so does the
+gateway's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.settings.settings import Settings, load_settings
+
+#: every scaled time is the product's default divided by this
+FACTOR = 20
+
+#: what the harness' broker waits before it repeats a dead letter that its target did not take, seconds (default 180)
+DEAD_LETTER_REPEAT_S = 5.0
+
+#: longest that one call to a provider may take, seconds; the product's 10 s, scaled
+PROVIDER_TIMEOUT_S = 10 / FACTOR
+#: the same where no provider is what is broken, but leases have to run out: as long as the handling budget allows
+PATIENT_S = 20 / FACTOR
+
+#: a system in which nobody has to wait for a lease to run out is made with (``trial.system(push=1, **UNHURRIED)``):
+#: a machine that stands still for half a second is then no ambiguous answer
+UNHURRIED: dict[str, Any] = {
+    "provider_timeout_s": 10.0,
+    "variables": {"LEASE_S": "60", "HANDLING_BUDGET_S": "25", "BREAKER_SLOW_S": "5"},
+}
+
+#: the variables of workers whose breakers never open, for scenarios about something else: neither failures in a row
+#: nor the share of failed or slow calls reaches its threshold
+BREAKERS_NEVER_OPEN = {"BREAKER_FAILURES": "1000000", "BREAKER_WINDOW_CALLS": "1000000"}
+
+_SCALED = (
+    "retry_base_s",
+    "retry_min_s",
+    "handling_budget_s",
+    "lease_s",
+    "redis_record_patience_s",
+    "breaker_window_s",
+    "breaker_slow_s",
+    "breaker_open_s",
+    "breaker_open_max_s",
+    "pause_hold_s",
+    "pause_probe_s",
+)
+
+
+def scaled_settings(factor: float = FACTOR, **overrides: Any) -> Settings:
+    """The defaults with ``_SCALED``, the ladder's levels and the caps of backoff divided by ``factor``."""
+    usual = load_settings(env_file=None)
+    scaled: dict[str, Any] = {name: getattr(usual, name) / factor for name in _SCALED}
+    scaled["retry_levels_s"] = tuple(level / factor for level in usual.retry_levels_s)
+    scaled["channels"] = {
+        name: channel.model_copy(update={"retry_cap_s": channel.retry_cap_s / factor})
+        for name, channel in usual.channels.items()
+    }
+    return load_settings(env_file=None, **{**scaled, **overrides})
+
+
+def scaled_variables(factor: float = FACTOR) -> dict[str, str]:
+    """The same as environment variables, for processes."""
+    settings = scaled_settings(factor)
+    variables = {name.upper(): f"{getattr(settings, name):g}" for name in _SCALED}
+    variables["RETRY_LEVELS_S"] = ",".join(f"{level:g}" for level in settings.retry_levels_s)
+    for name, channel in settings.channels.items():
+        variables[f"RETRY_CAP_S_{name.upper()}"] = f"{channel.retry_cap_s:g}"
+    return variables

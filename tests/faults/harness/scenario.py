@@ -1,0 +1,104 @@
+"""What a scenario is, and all of them by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from tests.faults.ledger.bounds import Bounds
+
+if TYPE_CHECKING:
+    from tests.faults.harness.trial import Trial
+
+#: deadline of a scenario that names none, seconds
+LONGEST_S = 420.0
+
+Body = Callable[["Trial"], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that goes wrong. ``body`` raises AssertionError for what only this scenario promises."""
+
+    name: str
+    family: str
+    #: one sentence: what happens, and what must come of it
+    says: str
+    body: Body
+    bounds: Bounds = field(default_factory=Bounds)
+    #: part of ``--quick``
+    quick: bool = False
+    #: chance has a say: run with two seeds before anything is published
+    drawn: bool = False
+    #: run only when named
+    on_demand: bool = False
+    #: one that takes longer has wedged, seconds; its own deadlines are shorter
+    longest_s: float = LONGEST_S
+
+    def fresh_bounds(self) -> Bounds:
+        """The scenario's own, for it to change while it runs."""
+        return replace(self.bounds, failed=dict(self.bounds.failed), gateway_down=list(self.bounds.gateway_down))
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(
+    bounds: Bounds | None = None,
+    *,
+    quick: bool = False,
+    drawn: bool = False,
+    on_demand: bool = False,
+    longest_s: float = LONGEST_S,
+) -> Callable[[Body], Body]:
+    """Register a function of ``tests/faults/scenarios``; its name (with dashes) and docstring are the scenario's."""
+
+    def register(body: Body) -> Body:
+        name = getattr(body, "__name__", "").replace("_", "-")
+        if name in SCENARIOS:
+            raise ValueError(f"two scenarios are called {name}")
+        says = " ".join((body.__doc__ or "").split())
+        family = body.__module__.rpartition(".")[2]
+        SCENARIOS[name] = Scenario(name, family, says, body, bounds or Bounds(), quick, drawn, on_demand, longest_s)
+        return body
+
+    return register
+
+
+#: the order in which families are run and shown
+FAMILIES = (
+    "calm",
+    "crashes",
+    "gateways",
+    "handing_on",
+    "broker",
+    "topology",
+    "lanes",
+    "reconnections",
+    "network",
+    "store",
+    "provider",
+    "answers",
+    "throttling",
+    "failover",
+    "sources",
+    "poison",
+    "identity",
+    "operators",
+    "cluster",
+    "wire",
+    "soak",
+)
+
+
+def load_scenarios() -> dict[str, Scenario]:
+    """Import every file of ``tests/faults/scenarios``; all scenarios by name, family by family."""
+    from tests.faults import scenarios
+
+    for module in pkgutil.iter_modules(scenarios.__path__):
+        importlib.import_module(f"{scenarios.__name__}.{module.name}")
+    in_order = sorted(SCENARIOS.values(), key=lambda each: FAMILIES.index(each.family))
+    return {each.name: each for each in in_order}

@@ -1,0 +1,71 @@
+"""The servers of one run: a broker and a Redis of its own, which scenarios break and bring back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from tests.faults.harness.cluster import Cluster
+from tests.faults.harness.scale import DEAD_LETTER_REPEAT_S
+from tests.support.servers import run_ports
+
+#: how old the broker's counts may be, seconds
+QUORUM_TICK_S = 0.5
+
+
+class Stage:
+    """What stays up from one scenario to the next. A scenario that breaks a server leaves it running again."""
+
+    def __init__(self, directory: Path, rabbitmq: RabbitMQServer, redis: RedisServer) -> None:
+        self.directory = directory
+        self.rabbitmq = rabbitmq
+        self.redis = redis
+        self._cluster: Cluster | None = None
+
+    async def cluster(self) -> Cluster:
+        """Three nodes, whole; started by whoever asks first (15 to 25 s), and up until the stage ends."""
+        if self._cluster is None:
+            self._cluster = Cluster(self.directory / "cluster")
+            await asyncio.to_thread(self._cluster.start)
+        return self._cluster
+
+    async def end(self) -> None:
+        """SIGKILL all servers: nothing in them is needed any more."""
+        ends = [self.rabbitmq.kill, self.redis.kill, *([self._cluster.kill] if self._cluster else [])]
+        await asyncio.gather(*map(asyncio.to_thread, ends))
+
+    async def mend(self) -> None:
+        """Whatever a failed scenario has left broken runs again."""
+        for server in (self.rabbitmq, self.redis):
+            server.resume()
+            if not await asyncio.to_thread(server.answers):
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+        if self._cluster is not None:
+            await asyncio.to_thread(self._cluster.mend)
+
+
+def new_rabbitmq(directory: Path) -> RabbitMQServer:
+    """A broker with the harness' own dead-letter repeat; not started."""
+    return RabbitMQServer(
+        directory,
+        RabbitMQPorts(*run_ports(4)),
+        dead_letter_confirm_timeout_s=DEAD_LETTER_REPEAT_S,
+        quorum_tick_s=QUORUM_TICK_S,
+    )
+
+
+@asynccontextmanager
+async def staged(directory: Path) -> AsyncIterator[Stage]:
+    """Both servers, ready; killed at the end."""
+    rabbitmq = new_rabbitmq(directory / "rabbitmq")
+    redis = RedisServer(directory / "redis", port=run_ports(1)[0])
+    stage = Stage(directory, rabbitmq, redis)
+    try:
+        await asyncio.gather(asyncio.to_thread(rabbitmq.start), asyncio.to_thread(redis.start))
+        yield stage
+    finally:
+        await stage.end()

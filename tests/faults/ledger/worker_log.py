@@ -1,0 +1,46 @@
+"""What the workers said of their breakers and retries: their log lines, read while they run or after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from tests.faults.harness.member import Member
+from tests.support.waiting import eventually_async
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A breaker moved to ``new`` (closed, half_open or open). ``at`` is Unix time."""
+
+    provider: str
+    new: str
+    why: str
+    at: float
+
+
+def events(workers: Iterable[Member], name: str) -> Iterator[dict[str, Any]]:
+    """The lines of this event, worker by worker; ``at`` is Unix time."""
+    mark = f'"event":"{name}"'.encode()
+    for worker in workers:
+        for line in worker.log.read_bytes().splitlines() if worker.log.exists() else []:
+            if mark in line:
+                event = orjson.loads(line)
+                yield event | {"at": datetime.fromisoformat(event["at"]).timestamp()}
+
+
+def breaker_changes(workers: Iterable[Member], provider: str, new: str = "") -> list[Change]:
+    """Every move of this provider's breakers, or those to ``new``, worker by worker."""
+    said = events(workers, "breaker_changed")
+    changes = [Change(event["provider"], event["new"], event["why"], event["at"]) for event in said]
+    return [change for change in changes if change.provider == provider and new in ("", change.new)]
+
+
+async def opened(workers: Iterable[Member], provider: str, deadline_s: float = 10.0) -> Change:
+    """Wait until a breaker of this provider has opened; the first time that one did."""
+    workers = list(workers)
+    return (await eventually_async(lambda: breaker_changes(workers, provider, "open"), deadline_s))[0]

@@ -1,0 +1,61 @@
+"""Traffic that goes on while something is broken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.faults.harness.system import System
+from tests.faults.harness.trial import Trial
+from tests.faults.load.envelopes import Parcel
+
+#: what each channel's first provider answers to some calls: worth another try, and nothing that opens its breaker soon
+PASSING_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "push": ("fcm", {"mode": "status", "error_code": "THIRD_PARTY_AUTH_ERROR"}),
+    "email": ("smtp", {"mode": "status", "status": 451}),
+    "sms": ("twilio", {"mode": "status", "status": 503}),
+}
+
+
+@asynccontextmanager
+async def flowing(trial: Trial, system: System, count: int, per_s: float, **fields: Any) -> AsyncIterator[list[Parcel]]:
+    """``count`` messages at a steady pace, half of them straight onto the queues, beside the block; given to it.
+
+    At its end those that are still to be sent are awaited. ``fields`` are the same in all of them.
+    """
+    parcels = system.writer.write(count, **fields)
+    sending = asyncio.create_task(system.load.stream(parcels, per_s=per_s, draw=trial.draw))
+    try:
+        yield parcels
+        await sending
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def some_are_retried(system: System, rate: float = 0.1) -> None:
+    """Refuse this share of all calls once: so there is always something on its way to the ladder, or in it."""
+    for channel in system.plan.workers:
+        provider, fault = PASSING_FAULTS[channel]
+        await system.providers.fault(provider, rate=rate, **fault)
+
+
+@asynccontextmanager
+async def unending(trial: Trial, system: System, per_s: float) -> AsyncIterator[None]:
+    """Messages at a steady pace for as long as the block lasts, half of them straight onto the queues."""
+    ended = asyncio.Event()
+
+    def written() -> Iterator[Parcel]:
+        while not ended.is_set():
+            yield system.writer.one()
+
+    sending = asyncio.create_task(system.load.stream(written(), per_s=per_s, draw=trial.draw))
+    try:
+        yield
+        ended.set()
+        await sending
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)

@@ -1,0 +1,290 @@
+"""The proxy does to a real RabbitMQ's and a real Redis's clients what it says, and nothing when it is told nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import pytest
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from ops.servers import RabbitMQServer, RedisServer
+from shared.broker.publisher import Publication, Publisher
+from shared.errors import PublishUnknown
+from tests.faults.proxy import Proxy, proxy
+from tests.faults.proxy.frames import Frame, FrameWalk
+from tests.support.servers import run_ports
+from tests.support.waiting import eventually_async
+
+LANE = ("notifications.direct", "push")
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def rabbitmq_port(rabbitmq: RabbitMQServer) -> int:
+    return rabbitmq.ports.amqp
+
+
+@pytest.fixture
+def redis_port(redis_server: RedisServer) -> int:
+    return redis_server.port
+
+
+def through(url: str, front: Proxy) -> str:
+    """``url``, by way of the proxy."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{front.port}")).geturl()
+
+
+@asynccontextmanager
+async def publishing(url: str) -> AsyncIterator[Publisher]:
+    publisher = Publisher(url, "proxied", levels_s=(1.0,), deadline_s=5, max_pending=2000, channels=("push",))
+    publisher.start()
+    try:
+        await asyncio.wait_for(publisher.connection.wait_up(), 15)
+        yield publisher
+    finally:
+        await publisher.close()
+
+
+@asynccontextmanager
+async def echo_server() -> AsyncIterator[int]:
+    """Says everything back, in order; its port."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(256 * 1024):
+                writer.write(data)
+                await writer.drain()
+        except ConnectionError:
+            return  # what a fault does to a server
+        finally:
+            writer.close()
+
+    port = run_ports(1)[0]
+    server = await asyncio.start_server(echo, "127.0.0.1", port)
+    async with server:
+        yield port
+
+
+async def dial(front: Proxy) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", front.port)
+
+
+async def hears_nothing(reader: asyncio.StreamReader, for_s: float = 0.2) -> bool:
+    try:
+        await asyncio.wait_for(reader.read(1), for_s)
+    except TimeoutError:
+        return True
+    return False
+
+
+async def test_publishes_pass_and_are_counted(rabbitmq_port: int, vhost_url: str) -> None:
+    async with proxy([rabbitmq_port]) as front, publishing(through(vhost_url, front)) as publisher:
+        assert await publisher.publish_all([Publication(*LANE, b"x" * 5000, {})] * 500) == [None] * 500
+        assert front.counts.connections == front.counts.open == 1
+        assert front.counts.bytes_up > 500 * 5000
+
+
+async def test_a_lost_confirm_is_kept_from_the_publisher_though_the_broker_gave_it(
+    rabbitmq_port: int, vhost_url: str
+) -> None:
+    async with (
+        proxy([rabbitmq_port]) as front,
+        publishing(through(vhost_url, front)) as publisher,
+        publishing(vhost_url) as beside,
+    ):
+        front.hold_answers()
+        publish = asyncio.create_task(publisher.publish(Publication(*LANE, b"{}", {}), deadline_s=1.0))
+        await eventually_async(lambda: front.kept_bytes("down") > 0)
+        front.reset()
+        with pytest.raises(PublishUnknown):
+            await publish
+        front.pass_on()
+        channel = await beside.connection.channel()
+        answer = await channel.get("push.queue")
+        assert answer is not None
+        assert answer[2] == b"{}"
+
+
+async def test_a_frame_is_cut_in_its_middle_and_nothing_of_it_is_stored(rabbitmq_port: int, vhost_url: str) -> None:
+    async with (
+        proxy([rabbitmq_port]) as front,
+        publishing(through(vhost_url, front)) as publisher,
+        publishing(vhost_url) as beside,
+    ):
+        before = front.counts
+        front.cut_in_frame("up", least_bytes=2000)
+        with pytest.raises(PublishUnknown):
+            await publisher.publish(Publication(*LANE, b"x" * 4000, {}), deadline_s=0.05)
+        assert front.counts.cuts == 1
+        assert 2000 < front.counts.bytes_up - before.bytes_up < 4000
+        await eventually_async(lambda: publisher.state == "up")
+        await publisher.publish(Publication(*LANE, b"y", {}))
+        channel = await beside.connection.channel()
+        answer = await channel.get("push.queue")
+        assert answer is not None
+        assert answer[2] == b"y"
+
+
+async def test_a_black_hole_is_silence_for_old_and_new_and_what_was_sent_arrives_when_it_is_lifted(
+    redis_port: int,
+) -> None:
+    async with proxy([redis_port]) as front:
+        old = await dial(front)
+        old[1].write(b"PING\r\n")
+        assert await old[0].readline() == b"+PONG\r\n"
+        front.black_hole()
+        new = await dial(front)
+        for _, writer in (old, new):
+            writer.write(b"PING\r\n")
+        assert await hears_nothing(old[0])
+        assert await hears_nothing(new[0])
+        assert front.served[redis_port] == 1
+        front.pass_on()
+        for reader, writer in (old, new):
+            assert await reader.readline() == b"+PONG\r\n"
+            writer.close()
+
+
+async def test_who_gives_up_in_a_black_hole_is_never_heard_of_by_the_server(redis_port: int) -> None:
+    async with proxy([redis_port]) as front:
+        front.black_hole()
+        _, writer = await dial(front)
+        await eventually_async(lambda: front.counts.open == 1)
+        writer.transport.abort()
+        await asyncio.sleep(0.05)  # let the end arrive
+        front.pass_on()
+        await eventually_async(lambda: front.counts.open == 0)
+        assert front.served[redis_port] == 0
+
+
+async def test_latency_is_added_each_way_and_the_order_kept(redis_port: int) -> None:
+    async with proxy([redis_port]) as front:
+        reader, writer = await dial(front)
+        front.latency(0.1)
+        begun = time.monotonic()
+        writer.write(b"ECHO 1\r\n")
+        await asyncio.sleep(0.02)
+        writer.write(b"ECHO 2\r\n")
+        assert await reader.readexactly(len(b"$1\r\n1\r\n")) == b"$1\r\n1\r\n"
+        assert 0.2 <= time.monotonic() - begun < 0.4
+        writer.write(b"ECHO 3\r\n")
+        front.pass_on()
+        writer.write(b"ECHO 4\r\n")
+        assert await reader.readexactly(21) == b"$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n"
+        writer.close()
+
+
+async def test_it_refuses_and_resets_and_heals(redis_port: int) -> None:
+    async with proxy([redis_port]) as front:
+        reader, writer = await dial(front)
+        front.refuse()
+        with pytest.raises(ConnectionRefusedError):
+            await dial(front)
+        writer.write(b"PING\r\n")
+        assert await reader.readline() == b"+PONG\r\n"
+        front.reset()
+        with pytest.raises(ConnectionResetError):
+            await reader.readline()
+        writer.close()
+        front.pass_on()
+        client = redis.Redis(port=front.port, retry=Retry(NoBackoff(), 0))
+        assert await client.ping()
+        await client.aclose()
+
+
+async def test_connections_go_round_those_who_accept(redis_port: int) -> None:
+    dead = run_ports(1)[0]
+    async with echo_server() as other, proxy([dead, redis_port, other]) as front:
+        for _ in range(6):
+            _, writer = await dial(front)
+            writer.close()
+        await eventually_async(lambda: front.served.total() == 6)
+        assert set(front.served) == {redis_port, other}
+        assert front.counts.unserved == 0
+
+
+async def test_without_a_server_the_client_is_reset() -> None:
+    async with proxy([run_ports(1)[0]]) as front:
+        reader, writer = await dial(front)
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+        writer.close()
+        assert front.counts.unserved == 1
+
+
+async def test_any_protocol_is_cut_after_so_many_bytes_and_only_once() -> None:
+    async with echo_server() as port, proxy([port]) as front:
+        front.cut_after("down", 3)
+        reader, writer = await dial(front)
+        writer.write(b"abcdef")
+        assert await reader.readexactly(3) == b"abc"
+        with pytest.raises(ConnectionResetError):
+            await reader.read(1)
+        writer.close()
+        reader, writer = await dial(front)
+        writer.write(b"abcdef")
+        assert await reader.readexactly(6) == b"abcdef"
+        writer.close()
+
+
+async def test_a_half_closed_connection_still_answers() -> None:
+    async with echo_server() as port, proxy([port]) as front:
+        reader, writer = await dial(front)
+        writer.write(b"the end")
+        writer.write_eof()
+        assert await reader.read() == b"the end"
+        writer.close()
+        await eventually_async(lambda: front.counts.open == 0)
+
+
+async def test_a_slow_reader_holds_the_sender_back() -> None:
+    async with echo_server() as port, proxy([port]) as front:
+        reader, writer = await dial(front)
+        writer.write(b"x" * 64 * MIB)
+        taken = front.counts.bytes_up
+
+        async def stands() -> bool:
+            nonlocal taken
+            before, taken = taken, front.counts.bytes_up
+            await asyncio.sleep(0.1)
+            return before == taken > 0
+
+        await eventually_async(stands)
+        assert taken < 40 * MIB  # the kernel's buffers hold some of it; the proxy next to nothing
+        assert len(await reader.readexactly(64 * MIB)) == 64 * MIB
+        writer.close()
+
+
+async def test_held_answers_hold_the_server_back() -> None:
+    async with echo_server() as port, proxy([port]) as front:
+        front.hold_answers()
+        reader, writer = await dial(front)
+        writer.write(b"x" * 64 * MIB)
+        await eventually_async(lambda: front.kept_bytes("down") > 4 * MIB)
+        await asyncio.sleep(0.2)
+        assert front.kept_bytes("down") < 6 * MIB
+        front.pass_on()
+        assert len(await reader.readexactly(64 * MIB)) == 64 * MIB
+        writer.close()
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 3, 7, 8, 1000])
+def test_frames_are_found_whatever_the_pieces(piece_bytes: int) -> None:
+    def frame(payload: bytes) -> bytes:
+        return b"\x01\x00\x01" + len(payload).to_bytes(4, "big") + payload + b"\xce"
+
+    stream = b"AMQP\x00\x00\x09\x01" + frame(b"") + frame(b"a" * 30) + frame(b"b" * 40)
+    walk, found = FrameWalk(), None
+    for at in range(0, len(stream), piece_bytes):
+        hit = walk.walk(stream[at : at + piece_bytes], 40)
+        if hit is not None:
+            found = Frame(at + hit.start, hit.total_bytes)
+    assert found == Frame(8 + 8 + 38, 48)
+    assert FrameWalk().walk(b"*1\r\n$4\r\nPING\r\n" * 10, 0) is None

@@ -1,0 +1,46 @@
+"""After a refusal the publisher goes on through a fresh channel: RabbitMQ 3.10 refuses some channels for ever."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ops.servers import RabbitMQServer
+from shared.broker.publisher import Publication, Publisher
+from shared.errors import PublishRejected
+from tests.support.waiting import eventually_async
+
+EXCHANGE = "notifications.direct"
+
+
+def channels(rabbitmq: RabbitMQServer, vhost: str) -> set[str]:
+    rows = rabbitmq.ctl("list_channels", "--no-table-headers", "vhost", "pid").splitlines()
+    return {row.split("\t")[1] for row in rows if row.startswith(f"{vhost}\t")}
+
+
+async def test_a_refusal_renews_the_channel_and_the_neighbours_confirms_are_not_lost(
+    rabbitmq: RabbitMQServer, vhost: str, vhost_url: str
+) -> None:
+    full = '{"max-length":1}'
+    await asyncio.to_thread(
+        rabbitmq.ctl, "set_policy", "-p", vhost, "full", "^push.queue$", full, "--apply-to", "queues"
+    )
+    publisher = Publisher(vhost_url, "refused", levels_s=(1.0,), deadline_s=5, max_pending=5000, channels=("push",))
+    publisher.start()
+    try:
+        await asyncio.wait_for(publisher.connection.wait_up(), 15)
+        before = await asyncio.to_thread(channels, rabbitmq, vhost)
+        # Both lanes at once: what the full one refuses must cost the other neither a confirm nor a copy.
+        mixed = [Publication(EXCHANGE, key, b"x", {}) for _ in range(1000) for key in ("push", "push.high")]
+        results = await publisher.publish_all(mixed)
+        assert any(isinstance(result, PublishRejected) for result in results[::2])
+        assert set(results[1::2]) == {None}
+        await eventually_async(lambda: rabbitmq.list_queues(vhost)["push.high.queue"].messages == 1000, deadline_s=10)
+
+        async def renewed() -> bool:
+            now = await asyncio.to_thread(channels, rabbitmq, vhost)
+            return len(now) == 1 and now.isdisjoint(before)
+
+        await eventually_async(renewed)
+        await publisher.publish(Publication(EXCHANGE, "push.high", b"x", {}))
+    finally:
+        await publisher.close()

@@ -1,0 +1,97 @@
+"""A broker that stands still is given up soon; one that is only busy or takes nothing is not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from ops.servers import RabbitMQServer
+from shared.broker.connection import Connection
+from shared.broker.publisher import Publication, Publisher
+from shared.broker.silence import INTERVALS
+from shared.broker.topology import EXCHANGE
+from tests.support.waiting import eventually_async
+
+HEARTBEAT_S = 1
+#: of a connection on which nothing else happens: so many, and it is still the same one
+HEARTBEATS = 5
+HEARTBEAT_BYTES = 8
+LEADER = '[sys:{}(whereis(N)) || N <- registered(), N == list_to_atom("{}_push.queue")].'
+
+
+@pytest.fixture(autouse=True)
+def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.broker.connection.HEARTBEAT_S", HEARTBEAT_S)
+
+
+@pytest.fixture
+async def publisher(vhost_url: str) -> AsyncIterator[Publisher]:
+    publisher = Publisher(vhost_url, "test", levels_s=(1.0,), deadline_s=0.5, max_pending=5000, channels=("push",))
+    publisher.start()
+    await asyncio.wait_for(publisher.connection.wait_up(), 15)
+    yield publisher
+    await publisher.close()
+
+
+def push(count: int) -> list[Publication]:
+    return [Publication(EXCHANGE, "push", b"{}", {}) for _ in range(count)]
+
+
+def heard_on(connection: Connection) -> Callable[[], int]:
+    """What its present wire hears from now on; it never grows once that is given up."""
+    wire = connection._raw
+    assert wire is not None
+    before = wire.heard_bytes
+    return lambda: wire.heard_bytes - before if connection._raw is wire else 0
+
+
+async def stays(connection: Connection) -> None:
+    heard = heard_on(connection)
+    await eventually_async(lambda: heard() >= HEARTBEATS * HEARTBEAT_BYTES)
+    assert connection.state != "down"
+
+
+async def test_a_broker_that_stands_still_is_given_up_without_a_goodbye(
+    publisher: Publisher, rabbitmq: RabbitMQServer
+) -> None:
+    rabbitmq.pause()
+    try:
+        began = time.monotonic()
+        await eventually_async(lambda: publisher.state == "down")
+        assert time.monotonic() - began < INTERVALS * HEARTBEAT_S + 1
+    finally:
+        rabbitmq.resume()
+    await publisher.publish_all(push(1), deadline_s=20)
+    assert publisher.state == "up"
+
+
+async def test_one_that_is_idle_is_kept(publisher: Publisher) -> None:
+    await stays(publisher.connection)
+
+
+async def test_one_that_takes_nothing_because_of_a_memory_alarm_is_kept(
+    publisher: Publisher, rabbitmq: RabbitMQServer
+) -> None:
+    await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "0.00001")
+    try:
+        assert None not in await publisher.publish_all(push(1000))
+        assert publisher.state == "blocked"
+        await stays(publisher.connection)
+    finally:
+        await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "0.4")
+
+
+async def test_one_that_reads_nothing_because_a_queue_has_no_leader_is_kept(
+    publisher: Publisher, rabbitmq: RabbitMQServer, vhost: str
+) -> None:
+    await publisher.publish_all(push(1), deadline_s=5)
+    await asyncio.to_thread(rabbitmq.ctl, "eval", LEADER.format("suspend", vhost))
+    try:
+        assert None not in await publisher.publish_all(push(3000))
+        await stays(publisher.connection)
+    finally:
+        await asyncio.to_thread(rabbitmq.ctl, "eval", LEADER.format("resume", vhost))
+    await publisher.publish_all(push(1), deadline_s=20)

@@ -1,0 +1,150 @@
+"""``./notify failed`` against a real broker: what an operator reads, and the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ops.place import ROOT
+from shared.broker.publisher import Publication
+from shared.failed.session import failed_operation
+from tests.support.failed_messages import bury, count, failed, failed_before, publishing, push_body
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def notify(vhost_url: str, tmp_path: Path) -> Command:
+    def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"RABBITMQ_URL": vhost_url, "NOTIFY_LOCAL_DIR": str(tmp_path), "COLUMNS": "160"}
+        return subprocess.run(
+            [sys.executable, "-m", "ops", "failed", *arguments],
+            cwd=ROOT,
+            env=environment | settings,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+@pytest.fixture
+def buried(vhost_url: str) -> list[Publication]:
+    messages = [
+        failed_before(7200, "r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"]})),
+        failed("r2", reason="recipient_invalid", notify_failed_error="[bold]no such\x1b[2J device[/bold]"),
+        failed("r3", body=push_body("r3", expires_at="2020-01-01T00:00:00Z")),
+    ]
+
+    async def publish() -> None:
+        async with publishing(vhost_url) as publisher:
+            await bury(publisher, messages)
+
+    asyncio.run(publish())
+    return messages
+
+
+def _left(url: str) -> int:
+    async def look() -> int:
+        async with publishing(url) as publisher:
+            return await count(await publisher.connection.channel())
+
+    return asyncio.run(look())
+
+
+def test_a_listing_shows_each_id_whole(notify: Command, buried: list[Publication]) -> None:
+    shown = notify("list")
+    assert shown.returncode == 0, shown.stderr
+    for message in buried:
+        assert message.headers["notify-failed-id"] in shown.stdout
+    assert "[bold]no such\N{REPLACEMENT CHARACTER}[2J device[/bold]" in shown.stdout
+    assert "3 of 3 looked at" in shown.stdout
+    narrow = notify("list", "--reason", "recipient_invalid", COLUMNS="60").stdout
+    assert buried[1].headers["notify-failed-id"] in narrow
+    assert buried[0].headers["notify-failed-id"] not in narrow
+
+
+def test_json_is_what_the_gateway_answers(notify: Command, buried: list[Publication]) -> None:
+    listed = json.loads(notify("list", "--older-than", "1h", "--json").stdout)
+    assert [item["request_id"] for item in listed["items"]] == ["r1"]
+    assert (listed["scanned"], listed["truncated"]) == (3, False)
+
+
+def test_one_message_is_shown_masked_unless_revealed(notify: Command, buried: list[Publication]) -> None:
+    failed_id = buried[0].headers["notify-failed-id"]
+    masked, revealed = notify("show", failed_id).stdout, notify("show", failed_id, "--reveal").stdout
+    assert "***34" in masked
+    assert "device-token-1234" not in masked
+    assert "device-token-1234" in revealed
+    missing = notify("show", "unknown")
+    assert (missing.returncode, "unknown" in missing.stderr) == (1, True)
+
+
+def test_a_replay_says_what_it_left_and_is_on_record(
+    notify: Command, buried: list[Publication], vhost_url: str, tmp_path: Path
+) -> None:
+    dry = notify("replay", "--all", "--dry-run")
+    assert (dry.returncode, "2 of 3 would be replayed" in dry.stdout) == (0, True)
+    done = notify("replay", "--all")
+    assert (done.returncode, "2 of 3 replayed" in done.stdout) == (0, True)
+    assert buried[2].headers["notify-failed-id"] in done.stdout
+    assert _left(vhost_url) == 1
+    late = json.loads(notify("replay", buried[2].headers["notify-failed-id"], "--ignore-expiry", "--json").stdout)
+    assert (late["matched"], late["done"]) == (1, 1)
+    lines = [json.loads(line) for line in (tmp_path / "log/operator.log").read_text().splitlines()]
+    actions = [(line["dry_run"], line["done"]) for line in lines if line["event"] == "failed_replayed"]
+    assert actions == [(True, 0), (False, 2), (False, 1)]
+
+
+def test_a_discard_deletes_what_was_named(notify: Command, buried: list[Publication], vhost_url: str) -> None:
+    done = notify("discard", *(message.headers["notify-failed-id"] for message in buried[:2]))
+    assert (done.returncode, "2 of 2 discarded" in done.stdout) == (0, True)
+    assert _left(vhost_url) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay"], "--all"),
+        (["discard", "--dry-run"], "--all"),
+        (["discard", "--limit", "3"], "--all"),
+        (["list", "--older-than", "soon"], "--older-than"),
+        (["list", "--reason", "bored"], "--reason"),
+        (["list", "--limit", "0"], "--limit"),
+        (["replay", "--all", "--channel", "fax"], "--channel"),
+        (["list", "--limit", "many"], "--limit"),
+        (["show"], "ID"),
+        (["discard", "--all", "--ignore-expiry"], "--ignore-expiry"),
+    ],
+)
+def test_bad_usage_is_2_and_names_the_option(notify: Command, arguments: list[str], said: str) -> None:
+    refused = notify(*arguments)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+
+
+def test_another_operator_at_work_is_5(notify: Command, buried: list[Publication], vhost_url: str) -> None:
+    async def hold_and_ask() -> list[int]:
+        async with failed_operation(vhost_url):
+            return [
+                (await asyncio.to_thread(notify, *arguments)).returncode
+                for arguments in (["list"], ["show", "x"], ["replay", "--all"], ["discard", "--all"])
+            ]
+
+    assert asyncio.run(hold_and_ask()) == [5, 5, 5, 5]
+    assert _left(vhost_url) == 3
+
+
+def test_a_broker_that_is_away_is_1_and_named(notify: Command) -> None:
+    away = notify("list", RABBITMQ_URL="amqp://guest:guest@127.0.0.1:9/")
+    assert away.returncode == 1
+    assert "127.0.0.1:9" in away.stderr
+    assert "guest" not in away.stderr

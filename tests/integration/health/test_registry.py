@@ -1,0 +1,140 @@
+"""Signs of life and forced breakers, on a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import orjson
+import pytest
+import redis
+import redis.asyncio
+
+from ops.servers import RedisServer, free_ports
+from shared.errors import StoreUnavailable
+from shared.health.registry import WorkerState, force_breaker, forced_breakers, read_workers
+from shared.redis.client import async_client, sync_client
+from tests.support.waiting import eventually
+
+HEARTBEAT_S = 60.0
+CHANNELS = ("push", "email")
+
+
+@pytest.fixture
+async def client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
+    async with async_client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def gateway(redis_url: str) -> Iterator[redis.Redis]:
+    with sync_client(redis_url) as client:
+        yield client
+
+
+async def test_the_living_are_seen_by_channel_and_instance(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+    await WorkerState(client, "push", "a:1", HEARTBEAT_S).beat({"paused": False, "breakers": {"fcm": "closed"}})
+    await WorkerState(client, "push", "b:2", HEARTBEAT_S).beat({"paused": True, "breakers": {"fcm": "open"}})
+    seen = read_workers(gateway, CHANNELS, HEARTBEAT_S)
+    assert {name: state["paused"] for name, state in seen["push"].items()} == {"a:1": False, "b:2": True}
+    assert seen["push"]["b:2"]["breakers"] == {"fcm": "open"}
+    assert seen["email"] == {}
+
+
+async def test_the_last_beat_counts(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+    worker = WorkerState(client, "push", "a:1", HEARTBEAT_S)
+    for paused in (True, False):
+        await worker.beat({"paused": paused})
+    assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"]["a:1"]["paused"] is False
+
+
+async def test_one_that_stops_in_good_order_is_gone_at_once(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+    worker = WorkerState(client, "push", "a:1", HEARTBEAT_S)
+    await worker.beat({})
+    await worker.remove()
+    assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
+
+
+async def test_one_that_fell_silent_is_ignored_and_deleted(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+    await WorkerState(client, "push", "living", HEARTBEAT_S).beat({})
+    state = gateway.hget("notify-workers:push", "living")
+    assert isinstance(state, bytes)
+    at_ms = orjson.loads(state)["at_ms"]
+    for name, age_s in (("silent", 3.5 * HEARTBEAT_S), ("late", 2.5 * HEARTBEAT_S)):
+        gateway.hset("notify-workers:push", name, orjson.dumps({"at_ms": at_ms - round(age_s * 1000)}))
+    assert set(read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"]) == {"living", "late"}
+    assert set(gateway.hkeys("notify-workers:push")) == {b"living", b"late"}
+
+
+async def test_a_channel_without_workers_leaves_nothing_behind(
+    client: redis.asyncio.Redis, gateway: redis.Redis
+) -> None:
+    await WorkerState(client, "push", "a:1", 0.05).beat({})
+    eventually(lambda: gateway.keys("notify-workers:*") == [])
+
+
+async def test_what_no_worker_wrote_is_deleted(gateway: redis.Redis) -> None:
+    gateway.hset("notify-workers:push", mapping={"junk": "{", "list": "[]", "ageless": "{}"})
+    assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
+    assert gateway.exists("notify-workers:push") == 0
+
+
+async def test_a_worker_that_comes_back_in_between_is_not_deleted(
+    client: redis.asyncio.Redis, gateway: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.hset("notify-workers:push", "a:1", '{"at_ms":1}')
+    forget = gateway.eval
+
+    def late(*words: object) -> object:
+        gateway.hset("notify-workers:push", "a:1", '{"at_ms":2}')
+        return forget(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gateway, "eval", late)
+    assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
+    assert gateway.hget("notify-workers:push", "a:1") == b'{"at_ms":2}'
+
+
+async def test_an_operators_word_reaches_the_channel_it_is_for(
+    client: redis.asyncio.Redis, gateway: redis.Redis
+) -> None:
+    worker = WorkerState(client, "email", "a:1", HEARTBEAT_S)
+    assert await worker.forced() == {}
+    force_breaker(gateway, "email", "smtp", "open")
+    force_breaker(gateway, "email", "smtp2", "closed")
+    force_breaker(gateway, "push", "fcm", "open")
+    assert await worker.forced() == {"smtp": "open", "smtp2": "closed"}
+    force_breaker(gateway, "email", "smtp", None)
+    assert await worker.forced() == {"smtp2": "closed"}
+    assert forced_breakers(gateway) == {("email", "smtp2"): "closed", ("push", "fcm"): "open"}
+
+
+async def test_a_word_that_means_nothing_forces_nothing(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+    gateway.hset("notify-breakers-forced", mapping={"push/fcm": "ajar", "push": "open"})
+    assert await WorkerState(client, "push", "a:1", HEARTBEAT_S).forced() == {}
+
+
+async def test_a_redis_that_is_away_is_said_so() -> None:
+    url = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
+    async with async_client(url) as client:
+        worker = WorkerState(client, "push", "a:1", HEARTBEAT_S)
+        for asked in (worker.beat({}), worker.forced(), worker.remove()):
+            with pytest.raises(StoreUnavailable):
+                await asked
+    with sync_client(url) as gateway:
+        for ask in (
+            lambda: read_workers(gateway, CHANNELS, HEARTBEAT_S),
+            lambda: forced_breakers(gateway),
+            lambda: force_breaker(gateway, "push", "fcm", "open"),
+        ):
+            with pytest.raises(StoreUnavailable):
+                ask()
+
+
+async def test_a_full_redis_is_said_so(
+    client: redis.asyncio.Redis, gateway: redis.Redis, redis_server: RedisServer
+) -> None:
+    gateway.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await WorkerState(client, "push", "a:1", HEARTBEAT_S).beat({})
+    finally:
+        gateway.config_set("maxmemory", 0)

@@ -1,0 +1,25 @@
+"""The request that these tests send, and an address that never lets anybody in."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.http.client import HttpClient, Response
+
+BODY = b"x" * 600
+
+
+async def post(client: HttpClient, url: str, timeout_s: float = 5) -> Response:
+    return await client.post(f"{url}/x", BODY, {"content-type": "text/plain"}, timeout_s)
+
+
+@contextmanager
+def full_backlog() -> Iterator[tuple[str, int]]:
+    """Connecting there takes for ever."""
+    with socket.socket() as full, socket.socket() as one, socket.socket() as two:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)  # a queue of one: the kernel drops whatever comes after
+        for filler in (one, two):
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        yield full.getsockname()

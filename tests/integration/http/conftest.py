@@ -1,0 +1,21 @@
+"""Every test of this folder runs on asyncio's own loop, as tests do, and on uvloop, as the product does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import pytest
+import uvloop
+
+from shared.http.client import HttpClient
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[HttpClient]:
+    http = HttpClient(connect_timeout_s=0.3)
+    await http.open()
+    yield http
+    await http.close()

@@ -1,0 +1,124 @@
+"""HTTPS: whose certificate is taken, what the handshake says, and which ends are ambiguous."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from shared.errors import Unavailable
+from shared.http.client import HttpClient
+from tests.integration.http.calls import BODY, post
+from tests.support.certificates import self_signed
+from tests.support.raw_http import Act, answer, close, cut_in_the_body, raw_http, reset, say
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """For localhost and 127.0.0.1."""
+    return self_signed(tmp_path)
+
+
+@pytest.fixture
+def server_tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+@pytest.fixture
+async def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
+    """A client whose system knows the private authority, and no other."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    http = HttpClient()
+    await http.open()
+    yield http
+    await http.close()
+
+
+async def test_a_known_authority_is_trusted_and_the_connection_kept(
+    trusting: HttpClient, server_tls: ssl.SSLContext
+) -> None:
+    async with raw_http(answer(201, {"a": 1}), tls=server_tls) as vendor:
+        for _ in range(3):
+            response = await post(trusting, vendor.url)
+            assert (response.status, response.json_object()) == (201, {"a": 1})
+        assert (vendor.connections, vendor.requests[2].body) == (1, BODY)
+
+
+async def test_the_handshake_names_the_host_and_asks_for_http_1(
+    trusting: HttpClient, server_tls: ssl.SSLContext
+) -> None:
+    names: list[str | None] = []
+    protocols: list[str | None] = []
+    server_tls.sni_callback = lambda connection, name, context: names.append(name)
+
+    async def look(writer: asyncio.StreamWriter) -> None:
+        protocols.append(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        await answer(200)(writer)
+
+    async with raw_http(look, tls=server_tls) as vendor:
+        await post(trusting, vendor.url.replace("127.0.0.1", "localhost"))
+    assert (names, protocols) == (["localhost"], ["http/1.1"])
+
+
+async def test_another_hosts_certificate_is_refused_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = self_signed(tmp_path, host="vendor.example", address="192.0.2.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    http = HttpClient()
+    await http.open()
+    async with raw_http(answer(200), tls=context) as vendor:
+        with pytest.raises(Unavailable, match="certificate verify failed") as caught:
+            await post(http, vendor.url)
+        assert not caught.value.ambiguous
+        assert vendor.requests == []
+    await http.close()
+
+
+@pytest.mark.parametrize("greeting", [b"220 mail.example.com ESMTP\r\n", b"", None], ids=["babble", "end", "silence"])
+async def test_a_server_that_speaks_no_tls_is_not_ambiguous(client: HttpClient, greeting: bytes | None) -> None:
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if greeting is None:
+            await reader.read()
+        else:
+            writer.write(greeting)
+        writer.close()
+        over.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    with pytest.raises(Unavailable) as caught:
+        await post(client, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    assert not caught.value.ambiguous
+    await over.wait()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("act", [reset, close, cut_in_the_body], ids=lambda act: act.__name__)
+async def test_a_cut_after_the_handshake_is_ambiguous_and_asked_once(
+    trusting: HttpClient, server_tls: ssl.SSLContext, act: Act
+) -> None:
+    async with raw_http(act, tls=server_tls) as vendor:
+        with pytest.raises(Unavailable) as caught:
+            await post(trusting, vendor.url)
+        assert caught.value.ambiguous
+        assert len(vendor.requests) == 1
+
+
+async def test_an_answer_as_long_as_the_stream_is_whole_when_tls_says_goodbye(
+    trusting: HttpClient, server_tls: ssl.SSLContext
+) -> None:
+    async def say_and_close(writer: asyncio.StreamWriter) -> None:
+        await say(b"HTTP/1.1 200 OK\r\n\r\nall")(writer)
+        await close(writer)
+
+    async with raw_http(say_and_close, tls=server_tls) as vendor:
+        assert (await post(trusting, vendor.url)).body == b"all"

@@ -1,0 +1,59 @@
+"""Several handlers at once: two never both hold the claim. What each answer must be: ``tests/properties``."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.claims import Lab, lab_on
+
+TOKENS = ("a", "b", "c")
+_ids = itertools.count()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.lists(
+        st.one_of(
+            st.tuples(st.just("claim"), st.sampled_from(TOKENS), st.integers(0, 1), st.integers(0, 2)),
+            st.tuples(st.sampled_from(("handed_on", "release")), st.sampled_from(TOKENS)),
+        ),
+        min_size=2,
+        max_size=24,
+    )
+)
+def test_two_tokens_never_both_hold_the_claim(redis_url: str, order: list[tuple[Any, ...]]) -> None:
+    """All at once, over two connections; whoever got a yes holds it until he gives it up himself."""
+
+    async def run() -> None:
+        request_id = f"held-{next(_ids)}"
+        async with lab_on(redis_url, request_id) as first, lab_on(redis_url, request_id) as second:
+            held_by: set[str] = set()
+
+            async def one(lab: Lab, name: str, token: str, replay: int = 0, attempt: int = 0) -> None:
+                if name == "claim":
+                    if await lab.claim(token, replay, attempt) == "yes":
+                        held_by.add(token)
+                        assert held_by == {token}, order
+                elif token in held_by:
+                    # Given up before the command is sent: from then on another may have it.
+                    held_by.discard(token)
+                    await (
+                        lab.claims.release("push", request_id, token)
+                        if name == "release"
+                        else lab.claims.handed_on("push", request_id, token, 0, 0)
+                    )
+
+            # One handler a token, each doing one thing after the other, all of them at the same time.
+            async def handler(number: int, token: str) -> None:
+                for name, whose, *numbers in order:
+                    if whose == token:
+                        await one((first, second)[number % 2], name, token, *numbers)
+
+            await asyncio.gather(*(handler(number, token) for number, token in enumerate(TOKENS)))
+
+    asyncio.run(run())

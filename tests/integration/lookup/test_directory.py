@@ -1,0 +1,357 @@
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from shared.errors import BadSettings, SourceNotFound, SourceUnavailable
+from shared.metrics import Metrics
+from shared.settings.settings import load_settings
+from shared.templates.library import Template, Templates
+from shared.users.directory import Directory, User
+from tests.support.source_service import (
+    Answer,
+    SourceService,
+    cut,
+    in_turn,
+    json_answer,
+    source_service,
+    text_answer,
+)
+from tests.support.waiting import eventually_async
+
+ANN = {"id": "u1", "email": "ann@example.com", "push_tokens": ["t1"], "preferences": {"push": True}, "locale": "en"}
+FAST = {"source_timeout_s": 0.3, "breaker_open_s": 0.3, "breaker_open_max_s": 0.5, "pause_probe_s": 0.05}
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[SourceService]:
+    async with source_service() as running:
+        running.answer = json_answer(ANN)
+        yield running
+
+
+@asynccontextmanager
+async def directory_of(
+    service: SourceService, metrics: Metrics | None = None, **settings: Any
+) -> AsyncIterator[Directory]:
+    overrides: dict[str, Any] = {**FAST, "user_endpoint": service.url, **settings}
+    async with Directory(load_settings(None, **overrides), metrics or Metrics()) as directory:
+        yield directory
+
+
+async def fail_until_open(directory: Directory) -> None:
+    with pytest.raises(SourceUnavailable):
+        await directory.user("nobody")
+    assert directory.is_open
+
+
+def found_unless_called(bad: str) -> Answer:
+    """Everybody is found, but for one key the service fails."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        failing = request.path.endswith(f"/{bad}")
+        return await (json_answer({}, 503) if failing else json_answer(ANN))(request)
+
+    return answer
+
+
+async def test_a_user_is_looked_up_once_while_the_entry_lives(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        users = [await directory.user("u1") for _ in range(3)]
+    assert users == [User.model_validate(ANN)] * 3
+    assert service.paths == ["/api/things/u1"]
+
+
+async def test_a_template_is_looked_up_by_its_code(service: SourceService) -> None:
+    service.answer = json_answer({"code": "OTP", "subject": None, "title": "t", "body": "b", "html": None, "extra": 1})
+    settings = load_settings(None, template_endpoint=service.url + "/", **FAST)
+    async with Templates(settings, Metrics()) as templates:
+        assert await templates.get("OTP") == Template(code="OTP", title="t", body="b")
+    assert service.paths == ["/api/things/OTP"]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "path"),
+    [
+        ("a/b", "/api/things/a%2Fb"),
+        ("../admin", "/api/things/..%2Fadmin"),
+        ("u?x=1#y", "/api/things/u%3Fx%3D1%23y"),
+        ("a b+c%2F", "/api/things/a%20b%2Bc%252F"),
+        ("jörg", "/api/things/j%C3%B6rg"),
+    ],
+)
+async def test_an_id_is_one_part_of_the_path_whatever_it_says(service: SourceService, user_id: str, path: str) -> None:
+    async with directory_of(service) as directory:
+        await directory.user(user_id)
+    assert service.paths == [path]
+
+
+@pytest.mark.parametrize("user_id", [".", ".."])
+async def test_an_id_that_leads_out_of_the_collection_is_nobody(service: SourceService, user_id: str) -> None:
+    async with directory_of(service) as directory:
+        with pytest.raises(SourceNotFound):
+            await directory.user(user_id)
+    assert service.paths == []
+
+
+async def test_a_stampede_makes_one_request(service: SourceService) -> None:
+    service.gate.clear()
+    async with directory_of(service, source_timeout_s=5) as directory:
+        waiting = [asyncio.create_task(directory.user("u1")) for _ in range(256)]
+        await eventually_async(lambda: service.paths)
+        service.gate.set()
+        assert len(await asyncio.gather(*waiting)) == 256
+    assert len(service.paths) == 1
+
+
+@pytest.mark.parametrize("status", [404, 410, 400, 422])
+async def test_nobody_by_that_id_is_believed_for_a_moment_and_no_failure(service: SourceService, status: int) -> None:
+    service.answer = json_answer({}, status)
+    async with directory_of(service) as directory:
+        for _ in range(20):
+            with pytest.raises(SourceNotFound) as missing:
+                await directory.user("u9")
+        assert not directory.is_open
+    assert missing.value.source == "users"
+    assert len(service.paths) == 1
+
+
+async def test_nobody_becomes_somebody_soon(service: SourceService) -> None:
+    service.answer = in_turn(json_answer({}, 404), json_answer(ANN))
+    async with directory_of(service, source_ttl_s=0.05) as directory:
+        with pytest.raises(SourceNotFound):
+            await directory.user("u1")
+
+        async def known() -> User | None:
+            try:
+                return await directory.user("u1")
+            except SourceNotFound:
+                return None
+
+        assert await eventually_async(known) == User.model_validate(ANN)
+
+
+async def test_a_passing_fault_is_tried_again_at_once(service: SourceService) -> None:
+    service.answer = in_turn(json_answer({}, 503), cut, json_answer(ANN))
+    async with directory_of(service) as directory:
+        assert (await directory.user("u1")).id == "u1"
+    assert len(service.paths) == 3
+
+
+async def test_three_attempts_and_no_more(service: SourceService) -> None:
+    service.answer = json_answer({}, 500)
+    async with directory_of(service) as directory:
+        with pytest.raises(SourceUnavailable, match="users: 500"):
+            await directory.user("u1")
+    assert len(service.paths) == 3
+
+
+@pytest.mark.parametrize("status", [301, 307, 401, 403])
+async def test_a_refusal_or_a_redirect_is_not_tried_again_nor_followed(service: SourceService, status: int) -> None:
+    service.answer = json_answer({}, status, Location=service.url + "/elsewhere")
+    async with directory_of(service) as directory:
+        with pytest.raises(SourceUnavailable, match=f"users: {status}"):
+            await directory.user("u1")
+    assert service.paths == ["/api/things/u1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "not json", '{"id": true}', '{"id": "u1", "preferences": 3, "email": "ann@example.com"}']
+)
+async def test_an_unreadable_answer_is_the_services_failure_and_not_quoted(service: SourceService, text: str) -> None:
+    service.answer = text_answer(text)
+    async with directory_of(service, breaker_failures=1) as directory:
+        with pytest.raises(SourceUnavailable, match="unreadable") as refused:
+            await directory.user("u1")
+        assert directory.is_open
+    assert "ann@" not in str(refused.value)
+
+
+async def test_an_endless_answer_is_not_read_to_its_end(service: SourceService) -> None:
+    service.answer = text_answer('{"id": "' + "a" * 3_000_000 + '"}')
+    async with directory_of(service, source_timeout_s=5) as directory:
+        with pytest.raises(SourceUnavailable, match="unreadable"):
+            await directory.user("u1")
+
+
+async def test_a_service_that_hangs_costs_three_timeouts_within_the_budget(service: SourceService) -> None:
+    service.gate.clear()
+    async with directory_of(service, source_timeout_s=0.2) as directory:
+        began = time.monotonic()
+        with pytest.raises(SourceUnavailable, match="TimeoutError"):
+            await directory.user("u1")
+        assert time.monotonic() - began < 2
+    assert len(service.paths) == 3
+
+
+async def test_no_attempt_begins_that_could_not_end_within_the_budget(service: SourceService) -> None:
+    service.gate.clear()
+    async with directory_of(service, source_timeout_s=60, handling_budget_s=1.5) as directory:
+        began = time.monotonic()
+        with pytest.raises(SourceUnavailable):
+            await directory.user("u1")
+        assert time.monotonic() - began < 1.0
+    assert len(service.paths) == 1
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    async with source_service() as gone:
+        pass
+    async with directory_of(gone) as directory:
+        with pytest.raises(SourceUnavailable, match="ClientConnectorError"):
+            await directory.user("u1")
+
+
+async def test_an_open_breaker_asks_nobody_and_says_when_to_come_back(service: SourceService) -> None:
+    metrics = Metrics()
+    service.answer = json_answer({}, 500)
+    async with directory_of(service, metrics, breaker_open_s=30, breaker_open_max_s=30) as directory:
+        await fail_until_open(directory)
+        asked = len(service.paths)
+        with pytest.raises(SourceUnavailable, match="breaker open"):
+            await directory.user("u1")
+        assert len(service.paths) == asked == 3
+        assert 20 < directory.retry_in_s() < 37
+    labels = {"channel": "", "provider": "users"}
+    assert metrics.registry.get_sample_value("notify_breaker_state", labels) == 2
+
+
+async def test_a_service_that_answers_nobody_is_away_at_the_first_failed_fetch(service: SourceService) -> None:
+    service.answer = json_answer({}, 503)
+    async with directory_of(service) as directory:
+        waiting = [asyncio.create_task(directory.user("u1")) for _ in range(256)]
+        failures = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(failure, SourceUnavailable) for failure in failures)
+        assert directory.is_open
+    assert len(service.paths) == 3
+
+
+async def test_a_service_that_answered_before_is_asked_for_another_key_first(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        await directory.user("known")
+        service.answer = json_answer({}, 503)
+        with pytest.raises(SourceUnavailable):
+            await directory.user("u1")
+        assert directory.is_open
+    assert service.paths[1:] == ["/api/things/u1"] * 3 + ["/api/things/known"]
+
+
+@pytest.mark.parametrize("status", [404, 200])
+async def test_a_key_in_trouble_of_its_own_stops_nobody(service: SourceService, status: int) -> None:
+    async with directory_of(service) as directory:
+        service.answer = json_answer(ANN, status)
+        with contextlib.suppress(SourceNotFound):
+            await directory.user("known")
+        service.answer = found_unless_called("bad")
+        for _ in range(20):
+            with pytest.raises(SourceUnavailable, match="503"):
+                await directory.user("bad")
+            assert not directory.is_open
+        await directory.user("somebody")
+    assert service.paths.count("/api/things/bad") == 3
+
+
+async def test_a_key_in_trouble_is_asked_for_again_after_a_while(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        await directory.user("known")
+        service.answer = found_unless_called("bad")
+        with pytest.raises(SourceUnavailable):
+            await directory.user("bad")
+        service.answer = json_answer(ANN)
+
+        async def known() -> User | None:
+            try:
+                return await directory.user("bad")
+            except SourceUnavailable:
+                return None
+
+        assert await eventually_async(known)
+
+
+async def test_answers_to_others_meanwhile_are_proof_enough(service: SourceService) -> None:
+    service.answer = found_unless_called("bad")
+    async with directory_of(service) as directory:
+        failing = asyncio.create_task(directory.user("bad"))
+        await eventually_async(lambda: service.paths)
+        await directory.user("somebody")
+        with pytest.raises(SourceUnavailable):
+            await failing
+        assert not directory.is_open
+    assert sorted(service.paths) == ["/api/things/bad"] * 3 + ["/api/things/somebody"]
+
+
+async def test_a_hanging_service_is_away_within_the_budget(service: SourceService) -> None:
+    async with directory_of(service, source_timeout_s=0.3, handling_budget_s=2.5) as directory:
+        await directory.user("known")
+        service.gate.clear()
+        began = time.monotonic()
+        with pytest.raises(SourceUnavailable):
+            await directory.user("u1")
+        assert directory.is_open
+        assert time.monotonic() - began < 0.3 * 2.5 + 0.2
+    assert service.paths[1:] == ["/api/things/u1", "/api/things/known"]
+
+
+async def test_what_the_cache_holds_is_served_while_the_service_is_away(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        await directory.user("u1")
+        service.answer = json_answer({}, 500)
+        await fail_until_open(directory)
+        assert (await directory.user("u1")).id == "u1"
+
+
+async def test_one_successful_probe_closes_it(service: SourceService) -> None:
+    service.answer = json_answer({}, 500)
+    async with directory_of(service) as directory:
+        await fail_until_open(directory)
+        service.answer = json_answer(ANN)
+        await eventually_async(lambda: not directory.is_open)
+        await directory.user("u1")
+        assert directory.breaker.state == "closed"
+
+
+async def test_a_cancelled_probe_frees_its_place(service: SourceService) -> None:
+    service.answer = json_answer({}, 500)
+    async with directory_of(service, source_timeout_s=5) as directory:
+        await fail_until_open(directory)
+        await eventually_async(lambda: directory.retry_in_s() == 0)
+        service.gate.clear()
+        probe = asyncio.create_task(directory.user("u1"))
+        await eventually_async(lambda: directory.breaker.state == "half_open" and directory.is_open)
+        await directory.__aexit__()
+        assert not directory.is_open
+        await asyncio.gather(probe, return_exceptions=True)
+
+
+async def test_too_many_requests_pause_without_counting_as_failures(service: SourceService) -> None:
+    service.answer = json_answer({}, 429, Retry_After="20")
+    async with directory_of(service) as directory:
+        with pytest.raises(SourceUnavailable, match="429"):
+            await directory.user("u1")
+        assert 19 < directory.retry_in_s() <= 20
+        assert directory.breaker.state == "closed"
+    assert len(service.paths) == 1
+
+
+async def test_memory_holds_no_more_than_it_may(service: SourceService) -> None:
+    async with directory_of(service, source_cache_entries=2) as directory:
+        for user_id in ("a", "b", "c", "a"):
+            await directory.user(user_id)
+    assert len(service.paths) == 4
+
+
+@pytest.mark.parametrize("endpoint", ["users.example.com", "ftp://x/users", "http://", "http://x/users?key=1"])
+def test_a_bad_endpoint_names_its_setting(endpoint: str) -> None:
+    with pytest.raises(BadSettings, match="USER_ENDPOINT"):
+        Directory(load_settings(None, user_endpoint=endpoint), Metrics())
+
+
+async def test_without_an_endpoint_in_production_the_setting_is_named() -> None:
+    async with Directory(load_settings(None, notify_env="production"), Metrics()) as directory:
+        with pytest.raises(SourceUnavailable, match="USER_ENDPOINT is not set"):
+            await directory.user("u1")

@@ -1,0 +1,173 @@
+"""Every fault that a scenario orders, at every provider it can be had of, met through the product's own classes."""
+
+import asyncio
+import itertools
+import time
+from email.utils import formatdate
+
+import aiohttp
+import pytest
+
+from sandbox.server import Sandbox
+from services.email import sendgrid, smtp
+from services.push import fcm
+from services.sms import twilio, vonage
+from shared.errors import DeliveryError, Throttled, Unavailable
+from shared.providers.provider import Provider
+from shared.providers.urls import Builder
+from tests.support.messages import REQUEST_ID, built, message
+from tests.support.waiting import eventually_async
+
+HTTP = ("fcm", "sendgrid", "twilio", "vonage")
+ALL = (*HTTP, "smtp")
+LOOKUPS = {"users": "/users/user-1", "templates": "/templates/OTP"}
+TARGETS = {"fcm": "token-1", "smtp": "ada@example.com", "sendgrid": "ada@example.com"}
+PHONE = "+15550000001"
+#: How one target's own rate looks; FCM tells it from the project's by the subject of the quota.
+ONE_TARGET_TOO_FAST = {"status": 429, "error_code": "QUOTA_EXCEEDED", "field": "device"}
+
+
+def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider:
+    http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
+    urls: dict[str, tuple[Builder, str]] = {
+        "fcm": (fcm.build, f"fcm://{http}/demo?tls=0"),
+        "smtp": (smtp.build, f"smtp://smtp:any@{mail}?from=us@example.com&starttls=0"),
+        "sendgrid": (sendgrid.build, f"sendgrid://key@{http}?from=us@example.com&tls=0"),
+        "twilio": (twilio.build, f"twilio://AC1:any@{http}?from=%2B15550000000&tls=0&callback=http://cb"),
+        "vonage": (vonage.build, f"vonage://key:any@{http}?from=us&tls=0"),
+    }
+    builder, url = urls[name]
+    made: Provider = built(builder, f"{url}&timeout={timeout_s}")
+    return made
+
+
+async def order(http: aiohttp.ClientSession, provider: str, **fault: object) -> None:
+    async with http.put(f"/sandbox/faults/{provider}", json=fault) as response:
+        assert response.status == 200, await response.text()
+
+
+async def outcome(provider: Provider, target: str | None = None) -> DeliveryError | None:
+    """The error of one send, or None."""
+    await provider.open()
+    try:
+        await provider.send(message(target or TARGETS.get(provider.name, PHONE)))
+    except DeliveryError as error:
+        return error
+    finally:
+        await provider.close()
+    return None
+
+
+def sent(sandbox: Sandbox, provider: str) -> dict[str, int]:
+    return dict(sandbox.attempts.sent[provider].by_request_id)
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_ill_at_a_rate(http: aiohttp.ClientSession, sandbox: Sandbox, name: str) -> None:
+    rolls = itertools.cycle([0.1, 0.79, 0.8, 0.95])
+    sandbox.faults.chance = lambda: next(rolls)
+    await order(http, name, mode="status", status=451 if name == "smtp" else 503, rate=0.8)
+    outcomes = [await outcome(provider_at(sandbox, name)) for _ in range(4)]
+    assert [type(error) for error in outcomes] == [Unavailable, Unavailable, type(None), type(None)]
+    assert sent(sandbox, name) == {REQUEST_ID: 4}
+    assert len(sandbox.ledger.deliveries) == 2
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_hanging(http: aiohttp.ClientSession, sandbox: Sandbox, name: str) -> None:
+    await order(http, name, mode="timeout")
+    error = await outcome(provider_at(sandbox, name, timeout_s=0.3))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous
+    assert sent(sandbox, name) == {REQUEST_ID: 1}
+    assert not sandbox.ledger.deliveries
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_accepted_and_then_reset(http: aiohttp.ClientSession, sandbox: Sandbox, name: str) -> None:
+    await order(http, name, mode="reset_after_accept")
+    error = await outcome(provider_at(sandbox, name))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous
+    assert sent(sandbox, name) == {REQUEST_ID: 1}
+    assert [delivery.request_id for delivery in sandbox.ledger.deliveries] == [REQUEST_ID]
+
+
+@pytest.mark.parametrize("name", ALL)
+async def test_slow(http: aiohttp.ClientSession, sandbox: Sandbox, name: str) -> None:
+    await order(http, name, mode="slow", delay_ms=50)
+    assert await outcome(provider_at(sandbox, name)) is None
+    (delivery,) = sandbox.ledger.deliveries
+    assert delivery.ended_at is not None
+    assert delivery.ended_at - delivery.at >= 0.05
+
+
+@pytest.mark.parametrize("name", HTTP)
+@pytest.mark.parametrize(
+    ("retry_after", "least_s", "most_s"), [(7, 7, 7), (formatdate(time.time() + 3000, usegmt=True), 2000, 3000)]
+)
+async def test_too_fast_with_a_time_to_wait(
+    http: aiohttp.ClientSession, sandbox: Sandbox, name: str, retry_after: object, least_s: float, most_s: float
+) -> None:
+    await order(http, name, mode="status", status=429, retry_after=retry_after)
+    error = await outcome(provider_at(sandbox, name))
+    assert isinstance(error, Throttled)
+    assert error.retry_after_s is not None
+    assert least_s <= error.retry_after_s <= most_s
+
+
+@pytest.mark.parametrize("name", HTTP)
+async def test_too_fast_with_rubbish_for_a_time(http: aiohttp.ClientSession, sandbox: Sandbox, name: str) -> None:
+    await order(http, name, mode="status", status=429, retry_after="soon")
+    error = await outcome(provider_at(sandbox, name))
+    assert isinstance(error, Throttled)
+    assert error.retry_after_s is None
+
+
+async def test_too_fast_for_one_target_only(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, "fcm", mode="status", **ONE_TARGET_TOO_FAST, target="token-2")
+    assert await outcome(provider_at(sandbox, "fcm"), "token-1") is None
+    error = await outcome(provider_at(sandbox, "fcm"), "token-2")
+    assert isinstance(error, Throttled)
+    assert error.scope == "recipient"
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+async def test_lookups_that_are_ill_then_slow(http: aiohttp.ClientSession, sandbox: Sandbox, lookup: str) -> None:
+    await order(http, lookup, mode="status", status=503, count=1)
+    async with http.get(LOOKUPS[lookup]) as response:
+        assert response.status == 503
+    await order(http, lookup, mode="slow", delay_ms=50, count=1)
+    began = asyncio.get_running_loop().time()
+    async with http.get(LOOKUPS[lookup]) as response:
+        assert response.status == 200
+    assert asyncio.get_running_loop().time() - began >= 0.05
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+async def test_lookups_that_hang(http: aiohttp.ClientSession, sandbox: Sandbox, lookup: str) -> None:
+    await order(http, lookup, mode="timeout", count=1)
+    hanging = asyncio.create_task(http.get(LOOKUPS[lookup]).__aenter__())
+    await eventually_async(lambda: not sandbox.faults.standing)
+    done, _ = await asyncio.wait([hanging], timeout=0.3)
+    assert not done
+    hanging.cancel()
+    async with http.get(LOOKUPS[lookup]) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("provider", "fault"),
+    [
+        ("twilio", {"error_code": 21610, "field": "To"}),
+        ("vonage", {"error_code": 6, "field": "to"}),
+        ("vonage", {"status": 503, "field": "to"}),
+        ("smtp", {"status": 550, "field": "to"}),
+    ],
+)
+async def test_a_refusal_that_names_no_field_cannot_be_ordered_with_one(
+    http: aiohttp.ClientSession, provider: str, fault: dict[str, object]
+) -> None:
+    async with http.put(f"/sandbox/faults/{provider}", json={"mode": "status", **fault}) as response:
+        assert response.status == 422
+        assert [error["field"] for error in (await response.json())["errors"]] == ["field"]

@@ -1,0 +1,260 @@
+"""Faults strike as ordered, and what was accepted is in the ledger whatever became of the answer."""
+
+import asyncio
+import itertools
+import socket
+
+import aiohttp
+import pytest
+
+from sandbox.server import SHUTDOWN_S, Sandbox, start
+from tests.support.waiting import eventually_async
+
+SEND = "/v1/projects/demo/messages:send"
+BEARER = {"Authorization": "Bearer anything"}
+#: How long no answer has to stay away before it is believed that none will come.
+SILENCE_S = 0.3
+
+
+async def push(http: aiohttp.ClientSession, token: str = "t1") -> aiohttp.ClientResponse:
+    body = {"message": {"token": token, "data": {"request_id": "r1"}}}
+    async with http.post(SEND, json=body, headers=BEARER) as response:
+        await response.read()
+    return response
+
+
+async def order(http: aiohttp.ClientSession, provider: str = "fcm", **fault: object) -> None:
+    async with http.put(f"/sandbox/faults/{provider}", json=fault) as response:
+        assert response.status == 200, await response.text()
+
+
+async def test_a_fault_clears_itself_after_count_calls(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, mode="status", status=503, count=2)
+    assert [(await push(http)).status for _ in range(4)] == [503, 503, 200, 200]
+    assert sandbox.ledger.totals(["fcm"]) == {"fcm": {"calls": 4, "accepted": 2}}
+    assert not sandbox.faults.standing
+
+
+async def test_a_fault_stands_until_it_is_lifted(http: aiohttp.ClientSession) -> None:
+    await order(http, mode="status", status=500)
+    assert [(await push(http)).status for _ in range(3)] == [500] * 3
+    async with http.delete("/sandbox/faults/fcm") as response:
+        assert response.status == 204
+    assert (await push(http)).status == 200
+
+
+async def test_all_faults_are_listed_and_lifted_together(http: aiohttp.ClientSession) -> None:
+    await order(http, mode="status", status=500, count=3)
+    await order(http, "smtp", mode="down")
+    await push(http)
+    async with http.get("/sandbox/faults") as response:
+        faults = (await response.json())["faults"]
+    assert faults == {
+        "fcm": {"mode": "status", "status": 500, "rate": 1.0, "count": 2},
+        "smtp": {"mode": "down", "rate": 1.0},
+    }
+    async with http.delete("/sandbox/faults") as response:
+        assert response.status == 204
+    async with http.get("/sandbox/faults") as response:
+        assert (await response.json()) == {"faults": {}}
+
+
+async def test_rate_is_the_chance_of_a_call(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    rolls = itertools.cycle([0.1, 0.29, 0.3, 0.9])
+    sandbox.faults.chance = lambda: next(rolls)
+    await order(http, mode="status", status=503, rate=0.3)
+    assert [(await push(http)).status for _ in range(4)] == [503, 503, 200, 200]
+
+
+async def test_a_fault_for_one_recipient_leaves_the_others_alone(http: aiohttp.ClientSession) -> None:
+    await order(http, mode="status", error_code="UNREGISTERED", target="t2", count=1)
+    assert [(await push(http, token)).status for token in ("t1", "t2", "t2")] == [200, 404, 200]
+
+
+@pytest.mark.parametrize("retry_after", [3, 0, "Wed, 21 Oct 2026 07:28:00 GMT", "soon", "-5"])
+async def test_retry_after_is_sent_verbatim(http: aiohttp.ClientSession, retry_after: object) -> None:
+    await order(http, mode="status", status=429, retry_after=retry_after)
+    assert (await push(http)).headers["Retry-After"] == str(retry_after)
+
+
+async def test_slow_answers_late_and_is_in_the_ledger_at_once(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, mode="slow", delay_ms=60_000, count=1)
+    call = asyncio.create_task(push(http))
+    await eventually_async(lambda: sandbox.ledger.deliveries)
+    assert sandbox.ledger.deliveries[0].ended_at is None
+    call.cancel()
+    await eventually_async(lambda: sandbox.ledger.deliveries[0].ended_at is not None)
+
+
+async def test_the_ledger_tells_how_long_an_answer_took(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, mode="slow", delay_ms=50)
+    assert (await push(http)).status == 200
+    (delivery,) = sandbox.ledger.deliveries
+    assert delivery.ended_at is not None
+    assert delivery.ended_at - delivery.at >= 0.05
+
+
+async def test_timeout_never_answers_and_never_accepts(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, mode="timeout", count=1)
+    call = asyncio.create_task(push(http))
+    await eventually_async(lambda: not sandbox.faults.standing)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(call, SILENCE_S)
+    assert sandbox.ledger.totals(["fcm"]) == {"fcm": {"calls": 1, "accepted": 0}}
+    assert (await push(http)).status == 200
+
+
+async def test_a_reset_comes_after_the_message_was_accepted(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, mode="reset_after_accept", count=1)
+    with pytest.raises(aiohttp.ClientOSError) as failure:
+        await push(http)
+    assert isinstance(failure.value.__cause__ or failure.value, ConnectionResetError)
+    (delivery,) = sandbox.ledger.select("fcm", "r1")
+    assert delivery.ended_at is not None
+    assert sandbox.ledger.totals(["fcm"]) == {"fcm": {"calls": 1, "accepted": 1}}
+
+
+async def test_a_refused_message_is_not_recorded_although_the_fault_would_accept(
+    http: aiohttp.ClientSession, sandbox: Sandbox
+) -> None:
+    await order(http, mode="reset_after_accept")
+    assert (await push(http, "dead-1")).status == 404
+    assert not sandbox.ledger.deliveries
+
+
+async def test_a_client_that_follows_redirects_is_counted_twice(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(http, mode="status", status=307, count=1)
+    assert (await push(http)).status == 200
+    assert sandbox.ledger.totals(["fcm"])["fcm"]["calls"] == 2
+
+
+@pytest.mark.parametrize(
+    ("provider", "fault", "field"),
+    [
+        ("fcm", {}, "mode"),
+        ("fcm", {"mode": "explode"}, "mode"),
+        ("fcm", {"mode": "status"}, "status"),
+        ("fcm", {"mode": "status", "status": 200}, "status"),
+        ("fcm", {"mode": "status", "status": "503"}, "status"),
+        ("fcm", {"mode": "status", "status": True}, "status"),
+        ("smtp", {"mode": "status", "status": 307}, "status"),
+        ("fcm", {"mode": "slow"}, "delay_ms"),
+        ("fcm", {"mode": "slow", "delay_ms": -1}, "delay_ms"),
+        ("fcm", {"mode": "timeout", "rate": 0}, "rate"),
+        ("fcm", {"mode": "timeout", "rate": 1.5}, "rate"),
+        ("fcm", {"mode": "timeout", "count": 0}, "count"),
+        ("fcm", {"mode": "timeout", "colour": "red"}, "colour"),
+        ("fcm", {"mode": "status", "status": 429, "retry_after": "1\r\nX: y"}, "retry_after"),
+        ("smtp", {"mode": "status", "status": 451, "retry_after": 1}, "retry_after"),
+        ("fcm", {"mode": "status", "error_code": "GONE"}, "error_code"),
+        ("twilio", {"mode": "status", "error_code": "UNREGISTERED"}, "error_code"),
+        ("vonage", {"mode": "status", "error_code": 0}, "error_code"),
+        ("smtp2", {"mode": "status", "error_code": "2.0.0"}, "error_code"),
+        ("sendgrid", {"mode": "status", "error_code": "1"}, "error_code"),
+        ("fcm", {"mode": "down"}, "mode"),
+        ("smtp", {"mode": "down", "target": "a@example.com"}, "target"),
+        ("twilio", {"mode": "status", "status": 400, "field": "To"}, "field"),
+    ],
+)
+async def test_a_bad_fault_is_a_422_that_names_the_field(
+    http: aiohttp.ClientSession, sandbox: Sandbox, provider: str, fault: dict[str, object], field: str
+) -> None:
+    async with http.put(f"/sandbox/faults/{provider}", json=fault) as response:
+        answer = await response.json()
+    assert (response.status, response.content_type) == (422, "application/problem+json")
+    assert field in [error["field"] for error in answer["errors"]]
+    assert not sandbox.faults.standing
+
+
+async def test_a_fault_that_is_not_json_is_400_and_an_unknown_provider_404(http: aiohttp.ClientSession) -> None:
+    async with http.put("/sandbox/faults/fcm", data="{") as response:
+        assert (response.status, response.content_type) == (400, "application/problem+json")
+    for request in (
+        http.put("/sandbox/faults/pigeon", json={"mode": "timeout"}),
+        http.delete("/sandbox/faults/pigeon"),
+    ):
+        async with request as response:
+            assert (response.status, response.content_type) == (404, "application/problem+json")
+
+
+async def test_the_ledger_is_filtered_limited_and_emptied(http: aiohttp.ClientSession) -> None:
+    for token in ("t1", "t2", "t3"):
+        await push(http, token)
+
+    async def targets(**filters: str) -> tuple[int, list[str]]:
+        async with http.get("/sandbox/deliveries", params=filters) as response:
+            ledger = await response.json()
+        return ledger["count"], [delivery["target"] for delivery in ledger["deliveries"]]
+
+    assert await targets() == (3, ["t1", "t2", "t3"])
+    assert await targets(provider="fcm", request_id="r1", limit="2") == (3, ["t2", "t3"])
+    assert await targets(limit="0") == (3, [])
+    assert await targets(provider="twilio") == (0, [])
+    assert await targets(request_id="r2") == (0, [])
+    async with http.delete("/sandbox/deliveries") as response:
+        assert response.status == 204
+    assert await targets() == (0, [])
+
+
+@pytest.mark.parametrize("query", ["provider=pigeon", "limit=-1", "limit=x"])
+async def test_a_bad_ledger_query_is_422(http: aiohttp.ClientSession, query: str) -> None:
+    async with http.get(f"/sandbox/deliveries?{query}") as response:
+        assert response.status == 422
+        assert (await response.json())["errors"][0]["field"] == query.partition("=")[0]
+
+
+async def test_calls_are_counted_by_provider_and_reset(http: aiohttp.ClientSession) -> None:
+    await push(http)
+    await push(http, "dead-1")
+    async with http.get("/sandbox/calls") as response:
+        calls = await response.json()
+    assert calls["fcm"] == {"calls": 2, "accepted": 1}
+    assert calls["smtp2"] == {"calls": 0, "accepted": 0}
+    async with http.delete("/sandbox/calls") as response:
+        assert response.status == 204
+    async with http.get("/sandbox/calls") as response:
+        assert (await response.json())["fcm"] == {"calls": 0, "accepted": 0}
+
+
+async def test_a_full_ledger_forgets_the_oldest_and_says_so() -> None:
+    async with start(keep=2) as sandbox, aiohttp.ClientSession(sandbox.url) as http:
+        for token in ("t1", "t2", "t3"):
+            await push(http, token)
+        async with http.get("/sandbox/deliveries") as response:
+            ledger = await response.json()
+    assert [delivery["target"] for delivery in ledger["deliveries"]] == ["t2", "t3"]
+    assert ledger["forgotten"] == 1
+
+
+async def test_hundreds_of_hanging_calls_do_not_hold_up_the_others_nor_the_end() -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+        async with start() as sandbox:
+            sandbox_url = sandbox.url + SEND
+            await client.put(f"{sandbox.url}/sandbox/faults/fcm", json={"mode": "timeout", "target": "stuck"})
+            stuck = {"message": {"token": "stuck"}}
+            calls = [asyncio.create_task(client.post(sandbox_url, json=stuck, headers=BEARER)) for _ in range(300)]
+            await eventually_async(lambda: sandbox.ledger.totals(["fcm"])["fcm"]["calls"] == 300)
+            async with client.post(sandbox_url, json={"message": {"token": "t1"}}, headers=BEARER) as response:
+                assert response.status == 200
+            leaving_at = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - leaving_at < SHUTDOWN_S
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, aiohttp.ClientError) for outcome in outcomes)
+
+
+@pytest.mark.parametrize("listener", ["port", "smtp_port"])
+async def test_every_connection_sends_at_once(sandbox: Sandbox, listener: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Nagle's algorithm every answer could wait 40 ms for a delayed ack."""
+    port: int = getattr(sandbox, listener)
+    undelayed: list[int] = []
+    real = socket.socket.setsockopt
+
+    def noted(self: socket.socket, level: int, option: int, *value: object) -> None:
+        if (level, option) == (socket.IPPROTO_TCP, socket.TCP_NODELAY):
+            undelayed.append(self.getsockname()[1])
+        real(self, level, option, *value)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(socket.socket, "setsockopt", noted)
+    _, writer = await asyncio.open_connection(sandbox.host, port)
+    await eventually_async(lambda: port in undelayed)
+    writer.close()

@@ -1,0 +1,180 @@
+"""services/push/fcm.py against a vendor of bare sockets, Google's token endpoint included, and the sandbox."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import SecretStr
+
+from sandbox.faults import Fault, Mode
+from sandbox.server import Sandbox
+from services.push import fcm
+from services.push.fcm import Fcm
+from shared.errors import BadSettings, Impossible, Misconfigured, Throttled, Unavailable
+from shared.providers.urls import providers_for
+from tests.support.messages import REQUEST_ID, built, message, settings
+from tests.support.raw_http import Act, RawHttp, answer, close, hang, raw_http
+
+YES = answer(200, {"name": "projects/p/messages/1"})
+UNAUTHENTICATED = answer(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+
+
+@asynccontextmanager
+async def provider(vendor: RawHttp, key: str = "") -> AsyncIterator[Fcm]:
+    secret = SecretStr(key) if key else None
+    made: Fcm = built(fcm.build, f"fcm://{vendor.host}/my-project?tls=0&timeout=3", firebase_key=secret)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def firebase_key(private_key: str, token_uri: str) -> str:
+    key = {
+        "type": "service_account",
+        "project_id": "my-project",
+        "private_key_id": "1",
+        "private_key": private_key,
+        "client_email": "notify@my-project.example",
+        "token_uri": token_uri,
+    }
+    return orjson.dumps(key).decode()
+
+
+def granting(token: str) -> Act:
+    return answer(200, {"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
+
+
+async def test_a_send_is_one_post_with_the_token_and_returns_the_vendors_name() -> None:
+    async with raw_http(YES) as vendor, provider(vendor) as made:
+        assert await made.send(message("token-1")) == "projects/p/messages/1"
+        (request,) = vendor.requests
+        sent: Any = request.json()["message"]
+        assert request.path == "/v1/projects/my-project/messages:send"
+        assert request.headers["authorization"] == "Bearer sandbox"
+        assert (sent["token"], sent["data"]["request_id"]) == ("token-1", REQUEST_ID)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", {"other": 1}])
+async def test_a_yes_without_a_name_is_a_yes(body: object) -> None:
+    async with raw_http(answer(200, body)) as vendor, provider(vendor) as made:
+        assert await made.send(message()) == ""
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_nothing_is_repeated_inside(status: int) -> None:
+    async with raw_http(answer(status, b"", {"Retry-After": "1"})) as vendor, provider(vendor) as made:
+        with pytest.raises((Unavailable, Throttled)) as caught:
+            await made.send(message())
+        assert isinstance(caught.value, Unavailable | Throttled)
+        assert caught.value.retry_after_s == 1
+        assert len(vendor.requests) == 1
+
+
+async def test_a_hanging_vendor_is_given_up_in_time_and_is_ambiguous() -> None:
+    async with raw_http(hang) as vendor, provider(vendor) as made:
+        made.timeout_s = 0.3
+        with pytest.raises(Unavailable) as caught:
+            await made.send(message())
+        assert caught.value.ambiguous
+        assert len(vendor.requests) == 1
+
+
+async def test_the_key_buys_one_token_for_everybody(private_key: str) -> None:
+    async with raw_http(granting("t1")) as google, raw_http(YES) as vendor:
+        async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
+            await asyncio.gather(*(made.send(message(f"token-{n}")) for n in range(20)))
+        assert {request.headers["authorization"] for request in vendor.requests} == {"Bearer t1"}
+        (asked,) = google.requests
+        assert asked.path == "/token"
+        assert asked.form()["grant_type"].endswith("jwt-bearer")
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+async def test_a_token_lasts_as_long_wherever_the_clock_on_the_wall_stands(private_key: str) -> None:
+    async with raw_http(granting("t1"), granting("t2")) as google, raw_http(YES) as vendor:
+        async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
+            await made.send(message())
+            await made.send(message())
+        assert len(google.requests) == 1
+
+
+async def test_a_refused_token_opens_the_breaker_and_the_next_send_brings_a_new_one(private_key: str) -> None:
+    async with raw_http(granting("t1"), granting("t2")) as google, raw_http(UNAUTHENTICATED, YES) as vendor:
+        async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
+            with pytest.raises(Misconfigured):
+                await made.send(message())
+            await made.send(message())
+        assert [request.headers["authorization"] for request in vendor.requests] == ["Bearer t1", "Bearer t2"]
+
+
+async def test_a_key_that_google_refuses_is_ours_and_nothing_is_sent(private_key: str) -> None:
+    refusal = answer(400, {"error": "invalid_grant", "error_description": "account not found"})
+    async with raw_http(refusal) as google, raw_http(YES) as vendor:
+        async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
+            with pytest.raises(Misconfigured):
+                await made.send(message())
+        assert vendor.requests == []
+
+
+async def test_a_token_endpoint_that_is_away_is_unavailable_and_not_ambiguous(private_key: str) -> None:
+    async with raw_http(close) as google, raw_http(YES) as vendor:
+        async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
+            with pytest.raises(Unavailable) as caught:
+                await made.send(message())
+        assert not caught.value.ambiguous
+        assert vendor.requests == []
+
+
+async def test_the_key_may_be_a_file(private_key: str, tmp_path: Path) -> None:
+    async with raw_http(granting("t1")) as google, raw_http(YES) as vendor:
+        path = tmp_path / "key.json"
+        path.write_text(firebase_key(private_key, f"{google.url}/token"))
+        async with provider(vendor, str(path)) as made:
+            await made.send(message())
+        assert vendor.requests[0].headers["authorization"] == "Bearer t1"
+
+
+@pytest.mark.parametrize("key", ["/nowhere/key.json", "{not json: secret", '{"type": "secret"}', "secret"])
+async def test_a_key_that_is_none_is_named_and_not_shown(key: str) -> None:
+    made: Fcm = built(fcm.build, "fcm:///p", firebase_key=SecretStr(key))
+    with pytest.raises(BadSettings, match="FIREBASE_KEY") as caught:
+        await made.open()
+    assert "secret" not in str(caught.value)
+
+
+async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PUSH_PROVIDERS", raising=False)
+    (made,) = providers_for("push", {"fcm": fcm.build}, settings(sandbox_port=sandbox.port))
+    await made.open()
+    await made.send(message("token-1", link="https://example.com", data={"n": 1}, priority="high"))
+    with pytest.raises(Impossible) as caught:
+        await made.send(message("dead-1"))
+    assert caught.value.reason == "recipient_invalid"
+    sandbox.faults.order("fcm", Fault(mode=Mode.RESET_AFTER_ACCEPT))
+    with pytest.raises(Unavailable) as cut:
+        await made.send(message("token-2"))
+    assert cut.value.ambiguous
+    await made.close()
+    assert [delivery.target for delivery in sandbox.ledger.select(request_id=REQUEST_ID)] == ["token-1", "token-2"]

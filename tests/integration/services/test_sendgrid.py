@@ -1,0 +1,62 @@
+"""services/email/sendgrid.py against a vendor of bare sockets and against the sandbox."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sandbox.server import Sandbox
+from services.email import sendgrid
+from services.email.sendgrid import SendGrid
+from shared.errors import Impossible, Unavailable
+from tests.support.messages import REQUEST_ID, built, message
+from tests.support.raw_http import answer, raw_http, reset
+
+TO = "ada@example.org"
+
+
+@asynccontextmanager
+async def provider(host: str) -> AsyncIterator[SendGrid]:
+    made: SendGrid = built(sendgrid.build, f"sendgrid://SG.key@{host}?tls=0&from=Shop%20%3Cnotify@example.com%3E")
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
+    async with raw_http(answer(202, b"", {"X-Message-Id": "id-1"})) as vendor, provider(vendor.host) as made:
+        assert await made.send(message(TO, html="<p>fine</p>")) == "id-1"
+        (request,) = vendor.requests
+        assert (request.path, request.headers["authorization"]) == ("/v3/mail/send", "Bearer SG.key")
+        assert request.json() == {
+            "personalizations": [{"to": [{"email": TO}], "custom_args": {"request_id": REQUEST_ID}}],
+            "from": {"email": "notify@example.com", "name": "Shop"},
+            "subject": "Hello",
+            "headers": {"X-Request-ID": REQUEST_ID},
+            "content": [
+                {"type": "text/plain", "value": "A parcel for you"},
+                {"type": "text/html", "value": "<p>fine</p>"},
+            ],
+        }
+
+
+async def test_a_yes_without_an_id_is_a_yes() -> None:
+    async with raw_http(answer(202)) as vendor, provider(vendor.host) as made:
+        assert await made.send(message(TO)) == ""
+
+
+async def test_a_cut_is_ambiguous_and_asked_once() -> None:
+    async with raw_http(reset) as vendor, provider(vendor.host) as made:
+        with pytest.raises(Unavailable) as caught:
+            await made.send(message(TO))
+        assert caught.value.ambiguous
+        assert len(vendor.requests) == 1
+
+
+async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox) -> None:
+    async with provider(f"{sandbox.host}:{sandbox.port}") as made:
+        assert await made.send(message(TO))
+        with pytest.raises(Impossible) as caught:
+            await made.send(message("dead@example.org"))
+    assert caught.value.reason == "recipient_invalid"
+    assert [delivery.request_id for delivery in sandbox.ledger.select("sendgrid")] == [REQUEST_ID]

@@ -1,0 +1,126 @@
+"""services/sms/ against vendors of bare sockets and against the sandbox."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sandbox.server import Sandbox
+from services.sms import twilio, vonage
+from services.sms.twilio import Twilio
+from services.sms.vonage import Vonage
+from shared.errors import Impossible, Throttled, Unavailable
+from shared.providers.urls import Builder, providers_for
+from tests.support.messages import REQUEST_ID, built, message, settings
+from tests.support.raw_http import Act, RawHttp, answer, close, raw_http, reset
+
+TO = "+15005550001"
+TWILIO_YES = answer(201, {"sid": "SM1", "status": "queued", "error_code": None})
+VONAGE_YES = answer(200, {"message-count": "1", "messages": [{"status": "0", "message-id": "0A1"}]})
+
+
+@asynccontextmanager
+async def at_twilio(vendor: RawHttp, options: str = "from=+15005550006") -> AsyncIterator[Twilio]:
+    made: Twilio = built(twilio.build, f"twilio://AC1:to%2Fken@{vendor.host}?tls=0&{options}")
+    await made.open()
+    yield made
+    await made.close()
+
+
+@asynccontextmanager
+async def at_vonage(vendor: RawHttp) -> AsyncIterator[Vonage]:
+    made: Vonage = built(vonage.build, f"vonage://key:sec%26ret@{vendor.host}?tls=0&from=Notify")
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_twilio_gets_a_form_and_our_credentials() -> None:
+    async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor) as made:
+        assert await made.send(message(TO, body="100 % & more + é")) == "SM1"
+        (request,) = vendor.requests
+        assert request.path == "/2010-04-01/Accounts/AC1/Messages.json"
+        assert request.headers["authorization"] == f"Basic {base64.b64encode(b'AC1:to/ken').decode()}"
+        assert request.form() == {"To": TO, "From": "+15005550006", "Body": "100 % & more + é"}
+
+
+@pytest.mark.parametrize(
+    ("callback", "expected"),
+    [
+        ("https://example.com/cb", f"https://example.com/cb?request_id={REQUEST_ID.replace(':', '%3A')}"),
+        ("https://example.com/cb?a=b", f"https://example.com/cb?a=b&request_id={REQUEST_ID.replace(':', '%3A')}"),
+    ],
+)
+async def test_twilios_callback_names_the_request(callback: str, expected: str) -> None:
+    async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor, f"from=+1500&callback={callback}") as made:
+        await made.send(message(TO))
+        assert vendor.requests[0].form()["StatusCallback"] == expected
+
+
+async def test_a_messaging_service_may_be_the_sender() -> None:
+    async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor, "from=MG123") as made:
+        await made.send(message(TO))
+        assert vendor.requests[0].form()["MessagingServiceSid"] == "MG123"
+
+
+@pytest.mark.parametrize("act", [close, reset])
+async def test_a_cut_at_twilio_is_ambiguous_because_it_knows_no_idempotency_key(act: Act) -> None:
+    async with raw_http(act) as vendor, at_twilio(vendor) as made:
+        with pytest.raises(Unavailable) as caught:
+            await made.send(message(TO))
+        assert caught.value.ambiguous
+        assert len(vendor.requests) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", {"other": 1}])
+async def test_a_yes_of_twilio_without_a_sid_is_a_yes(body: object) -> None:
+    async with raw_http(answer(201, body)) as vendor, at_twilio(vendor) as made:
+        assert await made.send(message(TO)) == ""
+
+
+async def test_vonage_gets_a_form_with_our_reference() -> None:
+    async with raw_http(VONAGE_YES) as vendor, at_vonage(vendor) as made:
+        assert await made.send(message(TO, body="Hi [1] €")) == "0A1"
+        (request,) = vendor.requests
+        assert request.path == "/sms/json"
+        assert request.form() == {
+            "api_key": "key",
+            "api_secret": "sec&ret",
+            "from": "Notify",
+            "to": TO.removeprefix("+"),
+            "text": "Hi [1] €",
+            "type": "text",
+            "client-ref": REQUEST_ID,
+        }
+
+
+@pytest.mark.parametrize(("body", "kind"), [("plain ÄÖ ñ @", "text"), ("snow ☃", "unicode"), ("Привет", "unicode")])
+async def test_what_gsm_cannot_write_goes_as_unicode(body: str, kind: str) -> None:
+    async with raw_http(VONAGE_YES) as vendor, at_vonage(vendor) as made:
+        await made.send(message(TO, body=body))
+        assert vendor.requests[0].form()["type"] == kind
+
+
+async def test_a_200_of_vonage_is_no_yes_by_itself() -> None:
+    refusal = answer(200, {"messages": [{"status": "1", "error-text": "Throughput Rate Exceeded"}]})
+    async with raw_http(refusal, answer(200, b"<html>")) as vendor, at_vonage(vendor) as made:
+        with pytest.raises(Throttled):
+            await made.send(message(TO))
+        with pytest.raises(Unavailable) as caught:
+            await made.send(message(TO))
+        assert caught.value.ambiguous
+
+
+async def test_the_sandbox_receives_from_both(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMS_PROVIDERS", raising=False)
+    builders: dict[str, Builder] = {"twilio": twilio.build, "vonage": vonage.build}
+    for made in providers_for("sms", builders, settings(sandbox_port=sandbox.port)):
+        await made.open()
+        assert await made.send(message(TO, request_id=f"for-{made.name}"))
+        with pytest.raises(Impossible) as caught:
+            await made.send(message("dead1"))
+        assert caught.value.reason == "recipient_invalid"
+        await made.close()
+    received = [(delivery.provider, delivery.request_id) for delivery in sandbox.ledger.select()]
+    assert received == [("twilio", "for-twilio"), ("vonage", "for-vonage")]

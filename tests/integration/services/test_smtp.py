@@ -1,0 +1,284 @@
+"""services/email/smtp.py against a mail server of bare sockets and against the sandbox."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from email import message_from_bytes
+from pathlib import Path
+
+import pytest
+
+from sandbox.server import Sandbox
+from services.email import smtp
+from services.email.smtp import Smtp
+from shared.errors import DeliveryError, Impossible, Misconfigured, Unavailable
+from shared.providers.urls import providers_for
+from tests.support.certificates import self_signed
+from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, settings, verdict
+from tests.support.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
+from tests.support.waiting import eventually_async
+
+TO = "ada@example.org"
+
+
+@asynccontextmanager
+async def provider(
+    server: RawSmtp, options: str = "", login: str = "", scheme: str = "smtp", host: str = "127.0.0.1"
+) -> AsyncIterator[Smtp]:
+    url = f"{scheme}://{login}{host}:{server.port}?from=notify@example.com&timeout=3{options}"
+    made: Smtp = built(smtp.build, url)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def error_of(made: Smtp, target: str = TO) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        await made.send(message(target))
+    return caught.value
+
+
+async def test_one_recipient_a_transaction_and_the_servers_name_for_it() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        assert await made.send(message(TO)) == "4F2A81C07"
+        assert server.commands[1:] == ["MAIL FROM:<notify@example.com>", f"RCPT TO:<{TO}>", "DATA"]
+        mail = message_from_bytes(server.mails[0])
+        assert (mail["To"], mail["From"]) == (TO, "notify@example.com")
+
+
+async def test_a_line_that_begins_with_a_dot_arrives_and_does_not_end_the_message() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        await made.send(message(TO, body="one\n.\n.two\nthree"))
+        assert b"\r\none\r\n..\r\n..two\r\nthree\r\n.\r\n" in server.mails[0]
+
+
+@pytest.mark.parametrize("at", ["EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("how", [CUT, HANG, "gibberish"])
+async def test_no_answer_before_the_message_was_written_is_not_ambiguous(at: str, how: str) -> None:
+    async with raw_smtp(replies={at: how}) as server, provider(server) as made:
+        made.timeout_s = 0.3
+        error = await error_of(made)
+        assert isinstance(error, Unavailable)
+        assert not error.ambiguous
+        assert server.mails == []
+
+
+@pytest.mark.parametrize("how", [CUT, HANG, "gibberish", "354 again"])
+async def test_no_answer_after_the_message_was_written_is_ambiguous_and_sent_once(how: str) -> None:
+    async with raw_smtp(replies={".": how}) as server, provider(server) as made:
+        made.timeout_s = 0.3
+        error = await error_of(made)
+        assert isinstance(error, Unavailable)
+        assert error.ambiguous
+        assert len(server.mails) == 1
+
+
+async def test_a_refused_connection_is_not_ambiguous() -> None:
+    async with raw_smtp() as server:
+        gone = server
+    async with provider(gone) as made:
+        error = await error_of(made)
+    assert isinstance(error, Unavailable)
+    assert not error.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("replies", "expected"),
+    [
+        ({"RCPT": "550 5.1.1 no such user"}, RECIPIENT),
+        ({".": "554 5.6.0 no"}, PAYLOAD),
+        ({"DATA": "554 5.7.1 no"}, PAYLOAD),
+        ({".": "451 4.3.0 later"}, DOWN),
+        ({"MAIL": "452 4.3.1 full"}, DOWN),
+        ({"RCPT": "421 4.7.0 slow down"}, THROTTLED),
+        ({"MAIL": "530 5.7.0 log in"}, OURS),
+        ({"EHLO": "421 4.3.2 shutting down"}, DOWN),
+    ],
+)
+async def test_each_reply_has_its_verdict(replies: dict[str, str], expected: Sequence[object]) -> None:
+    async with raw_smtp(replies=replies) as server, provider(server) as made:
+        assert verdict(await error_of(made)) == expected
+
+
+@pytest.mark.parametrize("greeting", ["421 4.7.0 too many", "554 5.3.2 no service", "what", CUT])
+async def test_a_server_that_turns_us_away_at_the_door_is_unavailable(greeting: str) -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        server.greeting = greeting
+        assert verdict(await error_of(made)) == DOWN
+
+
+async def test_a_refused_login_is_ours() -> None:
+    async with (
+        raw_smtp("AUTH PLAIN LOGIN", replies={"AUTH": "535 5.7.8 no"}) as server,
+        provider(server, "", "u:p@") as made,
+    ):
+        assert isinstance(await error_of(made), Misconfigured)
+        assert "MAIL" not in server.verbs()
+
+
+async def test_a_server_without_login_is_ours_to_mend() -> None:
+    async with raw_smtp() as server, provider(server, "", "u:p@") as made:
+        assert isinstance(await error_of(made), Misconfigured)
+
+
+async def test_after_a_refused_recipient_the_connection_serves_the_next() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        server.replies["RCPT"] = "550 5.1.1 no such user"
+        await error_of(made)
+        del server.replies["RCPT"]
+        await made.send(message(TO))
+        assert server.connections == 1
+        assert server.verbs() == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"]
+
+
+async def test_an_idle_connection_that_the_server_closed_costs_nothing() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        server.after_mail = lambda writer: writer.close()
+        for _ in range(10):
+            await made.send(message(TO))
+        assert len(server.mails) == 10
+
+
+@pytest.mark.parametrize("farewell", ["421 4.4.2 idle too long", CUT])
+async def test_a_pooled_connection_that_ends_at_its_next_command_is_replaced(farewell: str) -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        await made.send(message(TO))
+        server.replies["MAIL"] = farewell
+
+        def mend_at_the_next_connection() -> None:
+            del server.replies["MAIL"]
+
+        server.at_connect = mend_at_the_next_connection
+        await made.send(message(TO))
+        assert (len(server.mails), server.connections) == (2, 2)
+
+
+async def test_a_fresh_connection_that_is_cut_is_not_tried_again() -> None:
+    async with raw_smtp(replies={"MAIL": CUT}) as server, provider(server) as made:
+        await error_of(made)
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("at", ["RCPT", "."])
+async def test_a_connection_that_still_owes_a_reply_serves_nobody_else(at: str) -> None:
+    async with raw_smtp(replies={at: HANG}) as server, provider(server) as made:
+        made.timeout_s = 0.3
+        await error_of(made)
+        del server.replies[at]
+        made.timeout_s = 3
+        await made.send(message(TO))
+        assert server.connections == 2
+
+
+async def test_a_connection_is_given_up_after_so_many_mails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.email.smtp_session.MAILS_A_CONNECTION", 2)
+    async with raw_smtp() as server, provider(server) as made:
+        for _ in range(5):
+            await made.send(message(TO))
+        assert server.connections == 3
+
+
+async def test_connections_are_shared_and_bounded() -> None:
+    async with raw_smtp() as server, provider(server, "&connections=3") as made:
+        await asyncio.gather(*(made.send(message(TO)) for _ in range(30)))
+        assert len(server.mails) == 30
+        assert server.most_open == 3
+
+
+async def test_closing_says_quit() -> None:
+    async with raw_smtp() as server:
+        async with provider(server) as made:
+            await made.send(message(TO))
+        await eventually_async(lambda: "QUIT" in server.verbs())
+
+
+async def test_an_address_outside_ascii_needs_smtputf8() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        error = await error_of(made, "jürgen@example.org")
+        assert isinstance(error, Impossible)
+        assert error.reason == "recipient_invalid"
+        await made.send(message("post@bücher.example"))
+        assert "RCPT TO:<post@xn--bcher-kva.example>" in server.commands
+    async with raw_smtp("SMTPUTF8", "8BITMIME") as server, provider(server) as made:
+        await made.send(message("jürgen@bücher.example"))
+        assert "MAIL FROM:<notify@example.com> SMTPUTF8" in server.commands
+        assert "RCPT TO:<jürgen@xn--bcher-kva.example>" in server.commands
+
+
+async def test_the_size_is_told_where_the_server_wants_to_know() -> None:
+    async with raw_smtp("SIZE 1000000") as server, provider(server) as made:
+        await made.send(message(TO))
+        assert server.commands[1] == f"MAIL FROM:<notify@example.com> SIZE={len(server.mails[0]) - 3}"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    return self_signed(tmp_path)
+
+
+@pytest.fixture
+def tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_starttls_encrypts_before_the_login(tls: ssl.SSLContext) -> None:
+    async with raw_smtp("AUTH PLAIN", starttls=tls) as server, provider(server, "&starttls=1", "u:p@") as made:
+        await made.send(message(TO))
+        assert server.verbs() == ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"]
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None:
+    async with raw_smtp(starttls=tls) as server, provider(server) as made:
+        await made.send(message(TO))
+        assert "STARTTLS" in server.verbs()
+
+
+async def test_starttls_that_is_required_but_not_offered_is_ours_to_mend() -> None:
+    async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=1", "u:p@") as made:
+        assert isinstance(await error_of(made), Misconfigured)
+        assert "AUTH" not in server.verbs()
+
+
+async def test_a_password_does_not_cross_a_network_in_the_clear_unless_told_to() -> None:
+    # This machine, by an address that does not say so.
+    async with raw_smtp("AUTH PLAIN") as server, provider(server, "", "u:p@", host="0.0.0.0") as made:
+        assert isinstance(await error_of(made), Misconfigured)
+        assert "AUTH" not in server.verbs()
+    async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=0", "u:p@", host="0.0.0.0") as made:
+        await made.send(message(TO))
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_smtps_is_encrypted_from_the_first_byte(tls: ssl.SSLContext) -> None:
+    async with raw_smtp(tls=tls) as server, provider(server, scheme="smtps") as made:
+        await made.send(message(TO))
+        assert len(server.mails) == 1
+
+
+async def test_a_certificate_of_nobody_is_refused(tls: ssl.SSLContext) -> None:
+    async with raw_smtp("AUTH PLAIN", starttls=tls) as server, provider(server, "&starttls=1", "u:p@") as made:
+        assert verdict(await error_of(made)) == DOWN
+        assert "AUTH" not in server.verbs()
+
+
+async def test_the_sandboxs_two_accounts_receive(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EMAIL_PROVIDERS", raising=False)
+    here = settings(sandbox_port=sandbox.port, sandbox_smtp_port=sandbox.smtp_port)
+    for made in providers_for("email", {"smtp": smtp.build}, here):
+        await made.open()
+        await made.send(message(TO, html="<p>Hello</p>", request_id=f"for-{made.name}"))
+        with pytest.raises(Impossible):
+            await made.send(message("dead@example.org"))
+        await made.close()
+    received = [(delivery.provider, delivery.request_id) for delivery in sandbox.ledger.select()]
+    assert received == [("smtp", "for-smtp"), ("smtp2", "for-smtp2")]

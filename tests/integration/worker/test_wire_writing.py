@@ -1,0 +1,197 @@
+"""What today's code writes has the form of the newest version under ``tests/fixtures/wire``.
+
+Red here means that the form has changed: add a folder with the new one beside those that are there, and leave those as
+they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import redis
+
+from shared.broker.topology import retry_queue
+from shared.clock import now_ms
+from shared.errors import Impossible, Unavailable
+from shared.failed.entry import read_entry
+from shared.failed.replay import replay_of
+from shared.health.registry import WorkerState, force_breaker
+from shared.idempotency.claims import Claims
+from shared.message.channels import Lane
+from shared.metrics import Metrics
+from shared.providers.provider import Message
+from shared.redis.client import async_client, sync_client
+from shared.worker.run import Status
+from tests.faults.ledger import wire
+from tests.support.failed_messages import publish_expiring, publishing, take_all
+from tests.support.gateway_process import gateway_process, taken
+from tests.support.waiting import eventually_async
+from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
+
+NEWEST = wire.versions()[-1]
+#: one level of the ladder, so long that what is put there stays
+LEVEL_S = 3600.0
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[redis.Redis]:
+    with sync_client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def claims(redis_url: str) -> AsyncIterator[Claims]:
+    async with Claims(redis_url, lease_s=60, ttl_s=3600, metrics=Metrics()) as claims:
+        yield claims
+
+
+def form(value: Any) -> Any:
+    """The names and types of everything inside, times told from other texts."""
+    if isinstance(value, Mapping):
+        return {name: form(item) for name, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [form(item) for item in value]
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value):
+        return "time"
+    # pika has an integer type of its own for what is long on the wire.
+    return "int" if isinstance(value, int) and not isinstance(value, bool) else type(value).__name__
+
+
+def golden_headers(message_id: str) -> Any:
+    found = [m.headers for m in wire.messages(NEWEST) if m.id == f"wire{NEWEST}-{message_id}"]
+    found += [f.publication.headers for f in wire.failures(NEWEST) if f.id == f"wire{NEWEST}-{message_id}"]
+    return form(found[0])
+
+
+def test_the_gateways_message_and_record(tmp_path: Path, vhost_url: str, redis_url: str, store: redis.Redis) -> None:
+    document = wire.golden(NEWEST, "gateway")
+    published, (_, key, digest) = document["published"], document["record"]
+    with gateway_process(tmp_path, vhost_url, redis_url) as gateway:
+        assert gateway.post(document["posted"]).status_code == 202
+    assert {name: store.get(name) for name in store.keys()} == {key.encode(): digest.encode()}  # noqa: SIM118
+    ((properties, body),) = taken(vhost_url, published["queue"])
+    assert body.decode() == published["body"]
+    # The broker's own, on everything that comes from a quorum queue.
+    headers = {name: value for name, value in (properties.headers or {}).items() if name != "x-delivery-count"}
+    assert form(headers) == form(published["headers"])
+    for name in ("content_type", "delivery_mode", "correlation_id"):
+        assert getattr(properties, name) == published[name]
+    assert properties.message_id
+    assert (properties.expiration, properties.user_id, properties.timestamp) == (None, None, None)
+
+
+@pytest.mark.parametrize("row", [row for row in wire.golden(NEWEST, "claims")["records"] if row["written_by"]])
+async def test_the_record_of_every_transition(row: dict[str, Any], claims: Claims, store: redis.Redis) -> None:
+    document = wire.golden(NEWEST, "claims")
+    for transition, *arguments in row["written_by"]:
+        more = [False] if transition == "claim" else []
+        await getattr(claims, transition)("push", document["request_id"], *arguments, *more)
+    written = store.get(document["key"])
+    assert isinstance(written, bytes)
+    # When a lease ends is never the same twice.
+    assert re.sub(r"(?<=:)\d{13}(?=:\d+:\d+:\w{16}$)", "9000000000000", written.decode()) == row["record"]
+
+
+async def test_the_record_of_targets_served(claims: Claims, store: redis.Redis) -> None:
+    document = wire.golden(NEWEST, "claims")
+    served = document["tokens"]
+    for digest in served["record"]:
+        await claims.mark_token(document["request_id"], digest)
+    assert store.hgetall(served["key"]) == {name.encode(): value.encode() for name, value in served["record"].items()}
+
+
+async def test_a_copy_on_the_ladder(vhost_url: str, redis_url: str) -> None:
+    async def away(_message: Message) -> str:
+        raise Unavailable("fcm 503 UNAVAILABLE")
+
+    settings = quick_settings(vhost_url, redis_url, retry_levels_s=(LEVEL_S,))
+    async with running(settings, [ScriptedProvider(script=away)]) as bench:
+        await bench.put("on-the-ladder")
+        headers = await _one_from(bench, retry_queue(Lane("push", "medium"), LEVEL_S))
+    assert form(headers) == golden_headers("ladder")
+
+
+async def test_an_entry_of_failed_queue(vhost_url: str, redis_url: str) -> None:
+    async def refuses(_message: Message) -> str:
+        raise Impossible("payload_rejected", "fcm 400 INVALID_ARGUMENT")
+
+    async with running(quick_settings(vhost_url, redis_url), [ScriptedProvider(script=refuses)]) as bench:
+        await bench.put("failed")
+        headers = await _one_from(bench, "failed.queue")
+        assert form(headers) == golden_headers("failed")
+        await bench.put("undecodable", body=b"{")
+        assert form(await _one_from(bench, "failed.queue")) == golden_headers("failed-undecodable")
+
+
+async def test_a_message_that_the_broker_dead_lettered(vhost_url: str) -> None:
+    async with publishing(vhost_url) as publisher:
+        channel = await publisher.connection.channel()
+        publish_expiring(channel, "push", b"{}", within_ms=1)
+        found: list[tuple[Any, Any, bytes]] = []
+
+        async def arrived() -> bool:
+            found.extend(await take_all(channel, "failed.queue"))
+            return bool(found)
+
+        await eventually_async(arrived)
+    ((_, properties, _),) = found
+    (golden,) = (f for f in wire.failures(NEWEST) if f.listed["reason"] == "expired")
+    expected = {name: value for name, value in golden.publication.headers.items() if name.startswith("x-")}
+    # Only one that had an expiration says so.
+    properties.headers["x-death"][0].pop("original-expiration")
+    assert form(properties.headers) == form(expected)
+
+
+def test_what_a_replay_publishes() -> None:
+    golden = wire.failures(NEWEST)[0]
+    failed = golden.publication
+    entry = read_entry(failed.body, failed.headers, failed.routing_key)
+    again = replay_of(failed.body, entry, ignore_expiry=True, now_ms=now_ms())
+    assert form(again.headers) == golden_headers("replayed")
+    assert (again.body, again.correlation_id) == (failed.body, golden.id)
+
+
+async def test_a_workers_sign_of_life_and_a_forced_breaker(vhost_url: str, redis_url: str, store: redis.Redis) -> None:
+    document = wire.golden(NEWEST, "workers")
+    _, key, instance, golden = document["beat"]
+    async with (
+        running(quick_settings(vhost_url, redis_url), [ScriptedProvider()]) as bench,
+        async_client(redis_url) as client,
+    ):
+        await eventually_async(lambda: bench.worker.broker_up)
+        status = Status("push", bench.worker, bench.providers, bench.publisher)
+        status.apply({"fcm": "open"})
+        await WorkerState(client, "push", instance, 60).beat(status.beat())
+        written = store.hgetall(key)
+        status.apply({})
+    assert list(written) == [instance.encode()]
+    expected = orjson.loads(golden)
+    expected["providers"].pop("backup")
+    assert form(orjson.loads(written[instance.encode()])) == form(expected)
+
+    for channel, provider, how in document["means"]:
+        force_breaker(store, channel, provider, how)
+    name, *pairs = document["forced"][1:]
+    assert store.hgetall(name) == {
+        field.encode(): how.encode() for field, how in zip(pairs[::2], pairs[1::2], strict=True)
+    }
+
+
+async def _one_from(bench: Bench, queue: str) -> dict[str, Any]:
+    """The headers of the message that comes to the queue; the broker's own count left out."""
+    channel = await bench.publisher.connection.channel()
+    found: list[tuple[Any, Any, bytes]] = []
+
+    async def arrived() -> bool:
+        found.extend(await take_all(channel, queue))
+        return bool(found)
+
+    await eventually_async(arrived)
+    await channel.close()
+    ((_, properties, _),) = found
+    return dict(properties.headers)

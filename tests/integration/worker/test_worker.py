@@ -1,0 +1,462 @@
+"""The worker against a real broker and a real Redis: what becomes of each kind of message."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from ops.servers import RabbitMQServer, RedisServer
+from shared.broker.consumer import Consumer
+from shared.broker.incoming import Incoming
+from shared.broker.publisher import REDECLARE_EVERY_S
+from shared.errors import Impossible, Misconfigured, Throttled, Unavailable
+from shared.message.channels import PRIORITIES, Lane
+from shared.message.headers import Travel
+from shared.providers.provider import Message
+from shared.settings.settings import Settings
+from shared.worker.poison import GIVE_UP_AT
+from tests.support.servers import private_rabbitmq
+from tests.support.waiting import eventually_async
+from tests.support.workbench import ScriptedProvider, envelope, quick_settings, running
+
+
+@pytest.fixture
+def settings(vhost_url: str, redis_url: str) -> Settings:
+    return quick_settings(vhost_url, redis_url)
+
+
+async def test_every_message_of_every_lane_is_delivered_once_and_acked(settings: Settings) -> None:
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        ids = [await bench.put(priority=priority) for priority in PRIORITIES for _ in range(100)]
+        await eventually_async(lambda: len(provider.accepted) >= 300)
+        await eventually_async(lambda: bench.worker.in_flight == 0)
+        assert Counter(provider.calls) == Counter(ids)
+        assert bench.count("notify_delivered_total", channel="push", provider="fcm") == 300
+        assert bench.count("notify_delivery_seconds_count", channel="push", lane="high") == 100
+    async with running(settings, [provider], start=False) as bench:
+        assert [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")] == [0, 0, 0]
+
+
+async def test_a_failure_that_may_pass_is_tried_again_and_counted(settings: Settings) -> None:
+    answers = iter([Unavailable("503"), Throttled("429", retry_after_s=0.2)])
+
+    async def script(_message: Message) -> str:
+        for error in answers:
+            raise error
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider]) as bench:
+        await bench.put()
+        await eventually_async(lambda: len(provider.accepted) == 1)
+        assert len(provider.calls) == 3
+        assert bench.count("notify_retried_total", channel="push", reason="provider_unavailable") == 1
+        assert bench.count("notify_retried_total", channel="push", reason="throttled") == 1
+
+
+async def test_the_hopeless_goes_to_failed_queue_after_one_attempt(settings: Settings) -> None:
+    async def script(_message: Message) -> str:
+        raise Impossible("recipient_invalid", "UNREGISTERED")
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider]) as bench:
+        rid = await bench.put(priority="high")
+        [(headers, body)] = await eventually_async(bench.failed)
+        assert body == envelope("push", rid)
+        assert headers["notify-failed-reason"] == "recipient_invalid"
+        assert headers["notify-failed-error"] == "UNREGISTERED"
+        assert headers["notify-failed-provider"] == "fcm"
+        assert headers["notify-failed-attempts"] == 1
+        assert headers["notify-failed-queue"] == "push.high.queue"
+        assert headers["notify-first-attempt-at"]
+        assert provider.calls == [rid]
+
+
+async def test_attempts_end(vhost_url: str, redis_url: str) -> None:
+    async def script(_message: Message) -> str:
+        raise Unavailable("503")
+
+    settings = quick_settings(vhost_url, redis_url, breaker_failures=1000, retry_base_s=0.01)
+    settings = settings.model_copy(
+        update={
+            "channels": {**settings.channels, "push": settings.channels["push"].model_copy(update={"max_attempts": 3})}
+        }
+    )
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider]) as bench:
+        await bench.put()
+        [(headers, _)] = await eventually_async(bench.failed)
+        assert headers["notify-failed-reason"] == "attempts_exhausted"
+        assert headers["notify-failed-attempts"] == 3
+        assert len(provider.calls) == 3
+
+
+async def test_bad_messages_on_the_queue_get_their_reason_and_those_behind_them_are_delivered(
+    settings: Settings,
+) -> None:
+    past = (datetime.now(UTC) - timedelta(seconds=5)).isoformat()
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        for body in (b"{", b'{"request_id": 5}', b"x" * 5_000_000, envelope("email", "w")):
+            await bench.put(body=body)
+        await bench.put("late", expires_at=past)
+        await bench.put("old", headers=Travel(accepted_at="2020-01-01T00:00:00.000Z").to_headers())
+        await bench.put("nobody", recipient={"email": "a@example.org"})
+        await bench.put("good")
+        await eventually_async(lambda: "good" in provider.accepted)
+        reasons: list[str] = []
+
+        async def all_failed() -> bool:
+            reasons.extend(headers["notify-failed-reason"] for headers, _ in await bench.failed())
+            return len(reasons) >= 7
+
+        await eventually_async(all_failed)
+        assert sorted(reasons) == [
+            "expired",
+            "expired",
+            "invalid_envelope",
+            "invalid_json",
+            "no_recipient",
+            "too_large",
+            "wrong_channel",
+        ]
+        assert provider.calls == ["good"]
+
+
+async def test_one_request_id_is_one_call_however_many_copies_and_workers(settings: Settings) -> None:
+    async def slow(_message: Message) -> str:
+        await asyncio.sleep(0.3)
+        return "id"
+
+    provider = ScriptedProvider(script=slow)
+    async with running(settings, [provider], workers=2) as bench:
+        for n in range(50):
+            await bench.put("same", priority=PRIORITIES[n % 3])
+        await bench.put("other")
+        await eventually_async(lambda: "other" in provider.accepted)
+
+        async def nothing_left() -> bool:
+            waiting = [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")]
+            waiting += [await bench.ready(f"retry.push{lane}.2000ms.queue") for lane in (".high", "", ".low")]
+            return not any(waiting) and not any(worker.in_flight for worker in bench.workers)
+
+        await eventually_async(nothing_left, deadline_s=20)
+        assert provider.calls.count("same") == 1
+
+
+async def test_another_body_under_the_same_request_id_is_refused_not_swallowed(settings: Settings) -> None:
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        await bench.put("r")
+        await eventually_async(lambda: provider.accepted == ["r"])
+        await bench.put("r", content={"title": "t", "body": "another"})
+        [(headers, _)] = await eventually_async(bench.failed)
+        assert headers["notify-failed-reason"] == "request_id_reused"
+
+
+async def test_a_stale_copy_of_a_message_that_was_handed_on_is_acked(settings: Settings) -> None:
+    async def script(_message: Message) -> str:
+        raise Impossible("payload_rejected", "no")
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider]) as bench:
+        await bench.put("r")
+        await eventually_async(bench.failed)
+        await bench.put("r")
+        await eventually_async(lambda: bench.count("notify_duplicates_total", channel="push") == 1)
+        assert provider.calls == ["r"]
+
+
+async def test_a_retry_sends_only_to_the_tokens_that_were_not_served(settings: Settings) -> None:
+    refused: list[str] = []
+
+    async def script(message: Message) -> str:
+        if message.target == "b" and not refused:
+            refused.append(message.target)
+            raise Unavailable("503")
+        if message.target == "dead":
+            raise Impossible("recipient_invalid", "UNREGISTERED")
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider]) as bench:
+        await bench.put(recipient={"push_tokens": ["a", "b", "dead", "a"]})
+        await eventually_async(lambda: bench.count("notify_delivered_total", channel="push", provider="fcm") == 1)
+        assert Counter(provider.targets) == {"a": 1, "b": 2, "dead": 2}
+        assert await bench.failed() == []
+
+
+async def test_an_outage_leaves_the_backlog_in_its_queue_and_every_message_is_delivered_after_it(
+    settings: Settings,
+) -> None:
+    up = asyncio.Event()
+
+    async def script(_message: Message) -> str:
+        if not up.is_set():
+            raise Unavailable("503")
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider], start=False) as bench:
+        ids = [await bench.put() for _ in range(600)]
+        run = asyncio.create_task(bench.worker.run())
+        await eventually_async(lambda: bench.worker.paused)
+        assert bench.count("notify_paused", channel="push") == 1
+        calls_when_paused = len(provider.calls)
+        await eventually_async(lambda: len(provider.calls) >= calls_when_paused + 2)
+        assert await bench.ready("push.queue") >= 600 - 256 - 10
+        assert len(provider.calls) <= 256 + 10
+        up.set()
+        await eventually_async(lambda: len(set(provider.accepted)) == 600, deadline_s=20)
+        await eventually_async(lambda: not bench.worker.paused)
+        assert Counter(provider.accepted) == Counter(ids)
+        bench.worker.stop()
+        await run
+
+
+async def test_a_sick_provider_has_a_successor(settings: Settings) -> None:
+    async def sick(_message: Message) -> str:
+        raise Unavailable("503")
+
+    first, second = ScriptedProvider("smtp", sick), ScriptedProvider("smtp2")
+    async with running(settings, [first, second], channel="email") as bench:
+        ids = [await bench.put() for _ in range(50)]
+        await eventually_async(lambda: sorted(second.accepted) == sorted(ids))
+        assert not bench.worker.paused
+        assert bench.count("notify_breaker_state", channel="email", provider="smtp") in (1, 2)
+
+
+async def test_our_own_credentials_refused_pauses_without_spending_attempts(settings: Settings) -> None:
+    good = asyncio.Event()
+
+    async def script(_message: Message) -> str:
+        if not good.is_set():
+            raise Misconfigured("401")
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider]) as bench:
+        ids = [await bench.put() for _ in range(20)]
+        await eventually_async(lambda: bench.worker.paused)
+        good.set()
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(ids), deadline_s=15)
+        assert await bench.failed() == []
+
+
+async def test_a_deleted_queue_comes_back_with_its_consumer(settings: Settings) -> None:
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        await bench.put("first")
+        await eventually_async(lambda: "first" in provider.accepted)
+        channel = await bench.publisher.connection.channel()
+        await channel.call(channel.raw.queue_delete, queue="push.queue")
+        await bench.put("second")
+        await eventually_async(lambda: "second" in provider.accepted)
+
+
+async def test_a_queue_deleted_under_a_publisher_is_not_back_before_its_consumer_knows(settings: Settings) -> None:
+    """Declared again within 20 ms it would keep its consumer, and what it delivers to it would never arrive."""
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        await bench.put("first")
+        await eventually_async(lambda: "first" in provider.accepted)
+        channel = await bench.publisher.connection.channel()
+        # The declaration after a return waits its turn: let it have come, or there would be time enough.
+        await asyncio.sleep(REDECLARE_EVERY_S)
+        await channel.call(channel.raw.queue_delete, queue="push.queue")
+        await asyncio.gather(*(bench.put(f"next-{n}") for n in range(20)))
+        await eventually_async(lambda: len(provider.accepted) == 21)
+
+
+@pytest.fixture
+def mortal_rabbitmq(run_directory: Path) -> Iterator[RabbitMQServer]:
+    """A broker to be killed, of the test's own.
+
+    After a restart RabbitMQ 3.10 starts its dead-letter workers. If their virtual host is deleted in that moment, as it
+    is at the end of a test, their supervisor gives up, and no queue can be declared any more (541).
+    """
+    with private_rabbitmq(run_directory / "rabbitmq-mortal") as server:
+        yield server
+
+
+async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(
+    mortal_rabbitmq: RabbitMQServer, redis_url: str
+) -> None:
+    provider, rabbitmq = ScriptedProvider(), mortal_rabbitmq
+    settings = quick_settings(rabbitmq.url, redis_url)
+    async with running(settings, [provider]) as bench:
+        ids = [await bench.put() for _ in range(200)]
+        rabbitmq.kill()
+        rabbitmq.start()
+        await eventually_async(lambda: set(provider.accepted) == set(ids), deadline_s=60)
+        ids.append(await asyncio.wait_for(bench.put(), 30))
+        await eventually_async(lambda: set(provider.accepted) == set(ids), deadline_s=30)
+        assert Counter(provider.accepted) == Counter(ids)
+
+
+async def test_while_redis_stands_still_nothing_is_sent_and_nothing_is_lost(
+    settings: Settings, redis_server: RedisServer
+) -> None:
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        await bench.put("first")
+        await eventually_async(lambda: provider.accepted == ["first"])
+        redis_server.pause()
+        try:
+            ids = [await bench.put() for _ in range(20)]
+            await eventually_async(lambda: bench.worker.paused)
+            assert provider.calls == ["first"]
+        finally:
+            redis_server.resume()
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(["first", *ids]), deadline_s=15)
+
+
+async def test_who_chose_to_proceed_without_redis_delivers_all_the_same_and_counts_it(
+    vhost_url: str, redis_url: str, redis_server: RedisServer
+) -> None:
+    provider = ScriptedProvider()
+    settings = quick_settings(vhost_url, redis_url, idempotency_on_redis_down="proceed")
+    async with running(settings, [provider]) as bench:
+        redis_server.pause()
+        try:
+            one = await bench.put()
+            await bench.put("several", recipient={"push_tokens": ["a", "b"]})
+            await eventually_async(lambda: sorted(provider.accepted) == sorted([one, "several", "several"]))
+            await eventually_async(lambda: bench.count("notify_marker_lost_total") >= 2)
+        finally:
+            redis_server.resume()
+
+
+async def test_a_stop_finishes_what_is_in_flight(settings: Settings) -> None:
+    async def slow(_message: Message) -> str:
+        await asyncio.sleep(0.3)
+        return "id"
+
+    provider = ScriptedProvider(script=slow)
+    async with running(settings, [provider], start=False) as bench:
+        ids = [await bench.put() for _ in range(10)]
+        run = asyncio.create_task(bench.worker.run())
+        await eventually_async(lambda: len(provider.calls) == 10)
+        bench.worker.stop()
+        await asyncio.wait_for(run, 5)
+        assert sorted(provider.accepted) == sorted(ids)
+        assert await bench.ready("push.queue") == 0
+
+
+async def test_a_message_that_was_given_out_too_often_is_buried_unsent(settings: Settings) -> None:
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        await bench.put("poison", headers=Travel(redeliveries=8).to_headers())
+        await bench.put("suspect", headers=Travel(redeliveries=3).to_headers())
+        await bench.put("innocent")
+        [(headers, _)] = await eventually_async(bench.failed)
+        assert headers["notify-failed-reason"] == "delivery_limit"
+        await eventually_async(lambda: sorted(provider.accepted) == ["innocent", "suspect"])
+
+
+async def test_a_suspect_is_handled_with_nothing_else_in_hand(settings: Settings) -> None:
+    beside_suspect: list[int] = []
+    at_work = 0
+
+    async def script(message: Message) -> str:
+        nonlocal at_work
+        at_work += 1
+        if message.request_id.startswith("suspect"):
+            beside_suspect.append(at_work)
+        await asyncio.sleep(0.02)
+        at_work -= 1
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider], start=False) as bench:
+        ids = []
+        for n in range(120):
+            priority = PRIORITIES[n % 3]
+            if n % 40 == 20:
+                ids.append(await bench.put(f"suspect{n}", priority=priority, headers={"notify-redeliveries": 3}))
+            else:
+                ids.append(await bench.put(priority=priority))
+        run = asyncio.create_task(bench.worker.run())
+        await eventually_async(lambda: Counter(provider.accepted) == Counter(ids), deadline_s=20)
+        assert beside_suspect == [1, 1, 1]
+        bench.worker.stop()
+        await run
+
+
+async def test_a_lane_that_cannot_be_opened_is_not_noticed_by_the_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = [True]
+    get, consume = Consumer.get, Consumer.consume
+
+    def refuse(lane: Lane) -> None:
+        if closed and lane.priority == "high":
+            raise TimeoutError("no leader")
+
+    async def get_unless_refused(consumer: Consumer, lane: Lane) -> Incoming | None:
+        refuse(lane)
+        return await get(consumer, lane)
+
+    async def consume_unless_refused(consumer: Consumer, prefetch: Mapping[Lane, int]) -> None:
+        for lane in prefetch:
+            refuse(lane)
+        await consume(consumer, prefetch)
+
+    monkeypatch.setattr(Consumer, "get", get_unless_refused)
+    monkeypatch.setattr(Consumer, "consume", consume_unless_refused)
+    provider = ScriptedProvider()
+    async with running(settings, [provider]) as bench:
+        waiting = [await bench.put(priority="high") for _ in range(5)]
+        flowing = [await bench.put(priority=priority) for priority in ("medium", "low") for _ in range(300)]
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(flowing))
+        closed.clear()
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(flowing + waiting))
+
+
+async def test_stops_during_an_outage_bring_no_held_message_nearer_to_its_limit(settings: Settings) -> None:
+    up = asyncio.Event()
+
+    async def script(_message: Message) -> str:
+        if not up.is_set():
+            raise Misconfigured("401")
+        return "id"
+
+    provider = ScriptedProvider(script=script)
+    async with running(settings, [provider], start=False) as bench:
+        ids = [await bench.put() for _ in range(20)]
+    for _ in range(GIVE_UP_AT + 2):
+        async with running(settings, [provider]) as bench:
+            await eventually_async(lambda worker=bench.worker: worker.paused and worker.in_flight > 0)  # type: ignore[misc]
+    up.set()
+    async with running(settings, [provider]) as bench:
+        await eventually_async(lambda: sorted(provider.accepted) == sorted(ids), deadline_s=20)
+        assert await bench.failed() == []
+
+
+async def test_what_comes_after_a_reconnection_is_not_forgotten_with_what_came_before_it(
+    vhost_url: str, redis_url: str, rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Back before a lane that closed with its connection would be mended by itself.
+    monkeypatch.setattr("shared.broker.connection.backoff_s", lambda tries, draw: 0.02)
+
+    async def slowly(_message: Message) -> str:
+        await asyncio.sleep(1.5)
+        return "id"
+
+    settings = quick_settings(vhost_url, redis_url, prefetch=32, lease_s=60.0, handling_budget_s=25.0)
+    provider = ScriptedProvider(script=slowly)
+    async with running(settings, [provider]) as bench:
+        ids = {await bench.put(priority=priority) for priority in PRIORITIES for _ in range(40)}
+        # Every place is taken by a call that outlasts the reconnection.
+        await eventually_async(lambda: len(provider.calls) > 32)
+        await asyncio.to_thread(rabbitmq.close_connections)
+        await eventually_async(lambda: set(provider.accepted) == ids, deadline_s=20)
+        await eventually_async(lambda: bench.worker.in_flight == 0)
+    async with running(settings, [provider], start=False) as bench:
+        assert [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")] == [0, 0, 0]

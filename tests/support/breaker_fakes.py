@@ -1,0 +1,54 @@
+"""A clock that moves when told, and a listener that remembers."""
+
+from shared.breaker.breaker import Breaker
+from shared.breaker.listener import State
+from shared.breaker.policy import BreakerPolicy
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Remembering:
+    def __init__(self) -> None:
+        self.moves: list[tuple[State, State]] = []
+        self.reasons: list[str] = []
+        self.pauses: list[float] = []
+
+    def changed(self, name: str, old: State, new: State, why: str) -> None:
+        self.moves.append((old, new))
+        self.reasons.append(why)
+
+    def paused(self, name: str, pause_s: float) -> None:
+        self.pauses.append(pause_s)
+
+
+class Bench:
+    """A breaker with its clock, its listener and a draw in the middle, so that jitter is none."""
+
+    def __init__(self, policy: BreakerPolicy | None = None, draw: float = 0.5) -> None:
+        self.clock = Clock()
+        self.heard = Remembering()
+        self.breaker = Breaker("push/fcm", policy or BreakerPolicy(), self.clock, self.heard, lambda: draw)
+
+    def state(self) -> State:
+        return self.breaker.state
+
+    def call(self, *, fails: bool, duration_s: float = 0.1) -> None:
+        """One call from permit to result; the breaker must admit it."""
+        permit = self.breaker.permit()
+        assert permit is not None, "not admitted"
+        if fails:
+            permit.failure(duration_s)
+        else:
+            permit.success(duration_s)
+
+    def open(self) -> None:
+        """Open it by failures in a row."""
+        for _ in range(self.breaker.policy.failures):
+            self.call(fails=True)
+        assert self.state() == "open"

@@ -1,0 +1,67 @@
+"""Claims on a real Redis, and what their records and counters are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import redis
+
+from shared.idempotency.claims import Claims
+from shared.metrics import Metrics
+from shared.redis.client import sync_client
+
+LEASE_S = 60.0
+TTL_S = 3600.0
+HASH, OTHER_HASH = "00112233445566aa", "ffeeddccbbaa9988"
+#: lease ends, ms since the epoch: long ago, and not in our lives
+LAPSED, RUNNING = 1_000, 9_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Lab:
+    """One message: its claims, its record, its counters."""
+
+    claims: Claims
+    redis: redis.Redis
+    metrics: Metrics
+    request_id: str
+
+    @property
+    def key(self) -> str:
+        return f"notify:push:{self.request_id}"
+
+    def store(self, record: str) -> None:
+        self.redis.set(self.key, record)
+
+    def record(self) -> str | None:
+        """What is stored, a running lease's end replaced by ``<end>``."""
+        value = self.redis.get(self.key)
+        if value is None:
+            return None
+        fields = value.decode().split(":")  # type: ignore[union-attr]
+        if fields[0] == "P":
+            fields[2] = "<end>"
+        return ":".join(fields)
+
+    async def claim(
+        self, token: str = "me", replay: int = 0, attempt: int = 0, body: str = HASH, redelivered: bool = False
+    ) -> str:
+        answer = await self.claims.claim("push", self.request_id, token, replay, attempt, body, redelivered)
+        return answer.verdict
+
+    def counted(self) -> dict[str, int]:
+        """The counters above zero, by short name."""
+        names = ("takeovers", "state_lost", "lease_lost")
+        values = {name: int(self.metrics.registry.get_sample_value(f"notify_{name}_total") or 0) for name in names}
+        return {name: value for name, value in values.items() if value}
+
+
+@asynccontextmanager
+async def lab_on(redis_url: str, request_id: str = "r:1") -> AsyncIterator[Lab]:
+    """Leases of a minute: a test that needs one to have run out stores it so."""
+    metrics = Metrics()
+    async with Claims(redis_url, lease_s=LEASE_S, ttl_s=TTL_S, metrics=metrics) as claims:
+        with sync_client(redis_url) as client:
+            yield Lab(claims, client, metrics, request_id)

@@ -1,0 +1,117 @@
+"""Failed messages for tests: as a worker writes them, and as the broker's own dead-lettering leaves them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from pika import BasicProperties
+from pydantic import SecretStr
+
+from shared.broker import topology
+from shared.broker.channel import AmqpChannel
+from shared.broker.publisher import Publication, Publisher
+from shared.clock import now_ms, rfc3339
+from shared.failed.headers import failed_headers
+from shared.message.channels import Lane
+from shared.message.headers import Travel
+from shared.message.outcome import Dead, DeadReason
+from shared.settings.settings import Settings, load_settings
+from tests.support.incoming import make_incoming
+
+PUSH = Lane("push", "medium")
+_numbers = itertools.count()
+
+
+def settings_for(url: str, **overrides: Any) -> Settings:
+    overrides = {"retry_levels_s": (1.0, 5.0), **overrides}
+    return load_settings(env_file=None, rabbitmq_url=SecretStr(url), **overrides)
+
+
+def push_body(request_id: str, **fields: Any) -> bytes:
+    envelope = {
+        "request_id": request_id,
+        "notification_type": "push",
+        "recipient": {"push_tokens": ["token-of-a-device"]},
+        "content": {"title": "t", "body": "b"},
+    }
+    return orjson.dumps({**envelope, **fields})
+
+
+def failed(
+    request_id: str,
+    *,
+    reason: DeadReason = "attempts_exhausted",
+    lane: Lane = PUSH,
+    travel: Travel | None = None,
+    body: bytes | None = None,
+    **headers: Any,
+) -> Publication:
+    """What a worker hands on. ``headers`` replace some of its own (``notify_failed_at="..."``)."""
+    if body is None:
+        body = push_body(request_id, notification_type=lane.channel)
+    incoming = make_incoming(body, priority=lane.priority, channel=lane.channel)
+    incoming.message_id = f"m-{next(_numbers)}"
+    outcome = Dead(reason, "fcm 503", "fcm", counted=True)
+    written = failed_headers(incoming, travel or Travel(attempt=7), now_ms() - 60_000, outcome)
+    written |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return Publication(topology.FAILED_EXCHANGE, lane.routing_key, body, written, request_id)
+
+
+def failed_before(age_s: float, request_id: str, **others: Any) -> Publication:
+    return failed(request_id, notify_failed_at=rfc3339(now_ms() - round(age_s * 1000)), **others)
+
+
+@asynccontextmanager
+async def publishing(url: str) -> AsyncIterator[Publisher]:
+    """A publisher that is up, with the topology declared."""
+    settings = settings_for(url)
+    publisher = Publisher(url, "test", levels_s=settings.retry_levels_s, deadline_s=10, max_pending=2000)
+    publisher.start()
+    await publisher.connection.wait_up()
+    try:
+        yield publisher
+    finally:
+        await publisher.close()
+
+
+async def bury(publisher: Publisher, messages: Iterable[Publication]) -> None:
+    """Put them into failed.queue."""
+    assert set(await publisher.publish_all(list(messages))) <= {None}
+
+
+async def count(channel: AmqpChannel, queue: str = topology.FAILED_QUEUE) -> int:
+    """Messages ready in the queue."""
+    answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
+    return int(answer.method.message_count)
+
+
+async def take_all(channel: AmqpChannel, queue: str) -> list[tuple[Any, Any, bytes]]:
+    """(method, properties, body) of everything in the queue, acked."""
+    found = []
+    while (got := await channel.get(queue)) is not None:
+        channel.raw.basic_ack(got[0].delivery_tag)
+        # The broker's own, on everything that comes from a quorum queue.
+        got[1].headers.pop("x-delivery-count", None)
+        found.append(got)
+    return found
+
+
+class RawHeader:
+    """A header's value as it stands on the wire, its type's letter first: what pika itself would never write."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+
+    def encode(self, pieces: list[bytes]) -> int:
+        pieces.append(self._wire)
+        return len(self._wire)
+
+
+def publish_expiring(channel: AmqpChannel, key: str, body: bytes, within_ms: int) -> None:
+    """As another service may: with an expiration, without headers, unconfirmed."""
+    properties = BasicProperties(delivery_mode=2, expiration=str(within_ms))
+    channel.raw.basic_publish(topology.EXCHANGE, key, body, properties)

@@ -1,0 +1,51 @@
+"""The app over stand-ins: everything of the gateway but the broker, Redis and the server."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from gateway.accept.acceptor import Acceptor
+from gateway.accept.intake import Intake
+from gateway.accept.probe_gate import ProbeGate
+from gateway.app import create_app
+from gateway.health.counts import AcceptedCounts
+from gateway.health.report import BrokerState, Health, StoreView, WorkerView
+from gateway.wiring import Parts
+from shared.message.channels import CHANNELS
+from shared.settings.settings import load_settings
+from tests.support.gateway_fakes import FakeBroker, FakeDepths, FakeRecords, running
+
+
+class FakeStore:
+    def read(self) -> StoreView:
+        return StoreView({name: [WorkerView(False, {"one": "closed"})] for name in CHANNELS}, 0.0)
+
+
+class Gateway:
+    """``broker_state`` is what the publisher would say."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.broker, self.records, self.depths = FakeBroker(), FakeRecords(), FakeDepths()
+        self.broker_state: BrokerState = "up"
+        gate = ProbeGate(time.monotonic, max_waiting=100)
+        self.intake = Intake(self.records, gate, publish_deadline_s=5)
+        counts = AcceptedCounts(directory)
+        acceptor = Acceptor(self.intake, self.depths, counts, queue_max_ready=10, clock=time.monotonic)
+        health = Health(lambda: self.broker_state, lambda: gate.silent, self.depths, FakeStore())
+        self.app: Flask = create_app(load_settings(env_file=None, **settings), Parts(acceptor, health, counts))
+
+    @property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+
+@contextmanager
+def gateway(directory: Path, **settings: Any) -> Iterator[Gateway]:
+    made = Gateway(directory, **settings)
+    with running(made.intake, made.broker):
+        yield made

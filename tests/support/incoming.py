@@ -1,0 +1,42 @@
+"""Deliveries that come from no broker, for tests of what is done with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.broker.incoming import Incoming
+from shared.message.channels import Lane, Priority
+
+
+class RememberedAcks:
+    """Stands in for a channel's ack book."""
+
+    def __init__(self) -> None:
+        self.acked: list[int] = []
+        self.is_open = True
+
+    def ack(self, tag: int) -> None:
+        self.acked.append(tag)
+
+
+def make_incoming(
+    body: bytes = b"{}",
+    *,
+    priority: Priority = "medium",
+    tag: int = 1,
+    channel: str = "push",
+    headers: dict[str, Any] | None = None,
+    delivery_count: int = 0,
+    book: RememberedAcks | None = None,
+) -> Incoming:
+    return Incoming(
+        lane=Lane(channel, priority),
+        tag=tag,
+        book=book or RememberedAcks(),  # type: ignore[arg-type]
+        body=body,
+        headers=headers or {},
+        redelivered=delivery_count > 0,
+        delivery_count=delivery_count,
+        message_id="m",
+        timestamp_ms=None,
+    )

@@ -1,0 +1,84 @@
+"""Private servers for one test run, each run under a directory of its own that names its process."""
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.processes import Identity, PidFile
+from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer, free_ports
+
+_LOCAL = Path(__file__).parents[2] / ".local"
+_OWNER = "pytest.pid"
+# Everything under a directory that runs, or may have been left running by a run that was killed.
+_RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid")
+
+
+#: the ports given out last: whoever got one may not listen there yet
+_given: deque[int] = deque(maxlen=100)
+
+
+def run_ports(count: int) -> list[int]:
+    """Free ports that nobody was given lately, from the range ``NOTIFY_TEST_PORTS`` (``first-last``) if it is set."""
+    first, _, last = os.environ.get("NOTIFY_TEST_PORTS", "").partition("-")
+    wanted = count + len(_given)
+    found = free_ports(wanted, int(first), int(last)) if first else free_ports(wanted)
+    chosen = [port for port in found if port not in _given][:count]
+    _given.extend(chosen)
+    return chosen
+
+
+def new_run_directory() -> Path:
+    """A directory for this run's servers. What killed runs left behind is ended and removed first."""
+    for left in _LOCAL.glob("test-*"):
+        if PidFile(left / _OWNER).living() is None:
+            end_leftovers(left)
+    directory = _LOCAL / f"test-{os.getpid()}"
+    myself = Identity.of(os.getpid())
+    if myself is None:
+        raise RuntimeError("the system does not know this very process")
+    PidFile(directory / _OWNER).write(myself)
+    return directory
+
+
+def end_leftovers(directory: Path) -> None:
+    """End the servers on record under it, then remove it."""
+    for pattern in _RECORDS:
+        for record in directory.glob(pattern):
+            process = PidFile(record).living()
+            if process is not None:
+                process.end(0)
+    shutil.rmtree(directory)
+
+
+@contextmanager
+def private_rabbitmq(
+    directory: Path, *, dead_letter_confirm_timeout_s: float = 5.0, quorum_tick_s: float = 0.5
+) -> Iterator[RabbitMQServer]:
+    """A broker of the test's own, ready; ended with its data still on disk."""
+    ports = RabbitMQPorts(*run_ports(4))
+    server = RabbitMQServer(
+        directory,
+        ports,
+        dead_letter_confirm_timeout_s=dead_letter_confirm_timeout_s,
+        quorum_tick_s=quorum_tick_s,
+    )
+    server.start()
+    try:
+        yield server
+    finally:
+        # Nothing in it is needed any more, and an orderly stop costs 6 s.
+        server.kill()
+
+
+@contextmanager
+def private_redis(directory: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, ready."""
+    server = RedisServer(directory, port=run_ports(1)[0])
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,199 @@
+"""A worker in this process, around a real broker and a real Redis, with providers that do what a test tells them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.breaker.policy import BreakerPolicy
+from shared.broker import topology
+from shared.broker.publisher import Publication, Publisher
+from shared.clock import now_ms, rfc3339
+from shared.idempotency.claims import Claims
+from shared.message.channels import CHANNELS, Lane, Priority
+from shared.message.headers import Travel
+from shared.metrics import Metrics
+from shared.providers.failover import Providers
+from shared.providers.provider import Message
+from shared.settings.settings import Settings, load_settings
+from shared.templates.library import Templates
+from shared.users.directory import Directory
+from shared.worker.run import assemble
+from shared.worker.worker import Worker
+
+#: a broker that declares nothing in so many seconds is broken: an error, not a test that never ends
+BROKER_DEADLINE_S = 30.0
+
+Script = Callable[[Message], Awaitable[str]]
+
+
+async def says_yes(_message: Message) -> str:
+    return uuid.uuid4().hex
+
+
+class ScriptedProvider:
+    """Remembers every call it got, with its start and end, and answers as ``script`` does."""
+
+    def __init__(self, name: str = "fcm", script: Script = says_yes) -> None:
+        self.name = name
+        self.timeout_s = 2.0
+        self.script = script
+        self.calls: list[str] = []
+        self.targets: list[str] = []
+        self.accepted: list[str] = []
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def send(self, message: Message) -> str:
+        self.calls.append(message.request_id)
+        self.targets.append(message.target)
+        answer = await self.script(message)
+        self.accepted.append(message.request_id)
+        return answer
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+def quick_settings(amqp_url: str, redis_url: str, **overrides: Any) -> Settings:
+    """The product's settings with lease, ladder and breaker scaled down; ``overrides`` win."""
+    from pydantic import SecretStr
+
+    return load_settings(
+        env_file=None,
+        **{
+            "rabbitmq_url": SecretStr(amqp_url),
+            "redis_url": SecretStr(redis_url),
+            "retry_levels_s": (0.2, 0.5, 1.0, 2.0),
+            "retry_base_s": 0.1,
+            "retry_min_s": 0.1,
+            "lease_s": 2.0,
+            "handling_budget_s": 0.9,
+            "shutdown_s": 5.0,
+            "breaker_open_s": 0.5,
+            "breaker_open_max_s": 1.0,
+            "pause_probe_s": 0.1,
+            "heartbeat_s": 0.2,
+            **overrides,
+        },
+    )
+
+
+@dataclass
+class Bench:
+    """What a test needs of one running worker."""
+
+    channel: str
+    settings: Settings
+    metrics: Metrics
+    claims: Claims
+    publisher: Publisher
+    providers: Providers
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def worker(self) -> Worker:
+        return self.workers[0]
+
+    async def put(
+        self,
+        request_id: str = "",
+        *,
+        priority: Priority = "medium",
+        headers: dict[str, Any] | None = None,
+        body: bytes | None = None,
+        **fields: Any,
+    ) -> str:
+        """Publish one envelope straight onto its lane."""
+        rid = request_id or uuid.uuid4().hex
+        lane = Lane(self.channel, priority)
+        travel = headers if headers is not None else Travel(accepted_at=rfc3339(now_ms())).to_headers()
+        payload = body if body is not None else envelope(self.channel, rid, **fields)
+        await self.publisher.publish(Publication(topology.EXCHANGE, lane.routing_key, payload, travel, rid))
+        return rid
+
+    async def ready(self, queue: str) -> int:
+        """Messages ready in a queue, by passive declare."""
+        channel = await self.publisher.connection.channel()
+        answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
+        await channel.close()
+        return int(answer.method.message_count)
+
+    async def failed(self) -> list[tuple[dict[str, Any], bytes]]:
+        """Take everything out of failed.queue: (headers, body)."""
+        channel = await self.publisher.connection.channel()
+        found = []
+        while (answer := await channel.get(topology.FAILED_QUEUE)) is not None:
+            method, properties, body = answer
+            found.append((dict(properties.headers or {}), body))
+            channel.raw.basic_ack(method.delivery_tag)
+        await channel.close()
+        return found
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def envelope(channel: str, request_id: str, **fields: Any) -> bytes:
+    """A valid envelope for ``channel`` with content and a recipient of its own; ``fields`` win."""
+    recipient = {"push_tokens": ["token-1"], "email": "a@example.org", "phone": "+15550001"}
+    address = CHANNELS[channel].address
+    document = {
+        "request_id": request_id,
+        "notification_type": channel,
+        "content": {"title": "t", "body": "b"},
+        "recipient": {address: recipient[address]},
+        **fields,
+    }
+    return orjson.dumps({key: value for key, value in document.items() if value is not None})
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    providers: Sequence[ScriptedProvider],
+    channel: str = "push",
+    workers: int = 1,
+    start: bool = True,
+) -> AsyncIterator[Bench]:
+    """A bench with ``workers`` workers that run in this loop until the block ends."""
+    metrics = Metrics()
+    guarded = Providers.of(channel, providers, BreakerPolicy.of(settings), metrics)
+    publisher = Publisher(settings.rabbitmq, "bench", levels_s=settings.retry_levels_s, deadline_s=5, max_pending=5000)
+    publisher.start()
+    await asyncio.wait_for(publisher.connection.wait_up(), BROKER_DEADLINE_S)
+    async with (
+        Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics) as claims,
+        Directory(settings, metrics) as directory,
+        Templates(settings, metrics) as templates,
+    ):
+        bench = Bench(channel, settings, metrics, claims, publisher, guarded)
+        bench.workers = [
+            assemble(
+                channel,
+                settings,
+                providers=guarded,
+                claims=claims,
+                directory=directory,
+                templates=templates,
+                publisher=publisher,
+                metrics=Metrics() if n else metrics,
+                name=f"bench-{n}",
+            )
+            for n in range(workers)
+        ]
+        tasks = [asyncio.create_task(worker.run()) for worker in bench.workers] if start else []
+        try:
+            yield bench
+        finally:
+            for worker in bench.workers:
+                worker.stop()
+            await asyncio.gather(*tasks)
+            await publisher.close()

@@ -1,0 +1,210 @@
+"""What a worker's parts work with, as fakes that remember: one journal tells the order of everything that happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from shared.breaker.policy import BreakerPolicy
+from shared.broker.publisher import Publication
+from shared.clock import now_ms, rfc3339
+from shared.delivery.delivery import Delivery
+from shared.delivery.job import Job, read_life
+from shared.delivery.retry_policy import RetryPolicy
+from shared.delivery.sender import Sender
+from shared.errors import PublishFailed, SourceNotFound, SourceUnavailable, StoreUnavailable
+from shared.idempotency.claim import Claim
+from shared.idempotency.claims import ClaimAnswer
+from shared.message.channels import Priority
+from shared.message.envelope import parse_queued
+from shared.message.headers import Travel
+from shared.metrics import Metrics
+from shared.providers.failover import Providers
+from shared.providers.provider import Message
+from shared.templates.library import Template
+from shared.users.directory import User
+from tests.support.incoming import make_incoming
+
+#: eight attempts, a life of a day; with a draw of 0.5 the first wait is 5 s
+POLICY = RetryPolicy(base_s=10, cap_s=900, min_s=1, max_attempts=8, life_s=86_400)
+YES = ClaimAnswer("yes")
+
+
+class JournalBook:
+    """An ack book that writes into the journal."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self._journal = journal
+
+    def ack(self, _tag: int) -> None:
+        self._journal.append("ack")
+
+
+class ScriptedClaims:
+    """Answers claims by ``answers`` (yes once they are used up); while ``away`` everything raises."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self._journal = journal
+        self.answers: deque[ClaimAnswer] = deque()
+        self.away = False
+        self.served: set[str] = set()
+
+    async def claim(self, *_: Any) -> ClaimAnswer:
+        self._write("claim")
+        return self.answers.popleft() if self.answers else YES
+
+    async def done(self, _channel: str, _rid: str, _token: str, _hash: str, provider: str, provider_id: str) -> None:
+        self._write(f"done {provider} {provider_id}".rstrip())
+
+    async def handed_on(self, _channel: str, _rid: str, _token: str, replay: int, n: int | str) -> None:
+        self._write(f"handed on {n} of life {replay}")
+
+    async def release(self, *_: Any) -> None:
+        self._write("release")
+
+    async def served_tokens(self, _rid: str) -> set[str]:
+        return set(self.served)
+
+    async def mark_token(self, _rid: str, token_digest: str) -> None:
+        self.served.add(token_digest)
+
+    def _write(self, line: str) -> None:
+        self._journal.append(line if not self.away else f"{line}: away")
+        if self.away:
+            raise StoreUnavailable("away")
+
+
+class ScriptedPublisher:
+    """Confirms, after raising each of ``failures`` once."""
+
+    def __init__(self, journal: list[str]) -> None:
+        self._journal = journal
+        self.failures: deque[PublishFailed] = deque()
+        self.tried: list[Publication] = []
+
+    async def publish(self, publication: Publication, deadline_s: float | None = None) -> None:
+        self.tried.append(publication)
+        if self.failures:
+            self._journal.append("not confirmed")
+            raise self.failures.popleft()
+        self._journal.append(f"confirmed {publication.exchange}")
+
+
+class ScriptedProvider:
+    """Accepts, unless a target has an answer of its own: an error to raise, or ``None`` for no answer ever."""
+
+    name = "fcm"
+    timeout_s = 5.0
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.answers: dict[str, BaseException | None] = {}
+
+    @property
+    def targets(self) -> list[str]:
+        return [message.target for message in self.messages]
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def send(self, message: Message) -> str:
+        self.messages.append(message)
+        if message.target in self.answers:
+            error = self.answers[message.target]
+            if error is None:
+                await asyncio.Event().wait()
+            else:
+                raise error
+        return f"id-of-{message.target}"
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class ScriptedSource:
+    """The directory or the templates: by key, or away."""
+
+    name: str
+    entries: dict[str, Any] = field(default_factory=dict)
+    away: bool = False
+    is_open: bool = False
+    asked: list[str] = field(default_factory=list)
+
+    async def get(self, key: str) -> Any:
+        self.asked.append(key)
+        if self.away:
+            raise SourceUnavailable(self.name, f"{self.name}: 503")
+        if key not in self.entries:
+            raise SourceNotFound(self.name, f"{self.name}: there is no such entry")
+        return self.entries[key]
+
+    user = get
+
+
+class Bench:
+    """The rule book of one channel among fakes."""
+
+    def __init__(self, channel: str = "push", policy: RetryPolicy = POLICY) -> None:
+        self.channel = channel
+        self.journal: list[str] = []
+        self.claims: Any = ScriptedClaims(self.journal)
+        self.provider = ScriptedProvider()
+        self.metrics = Metrics()
+        self.providers = Providers.of(channel, [self.provider], BreakerPolicy(), self.metrics)
+        users = {"ada": User(id="ada", push_tokens=("t1",), email="ada@example.org", phone="+15550100")}
+        templates = {"HELLO": Template(code="HELLO", title="Hello {{ name }}", body="{{ name }}, look: {{ link }}")}
+        self.users = ScriptedSource("users", users)
+        self.templates = ScriptedSource("templates", templates)
+        directory: Any = self.users
+        texts: Any = self.templates
+        sender = Sender(channel, self.providers, self.metrics)
+        self.delivery = Delivery(
+            channel, sender, directory, texts, self.claims, policy, clock_ms=now_ms, draw=lambda: 0.5
+        )
+
+    def job(
+        self,
+        *,
+        travel: Travel | None = None,
+        headers: dict[str, Any] | None = None,
+        lane: Priority = "medium",
+        budget_s: float = 25,
+        **fields: Any,
+    ) -> Job:
+        """A message in hand, accepted now, for ``ada`` with content of its own unless ``fields`` say otherwise."""
+        document = {
+            "request_id": "r-1",
+            "notification_type": self.channel,
+            **({} if "recipient" in fields else {"user_id": "ada"}),
+            **({} if "template_code" in fields else {"content": {"title": "t", "body": "b"}}),
+            **fields,
+        }
+        body = orjson.dumps(document)
+        travels = travel or Travel(accepted_at=rfc3339(now_ms()))
+        book: Any = JournalBook(self.journal)
+        incoming = make_incoming(
+            body,
+            channel=self.channel,
+            priority=lane,
+            headers={**travels.to_headers(), **(headers or {})},
+            book=book,
+        )
+        read, accepted_ms = read_life(incoming)
+        claim = Claim(
+            self.claims,
+            channel=self.channel,
+            request_id="r-1",
+            token=incoming.token,
+            replay=read.replay,
+            attempt=read.attempt,
+            body=body,
+            redelivered=False,
+            budget_s=budget_s,
+            proceed_without_store=False,
+        )
+        return Job(self.channel, incoming, parse_queued(body, self.channel), read, accepted_ms, claim)

@@ -1,0 +1,88 @@
+from tests.support.breaker_fakes import Bench
+
+
+def test_forced_open_admits_nobody_however_long() -> None:
+    bench = Bench()
+    bench.breaker.force("open")
+    bench.clock.now += 1e6
+    assert bench.breaker.permit() is None
+    assert bench.state() == "open"
+    assert bench.breaker.retry_in_s() == bench.breaker.policy.probe_s
+
+
+def test_forced_closed_admits_everybody_whatever_happens() -> None:
+    bench = Bench()
+    bench.open()
+    bench.breaker.force("closed")
+    for _ in range(50):
+        bench.call(fails=True)
+    permit = bench.breaker.permit()
+    assert permit is not None
+    permit.misconfigured()
+    bench.breaker.pause(60)
+    assert bench.state() == "closed"
+    assert bench.breaker.permit() is not None
+
+
+def test_after_forced_open_it_proves_itself_by_probes() -> None:
+    bench = Bench()
+    bench.breaker.force("open")
+    bench.breaker.force(None)
+    assert bench.breaker.permit() is not None
+    assert bench.state() == "half_open"
+    assert bench.breaker.permit() is None
+
+
+def test_letting_go_of_a_breaker_that_was_open_by_itself_tries_at_once() -> None:
+    bench = Bench()
+    bench.open()
+    bench.breaker.force("open")
+    bench.breaker.force(None)
+    assert bench.breaker.retry_in_s() == 0
+    assert bench.breaker.permit() is not None
+
+
+def test_after_forced_closed_it_opens_by_itself_again() -> None:
+    bench = Bench()
+    bench.breaker.force("closed")
+    bench.breaker.force(None)
+    bench.open()
+
+
+def test_saying_the_same_again_changes_nothing() -> None:
+    bench = Bench()
+    for _ in range(4):
+        bench.call(fails=True)
+    bench.breaker.force(None)
+    bench.call(fails=True)
+    assert bench.state() == "open"
+    bench.breaker.force("open")
+    bench.breaker.force("open")
+    assert bench.heard.moves == [("closed", "open")]
+
+
+def test_results_from_before_the_force_do_not_count_after_it() -> None:
+    bench = Bench()
+    old = [bench.breaker.permit() for _ in range(10)]
+    bench.breaker.force("closed")
+    bench.breaker.force(None)
+    for permit in old:
+        assert permit is not None
+        permit.failure(0.1)
+    assert bench.state() == "closed"
+
+
+def test_failed_probes_before_it_was_last_closed_do_not_lengthen_a_stay_after_the_force() -> None:
+    bench = Bench()
+    bench.open()
+    for _ in range(3):
+        bench.clock.now += bench.breaker.retry_in_s()
+        bench.call(fails=True)
+    bench.clock.now += bench.breaker.retry_in_s()
+    for _ in range(bench.breaker.policy.successes):
+        bench.call(fails=False)
+    assert bench.state() == "closed"
+    bench.breaker.force("open")
+    bench.breaker.force(None)
+    bench.call(fails=True)
+    assert bench.breaker.retry_in_s() == 2 * bench.breaker.policy.open_s

@@ -1,0 +1,348 @@
+"""The rule book: what becomes of a claimed message, whatever its recipient, its content and its provider are like."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from shared.clock import now_ms, rfc3339
+from shared.delivery import sender as sending
+from shared.errors import Impossible, Misconfigured, Throttled, Unavailable
+from shared.idempotency.claim import ClaimLost
+from shared.idempotency.claims import ClaimAnswer
+from shared.message.headers import Travel
+from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
+from shared.message.target_digest import digest
+from shared.templates.library import Template
+from shared.users.directory import User
+from tests.support.worker_fakes import POLICY, Bench
+
+DAY_MS = 86_400_000
+THREE = {"push_tokens": ["t1", "t2", "t3"]}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def reason(outcome: Outcome) -> str:
+    assert isinstance(outcome, (Dead, Retry, Skipped))
+    return outcome.reason
+
+
+# -- 1. its life --------------------------------------------------------------------------------------------------
+
+
+async def test_a_message_over_its_channels_life_is_never_sent(bench: Bench) -> None:
+    old = Travel(accepted_at=rfc3339(now_ms() - DAY_MS - 1_000), last_error="fcm 503")
+    outcome = await bench.delivery.attempt(bench.job(travel=old))
+    assert reason(outcome) == "expired"
+    assert isinstance(outcome, Dead)
+    assert "fcm 503" in outcome.error
+    assert (bench.provider.messages, bench.users.asked) == ([], [])
+
+
+async def test_a_message_over_its_own_expiry_is_never_sent(bench: Bench) -> None:
+    assert reason(await bench.delivery.attempt(bench.job(expires_at=rfc3339(now_ms() - 1)))) == "expired"
+    assert bench.provider.messages == []
+
+
+async def test_its_own_expiry_wins_over_the_channels_life(bench: Bench) -> None:
+    job = bench.job(travel=Travel(accepted_at=rfc3339(now_ms() - 2 * DAY_MS)), expires_at=rfc3339(now_ms() + 60_000))
+    assert isinstance(await bench.delivery.attempt(job), Sent)
+
+
+async def test_an_operator_may_send_it_after_its_expiry(bench: Bench) -> None:
+    travel = Travel(accepted_at=rfc3339(now_ms()), replay=1, ignore_expiry=True)
+    assert isinstance(await bench.delivery.attempt(bench.job(travel=travel, expires_at="2020-01-01T00:00:00Z")), Sent)
+
+
+# -- 2. where to --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("channel", "target"), [("push", "t1"), ("email", "ada@example.org"), ("sms", "+15550100")])
+async def test_each_channel_sends_to_the_users_own_address(channel: str, target: str) -> None:
+    bench = Bench(channel)
+    assert await bench.delivery.attempt(bench.job()) == Sent("fcm", f"id-of-{target}")
+    assert bench.provider.targets == [target]
+
+
+async def test_who_opted_out_gets_nothing(bench: Bench) -> None:
+    bench.users.entries["ada"] = User(id="ada", push_tokens=("t1",), preferences={"push": False, "email": True})
+    assert await bench.delivery.attempt(bench.job()) == Skipped("opted_out")
+    assert bench.provider.messages == []
+
+
+async def test_a_recipient_given_whole_is_nobodys_preference(bench: Bench) -> None:
+    bench.users.away = True
+    job = bench.job(recipient={"push_tokens": ["other"]}, user_id="ada")
+    assert await bench.delivery.attempt(job) == Sent("fcm", "id-of-other")
+    assert bench.users.asked == []
+
+
+async def test_a_user_nobody_knows_is_dead(bench: Bench) -> None:
+    assert reason(await bench.delivery.attempt(bench.job(user_id="nobody"))) == "user_not_found"
+
+
+async def test_a_user_without_an_address_is_dead(bench: Bench) -> None:
+    bench.users.entries["ada"] = User(id="ada", email="ada@example.org")
+    outcome = await bench.delivery.attempt(bench.job())
+    assert outcome == Dead("no_recipient", "no push_tokens for this channel")
+
+
+async def test_a_recipient_without_an_address_for_the_channel_is_dead(bench: Bench) -> None:
+    assert reason(await bench.delivery.attempt(bench.job(recipient={"email": "a@b.example"}))) == "no_recipient"
+
+
+# -- 3. what ------------------------------------------------------------------------------------------------------
+
+
+async def test_content_given_whole_goes_out_as_it_is(bench: Bench) -> None:
+    content = {"title": "T", "body": "{{ b }}", "html": "<b>", "link": "https://l.example", "data": {"k": "v"}}
+    await bench.delivery.attempt(bench.job(content=content, lane="high", priority="high"))
+    message = bench.provider.messages[0]
+    sent = message.content
+    assert (sent.title, sent.body, sent.html, sent.link, sent.data) == tuple(content.values())
+    assert sent.subject == "T"
+    assert (message.request_id, message.priority) == ("r-1", "high")
+
+
+async def test_a_template_is_filled_with_the_variables(bench: Bench) -> None:
+    variables = {"name": "Ada", "link": "https://l.example"}
+    assert isinstance(await bench.delivery.attempt(bench.job(template_code="HELLO", variables=variables)), Sent)
+    content = bench.provider.messages[0].content
+    assert (content.title, content.body) == ("Hello Ada", "Ada, look: https://l.example")
+
+
+async def test_a_template_nobody_knows_is_dead(bench: Bench) -> None:
+    assert reason(await bench.delivery.attempt(bench.job(template_code="NONE"))) == "template_not_found"
+
+
+async def test_a_missing_variable_is_named(bench: Bench) -> None:
+    outcome = await bench.delivery.attempt(bench.job(template_code="HELLO", variables={"name": "Ada"}))
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "template_error"
+    assert "'link'" in outcome.error
+    assert bench.provider.messages == []
+
+
+async def test_a_template_that_is_none_is_dead(bench: Bench) -> None:
+    bench.templates.entries["BAD"] = Template(code="BAD", title="t", body="{% if %}")
+    assert reason(await bench.delivery.attempt(bench.job(template_code="BAD"))) == "template_error"
+
+
+# -- sources that are away ----------------------------------------------------------------------------------------
+
+AWAY = [
+    ("users", {}, "directory_unavailable"),
+    ("templates", {"template_code": "HELLO"}, "templates_unavailable"),
+]
+
+
+@pytest.mark.parametrize(("source", "fields", "why"), AWAY)
+async def test_a_source_that_is_away_costs_no_attempt(source: str, fields: dict[str, Any], why: str) -> None:
+    bench = Bench()
+    getattr(bench, source).away = True
+    job = bench.job(travel=Travel(accepted_at=rfc3339(now_ms()), attempt=7, deferrals=3), **fields)
+    assert await bench.delivery.attempt(job) == Retry(40, why, False, f"{source}: 503")  # type: ignore[arg-type]
+    assert job.called is False
+
+
+@pytest.mark.parametrize(("source", "fields", "_why"), AWAY)
+async def test_once_its_breaker_is_open_the_message_is_held(source: str, fields: dict[str, Any], _why: str) -> None:
+    bench = Bench()
+    getattr(bench, source).away = getattr(bench, source).is_open = True
+    assert await bench.delivery.attempt(bench.job(**fields)) == Hold(source)  # type: ignore[arg-type]
+
+
+async def test_a_message_whose_life_ends_while_a_source_is_away_is_expired(bench: Bench) -> None:
+    bench.users.away = True
+    outcome = await bench.delivery.attempt(bench.job(expires_at=rfc3339(now_ms() + 4_000)))
+    assert reason(outcome) == "expired"
+
+
+# -- 4. one target ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "state"),
+    [
+        (Impossible("recipient_invalid", "gone"), Dead("recipient_invalid", "gone", "fcm", counted=True), "closed"),
+        (Impossible("payload_rejected", "big"), Dead("payload_rejected", "big", "fcm", counted=True), "closed"),
+        (Throttled("429", 42), Retry(42, "throttled", True, "429", "fcm"), "closed"),
+        (Throttled("429"), Retry(5, "throttled", True, "429", "fcm"), "closed"),
+        (Unavailable("503"), Retry(5, "provider_unavailable", True, "503", "fcm"), "closed"),
+        (Unavailable("503", retry_after_s=60), Retry(60, "provider_unavailable", True, "503", "fcm"), "closed"),
+        (Misconfigured("401"), Retry(5, "misconfigured", False, "401", "fcm"), "open"),
+        (KeyError("k"), Retry(5, "unexpected", True, "KeyError('k')", "fcm"), "closed"),
+    ],
+    ids=str,
+)
+async def test_what_follows_from_a_providers_answer(error: Exception, outcome: Outcome, state: str) -> None:
+    bench = Bench()
+    bench.provider.answers["t1"] = error
+    job = bench.job()
+    assert await bench.delivery.attempt(job) == outcome
+    assert bench.providers.worst_state == state
+    assert job.called is True
+
+
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        (Impossible("recipient_invalid", ""), False),
+        (Throttled("429"), False),
+        (Unavailable("beyond", blames_provider=False), False),
+        (Unavailable("503"), True),
+        (RuntimeError("new"), True),
+    ],
+    ids=repr,
+)
+async def test_only_the_providers_own_failures_open_its_breaker(error: Exception, blamed: bool) -> None:
+    bench = Bench()
+    bench.provider.answers["t1"] = error
+    for _ in range(10):
+        await bench.delivery.attempt(bench.job())
+    assert bench.providers.worst_state == ("open" if blamed else "closed")
+
+
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(Unavailable("cut", ambiguous=True), 1), (Unavailable("refused"), 0), (RuntimeError("new"), 1)],
+    ids=repr,
+)
+async def test_an_answer_that_may_have_been_a_yes_is_counted(error: Exception, times: int, bench: Bench) -> None:
+    bench.provider.answers["t1"] = error
+    await bench.delivery.attempt(bench.job())
+    count = bench.metrics.registry.get_sample_value("notify_ambiguous_total", {"channel": "push", "provider": "fcm"})
+    assert (count or 0) == times
+
+
+async def test_the_last_attempt_ends_in_failed_queue(bench: Bench) -> None:
+    bench.provider.answers["t1"] = Unavailable("503")
+    job = bench.job(travel=Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1))
+    assert await bench.delivery.attempt(job) == Dead("attempts_exhausted", "503", "fcm", counted=True)
+
+
+async def test_with_every_breaker_open_nothing_is_called_and_the_message_is_held(bench: Bench) -> None:
+    bench.providers.breaker("fcm").force("open")
+    job = bench.job()
+    assert await bench.delivery.attempt(job) == Hold("provider")
+    assert (bench.provider.messages, job.called) == ([], False)
+
+
+async def test_a_cancelled_send_is_nobodys_failure_but_may_have_been_a_yes(bench: Bench) -> None:
+    bench.provider.answers["t1"] = None
+    for _ in range(10):
+        task = asyncio.create_task(bench.delivery.attempt(bench.job()))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert bench.providers.worst_state == "closed"
+    ambiguous = {"channel": "push", "provider": "fcm"}
+    assert bench.metrics.registry.get_sample_value("notify_ambiguous_total", ambiguous) == 10
+
+
+# -- the claim ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_that_does_not_cover_the_send_is_taken_again(bench: Bench) -> None:
+    job = bench.job(budget_s=sending.GRACE_S + bench.provider.timeout_s - 1)
+    await job.claim.take()
+    assert isinstance(await bench.delivery.attempt(job), Sent)
+    assert bench.journal == ["claim", "claim"]
+
+
+async def test_a_claim_that_covers_the_send_is_left_alone(bench: Bench) -> None:
+    job = bench.job()
+    await job.claim.take()
+    await bench.delivery.attempt(job)
+    assert bench.journal == ["claim"]
+
+
+@pytest.mark.parametrize("verdict", ["held", "stale", "duplicate", "reused"])
+async def test_who_has_lost_his_claim_does_not_send(verdict: Any, bench: Bench) -> None:
+    bench.claims.answers.append(ClaimAnswer(verdict))
+    with pytest.raises(ClaimLost):
+        await bench.delivery.attempt(bench.job())
+    assert bench.provider.messages == []
+
+
+# -- several targets, judged together -----------------------------------------------------------------------------
+
+
+async def test_all_that_are_sent_are_sent(bench: Bench) -> None:
+    assert isinstance(await bench.delivery.attempt(bench.job(recipient=THREE)), Sent)
+    assert sorted(bench.provider.targets) == ["t1", "t2", "t3"]
+
+
+async def test_a_target_named_twice_gets_it_once(bench: Bench) -> None:
+    await bench.delivery.attempt(bench.job(recipient={"push_tokens": ["t1", "t1"]}))
+    assert bench.provider.targets == ["t1"]
+
+
+async def test_while_one_may_be_served_it_is_tried_again_for_that_one_alone(bench: Bench) -> None:
+    bench.provider.answers["t2"] = Unavailable("503")
+    assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "provider_unavailable"
+    del bench.provider.answers["t2"]
+    bench.provider.messages.clear()
+    assert await bench.delivery.attempt(bench.job(recipient=THREE)) == Sent("fcm", "id-of-t2")
+    assert bench.provider.targets == ["t2"]
+
+
+async def test_one_dead_target_among_served_ones_is_sent(bench: Bench) -> None:
+    bench.provider.answers["t3"] = Impossible("recipient_invalid", "gone")
+    assert isinstance(await bench.delivery.attempt(bench.job(recipient=THREE)), Sent)
+
+
+async def test_all_dead_is_dead(bench: Bench) -> None:
+    bench.provider.answers = {token: Impossible("recipient_invalid", "gone") for token in THREE["push_tokens"]}
+    assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "recipient_invalid"
+
+
+async def test_a_failure_wins_over_a_dead_target(bench: Bench) -> None:
+    bench.provider.answers = {"t1": Impossible("recipient_invalid", "gone"), "t3": Unavailable("503")}
+    assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "provider_unavailable"
+
+
+async def test_the_longest_wait_that_was_asked_for_is_waited(bench: Bench) -> None:
+    bench.provider.answers = {"t1": Throttled("429", 30), "t2": Throttled("429", 90), "t3": Throttled("429")}
+    outcome = await bench.delivery.attempt(bench.job(recipient=THREE))
+    assert isinstance(outcome, Retry)
+    assert outcome.delay_s == 90
+
+
+async def test_after_the_last_attempt_whoever_was_served_counts(bench: Bench) -> None:
+    bench.provider.answers["t2"] = Unavailable("503")
+    last = Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
+    assert isinstance(await bench.delivery.attempt(bench.job(travel=last, recipient=THREE)), Sent)
+
+
+async def test_an_attempt_that_did_not_count_was_not_the_last(bench: Bench) -> None:
+    bench.provider.answers["t2"] = Misconfigured("401")
+    last = Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
+    assert reason(await bench.delivery.attempt(bench.job(travel=last, recipient=THREE))) == "misconfigured"
+
+
+async def test_when_all_were_served_before_nobody_is_called(bench: Bench) -> None:
+    bench.claims.served = {digest(token) for token in THREE["push_tokens"]}
+    assert isinstance(await bench.delivery.attempt(bench.job(recipient=THREE)), Sent)
+    assert bench.provider.messages == []
+
+
+async def test_targets_that_found_the_breaker_open_are_held_for(bench: Bench) -> None:
+    bench.claims.served = {digest("t1")}
+    bench.providers.breaker("fcm").force("open")
+    assert await bench.delivery.attempt(bench.job(recipient=THREE)) == Hold("provider")
+
+
+async def test_a_hundred_targets_are_served_ten_at_a_time_each_ten_under_a_claim_that_covers_them(bench: Bench) -> None:
+    tokens = [f"t{n}" for n in range(100)]
+    job = bench.job(recipient={"push_tokens": tokens}, budget_s=1)
+    assert isinstance(await bench.delivery.attempt(job), Sent)
+    assert sorted(bench.provider.targets) == sorted(tokens)
+    assert bench.journal == ["claim"] * 10

@@ -1,0 +1,71 @@
+"""What a failed message is sent as when it is sent again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from shared.failed.entry import read_entry
+from shared.failed.replay import CannotReplay, replay_of
+
+NOW = 1_800_000_000_000
+ENVELOPE: dict[str, Any] = {
+    "request_id": "r1",
+    "notification_type": "push",
+    "user_id": "u1",
+    "content": {"title": "t", "body": "b"},
+}
+
+
+def replay(headers: dict[str, Any] | None = None, ignore_expiry: bool = False, **fields: Any) -> dict[str, Any]:
+    body = orjson.dumps({**ENVELOPE, **fields})
+    entry = read_entry(body, {"notify-failed-queue": "push.low.queue", **(headers or {})})
+    publication = replay_of(body, entry, ignore_expiry=ignore_expiry, now_ms=NOW)
+    assert (publication.exchange, publication.routing_key) == ("notifications.direct", "push.low")
+    assert (publication.body, publication.correlation_id) == (body, "r1")
+    return publication.headers
+
+
+def test_a_new_life_begins_with_nothing_of_the_old_one() -> None:
+    old = {"notify-attempt": 8, "notify-deferrals": 3, "notify-last-error": "e", "x-death": [{"queue": "q"}], "x-y": 1}
+    assert replay(old) == {
+        "notify-accepted-at": "2027-01-15T08:00:00.000Z",
+        "notify-attempt": 0,
+        "notify-deferrals": 0,
+        "notify-replay": NOW,
+    }
+
+
+def test_each_life_is_above_the_one_before_also_when_the_clock_is_behind() -> None:
+    assert replay({"notify-replay": NOW})["notify-replay"] == NOW + 1
+    assert replay({"notify-replay": NOW + 5_000})["notify-replay"] == NOW + 5_001
+    assert replay({"notify-replay": NOW - 5_000})["notify-replay"] == NOW
+
+
+def test_what_was_not_to_be_sent_after_a_time_now_past_needs_a_word() -> None:
+    past, future = "2027-01-15T08:00:00Z", "2027-01-15T08:00:01Z"
+    with pytest.raises(CannotReplay) as refused:
+        replay(expires_at=past)
+    assert refused.value.reason == "expired"
+    assert replay(expires_at=past, ignore_expiry=True)["notify-ignore-expiry"] is True
+    assert "notify-ignore-expiry" not in replay(expires_at=future)
+
+
+@pytest.mark.parametrize(
+    ("body", "queue", "reason"),
+    [
+        (b"{", "push.queue", "undecodable"),
+        (b"{}", "push.queue", "undecodable"),
+        (orjson.dumps(ENVELOPE), "email.queue", "undecodable"),
+        (orjson.dumps({**ENVELOPE, "metadata": {"fill": "x" * 70_000}}), "push.queue", "undecodable"),
+        (orjson.dumps(ENVELOPE), "fax.queue", "unknown_queue"),
+        (orjson.dumps(ENVELOPE), "", "unknown_queue"),
+    ],
+)
+def test_what_would_only_die_again_is_not_sent(body: bytes, queue: str, reason: str) -> None:
+    entry = read_entry(body, {"notify-failed-queue": queue})
+    with pytest.raises(CannotReplay) as refused:
+        replay_of(body, entry, ignore_expiry=True, now_ms=NOW)
+    assert refused.value.reason == reason

@@ -1,0 +1,118 @@
+"""The document and its page: valid, complete, with examples that hold, and nothing fetched from elsewhere."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+from pydantic import BaseModel
+
+from gateway.openapi import examples, openapi_document
+from gateway.openapi.failed_models import FailedList, FailedMessage, FailedOutcome
+from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer
+from tests.support.gateway_client import Gateway, gateway
+
+_MODELS: dict[str, type[BaseModel]] = {
+    model.__name__: model
+    for model in (
+        *(AcceptedAnswer, BatchAnswer, HealthAnswer, LiveAnswer, ProblemDocument, ReadyAnswer),
+        *(FailedList, FailedMessage, FailedOutcome),
+    )
+}
+_OPERATIONS = [
+    pytest.param(operation, id=f"{method} {path}")
+    for path, methods in openapi_document()["paths"].items()
+    for method, operation in methods.items()
+]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Gateway]:
+    with gateway(tmp_path) as made:
+        yield made
+
+
+def test_what_is_served_is_the_document_and_valid(made: Gateway) -> None:
+    served = made.client.get("/openapi.json").get_json()
+    assert served == openapi_document()
+    assert served["openapi"].startswith("3.1")
+    validate(served)
+
+
+def test_every_route_is_in_the_document(made: Gateway) -> None:
+    about_itself = {"/", "/apidocs/", "/apidocs/<path:name>", "/openapi.json"}
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
+        for rule in made.app.url_map.iter_rules()
+        if rule.rule not in about_itself
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    documented = {(path, method) for path, methods in openapi_document()["paths"].items() for method in methods}
+    assert routes == documented
+
+
+@pytest.mark.parametrize("operation", _OPERATIONS)
+def test_every_answer_has_a_description_and_an_example_that_fits_its_model(operation: dict[str, Any]) -> None:
+    document = openapi_document()
+    for status, answer in operation["responses"].items():
+        if "$ref" in answer:
+            answer = document["components"]["responses"][answer["$ref"].rpartition("/")[2]]
+        assert answer["description"]
+        for media in answer["content"].values():
+            reference = media["schema"].get("$ref")
+            if reference:
+                _MODELS[reference.rpartition("/")[2]].model_validate(media["example"])
+            assert media["example"], status
+
+
+def test_the_examples_are_accepted_as_they_stand(made: Gateway) -> None:
+    for number, example in enumerate((examples.PUSH, examples.EMAIL, examples.SMS, examples.SEVERAL)):
+        answer = made.client.post("/notifications", json=example | {"request_id": f"example-{number}"})
+        assert answer.status_code == 202, answer.data
+    assert made.client.post("/notifications/batch", json=examples.BATCH).get_json() == examples.BATCH_ANSWER
+
+
+def test_every_field_of_the_envelope_is_described() -> None:
+    schemas = openapi_document()["components"]["schemas"]
+    for name in ("Envelope", "EnvelopeContent", "Recipient"):
+        assert schemas[name]["additionalProperties"] is False
+        for field, schema in schemas[name]["properties"].items():
+            assert schema.get("description"), f"{name}.{field}"
+
+
+def test_the_page_fetches_nothing_from_elsewhere(made: Gateway) -> None:
+    page = made.client.get("/apidocs/")
+    assert page.status_code == 200
+    links = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    page.close()
+    assert len(links) >= 3
+    for link in links:
+        assert not re.match(r"(\w+:)?//", link)
+        answer = made.client.get(f"/apidocs/{link}")
+        assert answer.status_code == 200, link
+        answer.close()
+    policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    start = made.client.get("/apidocs/start.js")
+    assert "validatorUrl: null" in start.text
+    assert "//" not in re.sub(r"^//.*$", "", start.text, flags=re.MULTILINE)
+    start.close()
+
+
+def test_the_page_is_swagger_ui_5_with_its_licence(made: Gateway) -> None:
+    bundle = made.client.get("/apidocs/swagger-ui-bundle.js")
+    assert bundle.status_code == 200
+    bundle.close()
+    folder = Path(__file__).parents[3] / "gateway/static/swagger-ui"
+    assert "Apache License" in (folder / "LICENSE").read_text()
+    assert (folder / "VERSION").read_text().startswith("swagger-ui-dist 5.")
+
+
+def test_nothing_outside_the_page_is_served(made: Gateway) -> None:
+    for path in ("/apidocs/../app.py", "/apidocs/%2e%2e/%2e%2e/app.py", "/flasgger_static/x"):
+        assert made.client.get(path).status_code == 404
+    answer = made.client.get("/")
+    assert answer.headers["Location"].endswith("/apidocs/")

@@ -1,0 +1,47 @@
+"""What a worker says of itself to an orchestrator, and to the operator who asks at night."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from shared.worker.run import Status
+
+
+def status(**changes: Any) -> Status:
+    seen = {
+        "broker_up": True,
+        "paused": False,
+        "broken_lanes": [],
+        "in_flight": 0,
+        "publisher": "up",
+        "breaker": "closed",
+    }
+    seen |= changes
+    worker: Any = SimpleNamespace(**{name: seen[name] for name in ("broker_up", "paused", "broken_lanes", "in_flight")})
+    providers: Any = SimpleNamespace(worst_state=seen["breaker"], states=lambda: {"fcm": seen["breaker"]})
+    publisher: Any = SimpleNamespace(state=seen["publisher"])
+    return Status("push", worker, providers, publisher)
+
+
+def test_all_is_well() -> None:
+    health = status().health()
+    assert health["status"] == "healthy"
+    assert health["broken_lanes"] == []
+
+
+@pytest.mark.parametrize("change", [{"broker_up": False}, {"publisher": "down"}])
+def test_without_the_broker_it_is_unhealthy(change: dict[str, Any]) -> None:
+    assert status(**change).health()["status"] == "unhealthy"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"paused": True}, {"breaker": "open"}, {"publisher": "blocked"}, {"broken_lanes": ["push.low.queue"]}],
+)
+def test_what_keeps_messages_waiting_is_no_health(change: dict[str, Any]) -> None:
+    health = status(**change).health()
+    assert health["status"] == "degraded"
+    assert health["broken_lanes"] == change.get("broken_lanes", [])

@@ -1,0 +1,113 @@
+import asyncio
+import gc
+
+import pytest
+
+from shared.lookup.memory_cache import TtlCache
+from tests.support.breaker_fakes import Clock
+from tests.support.waiting import eventually_async
+
+
+class Counting:
+    """Loads by counting; waits at the gate, and fails when told."""
+
+    def __init__(self) -> None:
+        self.loads: list[str] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.fails = False
+
+    async def __call__(self, key: str) -> tuple[str, float]:
+        self.loads.append(key)
+        await self.gate.wait()
+        if self.fails:
+            raise OSError(key)
+        return f"{key}{len(self.loads)}", 60.0
+
+
+async def test_a_value_is_loaded_once_until_its_time_is_over() -> None:
+    load, clock = Counting(), Clock()
+    cache = TtlCache(load, 10, clock)
+    assert [await cache.get("a") for _ in range(3)] == ["a1"] * 3
+    clock.now += 59.9
+    assert await cache.get("a") == "a1"
+    clock.now += 0.2
+    assert await cache.get("a") == "a2"
+
+
+async def test_a_stampede_makes_one_load() -> None:
+    load = Counting()
+    load.gate.clear()
+    cache = TtlCache(load, 10)
+    waiting = [asyncio.create_task(cache.get("a")) for _ in range(256)]
+    await eventually_async(lambda: load.loads)
+    load.gate.set()
+    assert set(await asyncio.gather(*waiting)) == {"a1"}
+    assert load.loads == ["a"]
+
+
+async def test_one_cancelled_caller_does_not_take_the_load_from_the_others() -> None:
+    load = Counting()
+    load.gate.clear()
+    cache = TtlCache(load, 10)
+    first, second = asyncio.create_task(cache.get("a")), asyncio.create_task(cache.get("a"))
+    await eventually_async(lambda: load.loads)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    load.gate.set()
+    assert await second == "a1"
+
+
+async def test_a_failed_load_fails_all_who_wait_and_is_not_kept() -> None:
+    load = Counting()
+    load.gate.clear()
+    load.fails = True
+    cache = TtlCache(load, 10)
+    waiting = [asyncio.create_task(cache.get("a")) for _ in range(5)]
+    await eventually_async(lambda: load.loads)
+    load.gate.set()
+    assert {type(answer) for answer in await asyncio.gather(*waiting, return_exceptions=True)} == {OSError}
+    load.fails = False
+    assert await cache.get("a") == "a2"
+
+
+async def test_a_failed_load_that_nobody_waits_for_any_more_warns_nobody() -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    load = Counting()
+    load.gate.clear()
+    load.fails = True
+    cache = TtlCache(load, 10)
+    caller = asyncio.create_task(cache.get("a"))
+    await eventually_async(lambda: load.loads)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    load.gate.set()
+    await eventually_async(lambda: not cache.loading)
+    gc.collect()
+    assert complaints == []
+
+
+async def test_it_never_holds_more_than_it_may_and_drops_the_oldest() -> None:
+    load = Counting()
+    cache = TtlCache(load, 3)
+    for key in "abcd":
+        await cache.get(key)
+    assert len(cache) == 3
+    await cache.get("d")
+    assert load.loads == list("abcd")
+    await cache.get("a")
+    assert load.loads == list("abcda")
+
+
+async def test_closing_ends_the_loads_under_way() -> None:
+    load = Counting()
+    load.gate.clear()
+    cache = TtlCache(load, 3)
+    caller = asyncio.create_task(cache.get("a"))
+    await eventually_async(lambda: load.loads)
+    await cache.close()
+    assert cache.loading == 0
+    with pytest.raises(asyncio.CancelledError):
+        await caller

@@ -1,0 +1,109 @@
+"""What travels in AMQP headers: built anew, read with suspicion, bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pika import spec
+
+from shared.clock import now_ms, rfc3339
+from shared.delivery.job import read_life
+from shared.message.headers import ERROR_BYTES, Travel, cut, read_travel
+from shared.worker.poison import redeliveries
+from tests.support.incoming import make_incoming
+
+COUNTS = st.integers(0, 2**53 - 2)
+TIMES = st.integers(0, 4_000_000_000_000).map(rfc3339)
+ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
+
+
+@given(
+    st.builds(
+        Travel,
+        accepted_at=TIMES,
+        attempt=COUNTS,
+        deferrals=COUNTS,
+        replay=COUNTS,
+        first_attempt_at=TIMES | st.just(""),
+        last_error=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
+        ignore_expiry=st.booleans(),
+        redeliveries=COUNTS,
+    )
+)
+def test_what_was_written_is_read_back(travel: Travel) -> None:
+    assert read_travel(travel.to_headers()) == travel
+
+
+def test_nothing_travels_but_our_own_headers() -> None:
+    given_to_us = {"x-death": [{"count": 3}], "x-delivery-count": 2, "expiration": "5", "trace": "abc"}
+    headers = read_travel({**given_to_us, "notify-attempt": 2}).to_headers()
+    assert headers["notify-attempt"] == 2
+    assert all(name.startswith("notify-") for name in headers)
+
+
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(("notify-attempt", "notify-deferrals", "notify-replay", "notify-redeliveries"), ANYTHING)
+        | dict.fromkeys(("notify-accepted-at", "notify-first-attempt-at", "notify-last-error"), ANYTHING)
+    )
+)
+def test_whatever_somebody_wrote_can_travel_on(headers: dict[str, Any]) -> None:
+    travel = read_travel(headers)
+    counts = (travel.attempt, travel.deferrals, travel.replay, travel.redeliveries)
+    assert all(isinstance(count, int) and 0 <= count < 2**53 for count in counts)
+    assert spec.BasicProperties(headers=travel.to_headers()).encode()
+
+
+@pytest.mark.parametrize("count", [True, -1, 2**53, 2**63 - 1, "3", 2.0, None])
+def test_a_count_that_is_none_reads_as_nought(count: Any) -> None:
+    assert read_travel({"notify-attempt": count}).attempt == 0
+
+
+@pytest.mark.parametrize("headers", [None, {}])
+def test_whoever_sends_no_headers_begins_at_nought(headers: dict[str, Any] | None) -> None:
+    assert read_travel(headers) == Travel()
+
+
+def test_a_time_of_many_kilobytes_does_not_travel_on() -> None:
+    assert read_travel({"notify-first-attempt-at": "2" * 100_000}).first_attempt_at == ""
+
+
+@given(st.text(max_size=2_000))
+def test_an_error_is_cut_to_a_kibibyte_of_whole_characters(text: str) -> None:
+    raw = cut(text).encode()
+    assert len(raw) <= ERROR_BYTES
+    assert len(raw) > ERROR_BYTES - 4 or raw == text.encode("utf-8", "replace")
+
+
+def test_an_error_with_a_lone_surrogate_can_be_sent() -> None:
+    assert cut("token \ud800 refused").encode() == b"token ? refused"
+
+
+def test_a_life_begins_when_it_was_accepted() -> None:
+    headers = {"notify-accepted-at": "2026-01-01T00:00:00.500Z"}
+    assert read_life(make_incoming(headers=headers))[1] == 1_767_225_600_500
+
+
+def test_who_sent_no_time_of_acceptance_is_counted_from_the_amqp_timestamp_or_from_now() -> None:
+    stamped = make_incoming()
+    stamped.timestamp_ms = 1_767_225_600_000
+    assert read_life(stamped)[1] == 1_767_225_600_000
+    before_ms = now_ms()
+    assert before_ms <= read_life(make_incoming())[1] <= now_ms()
+
+
+@pytest.mark.parametrize("timestamp_s", [1_767_225_600_000, 2**63 - 1])
+def test_a_timestamp_in_milliseconds_does_not_make_a_life_endless(timestamp_s: int) -> None:
+    incoming = make_incoming()
+    incoming.timestamp_ms = timestamp_s * 1000
+    accepted_ms = read_life(incoming)[1]
+    assert accepted_ms <= now_ms()
+    assert rfc3339(accepted_ms)
+
+
+def test_nobody_can_declare_a_message_harmless_by_a_header() -> None:
+    assert redeliveries(make_incoming(delivery_count=5, headers={"notify-redeliveries": -100})) == 5
+    assert redeliveries(make_incoming(delivery_count=5, headers={"notify-redeliveries": 2})) == 7

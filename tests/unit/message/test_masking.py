@@ -1,0 +1,54 @@
+"""Addresses of people do not come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.message.masking import mask, mask_addresses
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("ada@example.com", "a***@example.com"),
+        ("+15550142", "***42"),
+        ("5550142", "***"),
+        ("dGVzdC10b2tlbi1hYmNk", "***Nk"),
+        ("@example", "***le"),
+        ("", "***"),
+    ],
+)
+def test_a_masked_address_tells_two_apart_and_no_more(address: str, shown: str) -> None:
+    assert mask(address) == shown
+
+
+def test_an_envelope_keeps_everything_but_its_addresses() -> None:
+    envelope: dict[str, Any] = {
+        "request_id": "r1",
+        "recipient": {"push_tokens": ["token-of-a-device"], "email": "ada@example.com", "phone": None},
+        "content": {"title": "t", "body": "b"},
+        "email": "straight@example.com",
+        "metadata": {"copies": [{"phone": 15550142}]},
+    }
+    assert mask_addresses(envelope) == {
+        "request_id": "r1",
+        "recipient": {"push_tokens": ["***ce"], "email": "a***@example.com", "phone": None},
+        "content": {"title": "t", "body": "b"},
+        "email": "s***@example.com",
+        "metadata": {"copies": [{"phone": "***"}]},
+    }
+
+
+_JSON = st.recursive(
+    st.just("secret-address"), lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner)
+)
+
+
+@given(_JSON)
+def test_whatever_stands_under_recipient_is_masked(recipient: Any) -> None:
+    assert b"secret-address" not in orjson.dumps(mask_addresses({"recipient": recipient}))

@@ -1,0 +1,182 @@
+"""docker-compose.yml agrees with the product: its channels, ports, settings and times."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from ops.settings import LocalSettings
+from sandbox.settings import DEFAULT_PORT as SANDBOX_PORT
+from shared.message.channels import CHANNELS
+from shared.settings.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+FILE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+
+SERVERS = {"rabbitmq", "redis"}
+PRODUCT = {"gateway", *CHANNELS}
+OURS = {*PRODUCT, "sandbox"}
+
+#: What the sandbox reads beside the names that it shares with the product.
+SANDBOX_ALONE = {"SANDBOX_KEEP"}
+#: RabbitMQ's own: there is no file that it could be told by without one more mount.
+RABBITMQ_ALONE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
+
+#: Settings that the file must not pass on, by the reason.
+WITHHELD = {
+    # The servers are those of the file.
+    *("RABBITMQ_URL", "REDIS_URL", "REDIS_PORT", "REDIS_PASSWORD"),
+    # Inside a container everybody listens on the default port; the health checks and the mappings count on it.
+    *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)),
+    # More of one is --scale here, and each replica has an address of its own.
+    *("NOTIFY_REPLICA", *(f"{name.upper()}_PROCESSES" for name in CHANNELS)),
+    # stop_grace_period is made for the default.
+    "SHUTDOWN_S",
+}
+
+
+def variables(model: type[BaseModel]) -> set[str]:
+    return {str(field.validation_alias or name).upper() for name, field in model.model_fields.items()}
+
+
+CHANNEL_MODELS: list[type[BaseModel]] = [type(channel) for channel in load_settings(env_file=None).channels.values()]
+ALL_MODELS: list[type[BaseModel]] = [Settings, *CHANNEL_MODELS]
+PRODUCT_SETTINGS = set[str]().union(*map(variables, ALL_MODELS)) - {"NOTIFY_CHANNELS_ARE_NOT_READ"}
+#: Not read from the environment: it must not matter what the person who runs the tests has set.
+DEFAULTS, LOCAL_DEFAULTS = Settings.model_construct(), LocalSettings.model_construct()
+SECRETS = {"API_KEYS"} | {
+    str(field.validation_alias or name).upper()
+    for model in ALL_MODELS
+    for name, field in model.model_fields.items()
+    if "SecretStr" in str(field.annotation)
+}
+
+
+def test_it_holds_the_servers_the_gateway_the_sandbox_and_every_channel() -> None:
+    assert set(SERVICES) == SERVERS | OURS
+    assert {SERVICES[name]["command"][-1] for name in CHANNELS} == {f"services.{name}" for name in CHANNELS}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_watched_brought_back_and_given_time_to_stop(name: str) -> None:
+    service = SERVICES[name]
+    check = service["healthcheck"]
+    assert check["test"][0] in ("CMD", "CMD-SHELL")
+    assert {"interval", "timeout", "retries", "start_period"} <= set(check)
+    assert service["restart"] == "unless-stopped"
+    assert service["logging"]["options"]["max-size"]
+    assert "stop_grace_period" in service
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_process_of_ours_has_time_to_finish_what_it_has_in_hand(name: str) -> None:
+    assert SERVICES[name]["stop_grace_period"] == "35s"
+    assert DEFAULTS.shutdown_s < 35
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_process_of_ours_may_do_nothing_that_it_does_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert "user" not in service, "the image says who runs"
+    assert service["init"] is True
+
+
+def test_each_health_check_asks_the_port_on_which_its_process_listens() -> None:
+    ports = {"gateway": DEFAULTS.gateway_port, "sandbox": SANDBOX_PORT}
+    ports |= {name: channel.worker_port for name, channel in CHANNELS.items()}
+    paths = {name: "/health/ready" if name == "gateway" else "/health" for name in OURS}
+    asked = {name: SERVICES[name]["healthcheck"]["test"] for name in OURS}
+    assert asked == {
+        name: ["CMD", "python", "-m", "ops.probe", f"http://127.0.0.1:{ports[name]}{paths[name]}"] for name in OURS
+    }
+
+
+@pytest.mark.parametrize("name", sorted(PRODUCT))
+def test_every_setting_of_the_product_reaches_it_and_nothing_else(name: str) -> None:
+    assert set(SERVICES[name]["environment"]) == PRODUCT_SETTINGS - WITHHELD
+
+
+def test_every_variable_is_a_known_setting() -> None:
+    known = PRODUCT_SETTINGS | variables(LocalSettings) | SANDBOX_ALONE
+    interpolated = set(re.findall(r"\$\{(\w+)", TEXT))
+    assert interpolated <= known
+    assert set(SERVICES["sandbox"]["environment"]) <= known
+    assert set(SERVICES["rabbitmq"].get("environment", {})) <= RABBITMQ_ALONE
+    assert "environment" not in SERVICES["redis"]
+
+
+def test_it_holds_no_secret() -> None:
+    for service in SERVICES.values():
+        environment = service.get("environment", {})
+        assert {name for name in SECRETS & set(environment) if environment[name] is not None} == set()
+    # A default within ${...} is a port, nothing else.
+    assert re.findall(r"\$\{\w+:-(?!\d+\})", TEXT) == []
+    assert re.findall(r"\w+://[^/\s]*@", TEXT) == []
+    assert not re.search(r"pass(word|wd)?\s*[:=]\s*\S", TEXT, re.IGNORECASE)
+
+
+def test_it_is_for_development_and_published_on_this_machine_alone() -> None:
+    assert {SERVICES[name]["environment"]["NOTIFY_ENV"] for name in PRODUCT} == {"development"}
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert [port for port in published if not port.startswith("127.0.0.1:")] == []
+    assert [name for name in CHANNELS if "ports" in SERVICES[name]] == [], "a second replica could not start"
+
+
+def test_it_is_found_where_the_command_would_start_it() -> None:
+    published = {
+        name: int(port)
+        for service in SERVICES.values()
+        for mapping in service.get("ports", [])
+        for name, port in re.findall(r"^127\.0\.0\.1:\$\{(\w+):-(\d+)\}:\d+$", mapping)
+    }
+    assert published == {
+        "GATEWAY_PORT": DEFAULTS.gateway_port,
+        "SANDBOX_PORT": DEFAULTS.sandbox_port,
+        "SANDBOX_SMTP_PORT": DEFAULTS.sandbox_smtp_port,
+        "LOCAL_RABBITMQ_PORT": LOCAL_DEFAULTS.local_rabbitmq_port,
+        "LOCAL_RABBITMQ_MANAGEMENT_PORT": LOCAL_DEFAULTS.local_rabbitmq_management_port,
+        "LOCAL_REDIS_PORT": LOCAL_DEFAULTS.local_redis_port,
+    }
+
+
+def test_whoever_must_be_told_is_stopped_last() -> None:
+    for name in PRODUCT:
+        conditions = {server: depends["condition"] for server, depends in SERVICES[name]["depends_on"].items()}
+        assert conditions.items() >= dict.fromkeys(SERVERS, "service_healthy").items()
+
+
+def test_the_sandbox_binds_all_addresses_and_the_workers_call_it_by_name() -> None:
+    assert SERVICES["sandbox"]["environment"]["SANDBOX_HOST"] == "0.0.0.0"
+    assert {SERVICES[name]["environment"]["SANDBOX_HOST"] for name in PRODUCT} == {"sandbox"}
+
+
+def test_redis_keeps_what_it_has_acknowledged() -> None:
+    words = SERVICES["redis"]["command"]
+    options = dict(zip(words[1::2], words[2::2], strict=True))
+    assert options["--appendonly"] == "yes"
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert SERVICES["redis"]["volumes"] == ["redis-data:/data"]
+
+
+def test_rabbitmq_finds_its_data_again() -> None:
+    assert SERVICES["rabbitmq"]["hostname"] == "rabbitmq"
+    assert SERVICES["rabbitmq"]["volumes"] == ["rabbitmq-data:/var/lib/rabbitmq"]
+    assert SERVICES["rabbitmq"]["image"].endswith("-management")
+    assert set(FILE["volumes"]) == {"rabbitmq-data", "redis-data"}
+
+
+def test_it_is_valid_for_both_generations_of_the_command() -> None:
+    # v2 warns of a version; 1.29 takes a file without one for the Compose Specification.
+    assert "version" not in FILE
+    assert [key for key in FILE if key not in ("services", "volumes") and not key.startswith("x-")] == []
+    v2_alone = {"develop", "pull_policy", "configs", "secrets", "env_file"}
+    assert [name for name, service in SERVICES.items() if v2_alone & set(service)] == []

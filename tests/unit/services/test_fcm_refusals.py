@@ -1,0 +1,103 @@
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.push.fcm import BY_ERROR_CODE, refused
+from shared.errors import DeliveryError, Throttled, Unavailable
+from shared.http.client import Response
+from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT, THROTTLED, verdict
+
+FCM_ERROR = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+
+
+def answer(
+    status: int, code: str = "", rpc: str = "", message: str = "", details: Any = (), **headers: str
+) -> Response:
+    errors = [{"@type": FCM_ERROR, "errorCode": code}] if code else []
+    body = {"error": {"code": status, "message": message, "status": rpc, "details": [*errors, *details]}}
+    return Response(status, {name.replace("_", "-"): value for name, value in headers.items()}, orjson.dumps(body))
+
+
+def field(name: str) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": [{"field": name}]}
+
+
+def quota(subject: str) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"subject": subject}]}
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (answer(404, "UNREGISTERED", "NOT_FOUND"), RECIPIENT),
+        (answer(403, "SENDER_ID_MISMATCH", "PERMISSION_DENIED"), RECIPIENT),
+        (answer(400, "INVALID_ARGUMENT", details=[field("message.token")]), RECIPIENT),
+        (
+            answer(400, "INVALID_ARGUMENT", message="The registration token is not a valid FCM registration token"),
+            RECIPIENT,
+        ),
+        (answer(400, "INVALID_ARGUMENT", details=[field("message.data[0].value")]), PAYLOAD),
+        (answer(400, "INVALID_ARGUMENT", message="Message too big", details=[field("message")]), PAYLOAD),
+        (answer(400, "", "INVALID_ARGUMENT", details=[field("message.data")]), PAYLOAD),
+        (answer(429, "QUOTA_EXCEEDED", "RESOURCE_EXHAUSTED"), THROTTLED),
+        (answer(429, "QUOTA_EXCEEDED", details=[quota("device:abc")]), THROTTLED),
+        (answer(429, "QUOTA_EXCEEDED", details=[quota("project:1234")]), QUOTA),
+        (answer(401, "THIRD_PARTY_AUTH_ERROR", "UNAUTHENTICATED"), BEYOND),
+        (answer(401, "", "UNAUTHENTICATED"), OURS),
+        (answer(403, "", "PERMISSION_DENIED"), OURS),
+        (answer(503, "UNAVAILABLE", "UNAVAILABLE"), DOWN),
+        (answer(500, "INTERNAL", "INTERNAL"), DOWN),
+        (answer(500, "UNSPECIFIED_ERROR"), DOWN),
+        (answer(404, "", "NOT_FOUND"), DOWN),
+        (answer(400, "SOMETHING_NEW"), DOWN),
+        (Response(401, {}, b""), OURS),
+        (Response(403, {}, b"<html>a proxy's page</html>"), DOWN),
+        (Response(413, {}, b""), PAYLOAD),
+        (Response(429, {}, b""), THROTTLED),
+        (Response(307, {"location": "/"}, b""), DOWN),
+        (Response(502, {}, b"not json"), DOWN),
+    ],
+)
+def test_each_answer_has_its_verdict(response: Response, expected: Sequence[object]) -> None:
+    assert verdict(refused(response)) == expected
+
+
+def test_every_documented_error_code_is_in_the_table() -> None:
+    documented = (
+        "UNSPECIFIED_ERROR INVALID_ARGUMENT UNREGISTERED SENDER_ID_MISMATCH QUOTA_EXCEEDED UNAVAILABLE INTERNAL"
+    )
+    assert set(BY_ERROR_CODE) == {*documented.split(), "THIRD_PARTY_AUTH_ERROR"}
+
+
+@pytest.mark.parametrize("code", ["QUOTA_EXCEEDED", "UNAVAILABLE"])
+def test_the_vendors_time_is_handed_on(code: str) -> None:
+    error = refused(answer(503, code, retry_after="17"))
+    assert isinstance(error, Throttled | Unavailable)
+    assert error.retry_after_s == 17
+
+
+def test_the_text_names_codes_and_never_the_vendors_words() -> None:
+    assert str(refused(answer(404, "UNREGISTERED", message="token abc"))) == "fcm 404 UNREGISTERED"
+    assert "secret" not in str(refused(answer(400, "secret-code", "secret-status", "secret")))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["error", "details", "errorCode"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.integers(100, 999),
+    st.binary() | JSON.map(orjson.dumps) | JSON.map(lambda error: orjson.dumps({"error": error})),
+    st.text(),
+)
+def test_whatever_comes_back_is_one_of_our_errors(status: int, body: bytes, retry_after: str) -> None:
+    assert isinstance(refused(Response(status, {"retry-after": retry_after}, body)), DeliveryError)

@@ -1,0 +1,128 @@
+from collections.abc import Sequence
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.sms import twilio, vonage
+from shared.errors import DeliveryError, Throttled, Unavailable
+from shared.http.client import Response
+from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT, THROTTLED, verdict
+
+
+def twilio_answer(status: int, code: object) -> Response:
+    return Response(status, {"retry-after": "2"}, orjson.dumps({"code": code, "message": "+15005550009 is not"}))
+
+
+def vonage_answer(status: object, text: str = "", http: int = 200) -> Response:
+    body = {"message-count": "1", "messages": [{"status": status, "error-text": text}]}
+    return Response(http, {}, orjson.dumps(body))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, 21211, RECIPIENT),
+        (400, 21408, RECIPIENT),
+        (400, 21610, RECIPIENT),
+        (400, 21612, RECIPIENT),
+        (400, 21614, RECIPIENT),
+        (400, 21617, PAYLOAD),
+        (400, 21606, OURS),
+        (401, 20003, OURS),
+        (403, 20005, OURS),
+        (429, 20429, QUOTA),
+        (429, 21611, QUOTA),
+        (400, 30003, BEYOND),
+        (400, 30007, PAYLOAD),
+        (500, 20500, DOWN),
+        (503, 20503, DOWN),
+        (400, 99999, DOWN),
+        (401, None, OURS),
+        (413, None, PAYLOAD),
+        (429, None, THROTTLED),
+        (403, "21211", DOWN),
+        (307, None, DOWN),
+        (400, True, DOWN),
+    ],
+)
+def test_twilio_decides_by_its_code_and_then_by_http(status: int, code: object, expected: Sequence[object]) -> None:
+    assert verdict(twilio.refused(twilio_answer(status, code))) == expected
+
+
+def test_twilios_text_names_no_number() -> None:
+    error = twilio.refused(twilio_answer(400, 21211))
+    assert str(error) == "twilio 400 21211: To is not a phone number"
+
+
+def test_twilios_time_is_handed_on() -> None:
+    error = twilio.refused(twilio_answer(429, 20429))
+    assert isinstance(error, Throttled)
+    assert error.retry_after_s == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("1", QUOTA),
+        ("2", PAYLOAD),
+        ("3", PAYLOAD),
+        ("4", OURS),
+        ("5", DOWN),
+        ("6", RECIPIENT),
+        ("7", RECIPIENT),
+        ("8", OURS),
+        ("9", OURS),
+        ("10", QUOTA),
+        ("11", OURS),
+        ("12", PAYLOAD),
+        ("14", OURS),
+        ("15", PAYLOAD),
+        ("22", RECIPIENT),
+        ("23", OURS),
+        ("29", RECIPIENT),
+        ("32", OURS),
+        ("33", RECIPIENT),
+    ],
+)
+def test_vonage_decides_by_the_first_messages_status(status: str, expected: Sequence[object]) -> None:
+    assert verdict(vonage.refused(vonage_answer(status))) == expected
+
+
+def test_vonage_tells_a_bad_number_from_another_bad_parameter() -> None:
+    assert verdict(vonage.refused(vonage_answer("3", "Invalid value for parameter: to"))) == RECIPIENT
+    assert verdict(vonage.refused(vonage_answer("3", "Invalid value for param: client-ref"))) == PAYLOAD
+
+
+@pytest.mark.parametrize("status", ["77", 0, None, [], {"a": 1}])
+def test_a_200_of_vonage_without_a_known_status_may_have_been_a_yes(status: object) -> None:
+    error = vonage.refused(vonage_answer(status))
+    assert isinstance(error, Unavailable)
+    assert error.ambiguous
+
+
+@pytest.mark.parametrize(("http", "expected"), [(401, OURS), (429, THROTTLED), (503, DOWN), (403, DOWN)])
+def test_vonages_front_end_speaks_http(http: int, expected: Sequence[object]) -> None:
+    assert verdict(vonage.refused(Response(http, {}, b"fault"))) == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["code", "messages", "status", "error-text"]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.integers(100, 999), st.binary() | JSON.map(orjson.dumps), st.text())
+def test_whatever_comes_back_is_one_of_our_errors(status: int, body: bytes, retry_after: str) -> None:
+    response = Response(status, {"retry-after": retry_after}, body)
+    assert isinstance(twilio.refused(response), DeliveryError)
+    assert isinstance(vonage.refused(response), DeliveryError)
+
+
+def test_a_client_ref_too_long_for_vonage_is_hashed() -> None:
+    assert vonage.client_ref("a" * 100) == "a" * 100
+    assert len(vonage.client_ref("a" * 101)) == 32

@@ -1,0 +1,261 @@
+"""Settings: read once, checked whole, every bad one named at once, silent about secrets, each described."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import BadSettings
+from shared.message.channels import CHANNELS
+from shared.settings.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[3]
+
+BAD = {
+    "NOTIFY_ENV": "staging",
+    "LOG_LEVEL": "LOUD",
+    "RABBITMQ_URL": "rabbit.example.org",
+    "RABBITMQ_HOST": "rabbit.example.org:99999",
+    "REDIS_URL": "http://redis.example.org",
+    "REDIS_PORT": "0",
+    "CACHE_REDIS_URL": "redis://redis.example.org:port",
+    "GATEWAY_PORT": "65536",
+    "PREFETCH": "many",
+    "PUBLISH_DEADLINE_S": "-1",
+    "RETRY_LEVELS_S": "1,five",
+    "API_KEYS": "shop:send:0123",
+    "BREAKER_FAILURE_RATE": "1.5",
+    "PUSH_PORT": "0",
+    "EMAIL_PROCESSES": "x",
+    "MAX_ATTEMPTS_SMS": "0",
+    "EXPIRES_S_EMAIL": "0",
+}
+UNSEEN = "not-to-be-seen"
+
+
+@pytest.fixture(autouse=True)
+def _only_what_the_test_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in set(os.environ) & {*_settings_by_name(), *BAD}:
+        monkeypatch.delenv(name)
+
+
+def problems(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, str]:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(BadSettings) as caught:
+        load_settings(env_file=None)
+    return dict(caught.value.problems)
+
+
+def test_every_bad_variable_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(monkeypatch, **BAD).keys() == BAD.keys()
+
+
+@pytest.mark.parametrize("module", ["services.push", "services.email", "services.sms", "gateway"])
+def test_a_process_with_bad_settings_names_them_all_and_exits_2(module: str, tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", module],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **BAD},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert {line.partition(":")[0] for line in process.stderr.splitlines()} == BAD.keys()
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"LEASE_S": "50"}, "LEASE_S"),
+        ({"HANDLING_BUDGET_S": "30"}, "LEASE_S"),
+        ({"RETRY_LEVELS_S": "5,1"}, "RETRY_LEVELS_S"),
+        ({"RETRY_LEVELS_S": "1,1"}, "RETRY_LEVELS_S"),
+        ({"BREAKER_OPEN_MAX_S": "29"}, "BREAKER_OPEN_MAX_S"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(
+    variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert problems(monkeypatch, **variables).keys() == {named}
+
+
+def test_settings_that_exclude_each_other_are_named_beside_those_that_are_wrong_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    excluding = {"LEASE_S": "50", "BREAKER_OPEN_MAX_S": "29", "RETRY_LEVELS_S": "5,1"}
+    assert problems(monkeypatch, **excluding, PREFETCH="0").keys() == {*excluding, "PREFETCH"}
+
+
+# -- secrets ------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_are_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "RABBITMQ_URL": f"amqp://user:{UNSEEN}@rabbit.example.org/",
+        "REDIS_URL": f"redis://:{UNSEEN}@redis.example.org",
+        "REDIS_PASSWORD": UNSEEN,
+        "CACHE_REDIS_URL": f"redis://:{UNSEEN}@cache.example.org",
+        "USER_ENDPOINT": f"https://user:{UNSEEN}@users.example.org",
+        "TEMPLATE_ENDPOINT": f"https://user:{UNSEEN}@templates.example.org",
+        "FIREBASE_KEY": UNSEEN,
+        "EMAIL_PROVIDERS": f"smtp://user:{UNSEEN}@mail.example.org?from=a@b.example",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(env_file=None)
+    assert UNSEEN in settings.rabbitmq
+    assert UNSEEN in settings.channels["email"].provider_urls[0]
+    assert UNSEEN not in repr(settings) + str(settings) + repr(settings.channels)
+
+
+@pytest.mark.parametrize(
+    "variable", ["RABBITMQ_URL", "REDIS_URL", "CACHE_REDIS_URL", "RABBITMQ_HOST", "API_KEYS", "REDIS_PORT"]
+)
+def test_what_is_wrong_is_said_without_the_value(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = problems(monkeypatch, **{variable: f"u:{UNSEEN}@h"})
+    assert said.keys() == {variable}
+    assert UNSEEN not in str(said)
+
+
+def test_a_bad_provider_is_named_by_the_process_without_its_secrets(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "services.email"],
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "EMAIL_PROVIDERS": f"smtp://me:{UNSEEN}@mail.example.org,pigeon://{UNSEEN}@loft",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert "EMAIL_PROVIDERS: entry 2" in process.stderr
+    assert UNSEEN not in process.stderr + process.stdout
+
+
+# -- where they come from -----------------------------------------------------------------------------------------
+
+
+def test_the_environment_wins_over_the_file_and_an_empty_value_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PREFETCH=8\nPUSH_PORT=6001\nEMAIL_PORT=6002\nLEASE_S=\n")
+    monkeypatch.setenv("EMAIL_PORT", "6003")
+    monkeypatch.setenv("QUEUE_MAX_READY", "")
+    settings = load_settings(env_file=str(file))
+    assert (settings.prefetch, settings.lease_s, settings.queue_max_ready) == (8, 60, 1_000_000)
+    assert (settings.channels["push"].port, settings.channels["email"].port) == (6001, 6003)
+
+
+def test_each_channel_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_ATTEMPTS_SMS", "3")
+    channels = load_settings(env_file=None).channels
+    assert {name: channel.max_attempts for name, channel in channels.items()} == {"push": 8, "email": 10, "sms": 3}
+
+
+def test_an_url_wins_over_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_HOST", "rabbit")
+    assert load_settings(env_file=None).rabbitmq == "amqp://guest:guest@rabbit:5672/%2F"
+    monkeypatch.setenv("RABBITMQ_URL", "amqps://other/v")
+    assert load_settings(env_file=None).rabbitmq == "amqps://other/v"
+
+
+def test_a_redis_password_may_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_PASSWORD", "a/b@c:d")
+    monkeypatch.setenv("REDIS_HOST", "redis")
+    assert load_settings(env_file=None).redis == "redis://:a%2Fb%40c%3Ad@redis:6379/0"
+
+
+def test_keys_are_read_with_their_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEYS", f"shop:send:{'0' * 64}, ops:send+operate:{'1' * 64}")
+    keys = load_settings(env_file=None).api_keys
+    assert [(key.client, sorted(key.scopes)) for key in keys] == [("shop", ["send"]), ("ops", ["operate", "send"])]
+
+
+def test_production_listens_everywhere_and_leans_on_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    development = load_settings(env_file=None)
+    assert development.listen_host == development.worker_listen_host == "127.0.0.1"
+    assert development.users_url == "http://127.0.0.1:5070/users"
+    monkeypatch.setenv("NOTIFY_ENV", "production")
+    production = load_settings(env_file=None)
+    assert production.listen_host == production.worker_listen_host == "0.0.0.0"
+    assert (production.users_url, production.templates_url) == (None, None)
+
+
+def test_nobody_changes_them_once_they_are_read() -> None:
+    with pytest.raises(ValidationError):
+        load_settings(env_file=None).prefetch = 1
+
+
+# -- .env.example -------------------------------------------------------------------------------------------------
+
+
+def _settings_by_name() -> dict[str, Any]:
+    """Every variable that the code reads -> its default."""
+    from ops.settings import LocalSettings
+    from sandbox.settings import read_settings
+    from shared.settings.settings import _channel_model
+
+    models: list[type[BaseModel]] = [Settings, LocalSettings, *map(_channel_model, CHANNELS.values())]
+    found = {
+        str(field.validation_alias or name).upper(): field.default
+        for model in models
+        for name, field in model.model_fields.items()
+        if name != "channels"
+    }
+    sandbox = read_settings([], {})
+    return found | {f"SANDBOX_{name.upper()}": getattr(sandbox, name) for name in sandbox.__dataclass_fields__}
+
+
+def _examples() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    pairs = [line[1:].partition("=") for line in lines if line.startswith("#") and line[1:2].isupper() and "=" in line]
+    names = [name for name, _, _ in pairs]
+    assert len(names) == len(set(names))
+    return {name: value for name, _, value in pairs}
+
+
+def _written(default: Any) -> str:
+    match default:
+        case None:
+            return ""
+        case tuple():
+            return ",".join(map(_written, default))
+        case float():
+            return f"{default:g}"
+    return str(default)
+
+
+def test_every_setting_is_in_the_example_with_its_default() -> None:
+    assert _examples() == {name: _written(default) for name, default in _settings_by_name().items()}
+
+
+def test_an_example_taken_as_it_is_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in _examples().items()))
+    assert load_settings(env_file=str(file)).model_dump() == load_settings(env_file=None).model_dump()
+
+
+def test_every_setting_of_the_example_is_described() -> None:
+    described = ""
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        if line.startswith("# "):
+            described = line
+        elif not line:
+            described = ""
+        elif line.startswith("#"):
+            assert described, f"{line} has no description in its block"

@@ -1,0 +1,263 @@
+"""Settling: hand on, record, ack, in that order; nothing is acked that is not safe elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shared.broker.publisher import Publication
+from shared.clock import now_ms, rfc3339
+from shared.delivery.job import Job
+from shared.errors import PublishRejected, PublishUnknown, PublishUnroutable
+from shared.idempotency.claims import ClaimAnswer
+from shared.message.headers import ERROR_BYTES, Travel, read_travel
+from shared.message.outcome import Dead, Retry, Sent, Skipped
+from shared.worker import recorder as recording
+from shared.worker import settler as settling
+from shared.worker.recorder import Recorder
+from shared.worker.settler import Settler
+from tests.support.worker_fakes import Bench, ScriptedPublisher
+
+LEVELS_S = (1.0, 5.0, 15.0, 60.0)
+RETRY = Retry(12, "provider_unavailable", counted=True, error="fcm 503", provider="fcm")
+DEAD = Dead("recipient_invalid", "gone", "fcm", counted=True)
+#: what a broker adds, and what somebody else may have written
+FOREIGN = {
+    "x-death": [{"queue": "retry.push.5s.queue", "reason": "expired", "count": 2}],
+    "x-first-death-reason": "expired",
+    "x-delivery-count": 2,
+    "trace-id": "abc",
+}
+
+
+class SettlingBench(Bench):
+    def __init__(self, channel: str = "push") -> None:
+        super().__init__(channel)
+        self.publisher = ScriptedPublisher(self.journal)
+        recorder = Recorder(self.claims, self.metrics, patience_s=0.0)
+        self.settler = Settler(channel, self.publisher, recorder, self.metrics, LEVELS_S)
+
+    @property
+    def handed_on(self) -> Publication:
+        return self.publisher.tried[-1]
+
+    def count(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, {"channel": "push", **labels}) or 0
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> SettlingBench:
+    monkeypatch.setattr(settling, "REPEAT_FIRST_S", 0.001)
+    monkeypatch.setattr(recording, "TRY_EVERY_S", 0.001)
+    return SettlingBench()
+
+
+def second_try(bench: SettlingBench, **fields: Any) -> Job:
+    """A message that has been tried once, deferred twice and replayed once."""
+    travel = Travel(
+        accepted_at=rfc3339(now_ms() - 5_000),
+        attempt=1,
+        deferrals=2,
+        replay=1_767_225_600_000,
+        first_attempt_at="2026-01-01T00:00:00.000Z",
+        last_error="fcm 500",
+        redeliveries=2,
+    )
+    return bench.job(travel=travel, headers=FOREIGN, **fields)
+
+
+# -- the order ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_delivered_is_recorded_then_acked(bench: SettlingBench) -> None:
+    await bench.settler.settle(bench.job(), Sent("fcm", "id:1"))
+    assert bench.journal == ["done fcm id:1", "ack"]
+    assert bench.count("notify_delivered_total", provider="fcm") == 1
+
+
+async def test_what_was_not_wanted_is_recorded_then_acked(bench: SettlingBench) -> None:
+    await bench.settler.settle(bench.job(), Skipped("opted_out"))
+    assert bench.journal == ["done", "ack"]
+    assert bench.count("notify_skipped_total", reason="opted_out") == 1
+
+
+async def test_a_retry_is_handed_on_then_recorded_then_acked(bench: SettlingBench) -> None:
+    await bench.settler.settle(second_try(bench), RETRY)
+    assert bench.journal == ["confirmed notifications.retry.15s", "handed on 2 of life 1767225600000", "ack"]
+    assert bench.count("notify_retried_total", reason="provider_unavailable") == 1
+
+
+async def test_an_uncounted_retry_leaves_original_and_copy_both_claimable(bench: SettlingBench) -> None:
+    await bench.settler.settle(second_try(bench), Retry(1, "misconfigured", counted=False))
+    assert bench.journal[1] == "handed on 1 of life 1767225600000"
+
+
+async def test_what_is_dead_is_handed_on_then_its_life_is_ended_then_it_is_acked(bench: SettlingBench) -> None:
+    await bench.settler.settle(second_try(bench), DEAD)
+    assert bench.journal == ["confirmed notifications.failed", "handed on end of life 1767225600000", "ack"]
+    assert bench.count("notify_failed_total", reason="recipient_invalid") == 1
+
+
+@pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
+async def test_a_copy_without_a_claim_is_handed_on_and_nothing_is_recorded(outcome: Any, bench: SettlingBench) -> None:
+    await bench.settler.send_away(second_try(bench), outcome)
+    assert [line.split()[0] for line in bench.journal] == ["confirmed", "ack"]
+
+
+async def test_a_copy_whose_life_is_settled_is_only_acked(bench: SettlingBench) -> None:
+    bench.settler.drop_copy(bench.job(), "stale")
+    assert bench.journal == ["ack"]
+    assert bench.count("notify_duplicates_total") == 1
+
+
+# -- what goes wrong ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
+@pytest.mark.parametrize("answer", ["yes", "held", "stale", "duplicate"])
+async def test_a_hand_on_is_repeated_until_it_is_confirmed_whatever_the_claim_says(
+    outcome: Any, answer: Any, bench: SettlingBench
+) -> None:
+    bench.publisher.failures.extend((PublishUnknown("silence"), PublishRejected("full"), PublishUnroutable("gone")))
+    bench.claims.answers.extend([ClaimAnswer(answer)] * 3)
+    await bench.settler.settle(bench.job(), outcome)
+    steps = [line.split()[0] for line in bench.journal]
+    assert steps == [*("not", "claim") * 3, "confirmed", "handed", "ack"]
+
+
+async def test_a_hand_on_goes_on_although_redis_is_away(bench: SettlingBench) -> None:
+    bench.publisher.failures.append(PublishUnknown("silence"))
+    bench.claims.away = True
+    await bench.settler.settle(bench.job(), RETRY)
+    assert bench.journal[0:3] == ["not confirmed", "claim: away", "confirmed notifications.retry.15s"]
+    assert bench.journal[-1] == "ack"
+
+
+async def test_what_holds_no_claim_takes_none_to_repeat_itself(bench: SettlingBench) -> None:
+    bench.publisher.failures.append(PublishUnknown("silence"))
+    await bench.settler.send_away(bench.job(), RETRY)
+    assert bench.journal == ["not confirmed", "confirmed notifications.retry.15s", "ack"]
+
+
+async def test_a_repeated_hand_on_is_the_same_failed_message(bench: SettlingBench) -> None:
+    bench.publisher.failures.extend([PublishUnknown("silence")] * 2)
+    job = bench.job()
+    await bench.settler.settle(job, DEAD)
+    # And once more after a crash before the ack: the broker gives the very same message out again.
+    await bench.settler.settle(job, DEAD)
+    assert len({publication.headers["notify-failed-id"] for publication in bench.publisher.tried}) == 1
+    assert len(bench.publisher.tried) == 4
+
+
+async def test_another_outcome_is_another_failed_message(bench: SettlingBench) -> None:
+    job = bench.job()
+    await bench.settler.settle(job, DEAD)
+    await bench.settler.settle(job, Dead("expired"))
+    await bench.settler.settle(second_try(bench), DEAD)
+    assert len({publication.headers["notify-failed-id"] for publication in bench.publisher.tried}) == 3
+
+
+async def test_a_success_that_cannot_be_recorded_is_acked_and_counted(bench: SettlingBench) -> None:
+    bench.claims.away = True
+    await bench.settler.settle(bench.job(), Sent("fcm", "1"))
+    assert bench.journal[-1] == "ack"
+    assert set(bench.journal[:-1]) == {"done fcm 1: away"}
+    assert bench.metrics.registry.get_sample_value("notify_marker_lost_total") == 1
+
+
+# -- what travels -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [RETRY, DEAD, Retry(1, "misconfigured", counted=False)], ids=str)
+@pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "unclaimed"])
+async def test_headers_are_built_anew_and_the_body_stays(outcome: Any, claimed: bool, bench: SettlingBench) -> None:
+    job = second_try(bench, lane="high")
+    await (bench.settler.settle if claimed else bench.settler.send_away)(job, outcome)
+    assert all(name.startswith("notify-") for name in bench.handed_on.headers)
+    assert bench.handed_on.body is job.incoming.body
+    assert bench.handed_on.routing_key == "push.high"
+    assert bench.handed_on.correlation_id == "r-1"
+
+
+async def test_a_counted_retry_travels_with_its_attempt_and_its_error(bench: SettlingBench) -> None:
+    job = second_try(bench)
+    await bench.settler.settle(job, RETRY)
+    travel = read_travel(bench.handed_on.headers)
+    assert (travel.attempt, travel.deferrals, travel.last_error) == (2, 2, "fcm 503")
+    assert (travel.replay, travel.accepted_at) == (job.travel.replay, job.travel.accepted_at)
+    assert travel.first_attempt_at == "2026-01-01T00:00:00.000Z"
+
+
+async def test_an_uncounted_retry_travels_with_one_deferral_more(bench: SettlingBench) -> None:
+    await bench.settler.settle(second_try(bench), Retry(1, "directory_unavailable", counted=False))
+    travel = read_travel(bench.handed_on.headers)
+    assert (travel.attempt, travel.deferrals, travel.last_error) == (1, 3, "fcm 500")
+
+
+async def test_who_sent_no_time_of_acceptance_gets_one_that_stays(bench: SettlingBench) -> None:
+    job = bench.job(travel=Travel())
+    await bench.settler.settle(job, RETRY)
+    assert read_travel(bench.handed_on.headers).accepted_at == rfc3339(job.accepted_ms)
+
+
+async def test_the_time_of_the_first_attempt_is_that_of_the_first_call(bench: SettlingBench) -> None:
+    never_called, called = bench.job(), bench.job()
+    called.called = True
+    await bench.settler.settle(never_called, Retry(1, "directory_unavailable", counted=False))
+    assert read_travel(bench.handed_on.headers).first_attempt_at == ""
+    await bench.settler.settle(called, RETRY)
+    assert read_travel(bench.handed_on.headers).first_attempt_at != ""
+
+
+async def test_an_unclaimed_copy_carries_on_what_is_known_of_its_redeliveries(bench: SettlingBench) -> None:
+    job = second_try(bench)
+    job.incoming.delivery_count = 3
+    await bench.settler.send_away(job, Retry(1, "claimed_elsewhere", counted=False))
+    assert read_travel(bench.handed_on.headers).redeliveries == 5
+
+
+async def test_what_was_handled_to_its_end_is_suspected_no_more(bench: SettlingBench) -> None:
+    await bench.settler.settle(second_try(bench), RETRY)
+    assert read_travel(bench.handed_on.headers).redeliveries == 0
+
+
+async def test_a_failed_message_says_all_that_an_operator_asks(bench: SettlingBench) -> None:
+    job = second_try(bench, lane="low")
+    await bench.settler.settle(job, DEAD)
+    headers = dict(bench.handed_on.headers)
+    assert headers.pop("notify-failed-id")
+    assert headers.pop("notify-failed-at")
+    assert headers == {
+        "notify-failed-reason": "recipient_invalid",
+        "notify-failed-error": "gone",
+        "notify-failed-provider": "fcm",
+        "notify-failed-attempts": 2,
+        "notify-failed-queue": "push.low.queue",
+        "notify-first-attempt-at": "2026-01-01T00:00:00.000Z",
+        "notify-accepted-at": job.travel.accepted_at,
+        "notify-replay": 1_767_225_600_000,
+    }
+
+
+@pytest.mark.parametrize("kind", ["retry", "dead"])
+async def test_a_long_error_is_cut(kind: str, bench: SettlingBench) -> None:
+    error = "é" * 140_000
+    outcome = Retry(1, "unexpected", True, error) if kind == "retry" else Dead("payload_rejected", error)
+    await bench.settler.settle(bench.job(), outcome)
+    longest = max(len(str(value).encode()) for value in bench.handed_on.headers.values())
+    assert longest == ERROR_BYTES
+
+
+@pytest.mark.parametrize(("delay_s", "level"), [(0.1, "1s"), (1, "1s"), (1.1, "5s"), (60, "1m"), (600, "1m")])
+async def test_a_delay_is_rounded_up_to_a_level(delay_s: float, level: str, bench: SettlingBench) -> None:
+    await bench.settler.settle(bench.job(), Retry(delay_s, "throttled", counted=True))
+    assert bench.handed_on.exchange == f"notifications.retry.{level}"
+
+
+async def test_what_cannot_be_read_is_kept_with_its_reason(bench: SettlingBench) -> None:
+    job = bench.job()
+    await bench.settler.bury(job.incoming, job.travel, job.accepted_ms, Dead("invalid_json", "line 1"))
+    assert bench.journal == ["confirmed notifications.failed", "ack"]
+    assert bench.handed_on.headers["notify-failed-reason"] == "invalid_json"
+    assert bench.handed_on.body is job.incoming.body
