@@ -1,7 +1,8 @@
-"""``./notify check``: format, lint and types, the same here and in CI."""
+"""``./notify check``: format, lint, types and import directions, the same here and in CI."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 
@@ -12,16 +13,18 @@ _CHECKS = {
     "format": ["ruff", "format", "--check"],
     "lint": ["ruff", "check"],
     "types": ["mypy", "--strict"],
+    "imports": ["lint-imports"],
 }
 
 
 @click.command()
 def check() -> None:
-    """Check format, lint and types; all of them, even if one fails."""
+    """Check format, lint, types and import directions; all of them, even if one fails."""
+    programs = Path(sys.executable).parent
     failed = []
-    for name, arguments in _CHECKS.items():
-        click.secho(f"{name}: {' '.join(arguments)}", bold=True)
-        if subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, check=False).returncode != 0:
+    for name, (program, *arguments) in _CHECKS.items():
+        click.secho(f"{name}: {' '.join([program, *arguments])}", bold=True)
+        if subprocess.run([programs / program, *arguments], cwd=ROOT, check=False).returncode != 0:
             failed.append(name)
     if failed:
         raise OpsError(f"Failed: {', '.join(failed)}")
