@@ -20,7 +20,8 @@ from tests.faults.harness.stage import staged
 from tests.faults.harness.trial import Result, run
 from tests.faults.ledger.figures import Figures, read_figures
 from tests.faults.mutations.mutants import MUTANTS
-from tests.faults.mutations.trial import Mutation, Verdict, try_all
+from tests.faults.mutations.mutation import Mutation
+from tests.faults.mutations.trial import Verdict, try_all
 from tests.faults.report.report import quoted, totals, written
 from tests.support.servers import end_leftovers, new_run_directory
 

@@ -1,4 +1,4 @@
-"""Does the suite see it? Lines of the product replaced, one at a time, in a copy; a scenario must turn red for each."""
+"""Tries mutations: each changes a copy of the product, and a scenario that runs there must turn red."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.place import ROOT
+from tests.faults.mutations.mutation import DoesNotApply, Mutation, mutate
 
 #: what a copy needs to run scenarios
 COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml")
@@ -20,22 +21,6 @@ COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject
 AT_ONCE = 2
 #: a run of the scenarios for one mutation takes no longer, seconds
 LONGEST_S = 300.0
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """``old`` stands exactly once in ``file``; ``new`` takes its place."""
-
-    name: str
-    #: what the changed product does
-    does: str
-    file: str
-    old: str
-    new: str
-    #: scenarios of which one should notice, in the order in which they are tried
-    noticed_by: tuple[str, ...]
-    #: the promises that break, one of which must be named: red for another reason is not caught
-    breaks: tuple[str, ...] = ("I1",)
 
 
 @dataclass
@@ -51,19 +36,6 @@ class Verdict:
     #: what went wrong with the mutation itself
     problem: str = ""
     tried: list[str] = field(default_factory=list)
-
-
-class DoesNotApply(Exception):
-    """The line is not there exactly once: the code has changed, and the mutation must follow."""
-
-
-def mutate(tree: Path, mutation: Mutation) -> None:
-    """Put ``new`` in the place of ``old``. Raises DoesNotApply."""
-    file = tree / mutation.file
-    text = file.read_text()
-    if text.count(mutation.old) != 1:
-        raise DoesNotApply(f"{mutation.name}: {mutation.file} has {text.count(mutation.old)} times {mutation.old!r}")
-    file.write_text(text.replace(mutation.old, mutation.new))
 
 
 def copy_tree(to: Path) -> None:
