@@ -42,7 +42,7 @@ class BadSettings(NotifyError):
 
 
 class InvalidEnvelope(NotifyError):
-    """``reason`` is one of the closed list's; ``problems`` one (field path, what is wrong) a bad field."""
+    """``reason`` is a ``DeadReason``; ``problems`` holds one (field path, what is wrong) per bad field."""
 
     def __init__(self, reason: str, problems: Sequence[tuple[str, str]]) -> None:
         self.reason = reason

@@ -1,4 +1,4 @@
-"""Every counter and gauge of the product, in one registry that is passed in (names: the interface's closed list)."""
+"""Defines every counter and gauge of the product, in one registry that is passed in; docs/operating.md lists them."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ SELECTION_RULE: list[dict[str, Any]] = [
 
 
 def offer_what_is_delivered(envelope: dict[str, Any]) -> None:
-    """Leave out what is named by the contract and refused until a later version delivers it."""
+    """Leaves out the channels that the envelope names but that nothing delivers yet (``PLANNED_CHANNELS``)."""
     for field in ("notification_type", "channels"):
         for kind in envelope[field]["anyOf"]:
             values = kind.get("items", kind)

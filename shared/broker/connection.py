@@ -38,7 +38,7 @@ _FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, OSError)
 
 class Connection:
     """``declare`` makes the topology: before the first connection counts as up, and beside the use of each later one,
-    for a cluster of which a node stands still keeps whoever binds waiting until it counts that node as gone [M].
+    for a cluster of which a node stands still keeps whoever binds waiting until it counts that node as gone (measured).
     ``on_ready`` opens what each fresh connection needs before it counts as up; ``on_lost`` is told of each loss.
 
     A TopologyMismatch from ``declare`` ends the connection for good and is what ``wait_failed`` returns: reconnecting

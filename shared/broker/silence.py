@@ -1,9 +1,9 @@
 """Notices a broker that stands still: its kernel keeps the connection open and takes what is written to it.
 
-RabbitMQ sends something at least once a heartbeat interval, on every connection, whatever its queues do [M]. To ask it
-for an answer would not do: under a memory alarm, and when a queue without a leader has 400 publishes to take, it does
-not read what it is sent, and still lives [M]. pika looks once in an interval and five seconds more: it needs 25 s to
-be sure with an interval of 10.
+RabbitMQ was measured to send something at least once per heartbeat interval, on every connection, even when its queues
+are stuck. Asking it for an answer would not do: under a memory alarm, and when a queue without a leader has 400
+publishes to take, a living broker does not read what it is sent (measured too). pika looks once in an interval and five
+seconds more: it needs 25 s to be sure with an interval of 10.
 """
 
 from __future__ import annotations

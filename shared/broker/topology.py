@@ -24,8 +24,9 @@ DELIVERY_LIMIT = 20
 #: operators look at failed.queue by taking and returning messages, which counts as deliveries
 FAILED_DELIVERY_LIMIT = 1_000_000
 
-#: least time between a queue's end and its new declaration, seconds. RabbitMQ 3.10 tells its consumers of the end some
-#: 20 ms later; if the queue is back by then it keeps them instead, and what it delivers to them never arrives [M]
+#: least time between a queue's end and its new declaration, seconds. Measured on RabbitMQ 3.10: it tells its
+#: consumers of the end some 20 ms later; if the queue is back by then it keeps them instead, and what it delivers to
+#: them never arrives
 CONSUMERS_TOLD_S = 0.5
 
 _PRECONDITION_FAILED = 406

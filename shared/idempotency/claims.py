@@ -6,8 +6,9 @@
     F:<attempt or end>:<replay>:<hash>                     handed on: only a copy at or above it may be claimed
     D:<hash>:<provider>:<provider id>  or  D:<hash>:skipped    done
 
-Each transition is one Lua script in ``lua/``, so that no two workers ever see the same moment; times are compared with
-Redis' own clock. The rules passed an exhaustive search; a plainer reading of any of them loses or doubles a message.
+Each transition is one Lua script in ``scripts/``, so that no two workers ever see the same moment; times are compared
+with Redis' own clock. The rules passed an exhaustive search (``tests/models/claims``); a plainer reading of any of them
+loses or doubles a message.
 """
 
 from __future__ import annotations

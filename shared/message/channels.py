@@ -60,7 +60,7 @@ CHANNELS: dict[str, ChannelDefaults] = {
     )
 }
 
-#: Named by the envelope's contract, delivered by a later version: refused with a clear 422 until then.
+#: The envelope already names these channels, but nothing delivers them yet: the gateway answers a clear 422.
 PLANNED_CHANNELS = frozenset({"websocket"})
 
 

@@ -1,6 +1,6 @@
 """What can become of a delivery: values, matched in one place (``shared/worker/worker``).
 
-The reasons are a closed list; a test compares it with what the code uses.
+The reasons are closed lists; tests/unit/failed/test_reasons.py compares them with what the code uses.
 """
 
 from __future__ import annotations

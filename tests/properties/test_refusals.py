@@ -1,6 +1,6 @@
 """The providers' tables are total, and only the proven hopeless is given up.
 
-That any bytes give one of our errors is asserted beside each provider's table (``tests/unit/test_*_refusals.py``).
+``tests/unit/services/test_*_refusals.py`` assert beside each provider's table that any bytes give one of our errors.
 Here: every row of each table, in the company of anything else, and everything that no table knows.
 """
 

@@ -1,4 +1,4 @@
-"""What the product could do wherever the design's words leave a choice, or a careless hand would take one."""
+"""What the product could do wherever the rules of the claims leave a choice, or where careless code would take one."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def lanes() -> Iterator[Lane]:
     return (lane for name in CHANNELS for lane in lanes_of(name))
 
 
-def test_the_names_of_the_contract() -> None:
+def test_the_published_names() -> None:
     assert (topology.EXCHANGE, topology.FAILED_EXCHANGE) == ("notifications.direct", "notifications.failed")
     assert (topology.FAILED_QUEUE, topology.LOCK_QUEUE) == ("failed.queue", "notifications.failed.lock")
     assert [lane.routing_key for lane in lanes_of("push")] == ["push.high", "push", "push.low"]

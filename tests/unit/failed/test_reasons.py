@@ -1,4 +1,4 @@
-"""The reasons are closed lists: the contract's, the code's and those in use are the same."""
+"""The reasons are closed lists: those published here, those of the code and those in use are the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.message.outcome import DeadReason, RetryReason, SkippedReason
 
 ROOT = Path(__file__).parents[3]
 
-# Operators select by them, dashboards are built on them: a new one is a change of the contract.
+# Operators select by them, dashboards are built on them: a new one changes what they can rely on.
 DEAD = {
     *("invalid_json", "invalid_envelope", "too_large", "wrong_channel", "request_id_reused", "expired"),
     *("user_not_found", "no_recipient", "template_not_found", "template_error", "recipient_invalid"),
@@ -44,7 +44,7 @@ def _texts(node: ast.AST) -> set[str]:
     return {value for value in constants if isinstance(value, str) and value.islower()}
 
 
-def test_the_lists_are_the_contracts() -> None:
+def test_the_lists_are_those_published() -> None:
     assert set(get_args(DeadReason)) == DEAD
     assert set(get_args(SkippedReason)) == SKIPPED
     assert set(get_args(RetryReason)) == RETRY
