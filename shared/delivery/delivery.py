@@ -22,7 +22,7 @@ from shared.delivery.sender import Answer, Sender
 from shared.errors import SourceNotFound, SourceUnavailable, TemplateInvalid
 from shared.message.channels import CHANNELS
 from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
-from shared.message.target_digest import digest
+from shared.message.privacy import digest
 from shared.providers.provider import Content, Message
 from shared.templates.library import Templates
 from shared.templates.render import render

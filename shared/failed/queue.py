@@ -22,7 +22,7 @@ from shared.failed.resend import Chosen, resend
 from shared.failed.results import Done, Listed, Shown, Skipped
 from shared.failed.selection import Listing, ReplaySelection, Selection
 from shared.failed.session import failed_operation
-from shared.message.masking import mask_addresses
+from shared.message.privacy import mask_addresses
 from shared.settings.settings import Settings
 
 log = structlog.get_logger(__name__)

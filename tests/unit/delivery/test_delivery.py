@@ -14,7 +14,7 @@ from shared.idempotency.claim import ClaimLost
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import Travel
 from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
-from shared.message.target_digest import digest
+from shared.message.privacy import digest
 from shared.templates.library import Template
 from shared.users.directory import User
 from tests.support.worker_fakes import POLICY, Bench

@@ -1,17 +1,21 @@
-"""Addresses of people, shown so that an operator can tell two apart and nobody can use one."""
+"""Hides the addresses of people, so that an operator can tell two of them apart and no reader can use one.
+
+``mask`` keeps a little of an address for people to read; ``digest`` keeps nothing of it and is for records and logs.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
-#: whatever stands under these names is an address, wherever in an envelope somebody has put it
+#: every value under these names counts as an address, at any depth of an envelope
 _ADDRESSES = frozenset({"recipient", "email", "phone", "push_tokens"})
-#: shorter ones would be given away by their end
+#: an address with fewer characters is hidden whole: its last two would give it away
 _SHOW_END_FROM, _END = 8, 2
 
 
 def mask_addresses(document: Any) -> Any:
-    """A copy of a decoded envelope, valid or not, with every address masked."""
+    """Returns a copy of a decoded envelope, valid or not, with every address masked."""
     if isinstance(document, dict):
         return {
             name: _masked(value) if name in _ADDRESSES else mask_addresses(value) for name, value in document.items()
@@ -22,11 +26,16 @@ def mask_addresses(document: Any) -> Any:
 
 
 def mask(address: str) -> str:
-    """``a***@example.com``, ``***42``, ``***``."""
+    """Returns ``a***@example.com`` for an e-mail address, ``***42`` for a long number or token, else ``***``."""
     local, at, domain = address.rpartition("@")
     if at and local:
         return f"{local[0]}***@{domain}"
     return f"***{address[-_END:]}" if len(address) >= _SHOW_END_FROM else "***"
+
+
+def digest(target: str) -> str:
+    """Returns 16 hex digits of SHA-256: they tell the targets of one message apart without showing any of them."""
+    return hashlib.sha256(target.encode()).hexdigest()[:16]
 
 
 def _masked(value: Any) -> Any:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.message.masking import mask, mask_addresses
+from shared.message.privacy import mask, mask_addresses
 
 
 @pytest.mark.parametrize(
