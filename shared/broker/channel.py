@@ -8,6 +8,7 @@ from typing import Any
 
 from pika import spec
 from pika.channel import Channel as PikaChannel
+from pika.exceptions import AMQPError
 
 from shared.errors import NotifyError
 
@@ -23,6 +24,10 @@ class ChannelGone(NotifyError):
     def __init__(self, code: int, text: str) -> None:
         self.code = code
         super().__init__(f"{code} {text}" if code else text)
+
+
+#: every error in which a conversation with the broker may end; who catches them begins it again
+BROKER_FAILURES: tuple[type[Exception], ...] = (ChannelGone, TimeoutError, AMQPError)
 
 
 class AmqpChannel:

@@ -1,4 +1,4 @@
-"""The publishing channel: what has been sent through it, the confirms that it owes, and its renewal."""
+"""Publishes messages on one channel, matches the broker's confirms and returns to them, and renews the channel."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import structlog
 from pika import BasicProperties, spec
 
-from shared.broker.channel import AmqpChannel, ChannelGone
+from shared.broker.channel import BROKER_FAILURES, AmqpChannel, ChannelGone
 from shared.broker.connection import Connection
-from shared.broker.failures import BROKER_FAILURES
-from shared.broker.publication import Fate, Pending, Publication
 
 log = structlog.get_logger(__name__)
 
@@ -23,6 +23,38 @@ log = structlog.get_logger(__name__)
 RENEW_EVERY_S = 1.0
 #: longest wait for the confirms that a channel which was replaced still owes, seconds
 DRAIN_S, DRAIN_POLL_S = 10.0, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One message to publish. ``correlation_id`` is the request_id; the caller builds ``headers`` from nothing."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    headers: dict[str, Any]
+    correlation_id: str = ""
+
+
+class Fate(Enum):
+    """The broker's answer to one publish; LOST means that no answer can come any more."""
+
+    CONFIRMED = "confirmed"
+    RETURNED = "returned"
+    NACKED = "nacked"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Pending:
+    """A message that was published and is not confirmed yet.
+
+    The broker returns an unroutable message and then confirms it: ``returned`` remembers the first of the two.
+    """
+
+    fate: asyncio.Future[Fate]
+    message_id: str
+    returned: bool = False
 
 
 class Outlet:

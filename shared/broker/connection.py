@@ -12,10 +12,8 @@ from typing import Any, Literal
 import structlog
 from pika import URLParameters
 
-from shared.broker.channel import RPC_DEADLINE_S, AmqpChannel, ChannelGone
-from shared.broker.failures import BROKER_FAILURES
+from shared.broker.channel import BROKER_FAILURES, RPC_DEADLINE_S, AmqpChannel, ChannelGone
 from shared.broker.pika_patches import WireConnection
-from shared.broker.silence import silence
 from shared.errors import TopologyMismatch
 
 log = structlog.get_logger(__name__)
@@ -31,6 +29,10 @@ CONNECT_FIRST_S, CONNECT_CAP_S = 3.0, 10.0
 HEARTBEAT_S = 5
 #: longest wait for the broker's goodbye, seconds
 GOODBYE_S = 2.0
+#: time between two looks for a silent broker, seconds
+LOOK_EVERY_S = 0.5
+#: a broker that sends no byte for this many heartbeat intervals counts as silent
+SILENT_INTERVALS = 1.5
 
 #: what a connection, or its preparation, may end in
 _FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, OSError)
@@ -220,6 +222,26 @@ class Connection:
                 await self._gone.wait()
         except TimeoutError:
             raw.abort("no goodbye")
+
+
+async def silence(received: Callable[[], int], heartbeat_s: float) -> None:
+    """Return once ``received()``, a count of bytes, has not grown for one and a half heartbeat intervals.
+
+    It notices a frozen broker, whose kernel keeps the connection open and accepts what is written. RabbitMQ sends
+    something in each heartbeat interval on every connection. A question would prove nothing: under a memory alarm, or
+    while a queue without a leader holds back hundreds of publishes, a healthy broker does not read. pika looks only
+    once per interval and waits five seconds more, which takes 25 s with an interval of 10 s.
+
+    Looks are counted, not seconds: a process that was frozen itself for a minute has looked once, and it reads the
+    bytes that came in the meantime before it looks again.
+    """
+    enough = round(SILENT_INTERVALS * heartbeat_s / LOOK_EVERY_S)
+    silent, before = 0, received()
+    while silent < enough:
+        await asyncio.sleep(LOOK_EVERY_S)
+        now = received()
+        silent = silent + 1 if now == before else 0
+        before = now
 
 
 def backoff_s(tries: int, draw: float) -> float:

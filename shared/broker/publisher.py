@@ -13,10 +13,9 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from shared.broker import topology
-from shared.broker.confirms import Outlet
+from shared.broker.channel import BROKER_FAILURES
+from shared.broker.confirms import Fate, Outlet, Pending, Publication
 from shared.broker.connection import Connection, State
-from shared.broker.failures import BROKER_FAILURES
-from shared.broker.publication import Fate, Pending, Publication
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable, TopologyMismatch
 from shared.message.channels import CHANNELS
 

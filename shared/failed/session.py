@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from shared.broker.browse import Scan
-from shared.broker.channel import AmqpChannel
+from shared.broker.channel import BROKER_FAILURES, AmqpChannel
 from shared.broker.connection import Connection
-from shared.broker.failures import BROKER_FAILURES
 from shared.broker.topology import FAILED_QUEUE
 from shared.errors import BrokerUnavailable
 from shared.failed.lock import take_lock

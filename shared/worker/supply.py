@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import structlog
 
+from shared.broker.channel import BROKER_FAILURES
 from shared.broker.consumer import Consumer
-from shared.broker.failures import BROKER_FAILURES
 from shared.broker.incoming import Incoming
 from shared.broker.topology import CONSUMERS_TOLD_S
 from shared.message.channels import Lane

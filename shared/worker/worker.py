@@ -20,8 +20,8 @@ from typing import Any
 import structlog
 from prometheus_client import Gauge
 
+from shared.broker.channel import BROKER_FAILURES
 from shared.broker.consumer import Consumer
-from shared.broker.failures import BROKER_FAILURES
 from shared.broker.incoming import Incoming
 from shared.message.channels import Lane, lanes_of
 from shared.message.outcome import HoldCause

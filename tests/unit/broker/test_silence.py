@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from shared.broker import silence as module
-from shared.broker.silence import silence
+from shared.broker import connection as module
+from shared.broker.connection import silence
 
 HEARTBEAT_S = 0.2
-LIMIT_S = HEARTBEAT_S * module.INTERVALS
+LIMIT_S = HEARTBEAT_S * module.SILENT_INTERVALS
 
 
 @pytest.fixture(autouse=True)
