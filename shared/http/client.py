@@ -11,8 +11,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 
-from shared.http.dial import client_tls
-from shared.http.pool import Pool, PoolLimits
+from shared.http.pool import Pool, PoolLimits, client_tls
 from shared.http.request import Origin, Target
 from shared.http.response import Response
 

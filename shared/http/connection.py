@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 from collections.abc import Callable
 from typing import cast
@@ -10,7 +11,6 @@ from typing import cast
 import httptools
 
 from shared.errors import Unavailable
-from shared.http.deadline import Deadline
 from shared.http.response import AnswerReader, Response
 
 #: largest answer that is read, bytes, head included
@@ -128,3 +128,46 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self) -> None:
         self.end("the time is up")
+
+
+class Deadline:
+    """How long a connection waits for an answer: calls ``on_passed`` once the time set last has passed.
+
+    One timer serves many requests: it is set anew only when it has run, or would run too late. One timer per request
+    would cost a fifth of the whole call.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_passed: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_passed = on_passed
+        self._at = math.inf
+        self._looks_at = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    def set(self, seconds: float) -> None:
+        """From now."""
+        self._at = at = self._loop.time() + seconds
+        if at < self._looks_at:
+            self._look_at(at)
+
+    def clear(self) -> None:
+        self._at = math.inf
+
+    def stop(self) -> None:
+        """Clear it for good."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look_at(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looks_at = when
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._looks_at = math.inf
+        # What came while this process stood still has been read by now: both loops poll before they run timers.
+        if self._at <= self._loop.time():
+            self._on_passed()
+        elif self._at < math.inf:
+            self._look_at(self._at)

@@ -1,19 +1,23 @@
-"""The connections to one origin: kept, counted, waited for, closed."""
+"""Keeps the connections to one origin: opens them, counts them, lets calls wait for one, and closes them."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import aiohappyeyeballs
+
 from shared.errors import Unavailable
-from shared.http.connection import Connection
-from shared.http.dial import dial
-from shared.http.idle import IdleConnections
+from shared.http.connection import Connection, Listener
 from shared.http.request import Origin
+
+#: the next address is tried beside one that has not answered for this long, seconds: a dead IPv6 route is common
+_NEXT_ADDRESS_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +130,67 @@ class Pool:
         except TimeoutError as exc:
             why = "the client was closed" if self._closed else f"{timeout_s:g} s"
             raise Unavailable(f"{what}: {why}") from exc
+
+
+class IdleConnections:
+    """Connections that wait for their next request, as a stack: the one used last is taken first.
+
+    So the connections that are not needed grow old at its bottom, and are closed after ``idle_s`` seconds.
+    """
+
+    def __init__(self, idle_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._idle_s = idle_s
+        #: (when it was put here, connection), the oldest first
+        self._stack: list[tuple[float, Connection]] = []
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def put(self, connection: Connection) -> None:
+        self._stack.append((self._loop.time(), connection))
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self._idle_s, self._sweep)
+
+    def take(self) -> Connection | None:
+        """One that the peer has left alone, as far as the kernel knows at this moment; None if there is none."""
+        while self._stack:
+            connection = self._stack.pop()[1]
+            if connection.is_quiet():
+                return connection
+            # Not left to the loop: what came over TLS may be no data, and then nobody would ever close it.
+            connection.end("stale")
+        return None
+
+    def stop(self) -> None:
+        """No more sweeping. The connections are left to their owner."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _sweep(self) -> None:
+        young = self._loop.time() - self._idle_s
+        kept = []
+        for since, connection in self._stack:
+            if since > young and connection.is_open():
+                kept.append((since, connection))
+            else:
+                connection.end("idle for long")
+        self._stack = kept
+        self._sweeper = self._loop.call_at(kept[0][0] + self._idle_s, self._sweep) if kept else None
+
+
+def client_tls() -> ssl.SSLContext:
+    """Returns a context that checks certificates and names by the system's authorities, or by SSL_CERT_FILE."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def dial(origin: Origin, tls: ssl.SSLContext | None, on_idle: Listener, on_lost: Listener) -> Connection:
+    """Connect, TLS handshake included; nothing of a request is written. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    opened = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1)
+    hostname = origin.host if tls is not None else None
+    _, connection = await loop.create_connection(
+        lambda: Connection(on_idle, on_lost), sock=opened, ssl=tls, server_hostname=hostname
+    )
+    return connection

@@ -10,7 +10,7 @@ import pytest
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import Connection
-from shared.http.dial import dial
+from shared.http.pool import dial
 from tests.integration.http.calls import full_backlog, post
 from tests.support.raw_http import answer, raw_http
 from tests.support.waiting import eventually_async
