@@ -30,8 +30,8 @@ from pybreaker import (
 )
 
 from shared.backoff import clamp_retry_after
-from shared.breaker.listener import BreakerListener, Silent, State
 from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import BreakerListener, Silent, State
 from shared.breaker.window import CallWindow
 
 Forced = Literal["open", "closed"] | None

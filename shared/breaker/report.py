@@ -1,16 +1,37 @@
-"""What the outside sees of a breaker: a gauge and a log line a change."""
+"""Tells the outside of a breaker's changes: the listener that a breaker calls, and one that keeps a gauge and logs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import structlog
 
-from shared.breaker.listener import State
 from shared.metrics import Metrics
+
+State = Literal["closed", "half_open", "open"]
 
 #: the gauge's numbers, rising with how bad it is
 SEVERITY: dict[State, int] = {"closed": 0, "half_open": 1, "open": 2}
+
+
+class BreakerListener(Protocol):
+    """Hears of each change of a breaker. Its methods are called on the event loop and must return at once."""
+
+    def changed(self, name: str, old: State, new: State, why: str) -> None:
+        """The breaker has moved from ``old`` to ``new``."""
+
+    def paused(self, name: str, pause_s: float) -> None:
+        """The provider throttles: no permits for ``pause_s`` seconds. A pause that only grows is not reported."""
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def changed(self, name: str, old: State, new: State, why: str) -> None:
+        return
+
+    def paused(self, name: str, pause_s: float) -> None:
+        return
 
 
 class BreakerReport:

@@ -10,8 +10,8 @@ import structlog
 from redis.exceptions import RedisError
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.listener import State
 from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import State
 from shared.redis.client import async_client
 
 T = TypeVar("T")

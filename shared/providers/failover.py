@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.breaker.breaker import Breaker, Permit
-from shared.breaker.listener import State
 from shared.breaker.policy import BreakerPolicy
-from shared.breaker.report import SEVERITY, BreakerReport
+from shared.breaker.report import SEVERITY, BreakerReport, State
 from shared.errors import Throttled
 from shared.metrics import Metrics
 from shared.providers.provider import Provider

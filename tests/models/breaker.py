@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.breaker.breaker import Forced
-from shared.breaker.listener import State
 from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import State
 
 Told = Literal["success", "slow", "failure", "neither", "misconfigured"]
 

@@ -1,8 +1,8 @@
 """A clock that moves when told, and a listener that remembers."""
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.listener import State
 from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import State
 
 
 class Clock:

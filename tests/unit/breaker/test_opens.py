@@ -1,7 +1,7 @@
 import pytest
 
-from shared.breaker.listener import State
 from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import State
 from tests.support.breaker_fakes import Bench
 
 

@@ -2,8 +2,8 @@ import pytest
 import structlog
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.listener import State
 from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import State
 from shared.errors import Throttled
 from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
