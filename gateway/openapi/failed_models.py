@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.failed.replay import SkipReason
+from shared.failed.results import SkipReason
 
 
 class _Answer(BaseModel):

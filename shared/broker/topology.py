@@ -1,4 +1,4 @@
-"""Every exchange and queue: their names, and the one function that declares them.
+"""Names every exchange and queue, and declares them; no other module declares anything.
 
 Only what can never change is an argument: RabbitMQ refuses (406) to declare a queue again with other arguments.
 A lane has a ladder of its own, because the at-least-once dead-letter worker of a source queue stops at 32 unconfirmed
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shared.broker.channel import AmqpChannel, ChannelGone
-from shared.errors import TopologyMismatch
+from shared.errors import Locked, TopologyMismatch
 from shared.message.channels import CHANNELS, Lane, lanes_of
 
 EXCHANGE = "notifications.direct"
@@ -29,7 +29,7 @@ FAILED_DELIVERY_LIMIT = 1_000_000
 #: them never arrives
 CONSUMERS_TOLD_S = 0.5
 
-_PRECONDITION_FAILED = 406
+_RESOURCE_LOCKED, _PRECONDITION_FAILED = 405, 406
 
 
 def level_name(level_s: float) -> str:
@@ -98,4 +98,22 @@ async def declare(channel: AmqpChannel, levels_s: Sequence[float], channels: Ite
     except ChannelGone as exc:
         if exc.code == _PRECONDITION_FAILED:
             raise TopologyMismatch(str(exc)) from exc
+        raise
+
+
+async def declare_lock(channel: AmqpChannel) -> None:
+    """Declare the operators' lock, an exclusive queue that lasts as long as the channel's connection.
+
+    Raises Locked if another connection holds it (the broker then closes the channel), ChannelGone, TimeoutError.
+    """
+    try:
+        await channel.call(
+            channel.raw.queue_declare,
+            queue=LOCK_QUEUE,
+            exclusive=True,
+            arguments={"x-queue-type": "classic"},
+        )
+    except ChannelGone as exc:
+        if exc.code == _RESOURCE_LOCKED:
+            raise Locked("another operation on failed.queue is under way") from exc
         raise

@@ -1,6 +1,8 @@
-"""One line of failed.queue: what a worker wrote in the headers, or what the broker's own dead-lettering left there.
+"""Writes and reads the headers of a message in failed.queue.
 
-Whoever publishes straight to a queue decides what is in its headers: whatever is not as expected reads as unknown.
+A worker writes ``notify-failed-*`` headers (``failed_headers``). A message that the broker dead-lettered by itself has
+only what the broker left in ``x-death``. ``read_entry`` understands both. Any program can publish straight to a queue,
+with any headers: a header that is not as expected reads as unknown.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from typing import Any, Literal, get_args
 
 import orjson
 
-from shared.clock import parse_rfc3339, rfc3339
+from shared.broker.incoming import Incoming
+from shared.clock import now_ms, parse_rfc3339, rfc3339
 from shared.message.channels import Lane, lane_by_queue, lane_by_routing_key
-from shared.message.headers import Travel, read_travel
-from shared.message.outcome import DeadReason
+from shared.message.headers import Travel, cut, read_travel
+from shared.message.outcome import Dead, DeadReason
 
 #: the broker's own words for messages that it dead-lettered, as far as they are not reasons of ours
 #: (``delivery_limit``, ``expired``), and ``unknown`` for one that somebody published straight to failed.queue
@@ -74,10 +77,31 @@ class FailedEntry:
         }
 
 
+def failed_headers(incoming: Incoming, travel: Travel, accepted_ms: int, outcome: Dead) -> dict[str, Any]:
+    """Returns the headers with which a message goes to failed.queue, built from nothing.
+
+    ``notify-failed-id`` is the same when the same outcome is published again, also after a crash.
+    """
+    headers: dict[str, Any] = {
+        "notify-failed-id": _failed_id(incoming, travel, outcome),
+        "notify-failed-reason": outcome.reason,
+        "notify-failed-error": cut(outcome.error),
+        "notify-failed-provider": outcome.provider,
+        "notify-failed-attempts": travel.attempt + outcome.counted,
+        "notify-failed-queue": incoming.lane.queue,
+        "notify-failed-at": rfc3339(now_ms()),
+        "notify-accepted-at": rfc3339(accepted_ms),
+        "notify-replay": travel.replay,
+    }
+    if travel.first_attempt_at:
+        headers["notify-first-attempt-at"] = travel.first_attempt_at
+    return headers
+
+
 def read_entry(
     body: bytes, headers: Mapping[str, Any], routing_key: str = "", timestamp_ms: int | None = None
 ) -> FailedEntry:
-    """Never raises, whatever the message holds."""
+    """Returns what is known of a failed message. Raises nothing for any body and any headers."""
     death = _newest_death(headers)
     travel = read_travel(headers)
     given_id = _text(headers, "notify-failed-id")
@@ -98,6 +122,11 @@ def read_entry(
         body_bytes=len(body),
         travel=travel,
     )
+
+
+def _failed_id(incoming: Incoming, travel: Travel, outcome: Dead) -> str:
+    life = f"{incoming.message_id}|{incoming.lane.queue}|{travel.replay}|{travel.attempt}|{outcome.reason}|"
+    return hashlib.sha256(life.encode() + incoming.body).hexdigest()[:32]
 
 
 def _newest_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:

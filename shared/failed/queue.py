@@ -17,8 +17,7 @@ from shared.broker.browse import Scan, Taken
 from shared.broker.publisher import Publication
 from shared.clock import now_ms
 from shared.failed.entry import FailedEntry, read_entry
-from shared.failed.replay import CannotReplay, replay_of
-from shared.failed.resend import Chosen, resend
+from shared.failed.replay import CannotReplay, Chosen, replay_of, resend
 from shared.failed.results import Done, Listed, Shown, Skipped
 from shared.failed.selection import Listing, ReplaySelection, Selection
 from shared.failed.session import failed_operation

@@ -1,19 +1,28 @@
-"""What a failed message is published as when it is sent again, or why it cannot be."""
+"""Publishes failed messages again: each is confirmed first, and removed from failed.queue second.
+
+``replay_of`` decides what a failed message is published as, or why it cannot be published. ``resend`` does it.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from shared.broker.publisher import Publication
+from shared.broker.browse import Taken
+from shared.broker.publisher import Publication, Publisher
 from shared.broker.topology import EXCHANGE
 from shared.clock import rfc3339
-from shared.errors import InvalidEnvelope, NotifyError
+from shared.errors import InvalidEnvelope, NotifyError, PublishFailed
 from shared.failed.entry import FailedEntry
+from shared.failed.results import Done, Skipped, SkipReason
 from shared.message.envelope import parse_queued
 from shared.message.headers import Travel
+from shared.settings.settings import Settings
 
-SkipReason = Literal["undecodable", "unknown_queue", "expired", "unconfirmed"]
-SKIP_REASONS: tuple[str, ...] = get_args(SkipReason)
+#: messages that are published together; after a crash at most this many are both in their lane and in failed.queue
+BATCH = 200
 
 
 class CannotReplay(NotifyError):
@@ -43,3 +52,57 @@ def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: i
         ignore_expiry=ignore_expiry,
     )
     return Publication(EXCHANGE, entry.lane.routing_key, body, travel.to_headers(), envelope.request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A message that the operator means."""
+
+    message: Taken
+    entry: FailedEntry
+
+
+async def resend(settings: Settings, ready: Sequence[tuple[Chosen, Publication]], within_s: float, done: Done) -> None:
+    """Publish each and ack what is confirmed. After the first failure, or ``within_s``, no further batch is tried."""
+    until = time.monotonic() + within_s
+    failed = False
+    async with _publisher(settings) as publisher:
+        for at in range(0, len(ready), BATCH):
+            batch = ready[at : at + BATCH]
+            if failed or time.monotonic() > until:
+                done.skipped += [_unconfirmed(each, "not tried: the broker takes no more") for each, _ in batch]
+                continue
+            outcomes = await publisher.publish_all([publication for _, publication in batch])
+            for (each, _), outcome in zip(batch, outcomes, strict=True):
+                failed |= not _settle(each, outcome, done)
+
+
+def _settle(each: Chosen, outcome: PublishFailed | None, done: Done) -> bool:
+    # Only a confirm makes it safe to let go of it: an ack before would lose it with the next crash.
+    if outcome is None:
+        each.message.ack()
+        done.done += 1
+    else:
+        done.skipped.append(_unconfirmed(each, str(outcome)))
+    return outcome is None
+
+
+@asynccontextmanager
+async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
+    """On a connection of its own: an alarm stops those that publish, and what was taken must come back all the same."""
+    publisher = Publisher(
+        settings.rabbitmq,
+        "failed.queue replay",
+        levels_s=settings.retry_levels_s,
+        deadline_s=settings.publish_deadline_s,
+        max_pending=BATCH,
+    )
+    publisher.start()
+    try:
+        yield publisher
+    finally:
+        await publisher.close()
+
+
+def _unconfirmed(each: Chosen, detail: str) -> Skipped:
+    return Skipped(each.entry.id, "unconfirmed", detail)

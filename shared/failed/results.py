@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from shared.failed.entry import FailedEntry
-from shared.failed.replay import SkipReason
+
+#: why a message that was selected stays in failed.queue
+SkipReason = Literal["undecodable", "unknown_queue", "expired", "unconfirmed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,10 @@
-"""One operation on failed.queue: a connection of its own, the lock, one scan, everything given back."""
+"""Runs one operation on failed.queue: a connection of its own, the lock, one scan, and everything returned at the end.
+
+While a message is taken, every other reader sees a queue without it: two operations at once would each see a part. So
+an operation holds a lock, an exclusive classic queue, which the broker deletes with its connection, however that ends.
+A second channel of one connection is granted the lock again, so each operation has a connection of its own. Quorum
+queues cannot be exclusive, and they do not enforce exclusive consumers.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +15,16 @@ from contextlib import asynccontextmanager
 from shared.broker.browse import Scan
 from shared.broker.channel import BROKER_FAILURES, AmqpChannel
 from shared.broker.connection import Connection
-from shared.broker.topology import FAILED_QUEUE
+from shared.broker.topology import FAILED_QUEUE, declare_lock
 from shared.errors import BrokerUnavailable
-from shared.failed.lock import take_lock
 
 #: bounds of one scan
 MOST_MESSAGES, MOST_BYTES = 10_000, 256 * 1024 * 1024
-#: a scan takes for so long at most, and an operation ends, whatever happens, with everything back in the queue, seconds
+#: longest time of a scan, and of a whole operation, after which everything is back in the queue, seconds
 SCAN_WITHIN_S, OPERATION_WITHIN_S = 20.0, 55.0
 #: the gateway answers within 5 s when the broker is away; hanging up takes 2 of them
 CONNECT_WITHIN_S = 2.5
-#: how soon the broker notices that an operator's machine is gone, and takes its messages back
+#: AMQP heartbeat interval, seconds: within two of them the broker notices a lost machine, and requeues its messages
 HEARTBEAT_S = 5
 
 
@@ -27,10 +32,10 @@ HEARTBEAT_S = 5
 async def failed_operation(
     url: str, *, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES
 ) -> AsyncIterator[Scan]:
-    """A scan of failed.queue that nobody else makes at the same time.
+    """Opens a scan of failed.queue while no other operation can run.
 
-    What was taken and not acked is back in the queue at the end: also when the body raises, is cancelled or dies, since
-    it is the broker that holds it. Raises Locked, or BrokerUnavailable.
+    At the end the queue has again every message that was taken and not acked, also when the body raises, is cancelled
+    or dies: the broker holds them. Raises Locked, or BrokerUnavailable.
     """
     connection = Connection(url, "failed.queue operation", heartbeat_s=HEARTBEAT_S)
     connection.start()
@@ -49,9 +54,9 @@ async def failed_operation(
 
 
 async def _open(connection: Connection) -> AmqpChannel:
-    """One channel for both: as long as it is open the lock is ours."""
+    """Opens the channel that scans; while its connection lasts, the lock is held."""
     async with asyncio.timeout(CONNECT_WITHIN_S):
         await connection.wait_up()
         channel = await connection.channel()
-        await take_lock(channel)
+        await declare_lock(channel)
     return channel

@@ -20,7 +20,7 @@ from shared.broker.publisher import Publication
 from shared.clock import now_ms, rfc3339
 from shared.delivery.job import Job
 from shared.errors import PublishFailed
-from shared.failed.headers import failed_headers
+from shared.failed.entry import failed_headers
 from shared.idempotency.claims import END
 from shared.message.headers import Travel
 from shared.message.outcome import Dead, Retry, Sent, Skipped

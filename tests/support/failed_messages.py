@@ -15,7 +15,7 @@ from shared.broker import topology
 from shared.broker.channel import AmqpChannel
 from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
-from shared.failed.headers import failed_headers
+from shared.failed.entry import failed_headers
 from shared.message.channels import Lane
 from shared.message.headers import Travel
 from shared.message.outcome import Dead, DeadReason

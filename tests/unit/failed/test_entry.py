@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.failed.entry import REASONS, read_entry
-from shared.failed.headers import failed_headers
+from shared.failed.entry import REASONS, failed_headers, read_entry
 from shared.message.channels import Lane
 from shared.message.headers import Travel
 from shared.message.outcome import Dead

@@ -19,9 +19,7 @@ PRODUCT = ("gateway", "services", "shared")
 #: AMQP methods -> the only places that may call them
 AMQP_HOMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("basic_ack", "basic_nack", "basic_reject"), ("shared/broker/",)),
-    **dict.fromkeys(("exchange_declare", "queue_bind"), ("shared/broker/",)),
-    # The operators' lock is a queue that nobody else can declare while it is held.
-    "queue_declare": ("shared/broker/", "shared/failed/lock.py"),
+    **dict.fromkeys(("exchange_declare", "queue_declare", "queue_bind"), ("shared/broker/",)),
     **dict.fromkeys(("queue_delete", "queue_purge", "exchange_delete"), ()),
 }
 #: who tells the broker that a message is settled: the worker's last step, and the operators' operations
