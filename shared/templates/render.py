@@ -1,4 +1,4 @@
-"""A template and its variables become what a person reads."""
+"""Renders a template with its variables into the text that a person reads."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = A
     Parts that are not asked for stay empty: a channel is not stopped by one that it never shows.
 
     Raises TemplateInvalid that names the part, and the variable that is missing. Never takes long: see
-    ``template_meter``. The same template and variables always give the same answer.
+    ``sandbox.meter``. The same template and variables always give the same answer.
     """
     METER.start()
     scope = {**GLOBALS, **variables}

@@ -1,18 +1,56 @@
-"""Where templates run: somebody else's text, so a closed list of what it can say, and a bound on what it can cost."""
+"""Runs templates that strangers wrote: limits what a template can say, how large its values grow and what it costs.
+
+Threat model: neither the author of a template nor the sender of its variables is trusted. Plain Jinja2 runs a template
+as code. Jinja2's own sandbox prevents that, but ``'a' * 10**9`` still allocates a gigabyte, and a loop in a loop still
+takes minutes, on the event loop that every other message of the worker needs. Four bounds work together:
+
+* Syntax, before anything runs (``_Shape``): listed kinds of nodes only, at most 4 000 of them, at most 50 deep.
+* Names (``TemplateSandbox``): the listed methods, the filters of ``operations`` and ``range``. A variable that is
+  missing is an error, and nothing can be changed.
+* Sizes (``operations``): no value grows beyond 64 KiB of text or 1 024 bits. ``render`` bounds the whole output.
+* Cost (``meter``): at most 10 000 turns of loops and filters, and 0.1 s of CPU time, in one rendering.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined
+from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
-from shared.templates.sandbox.filters import template_filters
-from shared.templates.sandbox.operations import MAX_TEXT, add, bounded_range, modulo, multiply, power, printable
-from shared.templates.sandbox.shape import shaped
+from shared.templates.sandbox.operations import (
+    EACH,
+    MAX_TEXT,
+    SCALAR,
+    add,
+    bounded_range,
+    modulo,
+    multiply,
+    power,
+    printable,
+    template_filters,
+)
+
+#: parts of the syntax tree: what runs without a loop is bounded by it
+MAX_NODES = 4_000
+#: how deep they nest: well before Python's own limit, which depends on who calls
+MAX_DEPTH = 50
+
+# No macros, calls, imports, blocks or captured output: they recurse, or gather text where no bound is looked at.
+_ALLOWED: frozenset[type[nodes.Node]] = frozenset(
+    {
+        nodes.Add, nodes.And, nodes.Assign, nodes.Call, nodes.Compare, nodes.Concat, nodes.CondExpr, nodes.Const,
+        nodes.Dict, nodes.Div, nodes.Filter, nodes.FloorDiv, nodes.For, nodes.Getattr, nodes.Getitem, nodes.If,
+        nodes.Keyword, nodes.List, nodes.Mod, nodes.Mul, nodes.Name, nodes.Neg, nodes.Not, nodes.Operand, nodes.Or,
+        nodes.Output, nodes.Pair, nodes.Pos, nodes.Pow, nodes.Slice, nodes.Sub, nodes.Template, nodes.TemplateData,
+        nodes.Test, nodes.Tuple, nodes.With,
+    }
+)  # fmt: skip
+_LITERALS = (nodes.Const, nodes.List, nodes.Tuple, nodes.Dict)
 
 #: what exists besides the variables
 GLOBALS: Mapping[str, Any] = {"range": bounded_range}
@@ -45,7 +83,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         """Ready to render. Raises TemplateError, SyntaxError, RecursionError or MemoryError."""
         if len(text) > MAX_TEXT:
             raise TemplateSyntaxError(f"a text of more than {MAX_TEXT} characters", 1)
-        return self.from_string(shaped(self.parse(text), self))
+        return self.from_string(_shaped(self.parse(text), self))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """An object's own field before Python's method of that name: ``order.items`` is what the caller sent."""
@@ -73,3 +111,66 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         if isinstance(__obj, Undefined) or __self.is_safe_callable(__obj):
             return __context.call(__obj, *args, **kwargs)
         raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called")
+
+
+def _shaped(tree: nodes.Template, environment: Environment) -> nodes.Template:
+    """Returns ``tree``, checked, with its loops and its lists metered. Raises TemplateSyntaxError."""
+    checked: nodes.Template = _Shape().visit(tree)
+    return checked.set_lineno(1).set_environment(environment)  # type: ignore[return-value]
+
+
+class _Shape(NodeTransformer):
+    """Checks every node of a template, and puts the meter into its loops and lists."""
+
+    def __init__(self) -> None:
+        self._nodes = self._depth = 0
+
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES:
+            raise TemplateSyntaxError(f"more than {MAX_NODES} parts", node.lineno)
+        if type(node) not in _ALLOWED:
+            raise TemplateSyntaxError(f"{type(node).__name__.lower()} is not available here", node.lineno)
+        if self._depth >= MAX_DEPTH:
+            raise TemplateSyntaxError(f"nested more than {MAX_DEPTH} deep", node.lineno)
+        self._depth += 1
+        visited = super().visit(node, *args, **kwargs)
+        self._depth -= 1
+        return visited
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:
+        if node.recursive:
+            raise TemplateSyntaxError("a loop cannot be recursive", node.lineno)
+        self.generic_visit(node)
+        node.iter = _filtered(node.iter, EACH)
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
+        """``a ~ b`` as a join, which knows the length before it makes the text."""
+        self.generic_visit(node)
+        return _filtered(nodes.List(node.nodes), "join")
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:
+        self.generic_visit(node)
+        node.items = [_leaf(item) for item in node.items]
+        return node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:
+        self.generic_visit(node)
+        if node.ctx == "load":
+            node.items = [_leaf(item) for item in node.items]
+        return node
+
+    def visit_Pair(self, node: nodes.Pair) -> nodes.Node:
+        self.generic_visit(node)
+        node.value = _leaf(node.value)
+        return node
+
+
+def _leaf(item: nodes.Expr) -> nodes.Expr:
+    # A list that holds a variable twice, thirty times over, writes itself out in a thousand million pieces.
+    return item if isinstance(item, _LITERALS) else _filtered(item, SCALAR)
+
+
+def _filtered(value: nodes.Node, name: str) -> nodes.Filter:
+    return nodes.Filter(cast("nodes.Expr", value), name, [], [], None, None)

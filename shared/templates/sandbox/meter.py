@@ -1,7 +1,7 @@
-"""What one rendering may cost: a bound on its steps, and on the CPU time of the few that are slow.
+"""Bounds the cost of one rendering: its steps, and the CPU time of a rendering whose steps are slow.
 
-A step is one turn of a loop or one filter. Steps decide, so that a template fails everywhere or nowhere; the CPU time
-is the backstop for a body that does much in each turn. It is the thread's own time: a busy machine fails no template.
+A step is one turn of a loop or one filter. Steps decide first, so that a template fails on every machine or on none.
+The CPU time stops a template that does much in each turn; it is the thread's own time, so a busy machine fails nothing.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""What a template may compute: operators and filters that cannot grow a value beyond what a message may hold.
+"""Defines the operators and the filters that a template can use, none of which makes a value too large.
 
-Strings stay below ``MAX_TEXT``. Lists and objects come from the variables and cannot be multiplied: twice itself,
-thirty times over, is a gigabyte. What is not named here does not exist for a template.
+A text stays below ``MAX_TEXT``. Lists and objects come from the variables and cannot be multiplied or printed: a list
+that holds itself twice, thirty times over, is a gigabyte. A filter that is not listed here does not exist.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 from typing import Any
 
 from jinja2 import Environment, TemplateRuntimeError, Undefined, pass_environment, pass_eval_context
@@ -21,6 +22,11 @@ MAX_TEXT = 64 * 1024
 _MAX_BITS = 1024
 _MAX_DIGITS = 20
 _MAX_WIDTH = 999
+
+Filter = Callable[..., Any]
+
+#: the names under which the environment calls ``each`` and ``scalar``; a template cannot, for no name holds a space
+EACH, SCALAR = " each", " scalar"
 
 _KINDS = {dict: "an object", list: "a list", tuple: "a list", type(None): "null"}
 
@@ -138,6 +144,48 @@ def total(environment: Environment, value: Iterable[Any], attribute: str | int |
     for item in each(value):
         result = add(result, of(item))
     return result
+
+
+# Filters of Jinja2, for scalars only: applied to a list these would write it out, as often as it holds itself.
+_OF_TEXT = (
+    "abs capitalize e escape filesizeformat float int lower safe string striptags title trim truncate upper urlencode "
+    "wordcount"
+)
+# Filters of Jinja2 that visit all items.
+_OF_ITEMS = "list map max min reject rejectattr select selectattr sort unique"
+_OF_ANYTHING = "count d default dictsort first items last length reverse"
+_OURS: dict[str, Filter] = {"join": join, "sum": total}
+_OURS_OF_TEXT: dict[str, Filter] = {"format": format_text, "replace": replace, "round": round_number}
+
+
+def template_filters() -> dict[str, Filter]:
+    """Returns every filter that a template can use, by its name, metered and with its input checked."""
+    return {
+        **{name: _metered(FILTERS[name], scalar) for name in _OF_TEXT.split()},
+        **{name: _metered(function, scalar) for name, function in _OURS_OF_TEXT.items()},
+        **{name: _metered(FILTERS[name], each) for name in _OF_ITEMS.split()},
+        **{name: _metered(FILTERS[name], _as_is) for name in _OF_ANYTHING.split()},
+        **{name: _metered(function, _as_is) for name, function in _OURS.items()},
+        EACH: each,
+        SCALAR: scalar,
+    }
+
+
+def _metered(function: Filter, check: Callable[[Any], Any]) -> Filter:
+    # Jinja passes its context, where a filter asks for it, before the value.
+    position = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+    @wraps(function)
+    def metered(*args: Any, **kwargs: Any) -> Any:
+        METER.step()
+        value = check(args[position])
+        return small(function(*args[:position], value, *args[position + 1 :], **kwargs))
+
+    return metered
+
+
+def _as_is(value: Any) -> Any:
+    return value
 
 
 def _longest_number(text: str) -> int:
