@@ -24,7 +24,7 @@ from shared.message.channels import CHANNELS
 from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.providers.provider import Content, Message
-from shared.templates.library import Templates
+from shared.templates.library import Library
 from shared.templates.render import render
 from shared.users.directory import Directory
 
@@ -53,7 +53,7 @@ class Delivery:
         channel: str,
         sender: Sender,
         directory: Directory,
-        templates: Templates,
+        templates: Library,
         served: ServedTokens,
         policy: RetryPolicy,
         *,

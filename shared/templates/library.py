@@ -1,37 +1,31 @@
-"""What a template says, from the template service."""
+"""Finds templates by their code: the interface, and its implementation by the template service over HTTP."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from typing import Protocol
 
 from shared.lookup.cached import Source
 from shared.metrics import Metrics
 from shared.settings.settings import Settings
+from shared.templates.template import Template
 
 
-def _absent_as_empty(value: Any) -> Any:
-    return "" if value is None else value
+class Library(Protocol):
+    """A place where templates are kept. ``is_open`` and ``retry_in_s`` tell of its breaker."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lookups are refused at the moment because the place did not answer."""
+
+    def retry_in_s(self) -> float:
+        """Returns the seconds until a lookup makes sense again; 0 if it does now."""
+
+    async def get(self, code: str) -> Template:
+        """Returns the template. Raises SourceNotFound, SourceUnavailable."""
 
 
-Text = Annotated[str, BeforeValidator(_absent_as_empty)]
-
-
-class Template(BaseModel):
-    """A template's texts, not yet rendered; '' for a part it does not have. What the service adds is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    code: str
-    subject: Text = ""
-    title: Text = ""
-    body: Text = ""
-    html: Text = ""
-
-
-class Templates(Source[Template]):
-    """Templates by code: ``get`` raises SourceNotFound, SourceUnavailable."""
+class HttpLibrary(Source[Template]):
+    """Asks the service at ``TEMPLATE_ENDPOINT`` for templates, and caches its answers."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         super().__init__("templates", Template, settings, metrics)

@@ -12,10 +12,10 @@ from jinja2 import TemplateError, TemplateSyntaxError
 from shared.errors import TemplateInvalid
 from shared.message.envelope import one_line, plain_text
 from shared.providers.provider import Content
-from shared.templates.library import Template
 from shared.templates.sandbox.environment import GLOBALS, TemplateSandbox
 from shared.templates.sandbox.meter import METER
 from shared.templates.sandbox.operations import MAX_TEXT
+from shared.templates.template import Template
 
 #: compiled texts that are kept, for plain text and HTML each
 _MOST_COMPILED = 1_024

@@ -31,8 +31,8 @@ from shared.providers.failover import Providers
 from shared.providers.urls import Builder, providers_for
 from shared.redis.client import async_client, check_durable
 from shared.settings.settings import Settings, load_settings
-from shared.templates.library import Templates
-from shared.users.directory import Directory
+from shared.templates.library import HttpLibrary, Library
+from shared.users.directory import Directory, HttpDirectory
 from shared.worker.blockers import Blockers
 from shared.worker.collector import calm_collector
 from shared.worker.handler import Handler
@@ -78,8 +78,8 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
         claims = await stack.enter_async_context(
             Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics)
         )
-        directory = await stack.enter_async_context(Directory(settings, metrics))
-        templates = await stack.enter_async_context(Templates(settings, metrics))
+        directory = await stack.enter_async_context(HttpDirectory(settings, metrics))
+        templates = await stack.enter_async_context(HttpLibrary(settings, metrics))
         publisher = _publisher(channel, settings, name)
         publisher.start()
         stack.push_async_callback(publisher.close)
@@ -113,7 +113,7 @@ def assemble(
     providers: Providers,
     claims: Claims,
     directory: Directory,
-    templates: Templates,
+    templates: Library,
     publisher: Publisher,
     metrics: Metrics,
     name: str,

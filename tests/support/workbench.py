@@ -22,8 +22,8 @@ from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message
 from shared.settings.settings import Settings, load_settings
-from shared.templates.library import Templates
-from shared.users.directory import Directory
+from shared.templates.library import HttpLibrary
+from shared.users.directory import HttpDirectory
 from shared.worker.run import assemble
 from shared.worker.worker import Worker
 
@@ -171,8 +171,8 @@ async def running(
     await asyncio.wait_for(publisher.connection.wait_up(), BROKER_DEADLINE_S)
     async with (
         Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics) as claims,
-        Directory(settings, metrics) as directory,
-        Templates(settings, metrics) as templates,
+        HttpDirectory(settings, metrics) as directory,
+        HttpLibrary(settings, metrics) as templates,
     ):
         bench = Bench(channel, settings, metrics, claims, publisher, guarded)
         bench.workers = [

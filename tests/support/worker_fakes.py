@@ -25,8 +25,8 @@ from shared.message.headers import Travel
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message
-from shared.templates.library import Template
-from shared.users.directory import User
+from shared.templates.template import Template
+from shared.users.user import User
 from tests.support.incoming import make_incoming
 
 #: eight attempts, a life of a day; with a draw of 0.5 the first wait is 5 s

@@ -11,8 +11,10 @@ from aiohttp import web
 from shared.errors import BadSettings, SourceNotFound, SourceUnavailable
 from shared.metrics import Metrics
 from shared.settings.settings import load_settings
-from shared.templates.library import Template, Templates
-from shared.users.directory import Directory, User
+from shared.templates.library import HttpLibrary
+from shared.templates.template import Template
+from shared.users.directory import HttpDirectory
+from shared.users.user import User
 from tests.support.source_service import (
     Answer,
     SourceService,
@@ -38,13 +40,13 @@ async def service() -> AsyncIterator[SourceService]:
 @asynccontextmanager
 async def directory_of(
     service: SourceService, metrics: Metrics | None = None, **settings: Any
-) -> AsyncIterator[Directory]:
+) -> AsyncIterator[HttpDirectory]:
     overrides: dict[str, Any] = {**FAST, "user_endpoint": service.url, **settings}
-    async with Directory(load_settings(None, **overrides), metrics or Metrics()) as directory:
+    async with HttpDirectory(load_settings(None, **overrides), metrics or Metrics()) as directory:
         yield directory
 
 
-async def fail_until_open(directory: Directory) -> None:
+async def fail_until_open(directory: HttpDirectory) -> None:
     with pytest.raises(SourceUnavailable):
         await directory.user("nobody")
     assert directory.is_open
@@ -70,7 +72,7 @@ async def test_a_user_is_looked_up_once_while_the_entry_lives(service: SourceSer
 async def test_a_template_is_looked_up_by_its_code(service: SourceService) -> None:
     service.answer = json_answer({"code": "OTP", "subject": None, "title": "t", "body": "b", "html": None, "extra": 1})
     settings = load_settings(None, template_endpoint=service.url + "/", **FAST)
-    async with Templates(settings, Metrics()) as templates:
+    async with HttpLibrary(settings, Metrics()) as templates:
         assert await templates.get("OTP") == Template(code="OTP", title="t", body="b")
     assert service.paths == ["/api/things/OTP"]
 
@@ -348,10 +350,10 @@ async def test_memory_holds_no_more_than_it_may(service: SourceService) -> None:
 @pytest.mark.parametrize("endpoint", ["users.example.com", "ftp://x/users", "http://", "http://x/users?key=1"])
 def test_a_bad_endpoint_names_its_setting(endpoint: str) -> None:
     with pytest.raises(BadSettings, match="USER_ENDPOINT"):
-        Directory(load_settings(None, user_endpoint=endpoint), Metrics())
+        HttpDirectory(load_settings(None, user_endpoint=endpoint), Metrics())
 
 
 async def test_without_an_endpoint_in_production_the_setting_is_named() -> None:
-    async with Directory(load_settings(None, notify_env="production"), Metrics()) as directory:
+    async with HttpDirectory(load_settings(None, notify_env="production"), Metrics()) as directory:
         with pytest.raises(SourceUnavailable, match="USER_ENDPOINT is not set"):
             await directory.user("u1")

@@ -12,7 +12,8 @@ from shared.breaker.policy import BreakerPolicy
 from shared.lookup.redis_cache import SharedCache
 from shared.metrics import Metrics
 from shared.settings.settings import Settings, load_settings
-from shared.users.directory import Directory, User
+from shared.users.directory import HttpDirectory
+from shared.users.user import User
 from tests.support.source_service import SourceService, json_answer, source_service
 from tests.support.waiting import eventually_async
 
@@ -32,7 +33,7 @@ def settings_of(service: SourceService, cache_url: str, **overrides: Any) -> Set
 
 async def look_up(settings: Settings, user_id: str = "u1") -> User:
     """With a memory of its own, as another worker."""
-    async with Directory(settings, Metrics()) as directory:
+    async with HttpDirectory(settings, Metrics()) as directory:
         return await directory.user(user_id)
 
 
@@ -54,7 +55,7 @@ async def test_an_entry_does_not_grow_older_by_being_copied(service: SourceServi
     await look_up(settings)
     with redis.Redis.from_url(redis_url) as client:
         client.pexpire("notify-cache:users:u1", 400)
-    async with Directory(settings, Metrics()) as directory:
+    async with HttpDirectory(settings, Metrics()) as directory:
         await directory.user("u1")
         assert len(service.paths) == 1
 
@@ -72,7 +73,7 @@ async def test_an_entry_of_another_version_is_as_good_as_none(service: SourceSer
 
 
 async def test_without_redis_users_are_found_all_the_same(service: SourceService) -> None:
-    async with Directory(settings_of(service, "redis://127.0.0.1:1/0"), Metrics()) as directory:
+    async with HttpDirectory(settings_of(service, "redis://127.0.0.1:1/0"), Metrics()) as directory:
         with structlog.testing.capture_logs() as lines:
             began = time.monotonic()
             for number in range(20):

@@ -15,8 +15,8 @@ from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import Travel
 from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
-from shared.templates.library import Template
-from shared.users.directory import User
+from shared.templates.template import Template
+from shared.users.user import User
 from tests.support.worker_fakes import POLICY, Bench
 
 DAY_MS = 86_400_000

@@ -4,8 +4,8 @@ import pytest
 
 from shared.errors import TemplateInvalid
 from shared.providers.provider import Content
-from shared.templates.library import Template
 from shared.templates.render import render
+from shared.templates.template import Template
 
 
 def template(body: str = "body", **parts: str) -> Template:

@@ -10,8 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from shared.errors import TemplateInvalid
-from shared.templates.library import Template
 from shared.templates.render import render
+from shared.templates.template import Template
 
 #: far above what any of these takes, far below what one that gets through would
 MOST_S = 2.0

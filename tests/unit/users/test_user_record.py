@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from shared.templates.library import Template
-from shared.users.directory import User
+from shared.users.user import User
 
 
 def user(**fields: Any) -> User:
@@ -60,8 +59,3 @@ def test_a_number_is_an_id_too() -> None:
 def test_what_is_no_user_at_all_is_the_services_fault(record: str) -> None:
     with pytest.raises(ValidationError):
         User.model_validate_json(record)
-
-
-def test_a_template_without_a_part_has_an_empty_one() -> None:
-    template = Template.model_validate_json('{"code": "OTP", "body": "x", "title": null, "version": 3}')
-    assert template == Template(code="OTP", body="x", title="", subject="", html="")
