@@ -1,4 +1,4 @@
-"""Things that messages refer to and services of ours keep: cached in memory, in Redis if there is one, else fetched."""
+"""Looks up what messages refer to (users, templates): in memory, in a shared Redis if there is one, else over HTTP."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import BreakerReport
 from shared.errors import SourceNotFound, SourceUnavailable
 from shared.lookup.http_source import HttpSource, KeyUnavailable, SourceLimits
-from shared.lookup.memory_cache import TtlCache
+from shared.lookup.memory_cache import Loaded, TtlCache
 from shared.lookup.redis_cache import SharedCache
 from shared.metrics import Metrics
 from shared.settings.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
-#: that there is no such thing is believed this long at most, seconds: it may just be on its way
+#: an answer "not found" is kept at most this long, seconds: the thing may be created at this moment
 MISSING_TTL_S = 5.0
+#: memory that the entries of one source may take. One answer may have 1 MiB, and SOURCE_CACHE_ENTRIES of them 10 GB
+MOST_CACHED_BYTES = 32 * 1024 * 1024
 
 _SETTINGS = {"users": "USER_ENDPOINT", "templates": "TEMPLATE_ENDPOINT"}
 
@@ -48,7 +50,9 @@ class Source(Generic[M]):
         self._service = self._service_at(settings)
         cache_url = settings.cache_redis_url
         self._shared = SharedCache(cache_url.get_secret_value(), f"notify-cache:{name}:") if cache_url else None
-        self._cache: TtlCache[M | _Failing | None] = TtlCache(self._load, settings.source_cache_entries)
+        self._cache: TtlCache[M | _Failing | None] = TtlCache(
+            self._load, settings.source_cache_entries, MOST_CACHED_BYTES
+        )
 
     async def __aenter__(self) -> Self:
         if self._service is not None:
@@ -91,7 +95,7 @@ class Source(Generic[M]):
         limits = SourceLimits.of(settings)
         return HttpSource(self._name, endpoint, _SETTINGS[self._name], self._model, limits, self.breaker)
 
-    async def _load(self, key: str) -> tuple[M | _Failing | None, float]:
+    async def _load(self, key: str) -> Loaded[M | _Failing | None]:
         shared = await self._load_shared(key)
         if shared is not None:
             return shared
@@ -101,19 +105,21 @@ class Source(Generic[M]):
             found = await self._service.fetch(key)
         except KeyUnavailable as exc:
             # Not asked for again for a while: many messages for one bad key would open the breaker for all others.
-            return _Failing(str(exc)), self.breaker.policy.open_s
+            return Loaded(_Failing(str(exc)), self.breaker.policy.open_s, 0)
         if found is None:
-            return None, min(self._ttl_s, MISSING_TTL_S)
+            return Loaded(None, min(self._ttl_s, MISSING_TTL_S), 0)
+        # What is kept is the model, which may be far smaller than the answer: the length of its JSON is its size.
+        document = found.model_dump_json().encode()
         if self._shared is not None:
-            await self._shared.put(key, found.model_dump_json().encode(), self._ttl_s)
-        return found, self._ttl_s
+            await self._shared.put(key, document, self._ttl_s)
+        return Loaded(found, self._ttl_s, len(document))
 
-    async def _load_shared(self, key: str) -> tuple[M, float] | None:
+    async def _load_shared(self, key: str) -> Loaded[M | _Failing | None] | None:
         entry = await self._shared.get(key) if self._shared is not None else None
         if entry is None:
             return None
         try:
-            return self._model.model_validate_json(entry[0]), entry[1]
+            return Loaded(self._model.model_validate_json(entry[0]), entry[1], len(entry[0]))
         except ValidationError:
             # Written by another version: as good as none, and overwritten now.
             return None

@@ -1,41 +1,70 @@
-"""A bounded cache for one event loop, in which any number of callers that miss the same key make one load."""
+"""Caches loaded values in memory for one event loop, within a number of entries and a number of bytes.
+
+Any number of callers that miss the same key at the same time cause one load.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 V = TypeVar("V")
 
-#: loads a key: the value, and for how many seconds it may be kept
-Load = Callable[[str], Awaitable[tuple[V, float]]]
+#: what an entry takes besides its value's own bytes (key, objects, table), bytes: about this, for a user or a template
+ENTRY_BYTES = 1024
+
+
+class Loaded(NamedTuple, Generic[V]):
+    """A value, how long it may be kept (seconds), and about how much memory it takes (bytes)."""
+
+    value: V
+    ttl_s: float
+    size_bytes: int
+
+
+class _Entry(NamedTuple, Generic[V]):
+    value: V
+    until: float
+    size_bytes: int
+
+
+#: loads the value of a key
+Load = Callable[[str], Awaitable[Loaded[V]]]
 
 
 class TtlCache(Generic[V]):
-    """``get`` answers from memory, else by ``load``. ``clock`` is monotonic, in seconds."""
+    """``get`` answers from memory, else by ``load``. ``clock`` is monotonic, in seconds.
 
-    def __init__(self, load: Load[V], most_entries: int, clock: Callable[[], float] = time.monotonic) -> None:
+    The entries never exceed ``most_entries``, nor ``most_bytes`` by their estimates: the oldest go first.
+    """
+
+    def __init__(
+        self, load: Load[V], most_entries: int, most_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._load = load
         self._most_entries = most_entries
+        self._most_bytes = most_bytes
         self._clock = clock
-        self._entries: dict[str, tuple[V, float]] = {}
+        self._entries: dict[str, _Entry[V]] = {}
         self._loading: dict[str, asyncio.Task[V]] = {}
+        #: about how much memory the entries take
+        self.bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def loading(self) -> int:
-        """Loads under way."""
+        """The number of loads that have not ended yet."""
         return len(self._loading)
 
     async def get(self, key: str) -> V:
-        """The value. Raises what the load raises, and keeps nothing then."""
+        """Returns the value. Raises what the load raises, and keeps nothing then."""
         entry = self._entries.get(key)
-        if entry is not None and self._clock() < entry[1]:
-            return entry[0]
+        if entry is not None and self._clock() < entry.until:
+            return entry.value
         load = self._loading.get(key)
         if load is None:
             load = self._loading[key] = asyncio.create_task(self._fill(key))
@@ -44,17 +73,25 @@ class TtlCache(Generic[V]):
         return await asyncio.shield(load)
 
     async def close(self) -> None:
-        """End the loads under way."""
+        """Cancel the loads that have not ended."""
         loads = list(self._loading.values())
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
 
     async def _fill(self, key: str) -> V:
-        value, ttl_s = await self._load(key)
-        self._entries.pop(key, None)
-        while len(self._entries) >= self._most_entries:
+        value, ttl_s, value_bytes = await self._load(key)
+        if key in self._entries:
+            self._drop(key)
+        size_bytes = value_bytes + ENTRY_BYTES
+        if size_bytes > self._most_bytes:
+            return value
+        while len(self._entries) >= self._most_entries or self.bytes + size_bytes > self._most_bytes:
             # The oldest: among entries that live equally long, the next to end.
-            del self._entries[next(iter(self._entries))]
-        self._entries[key] = (value, self._clock() + ttl_s)
+            self._drop(next(iter(self._entries)))
+        self._entries[key] = _Entry(value, self._clock() + ttl_s, size_bytes)
+        self.bytes += size_bytes
         return value
+
+    def _drop(self, key: str) -> None:
+        self.bytes -= self._entries.pop(key).size_bytes

@@ -307,6 +307,26 @@ async def test_what_the_cache_holds_is_served_while_the_service_is_away(service:
         assert (await directory.user("u1")).id == "u1"
 
 
+async def test_large_records_do_not_fill_the_memory(service: SourceService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.lookup.cached.MOST_CACHED_BYTES", 2_000_000)
+    service.answer = json_answer({**ANN, "locale": "x" * 900_000})
+    async with directory_of(service) as directory:
+        for user_id in ("u1", "u2", "u3", "u3", "u1"):
+            assert len((await directory.user(user_id)).locale or "") == 900_000
+    assert [path.rpartition("/")[2] for path in service.paths] == ["u1", "u2", "u3", "u1"]
+
+
+async def test_what_a_record_holds_beside_ours_takes_no_room(
+    service: SourceService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.lookup.cached.MOST_CACHED_BYTES", 2_000_000)
+    service.answer = json_answer({**ANN, "photo": "x" * 900_000})
+    async with directory_of(service) as directory:
+        for user_id in ("u1", "u2", "u3", "u1"):
+            await directory.user(user_id)
+    assert len(service.paths) == 3
+
+
 async def test_one_successful_probe_closes_it(service: SourceService) -> None:
     service.answer = json_answer({}, 500)
     async with directory_of(service) as directory:

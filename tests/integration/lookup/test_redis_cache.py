@@ -66,6 +66,26 @@ async def test_an_entry_does_not_grow_older_by_being_copied(service: SourceServi
         assert await eventually_async(asks_again, deadline_s=5)
 
 
+async def test_large_records_from_the_shared_cache_do_not_fill_the_memory(
+    service: SourceService, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.lookup.cached.MOST_CACHED_BYTES", 2_000_000)
+    settings = settings_of(service, redis_url, source_ttl_s=60)
+    record = User.model_validate({**ANN, "locale": "x" * 900_000}).model_dump_json()
+    with redis.Redis.from_url(redis_url) as client:
+        client.mset({f"notify-cache:users:u{number}": record for number in range(3)})
+        for number in range(3):
+            client.expire(f"notify-cache:users:u{number}", 60)
+        async with HttpDirectory(settings, Metrics()) as directory:
+            for number in range(3):
+                await directory.user(f"u{number}")
+            client.flushdb()
+            await directory.user("u2")
+            assert service.paths == []
+            await directory.user("u0")
+            assert len(service.paths) == 1
+
+
 async def test_an_entry_of_another_version_is_as_good_as_none(service: SourceService, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         client.set("notify-cache:users:u1", '{"name": "Ann"}', px=60_000)
