@@ -1,10 +1,11 @@
-"""``python -m bench [push|gateway|isolation|memory ...]``: ours beside its peers, on this machine, in this run."""
+"""Measures ours beside its peers, in one run: ``python -m bench [push|gateway|isolation|memory ...]``."""
 
 import json
 import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +14,7 @@ import click
 import structlog
 from rich.console import Console
 
-from bench import arena, procfs, venv
+from bench import arena, earlier, procfs, venv
 from bench.arena import Arena
 from bench.contestants.contestant import Contestant
 from bench.contestants.ours import Ours
@@ -36,7 +37,8 @@ CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 @click.argument("suites", nargs=-1, type=click.Choice(_SUITES))
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--count", default=20_000, show_default=True, help="Messages for each contestant of push.")
-@click.option("--rounds", default=1, show_default=True, help="Rounds of push and gateway; the median counts.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds of push and gateway; the median counts.")
+@click.option("--against", metavar="COMMIT", help="Measure this earlier commit too, in push and gateway.")
 @click.option(
     "--only",
     multiple=True,
@@ -50,6 +52,7 @@ def main(
     json_file: Path | None,
     count: int,
     rounds: int,
+    against: str | None,
     only: tuple[str, ...],
     backlog: int,
     base_port: int,
@@ -58,22 +61,24 @@ def main(
     signal.signal(signal.SIGTERM, _interrupted)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(width=max(Console().width, _WIDTH))
-    contestants = [contestant for contestant in CONTESTANTS if not only or contestant.name in only]
-    measures: dict[str, Callable[[Arena], dict[str, Any]]] = {
-        "push": lambda place: push.measure(place, contestants, count, rounds, console),
-        "gateway": lambda place: gateway.measure(place, rounds, console),
-        "isolation": lambda place: isolation.measure(place, backlog, console),
-        "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
-    }
     results: dict[str, Any] = {}
     try:
         venv.prepare()
         _warn_if_busy(console)
-        for suite in suites or _SUITES:
-            # Each suite has servers of its own: no suite inherits another's memory, files or queues.
-            with arena.opened(Ports(base_port)) as place:
-                results[suite] = measures[suite](place)
-            console.print(_TABLES[suite](results[suite]))
+        with nullcontext() if against is None else earlier.checked_out(against) as tree:
+            contestants = [*CONTESTANTS, *([Ours(name=against, tree=tree)] if against and tree else [])]
+            chosen = [each for each in contestants if not only or each.name in (*only, against)]
+            measures: dict[str, Callable[[Arena], dict[str, Any]]] = {
+                "push": lambda place: push.measure(place, chosen, count, rounds, console),
+                "gateway": lambda place: gateway.measure(place, rounds, console, tree),
+                "isolation": lambda place: isolation.measure(place, backlog, console),
+                "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
+            }
+            for suite in suites or _SUITES:
+                # Each suite has servers of its own: no suite inherits another's memory, files or queues.
+                with arena.opened(Ports(base_port)) as place:
+                    results[suite] = measures[suite](place)
+                console.print(_TABLES[suite](results[suite]))
     except BenchFailed as failed:
         console.print(str(failed), style="red", markup=False)
         sys.exit(1)

@@ -1,6 +1,7 @@
-"""Percentiles of measured times, medians of rounds."""
+"""Percentiles of measured times; medians and spreads of rounds."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median, quantiles
 
 
@@ -12,3 +13,22 @@ def percentile_ms(seconds: Sequence[float], percent: int) -> float:
 def median_of(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Each figure's median over the rounds, which all have the same figures."""
     return {figure: round(median(one[figure] for one in rounds), 4) for figure in rounds[0]}
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How two contestants compare: the median of the rounds' own ratios, with the smallest and the largest."""
+
+    median: float
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        spread = "" if self.least == self.most else f" ({self.least:.1f} to {self.most:.1f})"
+        return f"{self.median:.1f} x{spread}"
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:
+    """Compares round with round: the machine was equally busy for both."""
+    ratios = [one / other for one, other in zip(above, below, strict=True)]
+    return Ratio(round(median(ratios), 3), round(min(ratios), 3), round(max(ratios), 3))

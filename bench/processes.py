@@ -15,15 +15,22 @@ _STOP_GRACE_S = 15.0
 
 
 class Child:
-    """A running process whose output goes to ``log``."""
+    """A running process whose output goes to ``log``; it runs in ``directory``."""
 
-    def __init__(self, name: str, argv: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        directory: Path = ROOT,
+    ) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(word) for word in argv],
-                cwd=ROOT,
+                cwd=directory,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

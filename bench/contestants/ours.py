@@ -3,16 +3,19 @@
 import asyncio
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pika
 from pika import DeliveryMode
 
 from bench.arena import Arena
 from bench.envelopes import body
-from bench.processes import Child, listens, wait_until
+from bench.processes import ROOT, Child, listens, wait_until
 from shared.broker import topology
 from shared.broker.connection import Connection
+from shared.clock import now_ms, rfc3339
 from shared.message.channels import CHANNELS, Lane, Priority
+from shared.message.headers import Travel
 from shared.settings.settings import load_settings
 
 REPLICAS = 2
@@ -24,16 +27,17 @@ _PORT_STEP = 10  # replica i of a worker listens on its channel's port + 10 i
 
 @dataclass(frozen=True)
 class Ours:
-    """The push worker, as a contestant."""
+    """The push worker, as a contestant: that of ``tree``, a checkout of this repository."""
 
     name: str = "ours"
     queue: str = "push.queue"
+    tree: Path = ROOT
 
     def fill(self, arena: Arena, count: int, run: str) -> None:
         fill_lane(arena, Lane("push", "medium"), count, run)
 
     def start(self, arena: Arena) -> list[Child]:
-        return start_workers(arena, "push", REPLICAS)
+        return start_workers(arena, "push", REPLICAS, tree=self.tree)
 
 
 def declare(arena: Arena) -> None:
@@ -42,17 +46,20 @@ def declare(arena: Arena) -> None:
 
 
 def fill_lane(arena: Arena, lane: Lane, count: int, run: str) -> None:
-    """Publish ``count`` envelopes to the lane, as another service would that goes round the gateway."""
+    """Publishes ``count`` envelopes to the lane, with the headers and properties that the gateway writes."""
     declare(arena)
     with pika.BlockingConnection(pika.URLParameters(arena.servers.amqp_url)) as connection:
         channel = connection.channel()
         for index in range(count):
             request_id = f"{lane.routing_key}-{run}-{index}"
+            accepted_ms = now_ms()
             properties = pika.BasicProperties(
                 content_type="application/json",
                 delivery_mode=DeliveryMode.Persistent,
                 message_id=request_id,
                 correlation_id=request_id,
+                timestamp=accepted_ms // 1000,
+                headers=Travel(accepted_at=rfc3339(accepted_ms)).to_headers(),
             )
             envelope = body(request_id, lane.channel, lane.priority)
             channel.basic_publish(topology.EXCHANGE, lane.routing_key, envelope, properties)
@@ -62,15 +69,17 @@ def queue(channel: str, priority: Priority = "medium") -> str:
     return Lane(channel, priority).queue
 
 
-def start_gateway(arena: Arena) -> Child:
-    """Return once it listens."""
-    child = _start(arena, "gateway", "gateway", {"GATEWAY_PROCESSES": str(GATEWAY_PROCESSES)})
+def start_gateway(arena: Arena, tree: Path = ROOT) -> Child:
+    """Starts the gateway of ``tree``, a checkout of this repository; returns once it listens."""
+    child = _start(arena, "gateway", "gateway", {"GATEWAY_PROCESSES": str(GATEWAY_PROCESSES)}, tree)
     wait_until(lambda: listens(arena.ports.gateway), "our gateway listens", _START_S, [child])
     return child
 
 
-def start_workers(arena: Arena, channel: str, replicas: int, provider_port: int | None = None) -> list[Child]:
-    """Start ``replicas`` processes of a channel's worker; its HTTP provider is nginx unless a port is given."""
+def start_workers(
+    arena: Arena, channel: str, replicas: int, provider_port: int | None = None, tree: Path = ROOT
+) -> list[Child]:
+    """Starts ``replicas`` processes of a channel's worker; its HTTP provider is nginx unless a port is given."""
     http_port = provider_port or arena.ports.provider
     providers = {
         "PUSH_PROVIDERS": f"fcm://127.0.0.1:{http_port}/bench?tls=0",
@@ -78,7 +87,9 @@ def start_workers(arena: Arena, channel: str, replicas: int, provider_port: int 
         "SMS_PROVIDERS": f"twilio://bench:bench@127.0.0.1:{http_port}?from=%2B15005550006&tls=0",
     }
     return [
-        _start(arena, f"{channel}-{replica}", f"services.{channel}", {**providers, "NOTIFY_REPLICA": str(replica)})
+        _start(
+            arena, f"{channel}-{replica}", f"services.{channel}", {**providers, "NOTIFY_REPLICA": str(replica)}, tree
+        )
         for replica in range(replicas)
     ]
 
@@ -90,7 +101,7 @@ def wait_for_workers(arena: Arena, channel: str, workers: list[Child]) -> None:
         wait_until(lambda port=first + _PORT_STEP * replica: listens(port), f"{channel} listens", _START_S, workers)  # type: ignore[misc]
 
 
-def _start(arena: Arena, name: str, module: str, more: dict[str, str]) -> Child:
+def _start(arena: Arena, name: str, module: str, more: dict[str, str], tree: Path) -> Child:
     settings = {
         "NOTIFY_ENV": "development",
         "RABBITMQ_URL": arena.servers.amqp_url,
@@ -102,7 +113,7 @@ def _start(arena: Arena, name: str, module: str, more: dict[str, str]) -> Child:
         **{f"{channel.upper()}_PORT": str(arena.ports.worker(index)) for index, channel in enumerate(CHANNELS)},
         **more,
     }
-    return Child(name, [sys.executable, "-m", module], arena.log(name), settings)
+    return Child(name, [sys.executable, "-m", module], arena.log(name), settings, tree)
 
 
 async def _declare(url: str) -> None:

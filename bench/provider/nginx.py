@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 
 from bench.envelopes import PRODUCT_UPDATE
 from bench.errors import BenchFailed
 from bench.processes import Child, listens, wait_until
-from ops.servers.programs import search_path
+from ops.errors import ServerMissing
+from ops.servers.programs import require
 
 _CONFIG = """
 daemon off;
@@ -72,9 +72,10 @@ class Provider:
 @contextmanager
 def running(directory: Path, port: int) -> Iterator[Provider]:
     """nginx on ``port`` with its files under ``directory``."""
-    program = which("nginx", path=search_path())
-    if program is None:
-        raise BenchFailed("nginx is not installed")
+    try:
+        program = require("nginx")
+    except ServerMissing as missing:
+        raise BenchFailed(str(missing)) from missing
     home = directory / "nginx"
     home.mkdir()
     config = home / "nginx.conf"

@@ -1,10 +1,12 @@
-"""Gateway: accepts a second at 64 keep-alive connections, ours beside the usual way; and batches of 500."""
+"""Gateway: accepts per second at 64 keep-alive connections, ours beside the usual way; and batches of 500."""
 
 import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -14,8 +16,8 @@ from bench import load, procfs
 from bench.arena import Arena
 from bench.contestants import ours, usual_gateway
 from bench.envelopes import body, envelope
-from bench.percentiles import median_of
-from bench.processes import Child, wait_until
+from bench.percentiles import median_of, ratio
+from bench.processes import ROOT, Child, wait_until
 
 CONNECTIONS = 64
 BATCH = 500
@@ -40,16 +42,20 @@ _BATCHED = Shape(BATCH_CONNECTIONS, 200, BATCH)
 _PLACEHOLDER = "@" * 24
 
 
-def measure(arena: Arena, rounds: int, console: Console) -> dict[str, Any]:
-    """The median of ``rounds``; in each the usual way, ours, and batches on ours, one after the other."""
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in _TITLES}
+def measure(arena: Arena, rounds: int, console: Console, earlier: Path | None = None) -> dict[str, Any]:
+    """Measures ``rounds`` times, interleaved: the usual way, ours, batches on ours, and the same of ``earlier``.
+
+    Returns for each the median of every figure, and under ``rounds`` the figures of each round.
+    """
+    loads: dict[str, Callable[[Arena, str], dict[str, float]]] = {"usual": _usual, "ours": _ours, "batch": _batch}
+    if earlier is not None:
+        loads |= {"earlier": partial(_ours, tree=earlier), "earlier batch": partial(_batch, tree=earlier)}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in loads}
     for number in range(1, rounds + 1):
-        for name, figures in runs.items():
+        for index, (name, load_it) in enumerate(loads.items()):
             console.log(f"gateway: {_TITLES[name]}, round {number} of {rounds}")
-            figures.append(_LOADS[name](arena, f"{name[:3]}{number}"))
-    results: dict[str, Any] = {name: median_of(figures) for name, figures in runs.items()}
-    results["ratio"] = round(results["ours"]["per_s"] / results["usual"]["per_s"], 2)
-    return results
+            runs[name].append(load_it(arena, f"g{index}r{number}"))
+    return {name: {**median_of(figures), "rounds": figures} for name, figures in runs.items()}
 
 
 def table(results: dict[str, Any]) -> Table:
@@ -57,26 +63,34 @@ def table(results: dict[str, Any]) -> Table:
     drawn.add_column("gateway")
     for column in ("per s", "p50 ms", "p99 ms", "CPU ms each", "RabbitMQ ms", "Redis ms", "load ms"):
         drawn.add_column(column, justify="right")
-    for name, title in _TITLES.items():
-        row = results[name]
+    for name, row in results.items():
         times = [f"{row[key]:.1f}" for key in ("p50_ms", "p99_ms")]
         costs = [f"{row[key]:.3f}" for key in ("cpu_ms", "rabbitmq_cpu_ms", "redis_cpu_ms", "load_cpu_ms")]
-        drawn.add_row(
-            title + (f" ({results['ratio']:.1f} x)" if name == "ours" else ""), f"{row['per_s']:,.0f}", *times, *costs
-        )
+        drawn.add_row(_TITLES[name] + _compared(results, name), f"{row['per_s']:,.0f}", *times, *costs)
     return drawn
+
+
+def _compared(results: dict[str, Any], name: str) -> str:
+    """How much faster it is than what it is compared with; '' where there is nothing to compare."""
+    other = _COMPARED.get(name)
+    if other not in results:
+        return ""
+    above, below = ([one["per_s"] for one in results[each]["rounds"]] for each in (name, other))
+    return f", {ratio(above, below)} {_TITLES[other]}"
 
 
 def _usual(arena: Arena, run: str) -> dict[str, float]:
     return _loaded(arena, usual_gateway.start, usual_gateway.QUEUE, posts(arena.ports.gateway, run), _SINGLE)
 
 
-def _ours(arena: Arena, run: str) -> dict[str, float]:
-    return _loaded(arena, ours.start_gateway, ours.queue("push"), posts(arena.ports.gateway, run), _SINGLE)
+def _ours(arena: Arena, run: str, tree: Path = ROOT) -> dict[str, float]:
+    start = partial(ours.start_gateway, tree=tree)
+    return _loaded(arena, start, ours.queue("push"), posts(arena.ports.gateway, run), _SINGLE)
 
 
-def _batch(arena: Arena, run: str) -> dict[str, float]:
-    return _loaded(arena, ours.start_gateway, ours.queue("push"), _batches(arena.ports.gateway, run), _BATCHED)
+def _batch(arena: Arena, run: str, tree: Path = ROOT) -> dict[str, float]:
+    start = partial(ours.start_gateway, tree=tree)
+    return _loaded(arena, start, ours.queue("push"), _batches(arena.ports.gateway, run), _BATCHED)
 
 
 def _loaded(
@@ -138,5 +152,12 @@ def _request_id(run: str, number: int) -> bytes:
     return f"{run:.<6}{number:018}".encode()
 
 
-_TITLES = {"usual": "usual way", "ours": "ours", "batch": f"ours, batches of {BATCH}"}
-_LOADS = {"usual": _usual, "ours": _ours, "batch": _batch}
+_TITLES = {
+    "usual": "the usual way",
+    "ours": "ours",
+    "batch": f"ours, batches of {BATCH}",
+    "earlier": "the earlier commit",
+    "earlier batch": f"the earlier commit, batches of {BATCH}",
+}
+#: what is compared with what
+_COMPARED = {"ours": "usual", "earlier": "ours", "earlier batch": "batch"}

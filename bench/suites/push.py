@@ -9,7 +9,7 @@ from rich.table import Table
 
 from bench.arena import Arena
 from bench.contestants.contestant import Contestant
-from bench.percentiles import median_of
+from bench.percentiles import median_of, ratio
 from bench.processes import Child, wait_until
 from bench.steady import Steady, steady, watch
 
@@ -31,17 +31,24 @@ class PushFigures:
 def measure(
     arena: Arena, contestants: Sequence[Contestant], count: int, rounds: int, console: Console
 ) -> dict[str, Any]:
-    """The median of ``rounds`` for each contestant, interleaved: all of them once, then all of them again."""
+    """Measures each contestant ``rounds`` times, interleaved: all of them once, then all of them again.
+
+    Returns for each the median of every figure, and under ``rounds`` the figures of each round.
+    """
     runs: dict[str, list[PushFigures]] = {contestant.name: [] for contestant in contestants}
     for number in range(1, rounds + 1):
         for contestant in contestants:
             console.log(f"push: {contestant.name}, round {number} of {rounds}, {count} messages")
             runs[contestant.name].append(_run(arena, contestant, count, f"{number}"))
-    return {name: median_of([asdict(run) for run in figures]) for name, figures in runs.items()}
+    return {name: summary([asdict(run) for run in figures]) for name, figures in runs.items()}
+
+
+def summary(rounds: list[dict[str, float]]) -> dict[str, Any]:
+    return {**median_of(rounds), "rounds": rounds}
 
 
 def table(results: dict[str, Any]) -> Table:
-    drawn = Table(title="push: two worker processes, messages already queued")
+    drawn = Table(title="push: two worker processes, messages already queued; medians, with the spread of the ratios")
     for column in (
         "worker",
         "delivered/s",
@@ -54,11 +61,16 @@ def table(results: dict[str, Any]) -> Table:
         drawn.add_column(column, justify="left" if column == "worker" else "right")
     ours = results.get("ours")
     for name, figures in results.items():
-        faster = f"{ours['per_s'] / figures['per_s']:.1f} x" if ours else "-"
-        cheaper = f"{figures['cpu_ms'] / ours['cpu_ms']:.1f} x" if ours else "-"
+        faster = str(ratio(each(ours, "per_s"), each(figures, "per_s"))) if ours else "-"
+        cheaper = str(ratio(each(figures, "cpu_ms"), each(ours, "cpu_ms"))) if ours else "-"
         servers = [f"{figures[server]:.2f}" for server in ("rabbitmq_cpu_ms", "redis_cpu_ms")]
         drawn.add_row(name, f"{figures['per_s']:,.0f}", f"{figures['cpu_ms']:.2f}", *servers, faster, cheaper)
     return drawn
+
+
+def each(figures: dict[str, Any], figure: str) -> list[float]:
+    """One figure of every round."""
+    return [one[figure] for one in figures["rounds"]]
 
 
 def _run(arena: Arena, contestant: Contestant, count: int, run: str) -> PushFigures:

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 
 from ops.place import ROOT
+from ops.servers import install
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure this system beside its peers: [NAMES] [--json FILE]."""
+    install.ensure(["rabbitmq-server", "redis-server", "nginx"], lambda line: click.echo(line, err=True))
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "bench", *absolute_json(list(arguments))])
 

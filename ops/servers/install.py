@@ -1,4 +1,4 @@
-"""Installing RabbitMQ and Redis with apt-get, without any service being started by it."""
+"""Installs servers with apt-get, without any service being started by it."""
 
 import contextlib
 import os
@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable
 
 from ops.errors import ServerMissing
-from ops.servers.programs import advice, find
-
-_PACKAGES = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server"}
+from ops.servers.programs import PACKAGES, advice, find
 
 # The packages start their services when they are installed, unless /usr/sbin/policy-rc.d says 101. One that was there
 # is put back, and ours goes, however the script ends; our own, left by a run that was killed, is not taken for theirs.
@@ -42,7 +40,7 @@ def ensure(programs: list[str], say: Callable[[str], None]) -> None:
     lacking = [program for program in programs if find(program) is None]
     if not lacking:
         return
-    command = _command([_PACKAGES[program] for program in lacking])
+    command = _command([PACKAGES[program] for program in lacking])
     if command is None:
         raise ServerMissing(f"Not installed: {', '.join(lacking)}. {advice(lacking)}")
     say(f"Installing {' and '.join(lacking)} with apt-get; their services are not started ...")

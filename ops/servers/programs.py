@@ -12,8 +12,11 @@ _MORE_PLACES = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin", "/
 # Debian's /usr/sbin/rabbitmq-server switches to the user rabbitmq and its directories: these are the scripts behind it.
 _DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/bin")
 
-_APT = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server"}
-_BREW = {"rabbitmq-server": "rabbitmq", "redis-server": "redis"}
+#: program -> Debian's package that holds it
+PACKAGES = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server", "nginx": "nginx"}
+_BREW = {"rabbitmq-server": "rabbitmq", "redis-server": "redis", "nginx": "nginx"}
+#: what the product itself runs on
+_SERVERS = ("rabbitmq-server", "redis-server")
 
 
 def search_path() -> str:
@@ -50,14 +53,14 @@ def require(program: str) -> Path:
 
 def missing() -> list[str]:
     """Which of the two servers' programs are not on this machine."""
-    return [program for program in _APT if find(program) is None]
+    return [program for program in _SERVERS if find(program) is None]
 
 
 def advice(programs: list[str]) -> str:
     """One sentence: the command that installs them here."""
     if platform.system() == "Darwin":
         return f"Install with: brew install {' '.join(_BREW.get(name, 'rabbitmq') for name in programs)}"
-    packages = " ".join(_APT.get(name, "rabbitmq-server") for name in programs)
+    packages = " ".join(PACKAGES.get(name, "rabbitmq-server") for name in programs)
     if shutil.which("apt-get"):
         return f"Install with: sudo apt-get install {packages}"
     return f"Install the packages that hold {packages}, or set RABBITMQ_URL and REDIS_URL to servers that you have."
