@@ -1,0 +1,9 @@
+"""The delivery core, which the gateway, the workers and the operators' commands share.
+
+The modules at this level (``errors``, ``clock``, ``backoff``, ``metrics``, ``logs``) stand on no other package, and
+everything may import them. Each package may import only what lies below it; ``[tool.importlinter]`` in
+``pyproject.toml`` lists the layers and ``./notify check`` enforces them. Nothing here imports ``gateway``,
+``services``, ``ops`` or ``sandbox``.
+
+docs/architecture.md explains how the packages work together and in which order to read them.
+"""

@@ -1,4 +1,7 @@
-"""The OpenAPI 3.1 document of the gateway."""
+"""Describes the gateway's routes as an OpenAPI 3.1 document, which ``/openapi.json`` and ``/apidocs/`` serve.
+
+It may import ``shared`` and the rest of ``gateway``. Start with ``document``.
+"""
 
 from gateway.openapi.document import openapi_document
 

@@ -1,4 +1,8 @@
-"""Private RabbitMQ and Redis: own ports, own data, loopback only, ended by pid."""
+"""Private RabbitMQ and Redis: own ports, own data, loopback only, ended by pid.
+
+``./notify up``, the tests and the benchmarks use them. It may import the modules of ``ops`` itself. Start with
+``rabbitmq``.
+"""
 
 from ops.servers.epmd import Epmd
 from ops.servers.ports import free_ports

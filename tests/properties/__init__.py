@@ -1,0 +1,1 @@
+"""Properties: rules that must hold for every input, tried with inputs that hypothesis generates."""

@@ -1,0 +1,1 @@
+"""The single faults that scenarios use: deaths, cut connections, foreign messages, operators, random ones."""

@@ -1,0 +1,1 @@
+"""Runs scenarios: starts the servers and the product's processes for each. Start with ``scenario``."""

@@ -1,0 +1,1 @@
+"""Sends notifications to the system under test, over HTTP and straight onto its queues. Start with ``traffic``."""

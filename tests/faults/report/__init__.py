@@ -1,0 +1,1 @@
+"""Writes docs/reliability.md from the results of a whole run."""
