@@ -20,7 +20,7 @@ ENV PATH=/opt/notify/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NOTI
 RUN groupadd --gid 10001 notify && useradd --uid 10001 --gid notify --no-create-home --shell /usr/sbin/nologin notify
 COPY --from=environment /opt/notify /opt/notify
 WORKDIR /app
-COPY LICENSE ./
+COPY LICENSE VERSION ./
 COPY shared ./shared
 COPY gateway ./gateway
 COPY services ./services

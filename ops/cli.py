@@ -6,6 +6,7 @@ import sys
 import click
 
 from ops.errors import OpsError
+from shared import version
 
 #: name -> (module:attribute, what --help says of it)
 COMMANDS = {
@@ -43,6 +44,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), message="notify %(version)s")
 def command() -> None:
     """Fault-tolerant notifications: run, watch and test the whole system.
 

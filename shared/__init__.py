@@ -7,3 +7,12 @@ everything may import them. Each package may import only what lies below it; ``[
 
 docs/architecture.md explains how the packages work together and in which order to read them.
 """
+
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def version() -> str:
+    """Return the version of the whole product, as the file ``VERSION`` beside this package has it."""
+    return (Path(__file__).parents[1] / "VERSION").read_text().strip()

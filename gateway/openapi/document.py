@@ -9,6 +9,7 @@ from gateway.openapi import examples
 from gateway.openapi.failed import failed_paths
 from gateway.openapi.pieces import RETRY_AFTER, answer, body, keys, problem_answer, problem_name, problems
 from gateway.openapi.schemas import ref, schemas
+from shared import version
 
 _REPLAYED = {
     "Idempotent-Replayed": {
@@ -45,7 +46,7 @@ def _document() -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Notifications",
-            "version": "0.1.0",
+            "version": version(),
             "description": "202 means stored: the broker has confirmed the notification to a quorum queue. "
             "Anything else may be sent again with the same `request_id`.",
             "license": {"name": "MIT", "identifier": "MIT"},

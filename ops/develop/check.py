@@ -1,4 +1,4 @@
-"""``./notify check``: format, lint, types and import directions, the same here and in CI."""
+"""``./notify check``: format, lint, types and import directions, the same here, in CI and in the commit hooks."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import click
 from ops.errors import OpsError
 from ops.place import ROOT
 
-_CHECKS = {
+CHECKS = {
     "format": ["ruff", "format", "--check"],
     "lint": ["ruff", "check"],
     "types": ["mypy", "--strict"],
@@ -18,11 +18,13 @@ _CHECKS = {
 
 
 @click.command()
-def check() -> None:
-    """Check format, lint, types and import directions; all of them, even if one fails."""
+@click.argument("names", metavar="[NAME]...", nargs=-1, type=click.Choice(list(CHECKS)))
+def check(names: tuple[str, ...]) -> None:
+    """Check format, lint, types and imports, or only those NAMEd; all of them, even if one fails."""
     programs = Path(sys.executable).parent
     failed = []
-    for name, (program, *arguments) in _CHECKS.items():
+    for name in names or CHECKS:
+        program, *arguments = CHECKS[name]
         click.secho(f"{name}: {' '.join([program, *arguments])}", bold=True)
         if subprocess.run([programs / program, *arguments], cwd=ROOT, check=False).returncode != 0:
             failed.append(name)
