@@ -1,6 +1,6 @@
 """The channels, their lanes and the names that follow from them.
 
-Adding a channel is one line in ``CHANNELS`` and one folder under ``services/``.
+A new channel is one entry in ``CHANNELS``, its name in ``envelope``, and one folder under ``services/``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from shared.message.outcome import DeadReason, RetryReason, SkippedReason
 from shared.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def text_of(document: Path) -> str:
@@ -26,7 +26,7 @@ def named(pattern: str) -> set[str]:
     return {found for document in DOCUMENTS for found in re.findall(pattern, text_of(document))}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(document)):
         if not target.startswith("http"):
