@@ -19,7 +19,7 @@ FAILED_EXCHANGE = "notifications.failed"
 FAILED_QUEUE = "failed.queue"
 LOCK_QUEUE = "notifications.failed.lock"
 
-#: the broker's backstop; the worker itself dead-letters at WORKER_DELIVERY_LIMIT
+#: the broker's backstop; the worker itself dead-letters at ``GIVE_UP_AT`` (``shared/worker/poison``)
 DELIVERY_LIMIT = 20
 #: operators look at failed.queue by taking and returning messages, which counts as deliveries
 FAILED_DELIVERY_LIMIT = 1_000_000
