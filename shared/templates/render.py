@@ -70,6 +70,9 @@ def _line(part: str, text: str, scope: dict[str, Any]) -> str:
 def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str:
     if not text:
         return ""
+    if len(text) > MAX_TEXT:
+        # Not left to the compiler, whose cache would keep the whole text as a key.
+        raise TemplateInvalid("templates", f"{part}: a text of more than {MAX_TEXT} characters")
     compiled = compile_(text)
     if isinstance(compiled, str):
         raise TemplateInvalid("templates", f"{part}: {compiled}")

