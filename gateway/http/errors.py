@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.http.problem import RETRY_OVERLOADED_S, RETRY_SOON_S, Problem, unavailable
 from shared.errors import (
     BrokerUnavailable,
@@ -15,9 +17,7 @@ from shared.errors import (
     StoreUnavailable,
 )
 
-FAULT = Problem(500, "an error of ours; it is in the log")
-
-FAULT = Problem(500, "an error of ours; it is in the log")
+FAULT: Final = Problem(500, "internal error; see the server log")
 
 _UNAVAILABLE: tuple[tuple[type[NotifyError], str], ...] = (
     (PublishUnroutable, "no queue takes this notification at the moment"),
