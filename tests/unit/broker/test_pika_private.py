@@ -1,0 +1,103 @@
+"""The product touches some of pika's private attributes: they are named here, and pika's version is pinned with them.
+
+Whoever raises the pin reads each of these in the new version first.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pika.adapters.base_connection import BaseConnection
+from pika.adapters.utils import io_services_utils
+from pika.channel import Channel
+from pika.connection import Connection
+
+ROOT = Path(__file__).parents[3]
+PIKA = "1.4.4"
+
+#: private attribute -> the class or module of pika that has it; those of WireChannel and WireConnection are overrides
+PRIVATE: dict[str, Any] = {
+    "_consumers": Channel,
+    "_on_deliver": Channel,
+    "_create_channel": Connection,
+    "_frame_buffer": Connection,
+    "_on_data_available": Connection,
+    "_opened": Connection,
+    "_process_frame": Connection,
+    "_terminate_stream": Connection,
+    "_adapter_emit_data": BaseConnection,
+    "_on_connection_workflow_done": BaseConnection,
+    "_transport": BaseConnection,
+    "_tx_buffered_byte_count": io_services_utils,
+    "_tx_buffers": io_services_utils,
+    # Not underscored, but unknown to pika's documentation and to its type stubs.
+    "bytes_received": Connection,
+}
+
+
+def touched(tree: ast.AST) -> Iterator[str]:
+    """Attributes that begin with an underscore, of other objects; all of a name ``private``; inherited ones of self.
+
+    A class that inherits is taken to override whatever it defines with an underscore, and to have inherited the rest.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            if owner == "private" or (_hidden(node.attr) and owner not in ("self", "cls")):
+                yield node.attr
+        elif isinstance(node, ast.ClassDef) and node.bases:
+            yield from (part.name for part in node.body if isinstance(part, ast.FunctionDef) and _hidden(part.name))
+            of_self = (part for part in ast.walk(node) if isinstance(part, ast.Attribute) and _hidden(part.attr))
+            yield from (part.attr for part in of_self if isinstance(part.value, ast.Name) and part.value.id == "self")
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
+def imports_pika(tree: ast.AST) -> bool:
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    return any(name.partition(".")[0] == "pika" for name in names)
+
+
+def test_every_private_attribute_of_pika_that_is_touched_is_named_here() -> None:
+    trees = [ast.parse(path.read_text()) for top in ("shared", "ops", "bench") for path in (ROOT / top).rglob("*.py")]
+    assert {name for tree in trees if imports_pika(tree) for name in touched(tree)} == PRIVATE.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("raw._impl", "_impl"),
+        ("self._raw._impl", "_impl"),
+        ("raw._impl = 1", "_impl"),
+        ("super()._on_close()", "_on_close"),
+        ("private.params", "params"),
+        ("class C(Channel):\n    def _on_close(self): ...", "_on_close"),
+        ("class C(Channel):\n    def on_close(self): self._state", "_state"),
+    ],
+)
+def test_another_one_would_be_noticed(text: str, name: str) -> None:
+    assert set(touched(ast.parse(text))) == {name}
+
+
+def test_one_s_own_attributes_are_no_business_of_pika() -> None:
+    assert set(touched(ast.parse("self._mine\nself.raw.is_open\nclass C:\n    def _mine(self): ..."))) == set()
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_the_installed_pika_has_each_of_them(name: str) -> None:
+    assert re.search(rf"\b{name}\b", inspect.getsource(PRIVATE[name]))
+
+
+def test_the_version_that_they_belong_to_is_pinned_and_installed() -> None:
+    assert f"pika=={PIKA}" in (ROOT / "requirements.txt").read_text().splitlines()
+    assert version("pika") == PIKA
