@@ -1,31 +1,32 @@
-"""Everything that the gateway's routes need, built and connected in one place."""
+"""Builds and connects everything that the gateway's routes need, in one place."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
-import time
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+import uvloop
 
-from gateway.accept.accepted import AcceptedRecords
 from gateway.accept.acceptor import Acceptor
-from gateway.accept.intake import Intake
-from gateway.accept.probe_gate import ProbeGate
+from gateway.accept.duplicates import AcceptedRecords
+from gateway.accept.gate import Gate
 from gateway.health.counts import AcceptedCounts
 from gateway.health.report import Health
 from gateway.health.workers import RedisStore
+from shared.broker.connection import Connection, State
 from shared.broker.publisher import Publisher
 from shared.broker.queue_depth import Sampler
-from shared.broker.threaded import ThreadedPublisher
+from shared.errors import TopologyMismatch
 from shared.redis.batch import Batcher
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
-from shared.worker.collector import calm_collector
 
-#: requests that may wait for the broker at once, a process; beyond it 503
+#: Requests of one process that may wait for the broker at once; further ones are answered 503.
 MAX_WAITING = 128
 FAILED_EXIT = 1
 
@@ -34,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Tests make their own."""
+    """What the app is made of. Tests make their own."""
 
     acceptor: Acceptor
     health: Health
@@ -42,29 +43,70 @@ class Parts:
 
 
 def connect(settings: Settings, counts_directory: Path | None = None) -> Parts:
-    """The real ones. Starts the publisher's thread: call it after fork. Processes of one gateway share a directory."""
-    gate = ProbeGate(time.monotonic, max_waiting=MAX_WAITING)
-    records = AcceptedRecords(
-        Batcher(settings.redis), settings.accepted_ttl_s, ProbeGate(time.monotonic, max_waiting=MAX_WAITING)
-    )
-    intake = Intake(records, gate, settings.publish_deadline_s)
+    """Builds the real parts and starts the loop's thread: call it after fork.
+
+    The processes of one gateway share ``counts_directory``.
+    """
     sampler = Sampler()
-    publisher = ThreadedPublisher(
-        settings,
-        "gateway",
-        beside=[intake.run, lambda publisher: sampler.run(publisher.connection), _stop_on_mismatch],
-    )
-    publisher.start()
+    gate = Gate(sampler, queue_max_ready=settings.queue_max_ready, max_waiting=MAX_WAITING)
+    records = AcceptedRecords(Batcher(settings.redis), settings.accepted_ttl_s)
     counts = AcceptedCounts(counts_directory or Path(tempfile.mkdtemp(prefix="notify-gateway-")))
-    acceptor = Acceptor(intake, sampler, counts, queue_max_ready=settings.queue_max_ready, clock=time.monotonic)
+    acceptor = Acceptor(records, gate, counts, publish_deadline_s=settings.publish_deadline_s)
+    background = Background(settings, acceptor, sampler)
+    background.start()
     store = RedisStore(sync_client(settings.redis), settings.heartbeat_s)
-    calm_collector()
-    return Parts(acceptor, Health(lambda: publisher.state, lambda: gate.silent, sampler, store), counts)
+    return Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, store), counts)
 
 
-async def _stop_on_mismatch(publisher: Publisher) -> None:
-    """End this process if a queue exists with other arguments: waiting cannot help, and a human must look."""
-    error = await publisher.connection.wait_failed()
-    log.error("gateway_stopped", error=str(error))
-    # From this thread sys.exit would end the thread alone.
-    os._exit(FAILED_EXIT)
+class Background:
+    """Runs the publisher, the acceptor and the depth sampler in one loop, in a thread of its own, as one TaskGroup.
+
+    If one of them ends with an error, the process ends with its traceback in the log and exit code FAILED_EXIT, so
+    that its supervisor starts another one: without them it would only turn callers away.
+    """
+
+    def __init__(self, settings: Settings, acceptor: Acceptor, sampler: Sampler) -> None:
+        self._settings, self._acceptor, self._sampler = settings, acceptor, sampler
+        self._publisher: Publisher | None = None
+
+    @property
+    def broker(self) -> State:
+        """What the publisher's connection says of itself."""
+        return self._publisher.state if self._publisher is not None else "down"
+
+    def start(self) -> None:
+        """Starts the thread and returns at once."""
+        threading.Thread(target=self._run, name="background", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except* TopologyMismatch as mismatch:
+            # Waiting cannot help, and a traceback tells an operator nothing: one must look at the queue.
+            log.error("gateway_stopped", error=str(mismatch.exceptions[0]))
+        except* Exception:
+            log.critical("background_task_failed", exc_info=True)
+        finally:
+            # From this thread sys.exit would end the thread alone.
+            os._exit(FAILED_EXIT)
+
+    async def _serve(self) -> None:
+        settings = self._settings
+        self._publisher = publisher = Publisher(
+            settings.rabbitmq,
+            "gateway",
+            levels_s=settings.retry_levels_s,
+            deadline_s=settings.publish_deadline_s,
+            max_pending=settings.publish_max_pending,
+        )
+        publisher.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_raise_mismatch(publisher.connection), name="connection")
+            tasks.create_task(self._acceptor.run(publisher), name="acceptor")
+            tasks.create_task(self._sampler.run(publisher.connection), name="depth sampler")
+
+
+async def _raise_mismatch(connection: Connection) -> None:
+    """Raises TopologyMismatch if a queue exists with other arguments."""
+    raise await connection.wait_failed()

@@ -1,90 +1,221 @@
-"""Accepting notifications, as the routes see it: documents in, a verdict each, within five seconds."""
+"""Takes a request's notifications from their documents to their verdicts, within five seconds.
+
+``accept`` runs in the request's thread: it validates, hands a Submission to the publisher's loop and waits for it once.
+``_process`` runs in that loop and reads from top to bottom: look up, admit, publish, remember, decide. What several
+requests send to Redis and to the broker in one turn of the loop travels together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
 
 from gateway.accept.candidate import Candidate, candidate_from
-from gateway.accept.in_flight import InFlight
-from gateway.accept.job import Job
-from gateway.accept.verdict import Accepted, Verdict
-from gateway.http.problem import RETRY_LANE_FULL_S, RETRY_SOON_S, Problem, unavailable
-from shared.message.channels import Lane
+from gateway.accept.duplicates import AcceptedRecords, Key
+from gateway.accept.gate import Admission, Gate
+from gateway.health.counts import AcceptedCounts
+from gateway.http.errors import FAULT, problem_for
+from gateway.http.problem import RETRY_SOON_S, Problem, unavailable
+from shared.broker.publisher import Publisher
+from shared.clock import now_ms, rfc3339
+from shared.errors import PublishFailed
 
-#: the gateway answers within this, whatever the broker does, seconds
+log = structlog.get_logger(__name__)
+
+#: The gateway answers within this time, even if the broker does not, in seconds.
 ANSWER_WITHIN_S = 5.0
-#: kept of it for what follows a publish (the record in Redis), and for the answer itself, seconds
+#: Parts of it that are kept for what follows a publish (the record in Redis) and for the answer itself, in seconds.
 _RECORD_S, _ANSWER_S = 1.0, 0.2
+_LEAST_DEADLINE_S = 0.05
 
 
-class Intake(Protocol):
-    """What is needed of ``gateway.accept.intake.Intake``."""
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Stored on a quorum queue, now or (``replayed``) by an earlier request with the same body."""
 
-    def submit(self, job: Job) -> None: ...
-
-
-class Depths(Protocol):
-    """What is needed of ``shared.broker.queue_depth.Sampler``."""
-
-    def ready(self, lane: Lane) -> int | None: ...
+    request_id: str
+    channels: list[str]
+    replayed: bool = False
 
 
-class Counts(Protocol):
-    """What is needed of ``AcceptedCounts``."""
+Verdict = Accepted | Problem
 
-    def add(self, lanes: Iterable[Lane]) -> None: ...
+
+class Submission:
+    """The valid notifications of one request, each with a verdict once it is decided.
+
+    ``until`` is the monotonic time by which publishing must have ended.
+    """
+
+    __slots__ = ("_done", "candidates", "client", "until", "verdicts")
+
+    def __init__(self, client: str, candidates: Sequence[Candidate], until: float) -> None:
+        self.client = client
+        self.candidates = candidates
+        self.until = until
+        self.verdicts: list[Verdict | None] = [None] * len(candidates)
+        # A bare lock is the cheapest future that one thread can wait for and another one resolve.
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def key(self, candidate: Candidate) -> Key:
+        return (self.client, candidate.request_id)
+
+    def undecided(self) -> list[tuple[int, Candidate]]:
+        """Returns (index, candidate) of those without a verdict."""
+        return [(i, c) for i, (c, v) in enumerate(zip(self.candidates, self.verdicts, strict=True)) if v is None]
+
+    def finish(self) -> None:
+        """Wakes the request's thread."""
+        self._done.release()
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns when the submission is finished, or after ``timeout_s`` with what has been decided by then."""
+        self._done.acquire(timeout=max(0.0, timeout_s))
 
 
 class Acceptor:
-    """One a process, for all threads. ``clock`` returns monotonic seconds."""
+    """One in each process, for all its threads. ``clock`` returns monotonic seconds."""
 
     def __init__(
-        self, intake: Intake, depths: Depths, counts: Counts, *, queue_max_ready: int, clock: Callable[[], float]
+        self,
+        records: AcceptedRecords,
+        gate: Gate,
+        counts: AcceptedCounts,
+        *,
+        publish_deadline_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._intake, self._depths, self._counts = intake, depths, counts
-        self._queue_max_ready = queue_max_ready
+        self._records, self._gate, self._counts = records, gate, counts
+        self._publish_deadline_s = publish_deadline_s
         self._clock = clock
-        self._in_flight = InFlight()
+        self._submitted: deque[Submission] = deque()
+        self._in_work: set[Key] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake = asyncio.Event()
+        self._woken = False
 
     def accept(self, client: str, documents: Sequence[Any]) -> list[Verdict]:
-        """One verdict a document, in order; ``Accepted`` only after the broker's confirm."""
+        """Returns one verdict per document, in order; ``Accepted`` only after the broker's confirm."""
         answer_at = self._clock() + ANSWER_WITHIN_S - _ANSWER_S
-        considered = [self._consider(document) for document in documents]
+        considered = [_consider(document) for document in documents]
         candidates = [found for found in considered if isinstance(found, Candidate)]
-        with self._in_flight.hold([(client, candidate.request_id) for candidate in candidates]) as ours:
-            mine = [candidate for candidate, is_ours in zip(candidates, ours, strict=True) if is_ours]
-            stored = iter(self._store(client, mine, answer_at) if mine else ())
-        taken = iter(ours)
-        return [
-            found if isinstance(found, Problem) else next(stored) if next(taken) else _being_worked_on()
-            for found in considered
-        ]
+        submission = Submission(client, candidates, answer_at - _RECORD_S)
+        if candidates:
+            self._submit(submission)
+            submission.wait(answer_at - self._clock())
+        verdicts = iter(submission.verdicts)
+        return [found if isinstance(found, Problem) else next(verdicts) or _unconfirmed() for found in considered]
 
-    def _consider(self, document: Any) -> Candidate | Problem:
+    async def run(self, publisher: Publisher) -> None:
+        """Processes what is submitted, on the publisher's loop, until it is cancelled."""
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as processing:
+            while True:
+                self._woken = False
+                while self._submitted:
+                    processing.create_task(self._process(self._submitted.popleft(), publisher))
+                await self._wake.wait()
+                self._wake.clear()
+
+    def _submit(self, submission: Submission) -> None:
+        self._submitted.append(submission)
+        # One wake-up serves all requests that are submitted before the loop gets round to them.
+        if not self._woken and self._loop is not None:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def _process(self, submission: Submission, publisher: Publisher) -> None:
+        """Decides every notification of one request: look up, admit, publish, remember, decide."""
+        held = self._hold(submission)
         try:
-            candidate = candidate_from(document)
-        except Problem as problem:
-            return problem
-        for lane in candidate.lanes:
-            ready = self._depths.ready(lane)
-            if ready is not None and ready > self._queue_max_ready:
-                return unavailable(f"{lane.queue} is full", RETRY_LANE_FULL_S)
-        return candidate
+            await self._look_up(submission)
+            with self._gate.admission() as admission:
+                self._admit(submission, admission)
+                confirmed = await self._publish(submission, admission, publisher)
+            # Only now: a record written before the confirm would answer 202 for something that was never stored.
+            if confirmed:
+                await self._records.remember([(submission.key(found), found.digest) for _, found in confirmed])
+            for index, candidate in confirmed:
+                submission.verdicts[index] = Accepted(candidate.request_id, candidate.channels)
+            self._counts.add(lane for _, candidate in confirmed for lane in candidate.lanes)
+        except Exception:
+            log.exception("accepting_failed", client=submission.client)
+            for index, _ in submission.undecided():
+                submission.verdicts[index] = FAULT
+        finally:
+            self._in_work.difference_update(held)
+            submission.finish()
 
-    def _store(self, client: str, candidates: list[Candidate], answer_at: float) -> list[Verdict]:
-        job = Job(client, candidates, answer_at - _RECORD_S)
-        self._intake.submit(job)
-        job.wait(answer_at - self._clock())
-        verdicts = [verdict or unavailable("no confirm in time; sending it again is safe") for verdict in job.verdicts]
-        self._counts.add(
-            lane
-            for candidate, verdict in zip(candidates, verdicts, strict=True)
-            if isinstance(verdict, Accepted) and not verdict.replayed
-            for lane in candidate.lanes
-        )
-        return verdicts
+    def _hold(self, submission: Submission) -> list[Key]:
+        """Keeps copies of one request from racing each other: a request_id that is in work already is 409."""
+        held = []
+        for index, candidate in submission.undecided():
+            key = submission.key(candidate)
+            if key in self._in_work:
+                why = "a request with this request_id is being worked on"
+                submission.verdicts[index] = Problem(409, why, retry_after_s=RETRY_SOON_S)
+            else:
+                self._in_work.add(key)
+                held.append(key)
+        return held
+
+    async def _look_up(self, submission: Submission) -> None:
+        """Decides what was accepted before: 202 again for the same notification, 422 for another one."""
+        asked = submission.undecided()
+        if not asked:
+            return
+        known = await self._records.find([submission.key(candidate) for _, candidate in asked])
+        for (index, candidate), digest in zip(asked, known, strict=True):
+            if digest == candidate.digest:
+                submission.verdicts[index] = Accepted(candidate.request_id, candidate.channels, replayed=True)
+            elif digest is not None:
+                why = "was used for another notification"
+                submission.verdicts[index] = Problem(422, f"this request_id {why}", [("request_id", why)])
+
+    def _admit(self, submission: Submission, admission: Admission) -> None:
+        """Decides what must not be published now: 503."""
+        for index, candidate in submission.undecided():
+            submission.verdicts[index] = admission.refusal(candidate.lanes)
+
+    async def _publish(
+        self, submission: Submission, admission: Admission, publisher: Publisher
+    ) -> list[tuple[int, Candidate]]:
+        """Publishes what is undecided, decides what was not confirmed, and returns what was."""
+        admitted = submission.undecided()
+        if not admitted:
+            return []
+        accepted_at = rfc3339(now_ms())
+        publications = [message for _, candidate in admitted for message in candidate.publications(accepted_at)]
+        left_s = max(_LEAST_DEADLINE_S, min(self._publish_deadline_s, submission.until - self._clock()))
+        fates = iter(await publisher.publish_all(publications, left_s))
+        confirmed = []
+        for index, candidate in admitted:
+            failed: PublishFailed | None = None
+            for lane in candidate.lanes:
+                failure = next(fates)
+                admission.heard(lane, failure)
+                failed = failed or failure
+            if failed is None:
+                confirmed.append((index, candidate))
+            else:
+                submission.verdicts[index] = problem_for(failed)
+        return confirmed
 
 
-def _being_worked_on() -> Problem:
-    return Problem(409, "a request with this request_id is being worked on", retry_after_s=RETRY_SOON_S)
+def _unconfirmed() -> Problem:
+    return unavailable("no confirm in time; sending it again is safe")
+
+
+def _consider(document: Any) -> Candidate | Problem:
+    try:
+        return candidate_from(document)
+    except Problem as problem:
+        return problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.accept.verdict import Verdict
+from gateway.accept.acceptor import Verdict
 from gateway.http.problem import Problem
 from gateway.http.strict_json import MAX_DEPTH
 

@@ -8,9 +8,8 @@ from typing import Any
 import structlog
 from flask import Blueprint, Response, request
 
-from gateway.accept.acceptor import Acceptor
+from gateway.accept.acceptor import Acceptor, Verdict
 from gateway.accept.batch import MAX_BATCH_BYTES, MAX_BATCH_DEPTH, batch_items, batch_result, echoed_id
-from gateway.accept.verdict import Verdict
 from gateway.api.answers import json_answer
 from gateway.http.auth import Keyring
 from gateway.http.body import read_json

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from gateway.accept.acceptor import Depths
+from shared.broker.queue_depth import Sampler
 from shared.errors import StoreUnavailable
 from shared.message.channels import CHANNELS, lanes_of
 
@@ -44,7 +44,7 @@ class Health:
     """``broker_state`` says up, down or blocked; ``silent`` whether publishing has stopped answering."""
 
     def __init__(
-        self, broker_state: Callable[[], BrokerState], silent: Callable[[], bool], depths: Depths, store: Store
+        self, broker_state: Callable[[], BrokerState], silent: Callable[[], bool], depths: Sampler, store: Store
     ) -> None:
         self._broker_state, self._silent, self._depths, self._store = broker_state, silent, depths, store
 

@@ -1,6 +1,5 @@
 """The app over stand-ins: everything of the gateway but the broker, Redis and the server."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from gateway.accept.acceptor import Acceptor
-from gateway.accept.intake import Intake
-from gateway.accept.probe_gate import ProbeGate
+from gateway.accept.gate import Gate
 from gateway.app import create_app
 from gateway.health.counts import AcceptedCounts
 from gateway.health.report import BrokerState, Health, StoreView, WorkerView
@@ -32,12 +30,11 @@ class Gateway:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.broker, self.records, self.depths = FakeBroker(), FakeRecords(), FakeDepths()
         self.broker_state: BrokerState = "up"
-        gate = ProbeGate(time.monotonic, max_waiting=100)
-        self.intake = Intake(self.records, gate, publish_deadline_s=5)
+        gate = Gate(self.depths, queue_max_ready=10, max_waiting=100)
         counts = AcceptedCounts(directory)
-        acceptor = Acceptor(self.intake, self.depths, counts, queue_max_ready=10, clock=time.monotonic)
+        self.acceptor = Acceptor(self.records, gate, counts, publish_deadline_s=5)
         health = Health(lambda: self.broker_state, lambda: gate.silent, self.depths, FakeStore())
-        self.app: Flask = create_app(load_settings(env_file=None, **settings), Parts(acceptor, health, counts))
+        self.app: Flask = create_app(load_settings(env_file=None, **settings), Parts(self.acceptor, health, counts))
 
     @property
     def client(self) -> FlaskClient:
@@ -47,5 +44,5 @@ class Gateway:
 @contextmanager
 def gateway(directory: Path, **settings: Any) -> Iterator[Gateway]:
     made = Gateway(directory, **settings)
-    with running(made.intake, made.broker):
+    with running(made.acceptor, made.broker):
         yield made

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from gateway.accept.accepted import Key
-from gateway.accept.intake import Intake
-from gateway.accept.verdict import Accepted
-from shared.broker.publisher import Publication
-from shared.errors import PublishFailed
+from gateway.accept.acceptor import Acceptor
+from gateway.accept.duplicates import AcceptedRecords, Key
+from gateway.health.counts import AcceptedCounts
+from shared.broker.publisher import Publication, Publisher
+from shared.broker.queue_depth import Sampler
+from shared.errors import PublishFailed, PublishUnknown
 from shared.message.channels import Lane
 
-#: what becomes of one publication
+#: What becomes of one publication.
 Fate = Callable[[Publication], PublishFailed | None]
 
 
@@ -21,21 +22,36 @@ def confirmed(_publication: Publication) -> PublishFailed | None:
     return None
 
 
-class FakeBroker:
-    """Answers at once by ``fate``, unless ``held`` is a lane's routing key: then never."""
+class Turns:
+    """Counts calls by the turn of the loop in which they are made."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self._same_turn = False
+
+    def count(self) -> None:
+        if not self._same_turn:
+            self._same_turn = True
+            self.calls.append(0)
+            asyncio.get_running_loop().call_soon(self._end)
+        self.calls[-1] += 1
+
+    def _end(self) -> None:
+        self._same_turn = False
+
+
+class FakeBroker(Publisher):
+    """Answers at once by ``fate``, except for the routing keys in ``held``: those are silent until the deadline."""
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.fate: Fate = confirmed
         self.calls: list[list[Publication]] = []
         self.deadlines_s: list[float | None] = []
+        self.turns = Turns()
         self.held: set[str] = set()
-        self._holds: dict[str, asyncio.Event] = {}
         self.explodes = False
+        self.hangs = False
         self._journal = journal if journal is not None else []
-
-    def hold(self, routing_key: str) -> asyncio.Event:
-        """Until the event is set nothing is answered for this lane."""
-        return self._holds.setdefault(routing_key, asyncio.Event())
 
     @property
     def published(self) -> list[Publication]:
@@ -46,28 +62,31 @@ class FakeBroker:
     ) -> list[PublishFailed | None]:
         self.calls.append(list(publications))
         self.deadlines_s.append(deadline_s)
+        self.turns.count()
         if self.explodes:
             raise RuntimeError("unforeseen")
-        for publication in publications:
-            if publication.routing_key in self._holds:
-                await self._holds[publication.routing_key].wait()
-        if self.held & {publication.routing_key for publication in publications}:
+        if self.hangs:
             await asyncio.Event().wait()
+        if self.held & {publication.routing_key for publication in publications}:
+            await asyncio.sleep(deadline_s or 0)
         self._journal.append("confirmed")
-        return [self.fate(publication) for publication in publications]
+        return [self._outcome(publication) for publication in publications]
+
+    def _outcome(self, publication: Publication) -> PublishFailed | None:
+        return PublishUnknown("silence") if publication.routing_key in self.held else self.fate(publication)
 
 
-class FakeRecords:
-    """A dictionary; ``rounds`` counts the look-ups."""
+class FakeRecords(AcceptedRecords):
+    """A dictionary instead of Redis; ``turns`` counts the look-ups."""
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.digests: dict[Key, str] = {}
-        self.rounds = 0
+        self.turns = Turns()
         self.explodes = False
         self._journal = journal if journal is not None else []
 
     async def find(self, keys: Sequence[Key]) -> list[str | None]:
-        self.rounds += 1
+        self.turns.count()
         if self.explodes:
             raise RuntimeError("unforeseen")
         return [self.digests.get(key) for key in keys]
@@ -77,7 +96,7 @@ class FakeRecords:
         self.digests.update(digests)
 
 
-class FakeDepths:
+class FakeDepths(Sampler):
     def __init__(self) -> None:
         self.depths: dict[Lane, int | None] = {}
 
@@ -85,7 +104,7 @@ class FakeDepths:
         return self.depths.get(lane, 0)
 
 
-class FakeCounts:
+class FakeCounts(AcceptedCounts):
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
 
@@ -94,18 +113,15 @@ class FakeCounts:
 
 
 @contextmanager
-def running(intake: Intake, broker: FakeBroker) -> Iterator[None]:
-    """The intake at work in a loop of its own thread, as in the product."""
+def running(acceptor: Acceptor, broker: FakeBroker) -> Iterator[None]:
+    """The acceptor at work in a loop of its own thread, as in the product."""
     loop = asyncio.new_event_loop()
-    task: asyncio.Task[Any] = loop.create_task(intake.run(broker))
+    task: asyncio.Task[Any] = loop.create_task(acceptor.run(broker))
 
     def work() -> None:
         try:
             loop.run_until_complete(asyncio.wait([task]))
         finally:
-            for left in asyncio.all_tasks(loop):
-                left.cancel()
-            loop.run_until_complete(asyncio.sleep(0))
             loop.close()
 
     thread = threading.Thread(target=work)
@@ -115,7 +131,3 @@ def running(intake: Intake, broker: FakeBroker) -> Iterator[None]:
     finally:
         loop.call_soon_threadsafe(task.cancel)
         thread.join()
-
-
-def accepted(verdict: object) -> bool:
-    return isinstance(verdict, Accepted)

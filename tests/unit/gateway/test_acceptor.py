@@ -1,45 +1,88 @@
-"""Accepting, as the routes see it: documents in, a verdict each, in time."""
+"""Accepting: documents in, a verdict for each in time; what is published, what is recorded when, who waits for whom."""
 
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from gateway.accept import acceptor as acceptor_module
-from gateway.accept.acceptor import Acceptor
-from gateway.accept.intake import Intake
-from gateway.accept.probe_gate import ProbeGate
-from gateway.accept.verdict import Accepted
+from gateway.accept.acceptor import Accepted, Acceptor, Verdict
+from gateway.accept.gate import Gate
 from gateway.http.problem import Problem
+from shared.broker.publisher import Publication
+from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable
 from shared.message.channels import Lane
 from tests.support.gateway_fakes import FakeBroker, FakeCounts, FakeDepths, FakeRecords, running
 from tests.support.waiting import eventually
 
 
 class World:
-    def __init__(self) -> None:
-        self.broker, self.records = FakeBroker(), FakeRecords()
+    """``max_waiting`` is four: requests that may wait for the broker at once."""
+
+    def __init__(self, publish_deadline_s: float = 5) -> None:
+        self.journal: list[str] = []
+        self.broker, self.records = FakeBroker(self.journal), FakeRecords(self.journal)
         self.depths, self.counts = FakeDepths(), FakeCounts()
-        self.intake = Intake(self.records, ProbeGate(time.monotonic, max_waiting=100), publish_deadline_s=5)
-        self.acceptor = Acceptor(self.intake, self.depths, self.counts, queue_max_ready=10, clock=time.monotonic)
+        gate = Gate(self.depths, queue_max_ready=10, max_waiting=4)
+        self.acceptor = Acceptor(self.records, gate, self.counts, publish_deadline_s=publish_deadline_s)
+        self.callers = ThreadPoolExecutor(16)
+
+    def accept(self, *documents: Any, client: str = "shop") -> list[Verdict]:
+        return self.acceptor.accept(client, documents)
+
+    def one(self, document: Any, client: str = "shop") -> Verdict:
+        (verdict,) = self.accept(document, client=client)
+        return verdict
 
     def statuses(self, *documents: Any) -> list[int]:
-        verdicts = self.acceptor.accept("shop", documents)
-        return [verdict.status if isinstance(verdict, Problem) else 202 for verdict in verdicts]
+        return [status(verdict) for verdict in self.accept(*documents)]
+
+    def start(self, *documents: Any) -> Future[list[int]]:
+        """A caller in a thread of its own."""
+        return self.callers.submit(self.statuses, *documents)
+
+    def has_submitted(self, requests: int) -> bool:
+        """Whether so many requests wait for a loop that does not run yet."""
+        return len(self.acceptor._submitted) == requests
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     world = World()
-    with running(world.intake, world.broker):
+    with running(world.acceptor, world.broker):
         yield world
+    world.callers.shutdown()
+
+
+@pytest.fixture
+def quick() -> Iterator[World]:
+    """A world that gives up publishing after half a second."""
+    world = World(publish_deadline_s=0.5)
+    with running(world.acceptor, world.broker):
+        yield world
+    world.callers.shutdown()
 
 
 def push(request_id: str, **change: Any) -> dict[str, Any]:
     content = {"title": "t", "body": "b"}
     return {"request_id": request_id, "notification_type": "push", "user_id": "u", "content": content} | change
+
+
+def other(request_id: str) -> dict[str, Any]:
+    """Another notification under the same request_id."""
+    return push(request_id, content={"title": "t", "body": "another"})
+
+
+def both(request_id: str) -> dict[str, Any]:
+    document = push(request_id, channels=["push", "email"])
+    del document["notification_type"]
+    return document
+
+
+def status(verdict: Verdict) -> int:
+    return verdict.status if isinstance(verdict, Problem) else 202
 
 
 def test_each_document_gets_its_own_verdict_in_order(world: World) -> None:
@@ -49,7 +92,141 @@ def test_each_document_gets_its_own_verdict_in_order(world: World) -> None:
 
 def test_nothing_valid_asks_nobody(world: World) -> None:
     assert world.statuses(7) == [422]
-    assert world.records.rounds == 0
+    assert world.records.turns.calls == []
+
+
+def test_accepted_means_confirmed_and_then_recorded(world: World) -> None:
+    assert world.one(push("a")) == Accepted("a", ["push"])
+    assert world.journal == ["confirmed", "recorded"]
+    assert list(world.records.digests) == [("shop", "a")]
+
+
+@pytest.mark.parametrize("failure", [PublishUnknown, PublishRejected, PublishUnroutable])
+def test_what_is_not_confirmed_is_503_and_not_recorded(world: World, failure: type[PublishFailed]) -> None:
+    world.broker.fate = lambda _: failure("no")
+    problem = world.one(push("a"))
+    assert isinstance(problem, Problem)
+    assert problem.status == 503
+    assert int(problem.headers["Retry-After"]) >= 1
+    assert world.records.digests == {}
+    assert world.counts.lanes == []
+
+
+def test_a_known_request_is_answered_without_publishing_again(world: World) -> None:
+    world.one(push("a"))
+    assert world.one(push("a")) == Accepted("a", ["push"], replayed=True)
+    assert len(world.broker.published) == 1
+
+
+def test_a_known_request_id_with_another_body_is_422(world: World) -> None:
+    world.one(push("a"))
+    problem = world.one(other("a"))
+    assert isinstance(problem, Problem)
+    assert (problem.status, problem.errors[0][0]) == (422, "request_id")
+    assert len(world.broker.published) == 1
+
+
+def test_clients_do_not_share_request_ids(world: World) -> None:
+    world.one(push("a"))
+    assert world.one(other("a"), client="bank") == Accepted("a", ["push"])
+
+
+def test_with_one_channel_unconfirmed_the_whole_notification_is_503(world: World) -> None:
+    def only_push(publication: Publication) -> PublishFailed | None:
+        return None if publication.routing_key == "push" else PublishRejected("full")
+
+    world.broker.fate = only_push
+    assert world.statuses(both("a")) == [503]
+    assert world.records.digests == {}
+
+
+def test_one_bad_item_does_not_sink_the_others(world: World) -> None:
+    def fate(publication: Publication) -> PublishFailed | None:
+        return PublishRejected("full") if publication.correlation_id == "b" else None
+
+    world.broker.fate = fate
+    assert world.statuses(push("a"), both("b"), push("c")) == [202, 503, 202]
+    assert {request_id for _, request_id in world.records.digests} == {"a", "c"}
+
+
+def test_what_comes_in_together_is_looked_up_and_published_in_one_turn_of_the_loop() -> None:
+    world = World()
+    callers = [world.start(push(f"r{n}")) for n in range(4)]
+    eventually(lambda: world.has_submitted(4))
+    with running(world.acceptor, world.broker):
+        assert [caller.result(5) for caller in callers] == [[202]] * 4
+    assert world.records.turns.calls == [4]
+    assert world.broker.turns.calls == [4]
+
+
+def test_what_was_submitted_before_the_loop_ran_is_served() -> None:
+    world = World()
+    early = world.start(push("a"))
+    eventually(lambda: world.has_submitted(1))
+    with running(world.acceptor, world.broker):
+        assert early.result(5) == [202]
+
+
+def test_a_lane_that_never_confirms_holds_up_no_other_and_no_other_item_of_its_batch(quick: World) -> None:
+    quick.broker.held = {"sms.high"}
+    sms = push("a", notification_type="sms", priority="high")
+    stuck = quick.start(sms, push("b"))
+    eventually(lambda: quick.broker.published)
+    assert quick.statuses(push("c"), push("d", notification_type="sms")) == [202, 202]
+    assert not stuck.done()
+    assert stuck.result(5) == [503, 202]
+    assert quick.statuses(push("e"), sms) == [202, 503]
+    assert len(quick.broker.published) == 5
+
+
+def test_silence_turns_away_what_follows_at_once(world: World) -> None:
+    world.broker.fate = lambda _: PublishUnknown("silence")
+    assert world.statuses(push("a")) == [503]
+    assert world.statuses(push("b"), both("c")) == [503, 503]
+    assert len(world.broker.published) == 1
+
+
+def test_what_is_known_is_answered_while_its_lane_is_silent_or_full(world: World) -> None:
+    assert world.statuses(push("a")) == [202]
+    world.broker.fate = lambda _: PublishUnknown("silence")
+    assert world.statuses(push("b")) == [503]
+    world.depths.depths[Lane("push", "medium")] = 11
+    assert world.one(push("a")) == Accepted("a", ["push"], replayed=True)
+
+
+def test_only_so_many_wait_for_the_broker(quick: World) -> None:
+    quick.broker.held = {"push"}
+    waiting = [quick.start(push(f"r{n}")) for n in range(4)]
+    eventually(lambda: len(quick.broker.published) == 4)
+    problem = quick.one(push("r4", notification_type="sms"))
+    assert isinstance(problem, Problem)
+    assert problem.status == 503
+    assert [caller.result(5) for caller in waiting] == [[503]] * 4
+    assert quick.statuses(push("r4", notification_type="sms")) == [202]
+
+
+def test_publishing_may_take_what_is_left_of_the_request(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptor_module, "ANSWER_WITHIN_S", 4.0)
+    assert world.statuses(push("a")) == [202]
+    (deadline_s,) = world.broker.deadlines_s
+    assert deadline_s is not None
+    # A second is kept for the record, a little for the answer.
+    assert 1 < deadline_s <= 2.8
+
+
+def test_publishing_takes_no_longer_than_its_own_deadline(quick: World) -> None:
+    assert quick.statuses(push("a")) == [202]
+    assert quick.broker.deadlines_s == [0.5]
+
+
+def test_an_unforeseen_error_answers_500_and_the_next_request_is_served(world: World) -> None:
+    world.records.explodes = True
+    assert world.statuses(push("a"), 7) == [500, 422]
+    world.records.explodes, world.broker.explodes = False, True
+    assert [world.statuses(push("b"), push("c")) for _ in range(5)] == [[500, 500]] * 5
+    world.broker.explodes = False
+    # None of the five kept a place among the four that may wait, or its request_ids.
+    assert world.statuses(push("a"), push("b")) == [202, 202]
 
 
 def test_a_request_id_twice_in_a_batch_is_taken_once(world: World) -> None:
@@ -57,51 +234,55 @@ def test_a_request_id_twice_in_a_batch_is_taken_once(world: World) -> None:
     assert [publication.correlation_id for publication in world.broker.published] == ["a", "b"]
 
 
-def test_a_copy_of_what_is_being_worked_on_is_409_with_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptor_module, "ANSWER_WITHIN_S", 1.0)
-    world.broker.held = {"push"}
-    first = threading.Thread(target=world.acceptor.accept, args=("shop", [push("a")]), daemon=True)
-    first.start()
-    eventually(lambda: world.broker.published)
-    (problem,) = world.acceptor.accept("shop", [push("a")])
+def test_a_copy_of_what_is_being_worked_on_is_409_with_a_time(quick: World) -> None:
+    quick.broker.held = {"push"}
+    first = quick.start(push("a"))
+    eventually(lambda: quick.broker.published)
+    problem = quick.one(push("a"))
     assert isinstance(problem, Problem)
     assert (problem.status, problem.headers["Retry-After"]) == (409, "1")
-    assert world.statuses(push("b", notification_type="email")) == [202]
-    (theirs,) = world.acceptor.accept("bank", [push("a", notification_type="email")])
-    assert isinstance(theirs, Accepted)
-    first.join()
+    assert quick.statuses(push("b", notification_type="email")) == [202]
+    assert isinstance(quick.one(push("a", notification_type="email"), client="bank"), Accepted)
+    assert not first.done()
+    assert first.result(5) == [503]
 
 
-def test_afterwards_the_same_request_is_welcome(world: World) -> None:
-    assert world.statuses(push("a")) == [202]
-    (again,) = world.acceptor.accept("shop", [push("a")])
-    assert isinstance(again, Accepted)
-    assert again.replayed
+def test_what_failed_may_be_sent_again(world: World) -> None:
+    world.broker.fate = lambda _: PublishRejected("full")
+    assert world.statuses(push("a")) == [503]
+    world.broker.fate = lambda _: None
+    assert world.one(push("a")) == Accepted("a", ["push"])
 
 
 def test_a_lane_over_its_limit_is_503_and_others_are_not(world: World) -> None:
     world.depths.depths[Lane("push", "low")] = 11
-    (problem,) = world.acceptor.accept("shop", [push("a", priority="low")])
+    problem = world.one(push("a", priority="low"))
     assert isinstance(problem, Problem)
-    assert problem.status == 503
+    assert (problem.status, problem.headers["Retry-After"]) == (503, "30")
     assert "push.low.queue" in problem.detail
-    assert int(problem.headers["Retry-After"]) >= 1
     assert world.statuses(push("b"), push("c", priority=2)) == [202, 503]
-
-
-def test_a_lane_at_its_limit_or_of_unknown_depth_is_open(world: World) -> None:
-    world.depths.depths = {Lane("push", "low"): 10, Lane("push", "high"): None}
-    assert world.statuses(push("a", priority="low"), push("b", priority="high")) == [202, 202]
 
 
 def test_a_loop_that_says_nothing_does_not_hold_the_request_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor_module, "ANSWER_WITHIN_S", 0.5)
-    world.broker.held = {"push"}
+    assert world.statuses(push("known")) == [202]
+    world.broker.hangs = True
     begun = time.monotonic()
-    assert world.statuses(push("a"), push("b", notification_type="sms")) == [503, 202]
+    assert world.statuses(push("a"), 7, push("known")) == [503, 422, 202]
     assert time.monotonic() - begun < 0.5
+
+
+def test_a_stop_answers_whoever_waits() -> None:
+    world = World()
+    world.broker.hangs = True
+    with running(world.acceptor, world.broker):
+        waiting = world.start(push("a"))
+        eventually(lambda: world.broker.published)
+        begun = time.monotonic()
+    assert waiting.result(1) == [503]
+    assert time.monotonic() - begun < 1
 
 
 def test_what_was_accepted_now_is_counted_by_lane_and_what_was_replayed_is_not(world: World) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.health.report import BrokerState, Health, StoreView, WorkerView
+from shared.broker.queue_depth import Sampler
 from shared.errors import StoreUnavailable
 from shared.message.channels import CHANNELS, Lane
 
@@ -22,7 +23,7 @@ class Store:
         return self.view
 
 
-class Depths:
+class Depths(Sampler):
     def __init__(self, depths: dict[Lane, int | None] | None = None) -> None:
         self._depths = depths or {}
 

@@ -1,0 +1,84 @@
+"""Remembers in Redis what has been accepted: ``notify:accepted:<client>:<request_id>`` holds a digest for a day.
+
+It spares callers a second message when they repeat a request. It is not the guarantee, which is the consumers' check:
+while Redis does not answer, every notification counts as new.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from gateway.accept.gate import ONE_MISS
+from shared.breaker.breaker import Breaker, Permit
+from shared.errors import StoreUnavailable
+from shared.redis.batch import Batcher
+
+log = structlog.get_logger(__name__)
+
+#: (client, request_id)
+Key = tuple[str, str]
+
+_REMEMBER = """
+local answers = {}
+for i, key in ipairs(KEYS) do
+  answers[i] = redis.call('SET', key, ARGV[1 + i], 'PX', ARGV[1])
+end
+return answers
+"""
+
+
+class AcceptedRecords:
+    """Finds and writes the records. Commands of one loop turn share one round trip.
+
+    After one timeout Redis is left alone for a second, then one request at a time tries it again.
+    """
+
+    def __init__(self, redis: Batcher, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._remember = redis.script(_REMEMBER, str(round(ttl_s * 1000)).encode())
+        self._breaker = Breaker("accepted records", ONE_MISS, clock)
+
+    async def find(self, keys: Sequence[Key]) -> list[str | None]:
+        """Returns for each key the digest of what was accepted under it, or None; all None if Redis does not answer."""
+        permit = self._breaker.permit()
+        if permit is None:
+            return [None] * len(keys)
+        with permit:
+            try:
+                values = await self._redis.command("MGET", *map(_name, keys))
+            except StoreUnavailable as exc:
+                _missed(permit, exc)
+                return [None] * len(keys)
+            permit.success(0.0)
+        return [str(value, "ascii", "replace") if isinstance(value, bytes) else None for value in values]
+
+    async def remember(self, digests: Sequence[tuple[Key, str]]) -> None:
+        """Records what the broker has confirmed. A failure is logged and has no other consequence."""
+        permit = self._breaker.permit()
+        if permit is None:
+            return
+        with permit:
+            # All are on their way before the first is waited for.
+            calls = [self._remember.call(_name(key), digest.encode()) for key, digest in digests]
+            failure: StoreUnavailable | None = None
+            for call in calls:
+                try:
+                    await call
+                except StoreUnavailable as exc:
+                    failure = failure or exc
+            if failure is None:
+                permit.success(0.0)
+            else:
+                _missed(permit, failure)
+
+
+def _missed(permit: Permit, error: StoreUnavailable) -> None:
+    permit.failure(0.0)
+    log.warning("accepted_records_unavailable", error=str(error))
+
+
+def _name(key: Key) -> bytes:
+    return f"notify:accepted:{key[0]}:{key[1]}".encode()

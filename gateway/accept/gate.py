@@ -1,0 +1,143 @@
+"""Decides whether a notification may be published now, so that an outage costs callers a quick 503, not a long wait.
+
+A notification is turned away with a Problem in three cases:
+
+1. More messages are ready in its lane's queue than ``queue_max_ready``.
+2. Its lane does not confirm. Each lane has a breaker of its own: one missed deadline opens it, after a second one
+   request at a time is let through as a probe, and one answer closes it again. So a lane without a leader stops no
+   other lane.
+3. As many requests as may wait for the broker at once wait for it already.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import structlog
+
+from gateway.http.problem import RETRY_LANE_FULL_S, Problem, unavailable
+from shared.breaker.breaker import Breaker, Permit
+from shared.breaker.policy import BreakerPolicy
+from shared.broker.queue_depth import Sampler
+from shared.errors import PublishFailed, PublishUnknown
+from shared.message.channels import CHANNELS, Lane, lanes_of
+
+#: Opens at the first missed deadline, tries again after a second, closes at the first answer.
+ONE_MISS = BreakerPolicy(failures=1, slow_s=math.inf, open_s=1, open_max_s=1, jitter=0, successes=1)
+#: A missed deadline counts as current for this long, in seconds.
+MISS_IS_RECENT_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Gate:
+    """For the loop's thread only, except ``silent``. ``clock`` returns monotonic seconds."""
+
+    def __init__(
+        self, depths: Sampler, *, queue_max_ready: int, max_waiting: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._depths = depths
+        self._queue_max_ready, self._max_waiting = queue_max_ready, max_waiting
+        self._clock = clock
+        self._breakers = {
+            lane: Breaker(lane.queue, ONE_MISS, clock, _ChangeLog())
+            for channel in CHANNELS
+            for lane in lanes_of(channel)
+        }
+        self._waiting = 0
+        self._answered_at = self._missed_at = -math.inf
+
+    @property
+    def silent(self) -> bool:
+        """Whether the broker as a whole has stopped to confirm: a deadline was missed, and nothing has been answered
+        since that message was sent.
+
+        It is forgotten after MISS_IS_RECENT_S: a gateway that gets no requests while it counts as silent would have
+        no probe that could tell otherwise.
+        """
+        return self._missed_at > self._answered_at and self._clock() < self._missed_at + MISS_IS_RECENT_S
+
+    def admission(self) -> Admission:
+        """Opens the admission of one request; use it as a context manager."""
+        return Admission(self)
+
+    def _full(self, lanes: Sequence[Lane]) -> Problem | None:
+        for lane in lanes:
+            ready = self._depths.ready(lane)
+            if ready is not None and ready > self._queue_max_ready:
+                return unavailable(f"{lane.queue} is full", RETRY_LANE_FULL_S)
+        return None
+
+
+class Admission:
+    """Holds what one request was admitted with: a place among those that wait, and a permit for each lane.
+
+    At the end of the block each lane's breaker is told what was heard of that lane. A lane of which nothing was heard
+    (the request was cancelled, say) counts as neither answered nor silent.
+    """
+
+    __slots__ = ("_answered", "_gate", "_has_place", "_missed", "_permits", "_since")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._has_place = False
+        self._since = gate._clock()
+        self._permits: dict[Lane, Permit] = {}
+        self._answered: set[Lane] = set()
+        self._missed: set[Lane] = set()
+
+    def refusal(self, lanes: Sequence[Lane]) -> Problem | None:
+        """Admits a notification for these lanes, or returns why it cannot be published now."""
+        gate = self._gate
+        if (full := gate._full(lanes)) is not None:
+            return full
+        if not self._has_place:
+            if gate._waiting >= gate._max_waiting:
+                return unavailable("too many requests wait for the broker; sending it again is safe")
+            gate._waiting += 1
+            self._has_place = True
+        for lane in lanes:
+            if lane not in self._permits:
+                permit = gate._breakers[lane].permit()
+                if permit is None:
+                    return unavailable(f"{lane.queue} does not confirm at the moment; sending it again is safe")
+                self._permits[lane] = permit
+        return None
+
+    def heard(self, lane: Lane, failure: PublishFailed | None) -> None:
+        """Takes the fate of one message. Only silence opens a breaker: a refused or returned message was answered."""
+        (self._missed if isinstance(failure, PublishUnknown) else self._answered).add(lane)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        gate = self._gate
+        gate._waiting -= self._has_place
+        for lane, permit in self._permits.items():
+            if lane in self._missed:
+                permit.failure(0.0)
+            elif lane in self._answered:
+                permit.success(0.0)
+            else:
+                permit.neither()
+        if self._missed and gate._answered_at < self._since:
+            gate._missed_at = gate._clock()
+        if self._answered:
+            gate._answered_at = gate._clock()
+
+
+class _ChangeLog:
+    """Logs when a lane stops to confirm and when it confirms again, not each probe between."""
+
+    def changed(self, name: str, old: str, new: str, why: str) -> None:
+        if new == "closed":
+            log.info("lane_confirms_again", queue=name)
+        elif old == "closed":
+            log.warning("lane_does_not_confirm", queue=name)
+
+    def paused(self, name: str, pause_s: float) -> None:
+        return

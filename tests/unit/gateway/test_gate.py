@@ -1,0 +1,197 @@
+"""The gate before the broker, with a clock of the test's own: who is let through, who is turned away at once."""
+
+import pytest
+
+from gateway.accept.gate import Gate
+from gateway.http.problem import Problem
+from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable
+from shared.message.channels import Lane
+from tests.support.gateway_fakes import FakeDepths
+
+PUSH, LOW, EMAIL = Lane("push", "medium"), Lane("push", "low"), Lane("email", "medium")
+SILENCE = PublishUnknown("silence")
+
+
+class World:
+    """A gate through which three requests may wait at once."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.depths = FakeDepths()
+        self.gate = Gate(self.depths, queue_max_ready=10, max_waiting=3, clock=lambda: self.now)
+
+    def is_admitted(self, *lanes: Lane, failure: PublishFailed | None = None) -> bool:
+        """One request with one notification for all ``lanes``; if admitted, each message ends in ``failure``."""
+        with self.gate.admission() as admission:
+            if admission.refusal(lanes) is not None:
+                return False
+            for lane in lanes:
+                admission.heard(lane, failure)
+        return True
+
+    def miss(self, *lanes: Lane) -> None:
+        assert self.is_admitted(*lanes, failure=SILENCE)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_while_answers_come_everyone_is_let_through(world: World) -> None:
+    assert all(world.is_admitted(PUSH, EMAIL) for _ in range(100))
+
+
+def test_one_missed_deadline_turns_everyone_of_its_lane_away_and_nobody_else(world: World) -> None:
+    world.miss(PUSH)
+    assert not world.is_admitted(PUSH)
+    assert not world.is_admitted(EMAIL, PUSH)
+    assert world.is_admitted(LOW)
+    assert world.is_admitted(EMAIL)
+
+
+def test_a_refusal_names_the_lane_and_a_time(world: World) -> None:
+    world.miss(PUSH)
+    with world.gate.admission() as admission:
+        problem = admission.refusal([PUSH])
+    assert isinstance(problem, Problem)
+    assert problem.status == 503
+    assert "push.queue" in problem.detail
+    assert int(problem.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize("failure", [PublishRejected("full"), PublishUnroutable("no queue")])
+def test_a_refused_or_returned_message_was_answered(world: World, failure: PublishFailed) -> None:
+    assert world.is_admitted(PUSH, failure=failure)
+    assert world.is_admitted(PUSH)
+    assert not world.gate.silent
+
+
+def test_one_request_at_a_time_is_let_through_as_a_probe_after_a_second(world: World) -> None:
+    world.miss(PUSH)
+    world.now += 0.99
+    assert not world.is_admitted(PUSH)
+    world.now += 0.02
+    with world.gate.admission() as probe:
+        assert probe.refusal([PUSH]) is None
+        # A batch is one request: all of it is let through.
+        assert probe.refusal([PUSH]) is None
+        assert not world.is_admitted(PUSH)
+        probe.heard(PUSH, None)
+    assert world.is_admitted(PUSH)
+    assert world.is_admitted(PUSH)
+
+
+def test_a_missed_probe_turns_everyone_away_for_another_second_never_longer(world: World) -> None:
+    world.miss(PUSH)
+    for _ in range(10):
+        world.now += 1.01
+        world.miss(PUSH)
+        assert not world.is_admitted(PUSH)
+    world.now += 1.01
+    assert world.is_admitted(PUSH)
+
+
+def test_a_probe_of_which_nothing_was_heard_makes_room_for_the_next(world: World) -> None:
+    world.miss(PUSH)
+    world.now += 1.01
+    with pytest.raises(RuntimeError), world.gate.admission() as probe:
+        assert probe.refusal([PUSH]) is None
+        raise RuntimeError("unforeseen")
+    assert world.is_admitted(PUSH)
+
+
+def test_a_permit_for_a_lane_that_was_not_used_is_given_back(world: World) -> None:
+    world.miss(PUSH)
+    world.miss(EMAIL)
+    world.now += 1.01
+    with world.gate.admission() as probe:
+        assert probe.refusal([PUSH]) is None
+        assert not world.is_admitted(EMAIL, PUSH)
+        assert world.is_admitted(EMAIL)
+
+
+def test_a_miss_from_before_the_lane_answered_again_is_old(world: World) -> None:
+    with world.gate.admission() as straggler:
+        assert straggler.refusal([PUSH]) is None
+        world.miss(PUSH)
+        world.now += 1.01
+        assert world.is_admitted(PUSH)
+        straggler.heard(PUSH, SILENCE)
+    assert world.is_admitted(PUSH)
+    assert not world.gate.silent
+
+
+def test_a_message_of_a_lane_that_misses_counts_more_than_those_that_were_answered(world: World) -> None:
+    with world.gate.admission() as batch:
+        assert batch.refusal([PUSH]) is None
+        batch.heard(PUSH, None)
+        batch.heard(PUSH, SILENCE)
+    assert not world.is_admitted(PUSH)
+
+
+def test_only_so_many_may_wait_at_once(world: World) -> None:
+    with world.gate.admission() as one, world.gate.admission() as two:
+        assert one.refusal([PUSH]) is None
+        # A batch takes one place.
+        assert two.refusal([PUSH]) is two.refusal([EMAIL]) is None
+        with world.gate.admission() as three:
+            assert three.refusal([PUSH]) is None
+            assert not world.is_admitted(EMAIL)
+        assert world.is_admitted(EMAIL)
+    assert world.is_admitted(EMAIL)
+
+
+def test_who_is_turned_away_for_want_of_a_place_opens_and_closes_nothing(world: World) -> None:
+    world.miss(PUSH)
+    world.now += 1.01
+    with world.gate.admission() as one, world.gate.admission() as two, world.gate.admission() as three:
+        assert all(each.refusal([EMAIL]) is None for each in (one, two, three))
+        assert not world.is_admitted(PUSH)
+    assert world.is_admitted(PUSH)
+
+
+@pytest.mark.parametrize("ready", [10, 0, None])
+def test_a_lane_at_its_limit_or_of_unknown_depth_is_open(world: World, ready: int | None) -> None:
+    world.depths.depths[PUSH] = ready
+    assert world.is_admitted(PUSH)
+
+
+def test_a_lane_over_its_limit_is_closed_and_no_other(world: World) -> None:
+    world.depths.depths[PUSH] = 11
+    assert not world.is_admitted(PUSH)
+    assert not world.is_admitted(EMAIL, PUSH)
+    assert world.is_admitted(LOW)
+
+
+def test_the_broker_is_silent_while_nothing_is_answered(world: World) -> None:
+    assert not world.gate.silent
+    world.miss(PUSH)
+    assert world.gate.silent
+    world.now += 0.5
+    assert world.is_admitted(EMAIL)
+    assert not world.gate.silent
+
+
+def test_a_lane_that_is_silent_while_another_answers_does_not_make_the_broker_silent(world: World) -> None:
+    with world.gate.admission() as stuck:
+        assert stuck.refusal([PUSH]) is None
+        world.now += 4
+        assert world.is_admitted(EMAIL)
+        stuck.heard(PUSH, SILENCE)
+    assert not world.gate.silent
+    with world.gate.admission() as mixed:
+        assert mixed.refusal([LOW]) is mixed.refusal([EMAIL]) is None
+        mixed.heard(LOW, SILENCE)
+        mixed.heard(EMAIL, None)
+    assert not world.gate.silent
+
+
+def test_silence_is_forgotten_after_a_while(world: World) -> None:
+    world.miss(PUSH)
+    world.now += 9
+    world.miss(PUSH)
+    world.now += 9
+    assert world.gate.silent
+    world.now += 1.5
+    assert not world.gate.silent
