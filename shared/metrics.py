@@ -19,7 +19,6 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, registry=self.registry)
 
-        self.accepted = counter("notify_accepted", "Envelopes confirmed by the broker", "channel", "lane")
         self.delivered = counter("notify_delivered", "Messages a provider said yes to", "channel", "provider")
         self.retried = counter("notify_retried", "Messages sent to the retry ladder", "channel", "reason")
         self.failed = counter("notify_failed", "Messages sent to failed.queue", "channel", "reason")
