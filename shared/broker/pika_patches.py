@@ -1,13 +1,19 @@
-"""pika's asyncio connection with six faults of ours mended at the root, and nothing else changed.
+"""Adapts pika's asyncio connection in five places, and changes nothing else.
 
-* pika cuts its receive buffer anew after every frame: quadratic in what one read brings. Here a read is cut once.
-* pika sends every frame by a system call of its own: three a message. Here what a loop turn brings is sent at once.
-* pika answers a delivery that arrives between ``basic.cancel`` and its ok with ``basic.reject``: each such message is
-  one step nearer to its delivery limit for nothing. Here it is delivered.
-* pika gives up the connection over a message with a header that it cannot read (a time in milliseconds where AMQP has
-  seconds): it would come again and again. Here it is delivered as if it had no headers.
-* A delivery callback that raises closes the whole connection. Here it is logged; the message stays unacked.
-* pika stumbles over the end of a connection that is given up while it is being opened. Here it ends like any other.
+Each patch has a reason that was measured or seen with pika 1.4.4. ``tests/unit/broker/test_pika_private.py`` names the
+private attributes that they touch, and pins this version.
+
+* pika sends every frame by a system call of its own, and a publish is three frames. Here the frames of one turn of the
+  event loop are joined: 0.6 us of CPU per publish instead of 6.6 (loopback, 560 bytes per publish), where a whole
+  delivery takes about 100.
+* pika answers a delivery that arrives between ``basic.cancel`` and its ok with ``basic.reject``. Each such message
+  comes one step nearer to its delivery limit although no worker has tried it. Here it is delivered.
+* pika gives up the connection over a message with a header that it cannot decode, for example a time in milliseconds
+  where AMQP has seconds. The broker would deliver that message again on every new connection. Here it is delivered as
+  if it had no headers, and the rule book dead-letters it or not by its body.
+* A delivery callback that raises closes the whole connection: of 100 messages 10 were delivered. Here the error is
+  logged, and the message stays unacked.
+* pika raises in its own callback when a connection is given up while it is being opened. Here it ends like any other.
 """
 
 from __future__ import annotations
@@ -25,11 +31,10 @@ log = structlog.get_logger(__name__)
 
 #: most bytes of one send
 _SEND_BYTES = 64 * 1024
-_FRAME_OVERHEAD = spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
 
 
 class WireChannel(PikaChannel):
-    """A channel that hands over whatever the broker delivers, also while a cancel is under way."""
+    """Passes every delivery to its consumer, also while that is being cancelled."""
 
     def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
         private: Any = self  # pika's inner parts, unknown to its type stubs
@@ -44,17 +49,20 @@ class WireChannel(PikaChannel):
 
 
 class WireConnection(AsyncioConnection):
-    """Reads and writes many frames at once, in linear time; opens WireChannels."""
+    """Joins the frames that it sends, reads headers that pika cannot, and opens WireChannels."""
 
     @property
     def heard_bytes(self) -> int:
-        """What the broker has sent so far, whole frames or not."""
+        """The bytes that the broker has sent so far, in whole frames or not."""
         private: Any = self  # pika's inner parts, unknown to its type stubs
         heard: int = private.bytes_received + len(private._frame_buffer)
         return heard
 
     def abort(self, why: str) -> None:
-        """End it without a word to the broker; it is told of like any other loss. Without effect once it is closed."""
+        """End the connection at once, without telling the broker; the callbacks hear of it as of any other loss.
+
+        Does nothing once it is closed.
+        """
         private: Any = self  # pika's inner parts, unknown to its type stubs
         if self.is_closed:
             return
@@ -72,22 +80,21 @@ class WireConnection(AsyncioConnection):
     def _create_channel(self, channel_number: int, on_open_callback: Any) -> PikaChannel:
         return WireChannel(self, channel_number, on_open_callback)
 
-    def _on_data_available(self, data_in: bytes) -> None:
+    def _read_frame(self) -> tuple[int, Any]:
         private: Any = self  # pika's inner parts, unknown to its type stubs
-        data = private._frame_buffer + data_in if private._frame_buffer else data_in
-        private._frame_buffer = b""
-        at, end = 0, len(data)
-        while end - at >= _FRAME_OVERHEAD:
-            size = int.from_bytes(data[at + 3 : at + 7], "big") + _FRAME_OVERHEAD
-            if end - at < size and data[at : at + 4] != b"AMQP":
-                break
-            used, frame = _decode(data[at : at + size])
-            if frame is None:
-                break
-            at += used
-            private.bytes_received += used
-            private._process_frame(frame)
-        private._frame_buffer = data[at:]
+        data = private._frame_buffer
+        try:
+            return decode_frame(data)
+        # OSError is what a time beyond the system's range becomes; nothing is read here but these bytes.
+        except (ValueError, OverflowError, RecursionError, OSError) as exc:
+            if data[0] != spec.FRAME_HEADER:
+                raise
+            log.warning("message_headers_unreadable", error=str(exc))
+            # A frame is: kind 1 byte, channel 2, size 4, content, end 1. Of a header's content, the first 12 bytes
+            # are its class, weight and the size of the body.
+            used = int.from_bytes(data[3:7], "big") + spec.FRAME_HEADER_SIZE + spec.FRAME_END_SIZE
+            channel_number, body_bytes = int.from_bytes(data[1:3], "big"), int.from_bytes(data[11:19], "big")
+            return used, Header(channel_number, body_bytes, spec.BasicProperties())
 
     def _adapter_emit_data(self, data: bytes) -> None:
         private: Any = self  # pika's inner parts, unknown to its type stubs
@@ -99,16 +106,3 @@ class WireConnection(AsyncioConnection):
             transport._tx_buffered_byte_count += len(data)
         else:
             transport.write(bytearray(data))
-
-
-def _decode(data: bytes) -> tuple[int, Any]:
-    """(bytes used, frame) of one whole frame; (0, None) if it is not whole."""
-    try:
-        return decode_frame(data)
-    # OSError is what a time beyond the system's range becomes; nothing is read here but these bytes.
-    except (ValueError, OverflowError, RecursionError, OSError) as exc:
-        if data[0] != spec.FRAME_HEADER:
-            raise
-        log.warning("message_headers_unreadable", error=str(exc))
-        channel_number, body_bytes = int.from_bytes(data[1:3], "big"), int.from_bytes(data[11:19], "big")
-        return len(data), Header(channel_number, body_bytes, spec.BasicProperties())
