@@ -16,17 +16,14 @@ NotifyError
 │   ├── SourceNotFound       no such user or template: dead-letter
 │   ├── SourceUnavailable    the service is away: pause, keep the message
 │   └── TemplateInvalid      cannot be rendered with these variables: dead-letter
-└── DeliveryError            the provider did not accept
-    ├── Impossible           trying again cannot help: dead-letter now
-    ├── Throttled            the provider named a time: come back then
-    ├── Unavailable          trying again may help: back off
-    └── Misconfigured        our credentials: open the breaker, keep the message
+└── Refused                  the provider did not accept; its ``refusal`` says what follows
+    └── Unavailable          no answer came
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from enum import Enum, auto
 
 
 class NotifyError(Exception):
@@ -110,53 +107,46 @@ class TemplateInvalid(SourceError):
     """The template cannot be rendered: a variable is missing (it is named), or its text is not a valid template."""
 
 
-class DeliveryError(NotifyError):
-    """The provider did not accept the message. The text is for operators: never a recipient, title or body in it."""
+class Refusal(Enum):
+    """What a provider's refusal means. An answer that no table knows is ``UNAVAILABLE``: only what is surely hopeless
+    is given up.
+    """
+
+    #: this recipient can never be reached
+    RECIPIENT_INVALID = auto()
+    #: this content will never be accepted
+    PAYLOAD_REJECTED = auto()
+    #: too fast, perhaps only for this recipient
+    THROTTLED = auto()
+    #: the quota of our whole account is used up
+    QUOTA_EXCEEDED = auto()
+    #: the provider is down, or did not answer
+    UNAVAILABLE = auto()
+    #: something behind the provider fails for this recipient only: the provider's breaker must not count it
+    RECIPIENT_TEMPORARY = auto()
+    #: our account or credentials were refused: no message of this process would be accepted
+    CREDENTIALS = auto()
 
 
-class Impossible(DeliveryError):
-    """Trying again cannot help. ``reason`` goes to failed.queue."""
+class Refused(NotifyError):
+    """The provider did not accept the message.
 
-    def __init__(self, reason: Literal["recipient_invalid", "payload_rejected"], detail: str) -> None:
-        self.reason: Literal["recipient_invalid", "payload_rejected"] = reason
-        super().__init__(detail)
-
-
-class Throttled(DeliveryError):
-    """Too fast. ``retry_after_s`` is what the provider named, else None.
-
-    ``scope`` is ``provider`` if the quota is the whole project's, ``recipient`` if it may be only this one's.
+    ``detail`` is for operators: it names codes, never a recipient, a title or a body. ``retry_after_s`` is what the
+    provider named, seconds, else None. ``ambiguous``: the request may have been accepted although no answer came (cut
+    or timed out after its first byte was written).
     """
 
     def __init__(
-        self, detail: str, retry_after_s: float | None = None, scope: Literal["provider", "recipient"] = "recipient"
+        self, refusal: Refusal, detail: str, retry_after_s: float | None = None, *, ambiguous: bool = False
     ) -> None:
+        self.refusal = refusal
         self.retry_after_s = retry_after_s
-        self.scope: Literal["provider", "recipient"] = scope
-        super().__init__(detail)
-
-
-class Unavailable(DeliveryError):
-    """Trying again may help.
-
-    ``ambiguous``: the request may have been accepted although no answer came (cut or timed out after the socket was
-    opened). ``blames_provider``: the breaker counts it as a failure.
-    ``retry_after_s``: named by the provider, else None.
-    """
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        ambiguous: bool = False,
-        blames_provider: bool = True,
-        retry_after_s: float | None = None,
-    ) -> None:
         self.ambiguous = ambiguous
-        self.blames_provider = blames_provider
-        self.retry_after_s = retry_after_s
         super().__init__(detail)
 
 
-class Misconfigured(DeliveryError):
-    """Our own credentials were refused: not the message's fault."""
+class Unavailable(Refused):
+    """No answer came at all: ``Refusal.UNAVAILABLE``, in the words of those who only send and know no refusals."""
+
+    def __init__(self, detail: str, *, ambiguous: bool = False) -> None:
+        super().__init__(Refusal.UNAVAILABLE, detail, ambiguous=ambiguous)

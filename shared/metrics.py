@@ -29,6 +29,8 @@ class Metrics:
         self.takeovers = counter("notify_takeovers", "Claims over an expired lease")
         self.state_lost = counter("notify_state_lost", "Redelivered or retried messages without a record")
         self.ambiguous = counter("notify_ambiguous", "Sends whose answer was cut or timed out", "channel", "provider")
+        self.forward_repeated = counter("notify_forward_repeated", "Publishings repeated to be confirmed", "channel")
+        self.handler_failed = counter("notify_handler_failed", "Messages that met a bug and were returned", "channel")
         self.breaker_state = gauge("notify_breaker_state", "0 closed, 1 half open, 2 open", "channel", "provider")
         self.paused = gauge("notify_paused", "1 while the worker consumes nothing", "channel")
         self.in_flight = gauge("notify_in_flight", "Messages in hand", "channel")

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import formatdate
 
-from shared.errors import Impossible
+from shared.errors import Refusal, Refused
 from shared.providers.provider import Message
 
 _ASCII = SMTP.clone(cte_type="7bit")
@@ -17,8 +17,8 @@ _UTF8 = SMTPUTF8.clone(cte_type="7bit")
 def compose(message: Message, sender: str, domain: str, recipient: str) -> bytes:
     """The bytes for DATA, not yet dot-stuffed. UTF-8 in headers only if ``recipient`` cannot be written without it.
 
-    ``Message-ID`` is the same at every attempt, so that a second send can be recognised. Raises Impossible
-    (``payload_rejected``) if a header would break: somebody's variable held a line break.
+    ``Message-ID`` is the same at every attempt, so that a second send can be recognised. Raises Refused
+    (``PAYLOAD_REJECTED``) if a header would break: somebody's variable held a line break.
     """
     content = message.content
     mail = EmailMessage(policy=_ASCII if recipient.isascii() else _UTF8)
@@ -36,4 +36,5 @@ def compose(message: Message, sender: str, domain: str, recipient: str) -> bytes
             mail.add_alternative(content.html, subtype="html")
         return mail.as_bytes()
     except ValueError as exc:
-        raise Impossible("payload_rejected", "a header holds a line break, or the text cannot be encoded") from exc
+        detail = "a header holds a line break, or the text cannot be encoded"
+        raise Refused(Refusal.PAYLOAD_REJECTED, detail) from exc

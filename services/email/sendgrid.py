@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from shared.errors import DeliveryError, Impossible
-from shared.http.client import HttpClient, Response
+from shared.errors import Refusal, Refused
+from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.providers.provider import Message
-from shared.providers.refusal import Refusal, by_http_status
+from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
 from shared.settings.settings import Settings
 
@@ -21,17 +21,17 @@ VENDOR_HOST = "api.sendgrid.com"
 #: https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses
 #: 400 depends on the field that the answer names: see ``refused``.
 BY_STATUS = {
-    401: Refusal.OURS,
+    401: Refusal.CREDENTIALS,
     # The key lacks the permission, or the sender is not verified.
-    403: Refusal.OURS,
-    404: Refusal.DOWN,
-    405: Refusal.DOWN,
-    406: Refusal.DOWN,
-    413: Refusal.PAYLOAD,
-    415: Refusal.DOWN,
-    429: Refusal.QUOTA,
-    500: Refusal.DOWN,
-    503: Refusal.DOWN,
+    403: Refusal.CREDENTIALS,
+    404: Refusal.UNAVAILABLE,
+    405: Refusal.UNAVAILABLE,
+    406: Refusal.UNAVAILABLE,
+    413: Refusal.PAYLOAD_REJECTED,
+    415: Refusal.UNAVAILABLE,
+    429: Refusal.QUOTA_EXCEEDED,
+    500: Refusal.UNAVAILABLE,
+    503: Refusal.UNAVAILABLE,
 }
 
 
@@ -50,6 +50,8 @@ def build(url: ProviderUrl, settings: Settings) -> SendGrid:
 class SendGrid:
     """One account and sender."""
 
+    connections = CONNECTIONS_PER_ORIGIN
+
     def __init__(self, name: str, endpoint: str, timeout_s: float, key: str, sender: dict[str, str]) -> None:
         self.name = name
         self.timeout_s = timeout_s
@@ -61,16 +63,8 @@ class SendGrid:
     async def open(self) -> None:
         await self._http.open()
 
-    async def send(self, message: Message) -> str:
-        response = await self._http.post(self._endpoint, self._body(message), self._headers, self.timeout_s)
-        if response.ok:
-            return response.headers.get("x-message-id") or ""
-        raise refused(response)
-
-    async def close(self) -> None:
-        await self._http.close()
-
-    def _body(self, message: Message) -> bytes:
+    def prepare(self, message: Message) -> bytes:
+        """The request's body. Raises Refused for content that JSON cannot hold."""
         content = message.content
         parts = [{"type": "text/plain", "value": content.body}]
         if content.html:
@@ -87,25 +81,33 @@ class SendGrid:
         try:
             return orjson.dumps(mail)
         except orjson.JSONEncodeError as exc:
-            raise Impossible("payload_rejected", "sendgrid: the content cannot be written as JSON") from exc
+            raise Refused(Refusal.PAYLOAD_REJECTED, "sendgrid: the content cannot be written as JSON") from exc
+
+    async def send(self, request: bytes) -> str:
+        response = await self._http.post(self._endpoint, request, self._headers, self.timeout_s)
+        if response.ok:
+            return response.headers.get("x-message-id") or ""
+        raise refused(response)
+
+    async def close(self) -> None:
+        await self._http.close()
 
 
-def refused(response: Response) -> DeliveryError:
-    """Our error for an answer that is no 2xx; total."""
+def refused(response: Response) -> Refused:
+    """The refusal in an answer that is not 2xx; total."""
     fields = list(_fields(response))
     if response.status == 400 and fields:
-        refusal = _by_fields(fields)
-        return refusal.error(f"sendgrid 400: {fields[0][:100]} refused")
+        return Refused(_by_fields(fields), f"sendgrid 400: {fields[0][:100]} refused")
     refusal = BY_STATUS.get(response.status) or by_http_status(response.status)
-    return refusal.error(f"sendgrid {response.status}", response.retry_after_s)
+    return Refused(refusal, f"sendgrid {response.status}", response.retry_after_s)
 
 
 def _by_fields(fields: list[str]) -> Refusal:
     if any(field.startswith("from") for field in fields):
-        return Refusal.OURS
+        return Refusal.CREDENTIALS
     if any(field.startswith("personalizations") and ".to" in field for field in fields):
-        return Refusal.RECIPIENT
-    return Refusal.PAYLOAD
+        return Refusal.RECIPIENT_INVALID
+    return Refusal.PAYLOAD_REJECTED
 
 
 def _fields(response: Response) -> Iterator[str]:

@@ -14,10 +14,9 @@ from email.utils import parseaddr
 
 from services.email.connection_pool import ConnectionPool
 from services.email.mime import compose
-from services.email.smtp_session import Mail, Refused, Server, Session, Stage, Stale, connect
-from shared.errors import DeliveryError, Impossible, Unavailable
+from services.email.smtp_session import Mail, NegativeReply, Server, Session, Stage, Stale, connect
+from shared.errors import Refusal, Refused, Unavailable
 from shared.providers.provider import Message
-from shared.providers.refusal import Refusal
 from shared.providers.urls import ProviderUrl, is_loopback
 from shared.settings.settings import Settings
 
@@ -26,34 +25,41 @@ IDLE_S = 8.0
 #: Permanent (5.x.y) enhanced codes, without the 5: https://www.iana.org/assignments/smtp-enhanced-status-codes
 #: 7.1 and every unlisted one is decided by the stage and the basic code.
 BY_ENHANCED = {
-    **dict.fromkeys(("1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.1", "4.4"), Refusal.RECIPIENT),
-    **dict.fromkeys(("6.7", "6.9", "7.2", "7.17", "7.18"), Refusal.RECIPIENT),
-    **dict.fromkeys(("2.3", "3.3", "3.4", "6.0", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6", "7.3"), Refusal.PAYLOAD),
-    **dict.fromkeys(("1.7", "1.8", "7.8", "7.9", "7.11", "7.12", "7.13", "7.14"), Refusal.OURS),
+    **dict.fromkeys(("1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.1", "4.4"), Refusal.RECIPIENT_INVALID),
+    **dict.fromkeys(("6.7", "6.9", "7.2", "7.17", "7.18"), Refusal.RECIPIENT_INVALID),
+    **dict.fromkeys(
+        ("2.3", "3.3", "3.4", "6.0", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6", "7.3"), Refusal.PAYLOAD_REJECTED
+    ),
+    **dict.fromkeys(("1.7", "1.8", "7.8", "7.9", "7.11", "7.12", "7.13", "7.14"), Refusal.CREDENTIALS),
     # The mailbox is full, or a mail system on the way is: that passes.
-    **dict.fromkeys(("2.2", "2.4", "3.1", "4.6", "4.7"), Refusal.BEYOND),
+    **dict.fromkeys(("2.2", "2.4", "3.1", "4.6", "4.7"), Refusal.RECIPIENT_TEMPORARY),
     # This recipient's domain distrusts ours (DKIM, SPF, reverse DNS); others may not.
-    **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26", "7.27"), Refusal.BEYOND),
-    **dict.fromkeys(("3.2", "3.5", "4.3", "5.0", "5.1", "5.2", "5.3", "5.4", "5.5"), Refusal.DOWN),
-    "7.28": Refusal.QUOTA,
+    **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26", "7.27"), Refusal.RECIPIENT_TEMPORARY),
+    **dict.fromkeys(("3.2", "3.5", "4.3", "5.0", "5.1", "5.2", "5.3", "5.4", "5.5"), Refusal.UNAVAILABLE),
+    "7.28": Refusal.QUOTA_EXCEEDED,
 }
 #: Basic codes, by what they answer: https://www.rfc-editor.org/rfc/rfc5321#section-4.2 and RFC 4954, RFC 7504.
 BY_CODE: dict[Stage, dict[int, Refusal]] = {
     "connect": {},
-    "auth": dict.fromkeys((500, 501, 502, 503, 504, 525, 530, 534, 535, 538, 550, 554), Refusal.OURS),
-    "mail": {530: Refusal.OURS, 550: Refusal.OURS, 552: Refusal.PAYLOAD, 553: Refusal.OURS},
-    "rcpt": {
-        **dict.fromkeys((501, 513, 521, 550, 551, 553, 556), Refusal.RECIPIENT),
-        530: Refusal.OURS,
-        552: Refusal.BEYOND,
-        554: Refusal.PAYLOAD,
+    "auth": dict.fromkeys((500, 501, 502, 503, 504, 525, 530, 534, 535, 538, 550, 554), Refusal.CREDENTIALS),
+    "mail": {
+        530: Refusal.CREDENTIALS,
+        550: Refusal.CREDENTIALS,
+        552: Refusal.PAYLOAD_REJECTED,
+        553: Refusal.CREDENTIALS,
     },
-    "data": {530: Refusal.OURS, **dict.fromkeys((550, 552, 553, 554), Refusal.PAYLOAD)},
+    "rcpt": {
+        **dict.fromkeys((501, 513, 521, 550, 551, 553, 556), Refusal.RECIPIENT_INVALID),
+        530: Refusal.CREDENTIALS,
+        552: Refusal.RECIPIENT_TEMPORARY,
+        554: Refusal.PAYLOAD_REJECTED,
+    },
+    "data": {530: Refusal.CREDENTIALS, **dict.fromkeys((550, 552, 553, 554), Refusal.PAYLOAD_REJECTED)},
 }
 #: Not permitted: as an answer to RCPT it may be our relaying or one person's wish, to DATA it is the content.
-_POLICY = {"mail": Refusal.OURS, "rcpt": Refusal.BEYOND, "data": Refusal.PAYLOAD}
+_POLICY = {"mail": Refusal.CREDENTIALS, "rcpt": Refusal.RECIPIENT_TEMPORARY, "data": Refusal.PAYLOAD_REJECTED}
 #: Temporary, but for this recipient only: mailbox busy or full, greylisted.
-_TEMPORARY_BEYOND = frozenset(("2.0", "2.1", "2.2", "2.4", "7.1"))
+_TEMPORARY_FOR_RECIPIENT = frozenset(("2.0", "2.1", "2.2", "2.4", "7.1"))
 
 _ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 # How servers name the message in their yes.
@@ -62,26 +68,28 @@ _PART = r'[^\s<>()\[\]\\,;:@"\x00-\x1f\x7f-\x9f]'
 _ADDRESS = re.compile(rf"({_PART}{{1,64}})@({_PART}{{1,255}})")
 
 
-def classify(stage: Stage, code: int, text: str) -> DeliveryError:
-    """Our error for a reply that is no yes; total. ``text`` is the reply's, without the basic code."""
+def classify(stage: Stage, code: int, text: str) -> Refused:
+    """The refusal in a reply that is not a yes; total. ``text`` is the reply's, without the basic code."""
     found = _ENHANCED.match(text)
     enhanced = found[1] if found else ""
     shown = f"smtp {stage} {code}" + (f" {found[0]}" if found else "")
-    return _refusal(stage, code, enhanced).error(shown)
+    return Refused(_refusal(stage, code, enhanced), shown)
 
 
 def _refusal(stage: Stage, code: int, enhanced: str) -> Refusal:
     if stage in ("connect", "auth"):
-        return BY_CODE[stage].get(code, Refusal.DOWN)
+        return BY_CODE[stage].get(code, Refusal.UNAVAILABLE)
     if code == 421:
         return Refusal.THROTTLED
     if 400 <= code < 500:
-        return Refusal.BEYOND if code == 450 or enhanced in _TEMPORARY_BEYOND else Refusal.DOWN
+        return (
+            Refusal.RECIPIENT_TEMPORARY if code == 450 or enhanced in _TEMPORARY_FOR_RECIPIENT else Refusal.UNAVAILABLE
+        )
     if code in (530, 534, 535, 538):
-        return Refusal.OURS
+        return Refusal.CREDENTIALS
     if enhanced == "7.1" and 500 <= code < 600:
         return _POLICY[stage]
-    return BY_ENHANCED.get(enhanced) or BY_CODE[stage].get(code, Refusal.DOWN)
+    return BY_ENHANCED.get(enhanced) or BY_CODE[stage].get(code, Refusal.UNAVAILABLE)
 
 
 def build(url: ProviderUrl, settings: Settings) -> Smtp:
@@ -120,6 +128,7 @@ class Smtp:
     def __init__(self, name: str, server: Server, sender: str, address: str, connections: int) -> None:
         self.name = name
         self.timeout_s = server.timeout_s
+        self.connections = connections
         self._sender = sender
         self._address = address
         self._pool: ConnectionPool[Session] = ConnectionPool(lambda: connect(server), connections, IDLE_S)
@@ -127,16 +136,19 @@ class Smtp:
     async def open(self) -> None:
         """Nothing to load: the first send connects."""
 
-    async def send(self, message: Message) -> str:
+    def prepare(self, message: Message) -> Mail:
+        """The mail to one recipient. Raises Refused for a target or a header that no mail can have."""
         recipient = normal_address(message.target)
         domain = self._address.rpartition("@")[2]
-        mail = Mail(self._address, recipient, compose(message, self._sender, domain, recipient))
+        return Mail(self._address, recipient, compose(message, self._sender, domain, recipient))
+
+    async def send(self, request: Mail) -> str:
         try:
             async with asyncio.timeout(self.timeout_s):
-                yes = await self._deliver(mail)
+                yes = await self._deliver(request)
         except TimeoutError as exc:
-            raise Unavailable(f"smtp: no answer within {self.timeout_s:g} s", ambiguous=mail.written) from exc
-        except Refused as exc:
+            raise Unavailable(f"smtp: no answer within {self.timeout_s:g} s", ambiguous=request.written) from exc
+        except NegativeReply as exc:
             raise classify(exc.stage, exc.code, exc.text) from exc
         found = _QUEUE_ID.search(yes)
         return found[1] if found else ""
@@ -156,11 +168,11 @@ class Smtp:
 
 
 def normal_address(target: str) -> str:
-    """The address as it goes over the wire, its domain in ASCII. Raises Impossible (``recipient_invalid``)."""
+    """The address as it goes over the wire, its domain in ASCII. Raises Refused (``RECIPIENT_INVALID``)."""
     parts = _ADDRESS.fullmatch(target)
     if parts is None:
-        raise Impossible("recipient_invalid", "smtp: not an e-mail address")
+        raise Refused(Refusal.RECIPIENT_INVALID, "smtp: not an e-mail address")
     try:
         return f"{parts[1]}@{parts[2].encode('idna').decode()}"
     except UnicodeError as exc:
-        raise Impossible("recipient_invalid", "smtp: not a domain name") from exc
+        raise Refused(Refusal.RECIPIENT_INVALID, "smtp: not a domain name") from exc

@@ -14,7 +14,7 @@ from typing import Literal
 
 import aiosmtplib
 
-from shared.errors import Impossible, Misconfigured, Unavailable
+from shared.errors import Refusal, Refused, Unavailable
 
 #: many servers close a connection after 100 messages
 MAILS_A_CONNECTION = 100
@@ -24,7 +24,7 @@ _CLOSING = 421
 Stage = Literal["connect", "auth", "mail", "rcpt", "data"]
 
 
-class Refused(Exception):
+class NegativeReply(Exception):
     """The server said no, at this stage, with this reply (the text without the basic code)."""
 
     def __init__(self, stage: Stage, code: int, text: str) -> None:
@@ -91,11 +91,16 @@ class Session:
     async def transact(self, mail: Mail, *, may_be_stale: bool) -> str:
         """One message to one recipient; returns the text of the server's yes.
 
-        Raises Refused; Unavailable if no answer came, ambiguous once ``mail.written``; Impossible if the server cannot
-        take such an address; Stale if ``may_be_stale`` and the server has closed, or says so now (421).
+        Raises NegativeReply; Unavailable if no answer came, ambiguous once ``mail.written``; Refused
+        (``RECIPIENT_INVALID``) if the server cannot take such an address; Stale if ``may_be_stale`` and the server has
+        closed, or says so now (421), or would not be asked anything.
         """
         if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
-            raise Impossible("recipient_invalid", "smtp: the server takes no address outside ASCII (SMTPUTF8)")
+            if may_be_stale:
+                # A refusal counts as a sign of life, so it must rest on an answer of now, not on one of long ago.
+                raise Stale
+            detail = "smtp: the server takes no address outside ASCII (SMTPUTF8)"
+            raise Refused(Refusal.RECIPIENT_INVALID, detail)
         self._mails += 1
         try:
             await self._begin(mail)
@@ -103,7 +108,7 @@ class Session:
             if may_be_stale:
                 raise Stale from exc
             raise Unavailable("smtp: connection lost before the message was sent") from exc
-        except Refused as exc:
+        except NegativeReply as exc:
             if may_be_stale and exc.code == _CLOSING:
                 raise Stale from exc
             raise
@@ -134,7 +139,7 @@ class Session:
         self._in_step = True
         if not is_good(reply.code):
             self._open_envelope = True
-            raise Refused(stage, reply.code, reply.message)
+            raise NegativeReply(stage, reply.code, reply.message)
 
     async def _write(self, mail: Mail) -> str:
         protocol = self._client.protocol
@@ -152,11 +157,11 @@ class Session:
             return reply.message
         if not 400 <= reply.code < 600:
             raise Unavailable(f"smtp data: {reply.code} is neither yes nor no", ambiguous=True)
-        raise Refused("data", reply.code, reply.message)
+        raise NegativeReply("data", reply.code, reply.message)
 
 
 async def connect(server: Server) -> Session:
-    """Connect, encrypt, log in. Raises Refused, Unavailable or Misconfigured; nothing was sent, so never ambiguous."""
+    """Connect, encrypt, log in. Raises NegativeReply or Refused, never ambiguous: no mail was sent."""
     client = aiosmtplib.SMTP(
         hostname=server.host,
         port=server.port,
@@ -173,14 +178,14 @@ async def connect(server: Server) -> Session:
         if client.is_ehlo_or_helo_needed:
             await client.ehlo()
     except aiosmtplib.SMTPAuthenticationError as exc:
-        raise Refused("auth", exc.code, exc.message) from exc
+        raise NegativeReply("auth", exc.code, exc.message) from exc
     except aiosmtplib.SMTPResponseException as exc:
-        raise Refused("connect", exc.code, exc.message) from exc
+        raise NegativeReply("connect", exc.code, exc.message) from exc
     except OSError as exc:
         raise Unavailable(f"smtp: no connection ({type(exc).__name__})") from exc
     except aiosmtplib.SMTPException as exc:
-        # No STARTTLS, no AUTH, or no method that we speak.
-        raise Misconfigured("smtp: the server does not offer what the settings ask for") from exc
+        # No STARTTLS, no AUTH, or no method that this client speaks.
+        raise Refused(Refusal.CREDENTIALS, "smtp: the server does not offer what the settings ask for") from exc
     return Session(client)
 
 

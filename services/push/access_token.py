@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from shared.errors import DeliveryError, Unavailable
+from shared.errors import Refused, Unavailable
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +32,7 @@ class Granted:
 
 
 class AccessToken:
-    """``fetch`` blocks; it raises a DeliveryError. It runs in a thread, never twice at a time."""
+    """``fetch`` blocks; it raises Refused. It runs in a thread, never twice at a time."""
 
     def __init__(self, fetch: Callable[[], Granted], clock: Callable[[], float] = time.time) -> None:
         self._fetch = fetch
@@ -86,5 +86,5 @@ class AccessToken:
             self._current = fetched.result()
             return
         self._renew_not_before_s = self._clock() + RENEW_PAUSE_S
-        known = isinstance(error, DeliveryError)
+        known = isinstance(error, Refused)
         _log.warning("access_token_not_fetched", error=str(error), exc_info=None if known else error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os.path
+import time
 from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
@@ -16,10 +17,10 @@ from urllib.parse import quote
 import orjson
 
 from services.push.access_token import AccessToken, Granted
-from shared.errors import BadSettings, DeliveryError, Impossible, Misconfigured, Unavailable
-from shared.http.client import HttpClient, Response
+from shared.errors import BadSettings, Refusal, Refused, Unavailable
+from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.providers.provider import Message
-from shared.providers.refusal import Refusal, by_http_status
+from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
 from shared.settings.settings import Settings
 
@@ -28,22 +29,22 @@ VENDOR_HOST = "fcm.googleapis.com"
 #: FCM's own code, complete: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
 #: INVALID_ARGUMENT is RECIPIENT if it names the token, QUOTA_EXCEEDED is QUOTA if it is the project's: see ``refused``.
 BY_ERROR_CODE = {
-    "UNSPECIFIED_ERROR": Refusal.DOWN,
-    "INVALID_ARGUMENT": Refusal.PAYLOAD,
-    "UNREGISTERED": Refusal.RECIPIENT,
-    "SENDER_ID_MISMATCH": Refusal.RECIPIENT,
+    "UNSPECIFIED_ERROR": Refusal.UNAVAILABLE,
+    "INVALID_ARGUMENT": Refusal.PAYLOAD_REJECTED,
+    "UNREGISTERED": Refusal.RECIPIENT_INVALID,
+    "SENDER_ID_MISMATCH": Refusal.RECIPIENT_INVALID,
     "QUOTA_EXCEEDED": Refusal.THROTTLED,
-    "UNAVAILABLE": Refusal.DOWN,
-    "INTERNAL": Refusal.DOWN,
+    "UNAVAILABLE": Refusal.UNAVAILABLE,
+    "INTERNAL": Refusal.UNAVAILABLE,
     # APNs or web push credentials, not ours, although FCM says it with a 401.
-    "THIRD_PARTY_AUTH_ERROR": Refusal.BEYOND,
+    "THIRD_PARTY_AUTH_ERROR": Refusal.RECIPIENT_TEMPORARY,
 }
 #: google.rpc.Code, where FCM gives no code of its own: https://cloud.google.com/apis/design/errors
 #: NOT_FOUND alone is no verdict on the token: a wrong project looks like that too.
 BY_STATUS = {
-    "INVALID_ARGUMENT": Refusal.PAYLOAD,
-    "UNAUTHENTICATED": Refusal.OURS,
-    "PERMISSION_DENIED": Refusal.OURS,
+    "INVALID_ARGUMENT": Refusal.PAYLOAD_REJECTED,
+    "UNAUTHENTICATED": Refusal.CREDENTIALS,
+    "PERMISSION_DENIED": Refusal.CREDENTIALS,
     "RESOURCE_EXHAUSTED": Refusal.THROTTLED,
 }
 #: high and low as the platforms know them; medium is left to FCM's default
@@ -67,6 +68,8 @@ def build(url: ProviderUrl, settings: Settings) -> Fcm:
 class Fcm:
     """One Firebase project."""
 
+    connections = CONNECTIONS_PER_ORIGIN
+
     def __init__(self, name: str, endpoint: str, timeout_s: float, firebase_key: str) -> None:
         self.name = name
         self.timeout_s = timeout_s
@@ -81,16 +84,25 @@ class Fcm:
             self._access_token = AccessToken(_ServiceAccount(self._firebase_key).grant)
         await self._http.open()
 
-    async def send(self, message: Message) -> str:
-        body = payload(message)
-        token = await self._access_token.get(self.timeout_s) if self._access_token else _SANDBOX_TOKEN
+    def prepare(self, message: Message) -> bytes:
+        return payload(message)
+
+    async def send(self, request: bytes) -> str:
+        token, left_s = _SANDBOX_TOKEN, self.timeout_s
+        if self._access_token:
+            until = time.monotonic() + left_s
+            token = await self._access_token.get(left_s)
+            # The token may have been waited for: what remains is the request's.
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                raise Unavailable(f"no access token within {self.timeout_s:g} s")
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        response = await self._http.post(self._endpoint, body, headers, self.timeout_s)
+        response = await self._http.post(self._endpoint, request, headers, left_s)
         if response.ok:
             # Without a readable name it is accepted all the same: a second send would be a second notification.
             return str(response.json_object().get("name", ""))
         error = refused(response)
-        if self._access_token and isinstance(error, Misconfigured):
+        if self._access_token and error.refusal is Refusal.CREDENTIALS:
             self._access_token.drop(token)
         raise error
 
@@ -99,7 +111,7 @@ class Fcm:
 
 
 def payload(message: Message) -> bytes:
-    """The request's body. Raises Impossible for data that JSON cannot hold.
+    """The request's body. Raises Refused for data that JSON cannot hold.
 
     The tag and the collapse id make a second send replace the first on the device. There is no collapse_key: a device
     keeps only four of them, so one a request would lose pushes.
@@ -125,7 +137,7 @@ def payload(message: Message) -> bytes:
     try:
         return orjson.dumps({"message": body})
     except orjson.JSONEncodeError as exc:
-        raise Impossible("payload_rejected", "fcm: the content cannot be written as JSON") from exc
+        raise Refused(Refusal.PAYLOAD_REJECTED, "fcm: the content cannot be written as JSON") from exc
 
 
 def _strings(data: dict[str, Any]) -> dict[str, str]:
@@ -133,22 +145,22 @@ def _strings(data: dict[str, Any]) -> dict[str, str]:
     try:
         return {key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in data.items()}
     except orjson.JSONEncodeError as exc:
-        raise Impossible("payload_rejected", "fcm: data cannot be written as JSON") from exc
+        raise Refused(Refusal.PAYLOAD_REJECTED, "fcm: data cannot be written as JSON") from exc
 
 
-def refused(response: Response) -> DeliveryError:
-    """Our error for an answer that is no 2xx; total."""
+def refused(response: Response) -> Refused:
+    """The refusal in an answer that is not 2xx; total."""
     error = _object(response.json_object().get("error"))
     details = [_object(detail) for detail in _list(error.get("details"))]
     code = next((str(detail["errorCode"]) for detail in details if "errorCode" in detail), "")
     status = str(error.get("status", ""))
     refusal = BY_ERROR_CODE.get(code) or BY_STATUS.get(status) or by_http_status(response.status)
-    if refusal is Refusal.PAYLOAD and _names_the_token(error, details):
-        refusal = Refusal.RECIPIENT
+    if refusal is Refusal.PAYLOAD_REJECTED and _names_the_token(error, details):
+        refusal = Refusal.RECIPIENT_INVALID
     if refusal is Refusal.THROTTLED and _is_the_projects_quota(details):
-        refusal = Refusal.QUOTA
+        refusal = Refusal.QUOTA_EXCEEDED
     known = code if code in BY_ERROR_CODE else status if status in BY_STATUS else "no known code"
-    return refusal.error(f"fcm {response.status} {known}", response.retry_after_s)
+    return Refused(refusal, f"fcm {response.status} {known}", response.retry_after_s)
 
 
 def _names_the_token(error: dict[str, Any], details: list[dict[str, Any]]) -> bool:
@@ -189,14 +201,14 @@ class _ServiceAccount:
             raise BadSettings([("FIREBASE_KEY", "not a service account's key, nor a readable file of one")]) from exc
 
     def grant(self) -> Granted:
-        """A new token; blocks. Raises Misconfigured if Google refuses the key, else Unavailable."""
+        """A new token; blocks. Raises Refused: ``CREDENTIALS`` if Google refuses the key, else ``UNAVAILABLE``."""
         from google.auth import exceptions
 
         try:
             token, expiry = self._certificate.get_access_token()
         except exceptions.GoogleAuthError as exc:
-            ours = isinstance(exc, exceptions.RefreshError) and not exc.retryable
-            why = f"fcm: no access token ({type(exc).__name__})"
-            raise Misconfigured(why) if ours else Unavailable(why) from exc
+            key_refused = isinstance(exc, exceptions.RefreshError) and not exc.retryable
+            refusal = Refusal.CREDENTIALS if key_refused else Refusal.UNAVAILABLE
+            raise Refused(refusal, f"fcm: no access token ({type(exc).__name__})") from exc
         # google-auth tells UTC without saying so.
         return Granted(token, expiry.replace(tzinfo=UTC).timestamp())

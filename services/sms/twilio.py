@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 from urllib.parse import quote, urlencode
 
-from shared.errors import DeliveryError
-from shared.http.client import HttpClient, Response
+from shared.errors import Refusal, Refused
+from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.providers.provider import Message
-from shared.providers.refusal import Refusal, by_http_status
+from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
 from shared.settings.settings import Settings
 
@@ -21,81 +21,81 @@ VENDOR_HOST = "api.twilio.com"
 #: ``code`` in Twilio's answer -> what it means for us, and why: https://www.twilio.com/docs/api/errors
 #: The 30xxx ones usually come by status callback; they mean the same here.
 BY_CODE = {
-    10001: (Refusal.OURS, "account not active"),
-    14107: (Refusal.QUOTA, "message rate exceeded"),
-    20003: (Refusal.OURS, "SID or token refused"),
-    20005: (Refusal.OURS, "account not active"),
-    20006: (Refusal.OURS, "access denied"),
-    20008: (Refusal.OURS, "test credentials"),
-    20403: (Refusal.OURS, "forbidden"),
-    20404: (Refusal.OURS, "no such account"),
-    20429: (Refusal.QUOTA, "too many requests"),
-    20500: (Refusal.DOWN, "internal error"),
-    20503: (Refusal.DOWN, "service unavailable"),
-    21201: (Refusal.RECIPIENT, "no To"),
-    21210: (Refusal.OURS, "From not verified"),
-    21211: (Refusal.RECIPIENT, "To is not a phone number"),
-    21212: (Refusal.OURS, "From is not a phone number"),
-    21214: (Refusal.RECIPIENT, "To cannot be reached"),
-    21217: (Refusal.RECIPIENT, "To does not look like a phone number"),
-    21219: (Refusal.RECIPIENT, "To not verified (trial account)"),
-    21221: (Refusal.RECIPIENT, "To is not valid"),
-    21264: (Refusal.RECIPIENT, "To and From are of different channels"),
-    21265: (Refusal.RECIPIENT, "To is a short code"),
-    21266: (Refusal.RECIPIENT, "To is From"),
-    21267: (Refusal.OURS, "alphanumeric From on a trial account"),
-    21268: (Refusal.RECIPIENT, "To is a premium number"),
+    10001: (Refusal.CREDENTIALS, "account not active"),
+    14107: (Refusal.QUOTA_EXCEEDED, "message rate exceeded"),
+    20003: (Refusal.CREDENTIALS, "SID or token refused"),
+    20005: (Refusal.CREDENTIALS, "account not active"),
+    20006: (Refusal.CREDENTIALS, "access denied"),
+    20008: (Refusal.CREDENTIALS, "test credentials"),
+    20403: (Refusal.CREDENTIALS, "forbidden"),
+    20404: (Refusal.CREDENTIALS, "no such account"),
+    20429: (Refusal.QUOTA_EXCEEDED, "too many requests"),
+    20500: (Refusal.UNAVAILABLE, "internal error"),
+    20503: (Refusal.UNAVAILABLE, "service unavailable"),
+    21201: (Refusal.RECIPIENT_INVALID, "no To"),
+    21210: (Refusal.CREDENTIALS, "From not verified"),
+    21211: (Refusal.RECIPIENT_INVALID, "To is not a phone number"),
+    21212: (Refusal.CREDENTIALS, "From is not a phone number"),
+    21214: (Refusal.RECIPIENT_INVALID, "To cannot be reached"),
+    21217: (Refusal.RECIPIENT_INVALID, "To does not look like a phone number"),
+    21219: (Refusal.RECIPIENT_INVALID, "To not verified (trial account)"),
+    21221: (Refusal.RECIPIENT_INVALID, "To is not valid"),
+    21264: (Refusal.RECIPIENT_INVALID, "To and From are of different channels"),
+    21265: (Refusal.RECIPIENT_INVALID, "To is a short code"),
+    21266: (Refusal.RECIPIENT_INVALID, "To is From"),
+    21267: (Refusal.CREDENTIALS, "alphanumeric From on a trial account"),
+    21268: (Refusal.RECIPIENT_INVALID, "To is a premium number"),
     # The account's geographic permissions: the other recipients pass, so the breaker must not open.
-    21408: (Refusal.RECIPIENT, "region of To not enabled for this account"),
-    21601: (Refusal.OURS, "From cannot send SMS"),
-    21602: (Refusal.PAYLOAD, "no body"),
-    21603: (Refusal.OURS, "no From"),
-    21604: (Refusal.RECIPIENT, "no To"),
-    21605: (Refusal.PAYLOAD, "body longer than 160 characters"),
-    21606: (Refusal.OURS, "From is not a number of this account"),
-    21608: (Refusal.RECIPIENT, "To not verified (trial account)"),
-    21609: (Refusal.OURS, "StatusCallback is not a valid URL"),
-    21610: (Refusal.RECIPIENT, "To has unsubscribed"),
-    21611: (Refusal.QUOTA, "queue of From is full"),
-    21612: (Refusal.RECIPIENT, "To cannot be reached from From"),
-    21614: (Refusal.RECIPIENT, "To is not a mobile number"),
-    21617: (Refusal.PAYLOAD, "body longer than 1600 characters"),
-    21619: (Refusal.PAYLOAD, "no body"),
-    21635: (Refusal.RECIPIENT, "To is a landline"),
-    21656: (Refusal.PAYLOAD, "content not valid"),
-    21659: (Refusal.OURS, "From is not a Twilio number"),
-    21660: (Refusal.OURS, "From belongs to another account"),
-    21661: (Refusal.OURS, "From cannot send SMS"),
-    21701: (Refusal.OURS, "no such messaging service"),
-    21703: (Refusal.OURS, "messaging service without a sender"),
-    21704: (Refusal.OURS, "messaging service without a sender"),
-    30001: (Refusal.QUOTA, "queue overflow"),
-    30002: (Refusal.OURS, "account suspended"),
-    30003: (Refusal.BEYOND, "handset unreachable"),
-    30004: (Refusal.RECIPIENT, "blocked by the carrier or the recipient"),
-    30005: (Refusal.RECIPIENT, "unknown handset"),
-    30006: (Refusal.RECIPIENT, "landline or unreachable carrier"),
-    30007: (Refusal.PAYLOAD, "filtered by the carrier"),
-    30008: (Refusal.BEYOND, "unknown error at the carrier"),
-    30009: (Refusal.DOWN, "segment lost"),
-    30010: (Refusal.PAYLOAD, "price above the given maximum"),
-    30011: (Refusal.PAYLOAD, "MMS not supported there"),
-    30022: (Refusal.QUOTA, "carrier's rate for the campaign exceeded"),
-    30023: (Refusal.QUOTA, "carrier's daily limit for the brand reached"),
-    30024: (Refusal.OURS, "From not provisioned by the carrier"),
-    30027: (Refusal.QUOTA, "carrier's daily limit for the campaign reached"),
-    30032: (Refusal.OURS, "toll-free From not verified"),
-    30033: (Refusal.OURS, "campaign suspended"),
-    30034: (Refusal.OURS, "From not registered (A2P 10DLC)"),
-    30035: (Refusal.OURS, "From being configured by the carrier"),
-    30036: (Refusal.BEYOND, "validity period over"),
-    30044: (Refusal.PAYLOAD, "body too long for a trial account"),
-    30410: (Refusal.DOWN, "carrier timed out"),
-    30450: (Refusal.RECIPIENT, "blocked by the pumping protection"),
-    30453: (Refusal.PAYLOAD, "couldn't be delivered as written"),
-    30454: (Refusal.QUOTA, "messages to this destination limited"),
-    30500: (Refusal.DOWN, "internal error"),
-    63038: (Refusal.QUOTA, "account's daily limit reached"),
+    21408: (Refusal.RECIPIENT_INVALID, "region of To not enabled for this account"),
+    21601: (Refusal.CREDENTIALS, "From cannot send SMS"),
+    21602: (Refusal.PAYLOAD_REJECTED, "no body"),
+    21603: (Refusal.CREDENTIALS, "no From"),
+    21604: (Refusal.RECIPIENT_INVALID, "no To"),
+    21605: (Refusal.PAYLOAD_REJECTED, "body longer than 160 characters"),
+    21606: (Refusal.CREDENTIALS, "From is not a number of this account"),
+    21608: (Refusal.RECIPIENT_INVALID, "To not verified (trial account)"),
+    21609: (Refusal.CREDENTIALS, "StatusCallback is not a valid URL"),
+    21610: (Refusal.RECIPIENT_INVALID, "To has unsubscribed"),
+    21611: (Refusal.QUOTA_EXCEEDED, "queue of From is full"),
+    21612: (Refusal.RECIPIENT_INVALID, "To cannot be reached from From"),
+    21614: (Refusal.RECIPIENT_INVALID, "To is not a mobile number"),
+    21617: (Refusal.PAYLOAD_REJECTED, "body longer than 1600 characters"),
+    21619: (Refusal.PAYLOAD_REJECTED, "no body"),
+    21635: (Refusal.RECIPIENT_INVALID, "To is a landline"),
+    21656: (Refusal.PAYLOAD_REJECTED, "content not valid"),
+    21659: (Refusal.CREDENTIALS, "From is not a Twilio number"),
+    21660: (Refusal.CREDENTIALS, "From belongs to another account"),
+    21661: (Refusal.CREDENTIALS, "From cannot send SMS"),
+    21701: (Refusal.CREDENTIALS, "no such messaging service"),
+    21703: (Refusal.CREDENTIALS, "messaging service without a sender"),
+    21704: (Refusal.CREDENTIALS, "messaging service without a sender"),
+    30001: (Refusal.QUOTA_EXCEEDED, "queue overflow"),
+    30002: (Refusal.CREDENTIALS, "account suspended"),
+    30003: (Refusal.RECIPIENT_TEMPORARY, "handset unreachable"),
+    30004: (Refusal.RECIPIENT_INVALID, "blocked by the carrier or the recipient"),
+    30005: (Refusal.RECIPIENT_INVALID, "unknown handset"),
+    30006: (Refusal.RECIPIENT_INVALID, "landline or unreachable carrier"),
+    30007: (Refusal.PAYLOAD_REJECTED, "filtered by the carrier"),
+    30008: (Refusal.RECIPIENT_TEMPORARY, "unknown error at the carrier"),
+    30009: (Refusal.UNAVAILABLE, "segment lost"),
+    30010: (Refusal.PAYLOAD_REJECTED, "price above the given maximum"),
+    30011: (Refusal.PAYLOAD_REJECTED, "MMS not supported there"),
+    30022: (Refusal.QUOTA_EXCEEDED, "carrier's rate for the campaign exceeded"),
+    30023: (Refusal.QUOTA_EXCEEDED, "carrier's daily limit for the brand reached"),
+    30024: (Refusal.CREDENTIALS, "From not provisioned by the carrier"),
+    30027: (Refusal.QUOTA_EXCEEDED, "carrier's daily limit for the campaign reached"),
+    30032: (Refusal.CREDENTIALS, "toll-free From not verified"),
+    30033: (Refusal.CREDENTIALS, "campaign suspended"),
+    30034: (Refusal.CREDENTIALS, "From not registered (A2P 10DLC)"),
+    30035: (Refusal.CREDENTIALS, "From being configured by the carrier"),
+    30036: (Refusal.RECIPIENT_TEMPORARY, "validity period over"),
+    30044: (Refusal.PAYLOAD_REJECTED, "body too long for a trial account"),
+    30410: (Refusal.UNAVAILABLE, "carrier timed out"),
+    30450: (Refusal.RECIPIENT_INVALID, "blocked by the pumping protection"),
+    30453: (Refusal.PAYLOAD_REJECTED, "couldn't be delivered as written"),
+    30454: (Refusal.QUOTA_EXCEEDED, "messages to this destination limited"),
+    30500: (Refusal.UNAVAILABLE, "internal error"),
+    63038: (Refusal.QUOTA_EXCEEDED, "account's daily limit reached"),
 }
 
 
@@ -111,6 +111,8 @@ def build(url: ProviderUrl, settings: Settings) -> Twilio:
 
 class Twilio:
     """One account and sender."""
+
+    connections = CONNECTIONS_PER_ORIGIN
 
     def __init__(
         self, name: str, endpoint: str, timeout_s: float, credentials: str, sender: str, callback: str
@@ -130,13 +132,16 @@ class Twilio:
     async def open(self) -> None:
         await self._http.open()
 
-    async def send(self, message: Message) -> str:
+    def prepare(self, message: Message) -> bytes:
+        """The request's form."""
         form = [("To", message.target), self._sender, ("Body", message.content.body)]
         if self._callback:
             joint = "&" if "?" in self._callback else "?"
             form.append(("StatusCallback", f"{self._callback}{joint}{urlencode({'request_id': message.request_id})}"))
-        body = urlencode(form).encode()
-        response = await self._http.post(self._endpoint, body, self._headers, self.timeout_s)
+        return urlencode(form).encode()
+
+    async def send(self, request: bytes) -> str:
+        response = await self._http.post(self._endpoint, request, self._headers, self.timeout_s)
         if response.ok:
             return str(response.json_object().get("sid", ""))
         raise refused(response)
@@ -145,10 +150,10 @@ class Twilio:
         await self._http.close()
 
 
-def refused(response: Response) -> DeliveryError:
-    """Our error for an answer that is no 2xx; total."""
+def refused(response: Response) -> Refused:
+    """The refusal in an answer that is not 2xx; total."""
     code = response.json_object().get("code")
     row = BY_CODE.get(code) if isinstance(code, int) else None
     refusal, why = row or (by_http_status(response.status), "no known code")
     detail = f"twilio {response.status} {code}: {why}" if row else f"twilio {response.status}: {why}"
-    return refusal.error(detail, response.retry_after_s)
+    return Refused(refusal, detail, response.retry_after_s)

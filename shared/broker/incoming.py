@@ -1,59 +1,13 @@
-"""What the broker delivers, and the acknowledgements of one channel."""
+"""The acknowledgements of one AMQP channel."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
-from dataclasses import dataclass, field
-from typing import Any
 
 from shared.broker.channel import AmqpChannel
-from shared.message.channels import Lane
+from shared.message.incoming import Incoming
 
-# Together unique to a delivery: drawn once a process, then counted (a random name each costs more than decoding one).
-_PROCESS = secrets.token_hex(8)
-_DELIVERIES = itertools.count()
-
-
-def _fresh_token() -> str:
-    return f"{_PROCESS}-{next(_DELIVERIES):x}"
-
-
-@dataclass(slots=True, eq=False)
-class Incoming:
-    """One delivery. It belongs to the channel that brought it: on another, its tag means another message."""
-
-    lane: Lane
-    tag: int
-    book: AckBook
-    body: bytes
-    headers: dict[str, Any]
-    redelivered: bool
-    #: how often the broker has given it out before and got it back unacked
-    delivery_count: int
-    message_id: str
-    #: AMQP timestamp, milliseconds since the epoch, or None
-    timestamp_ms: int | None
-    #: monotonic time since which it is held by a paused worker, seconds
-    held_since: float | None = None
-    #: a paused worker has tried it, to see whether the cause is over
-    probed: bool = False
-    #: the claim's token, unique to this delivery
-    token: str = field(default_factory=_fresh_token)
-
-    def renew_token(self) -> None:
-        """From now on another delivery to the store: what was asked with the old token may reach it yet."""
-        self.token = _fresh_token()
-
-    @property
-    def is_void(self) -> bool:
-        """Its channel is gone: no ack reaches the broker, which gives it out again."""
-        return not self.book.is_open
-
-    def ack(self) -> None:
-        """Tell the broker that it is settled; without effect if its channel is gone (it will come again)."""
-        self.book.ack(self.tag)
+__all__ = ["AckBook", "Incoming"]
 
 
 class AckBook:

@@ -1,7 +1,7 @@
-"""The rule book: what becomes of one claimed message. It does no I/O of its own; what it needs is passed in.
+"""The rule book: decides what becomes of one claimed message. It does no I/O of its own; it is given collaborators.
 
 1. Over its life: Dead ``expired``.
-2. Where to: the recipient it names, else the user's own addresses and wishes.
+2. Where to: the recipient it names, else the user's own addresses and preferences.
 3. What: the content it carries, else its template.
 4. Keep the claim, send to each target that has not been served yet, and judge the answers together.
 """
@@ -19,9 +19,12 @@ from shared.clock import now_ms
 from shared.delivery.job import Job
 from shared.delivery.retry_policy import Failure, RetryPolicy
 from shared.delivery.sender import Answer, Sender
-from shared.errors import SourceNotFound, SourceUnavailable, TemplateInvalid
+from shared.errors import SourceNotFound, SourceUnavailable, StoreUnavailable, TemplateInvalid
+from shared.idempotency.claim import ClaimLost
+from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import CHANNELS
-from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
+from shared.message.headers import Travel
+from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.providers.provider import Content, Message
 from shared.templates.library import Library
@@ -35,7 +38,7 @@ TARGETS_AT_ONCE = 10
 
 
 class ServedTokens(Protocol):
-    """Which of a message's several targets have been served: kept, so that a retry sends to the others only.
+    """Remembers which of a message's several targets have been served, so that a retry sends to the others only.
 
     ``served_tokens`` raises StoreUnavailable; ``mark_token`` raises nothing: the provider has said yes by then.
     """
@@ -71,98 +74,112 @@ class Delivery:
         self._draw = draw
 
     async def attempt(self, job: Job) -> Outcome:
-        """Try once. Raises ClaimLost and StoreUnavailable (from the claim), and nothing else that is foreseen."""
+        """Try a claimed message once, and say what becomes of it. Raises nothing but cancellation."""
         expires_ms = job.expires_ms(self._policy.life_s)
-        if self._clock_ms() >= expires_ms:
-            return Dead("expired", f"its life is over; {job.travel.last_error}".rstrip("; "))
+        answer: Answer | Skipped
         try:
-            targets = await self._targets(job)
-            content = await self._content(job) if isinstance(targets, list) else None
+            answer = await self._try(job, expires_ms)
+        except ClaimLost as lost:
+            return self.unclaimed(job, lost.answer)
+        except StoreUnavailable as exc:
+            log.warning("store_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+            return Hold("redis")
+        except SourceNotFound as exc:
+            unknown_user = exc.source == "users"
+            return Dead("user_not_found" if unknown_user else "template_not_found", str(exc))
+        except TemplateInvalid as exc:
+            return Dead("template_error", str(exc))
         except SourceUnavailable as exc:
-            return self._without(exc, job, expires_ms)
-        if not isinstance(targets, list):
-            return targets
-        if not isinstance(content, Content):
-            return content or Dead("no_recipient")
-        answer = await self._send(job, targets, content)
-        return self.judge(answer, job, expires_ms) if isinstance(answer, Failure) else answer
+            answer = self._without(exc)
+        except Exception as exc:
+            # The one place that catches everything: a bug must not lose the message, nor try it for ever.
+            log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
+            answer = Failure("unexpected", repr(exc), counted=True)
+        if isinstance(answer, Failure):
+            return self._policy.after(answer, job.received.travel, self._clock_ms(), expires_ms, self._draw())
+        return answer
 
-    def judge(self, failure: Failure, job: Job, expires_ms: int | None = None) -> Outcome:
-        """What follows a failure of this job: Retry or Dead."""
-        until_ms = job.expires_ms(self._policy.life_s) if expires_ms is None else expires_ms
-        return self._policy.after(failure, job.travel, self._clock_ms(), until_ms, self._draw())
+    def unclaimed(self, job: Job, answer: ClaimAnswer) -> Duplicate | Dead | Retry:
+        """What becomes of a copy whose claim was not answered with yes. It holds no claim, so it ends no life."""
+        match answer.verdict:
+            case "duplicate" | "stale":
+                return Duplicate(answer.verdict)
+            case "reused":
+                return Dead("request_id_reused", "this request_id belongs to a message with another body")
+        failure = Failure("claimed_elsewhere", "claimed elsewhere", counted=False, least_s=answer.lease_left_s)
+        return self.later(failure, job.received.travel)
 
-    def later(self, failure: Failure, job: Job) -> Retry:
-        """Another try of a copy that holds no claim, and so may not be ended."""
-        return self._policy.later(failure, job.travel, self._draw())
+    def later(self, failure: Failure, travel: Travel) -> Retry:
+        """Another try, uncounted, of a copy that holds no claim."""
+        return self._policy.later(failure, travel, self._draw())
 
-    def _without(self, exc: SourceUnavailable, job: Job, expires_ms: int) -> Outcome:
-        """A source is away: pause if its breaker says so, else try this message again later, uncounted."""
-        users = exc.source == "users"
-        if (self._directory if users else self._templates).is_open:
-            return Hold("users" if users else "templates")
-        reason = "directory_unavailable" if users else "templates_unavailable"
-        return self.judge(Failure(reason, str(exc), counted=False), job, expires_ms)  # type: ignore[arg-type]
-
-    async def _targets(self, job: Job) -> list[str] | Dead | Skipped:
-        """Where to send; raises SourceUnavailable."""
+    async def _try(self, job: Job, expires_ms: int) -> Answer | Skipped:
+        """Raises ClaimLost, StoreUnavailable, SourceNotFound, SourceUnavailable and TemplateInvalid."""
+        if self._clock_ms() >= expires_ms:
+            return Dead("expired", f"its life is over; {job.received.travel.last_error}".rstrip("; "))
         owner: Any = job.envelope.recipient
         if owner is None:
-            try:
-                owner = await self._directory.user(job.envelope.user_id or "")
-            except SourceNotFound as exc:
-                return Dead("user_not_found", str(exc))
+            owner = await self._directory.user(job.envelope.user_id or "")
             if not owner.wants(self._channel):
                 return Skipped("opted_out")
         found = getattr(owner, self._address)
         targets = list(dict.fromkeys(found)) if isinstance(found, (list, tuple)) else [found] if found else []
-        return targets or Dead("no_recipient", f"no {self._address} for this channel")
+        if not targets:
+            return Dead("no_recipient", f"no {self._address} for this channel")
+        content = await self._content(job)
+        if len(targets) > 1:
+            return await self._send_to_all(job, targets, content, expires_ms)
+        await job.claim.keep(self._sender.timeout_s)
+        return await self._send(job, targets[0], content, expires_ms)
 
-    async def _content(self, job: Job) -> Content | Dead:
-        """What to send; raises SourceUnavailable."""
+    def _without(self, exc: SourceUnavailable) -> Hold | Failure:
+        """A source is unavailable: pause if its breaker says so, else try this message again later, uncounted."""
+        users = exc.source == "users"
+        if (self._directory if users else self._templates).is_open:
+            return Hold("users" if users else "templates")
+        return Failure("directory_unavailable" if users else "templates_unavailable", str(exc), counted=False)
+
+    async def _content(self, job: Job) -> Content:
+        """What to send. Raises SourceNotFound, SourceUnavailable, TemplateInvalid."""
         given = job.envelope.content
-        if given is not None:
-            title = given.title or ""
-            return Content(
-                body=given.body,
-                title=title,
-                subject=given.subject or title,
-                html=given.html or "",
-                link=given.link or "",
-                data=given.data or {},
-            )
-        try:
+        if given is None:
             template = await self._templates.get(job.envelope.template_code or "")
             return render(template, job.envelope.variables or {}, self._parts)
-        except SourceNotFound as exc:
-            return Dead("template_not_found", str(exc))
-        except TemplateInvalid as exc:
-            return Dead("template_error", str(exc))
+        title = given.title or ""
+        return Content(
+            body=given.body,
+            title=title,
+            subject=given.subject or title,
+            html=given.html or "",
+            link=given.link or "",
+            data=given.data or {},
+        )
 
-    async def _send(self, job: Job, targets: Sequence[str], content: Content) -> Answer:
-        if len(targets) == 1:
-            await job.claim.keep(self._sender.timeout_s)
-            return await self._send_one(job, targets[0], content)
+    async def _send_to_all(self, job: Job, targets: Sequence[str], content: Content, expires_ms: int) -> Answer:
+        """Send to each target that has not been served yet, and judge the answers together."""
         served = await self._served.served_tokens(job.request_id)
         answers: list[Answer] = [Sent("", "") for target in targets if digest(target) in served]
         waiting = [target for target in targets if digest(target) not in served]
         for first in range(0, len(waiting), TARGETS_AT_ONCE):
             group = waiting[first : first + TARGETS_AT_ONCE]
             await job.claim.keep(self._sender.timeout_s)
-            answers += await asyncio.gather(*(self._send_and_mark(job, target, content) for target in group))
-        return _together(answers, last=job.travel.attempt + 1 >= self._policy.max_attempts)
+            sends = (self._send_and_mark(job, target, content, expires_ms) for target in group)
+            # All of them come to their end before an error of one is passed on.
+            for answer in await asyncio.gather(*sends, return_exceptions=True):
+                if isinstance(answer, BaseException):
+                    raise answer
+                answers.append(answer)
+        return _together(answers, last=job.received.travel.attempt + 1 >= self._policy.max_attempts)
 
-    async def _send_and_mark(self, job: Job, target: str, content: Content) -> Answer:
-        answer = await self._send_one(job, target, content)
+    async def _send_and_mark(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
+        answer = await self._send(job, target, content, expires_ms)
         if isinstance(answer, Sent):
             await self._served.mark_token(job.request_id, digest(target))
         return answer
 
-    async def _send_one(self, job: Job, target: str, content: Content) -> Answer:
+    async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
         message = Message(job.request_id, target, content, job.envelope.lane_priority)
-        answer = await self._sender.send(message)
-        if not isinstance(answer, Hold):
-            job.called = True
+        answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, request_id=job.request_id, target=digest(target))
         return answer

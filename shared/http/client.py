@@ -21,7 +21,7 @@ __all__ = ["HttpClient", "Response"]
 #: that a request is seldom written into one that the server is just closing
 POOL_IDLE_S = 15.0
 CONNECT_TIMEOUT_S = 3.0
-#: to one scheme, host and port; above what a worker ever has in flight, and below what a process may have open
+#: to one scheme, host and port, below what a process may have open; a worker makes no more calls at once than this
 CONNECTIONS_PER_ORIGIN = 512
 # Providers post to one URL each; a caller that makes new ones all the time must not fill the memory.
 _URLS_KEPT = 256

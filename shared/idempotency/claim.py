@@ -1,4 +1,4 @@
-"""The claim on one message while it is in hand: taken, kept long enough for a send, renewed before a hand-on."""
+"""The claim on one message during one delivery: taken, renewed in time, and ended by a record."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import time
 import structlog
 
 from shared.errors import NotifyError, StoreUnavailable
-from shared.idempotency.claims import ClaimAnswer, Claims, body_hash
+from shared.idempotency.claims import ClaimAnswer, Claims, HandedOn, body_hash
+from shared.message.incoming import Received
 
 log = structlog.get_logger(__name__)
 
 
 class ClaimLost(NotifyError):
-    """The claim was repeated before a send and is not ours any more; ``answer`` is what the store said."""
+    """The claim was repeated before a send, and now belongs to another delivery; ``answer`` is what Redis said."""
 
     def __init__(self, answer: ClaimAnswer) -> None:
         self.answer = answer
@@ -21,40 +22,37 @@ class ClaimLost(NotifyError):
 
 
 class Claim:
-    """Remembers until when the lease surely covers a send: the handling budget since the last yes."""
+    """Claims the message that was ``received``, and remembers until when the lease surely covers a send.
 
-    __slots__ = ("_budget_s", "_claims", "_covered_until", "_proceed", "attempt", "channel", "hash", "redelivered",
-                 "replay", "request_id", "token")  # fmt: skip
+    ``budget_s``: how long a claim covers the handling, seconds. ``proceed``: go on without a claim while Redis is
+    unavailable. ``held``: the last answer was yes.
+    """
 
-    def __init__(
-        self,
-        claims: Claims,
-        *,
-        channel: str,
-        request_id: str,
-        token: str,
-        replay: int,
-        attempt: int,
-        body: bytes,
-        redelivered: bool,
-        budget_s: float,
-        proceed_without_store: bool,
-    ) -> None:
+    __slots__ = ("_budget_s", "_claims", "_covered_until", "_hash", "_proceed", "_received", "held", "request_id")
+
+    def __init__(self, claims: Claims, received: Received, request_id: str, *, budget_s: float, proceed: bool) -> None:
         self._claims = claims
-        self.channel, self.request_id, self.token = channel, request_id, token
-        self.replay, self.attempt = replay, attempt
-        self.hash = body_hash(body)
-        self.redelivered = redelivered
+        self._received = received
+        self.request_id = request_id
+        self._hash = body_hash(received.incoming.body)
         self._budget_s = budget_s
-        self._proceed = proceed_without_store
+        self._proceed = proceed
         self._covered_until = 0.0
+        self.held = False
 
     async def take(self) -> ClaimAnswer:
-        """Claim, or claim again. Raises StoreUnavailable, unless the setting says to proceed without a store."""
+        """Claim, or claim again. Raises StoreUnavailable, unless the setting says to proceed without Redis."""
         asked_at = time.monotonic()
+        incoming, travel = self._received.incoming, self._received.travel
         try:
             answer = await self._claims.claim(
-                self.channel, self.request_id, self.token, self.replay, self.attempt, self.hash, self.redelivered
+                self._channel,
+                self.request_id,
+                incoming.token,
+                travel.replay,
+                travel.attempt,
+                self._hash,
+                incoming.redelivered,
             )
         except StoreUnavailable as exc:
             if not self._proceed:
@@ -63,18 +61,46 @@ class Claim:
             answer = ClaimAnswer("yes")
         # Counted from the question, not the answer: the lease may have begun that early.
         self._covered_until = asked_at + self._budget_s
+        self.held = answer.verdict == "yes"
         return answer
 
     async def keep(self, send_s: float) -> None:
         """Make sure that the lease covers a send of ``send_s`` seconds. Raises ClaimLost, StoreUnavailable."""
         if self._covered_until - time.monotonic() < send_s:
             answer = await self.take()
-            if answer.verdict != "yes":
+            if not self.held:
                 raise ClaimLost(answer)
 
     async def renew(self) -> None:
-        """Claim again before a hand-on is repeated; it goes on whatever the store says."""
+        """Claim again before publishing is repeated, which goes on whatever the answer is."""
         try:
             await self.take()
         except StoreUnavailable as exc:
             log.warning("claim_not_renewed", request_id=self.request_id, error=str(exc))
+
+    async def done(self, provider: str, provider_id: str) -> None:
+        """Record D: delivered, or skipped if ``provider`` is ''. Raises StoreUnavailable."""
+        token = self._received.incoming.token
+        await self._claims.done(self._channel, self.request_id, token, self._hash, provider, provider_id)
+
+    async def handed_on(self, n: HandedOn) -> None:
+        """Record F: only a copy at attempt ``n`` or above may be claimed. Raises StoreUnavailable."""
+        received = self._received
+        await self._claims.handed_on(self._channel, self.request_id, received.incoming.token, received.travel.replay, n)
+
+    async def release(self) -> None:
+        """Give the claim back untried. If Redis does not answer, the delivery goes on under another token.
+
+        A release that was not answered may still arrive. Under the same token it would end a later claim of this very
+        message in the middle of its send, and another copy could be sent beside it.
+        """
+        incoming = self._received.incoming
+        try:
+            await self._claims.release(self._channel, self.request_id, incoming.token)
+        except StoreUnavailable as exc:
+            incoming.renew_token()
+            log.info("release_left_to_the_lease", request_id=self.request_id, error=str(exc))
+
+    @property
+    def _channel(self) -> str:
+        return self._received.incoming.lane.channel

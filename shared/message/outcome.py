@@ -1,4 +1,4 @@
-"""What can become of a delivery: values, matched in one place (``shared/worker/worker``).
+"""What can become of a delivery: values, which ``shared/worker/settler`` carries out.
 
 The reasons are closed lists; tests/unit/failed/test_reasons.py compares them with what the code uses.
 """
@@ -79,10 +79,19 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A copy of a message that is done (``duplicate``) or that a later copy has overtaken (``stale``): only ack it."""
+
+    why: Literal["duplicate", "stale"]
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Nothing can be tried now, and that is not this message's fault: keep it without a claim, pause, probe."""
 
     cause: HoldCause
 
 
-Outcome = Sent | Skipped | Retry | Dead | Hold
+#: what the settler carries out
+Settled = Sent | Skipped | Retry | Dead | Duplicate
+Outcome = Settled | Hold

@@ -1,24 +1,27 @@
-"""A channel's providers in order of preference, each behind its breaker: who gets the next call."""
+"""Chooses the provider of the next call among a channel's providers, in order of preference."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from shared.breaker.breaker import Breaker, Permit
+from shared.breaker.breaker import Breaker
 from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import SEVERITY, BreakerReport, State
-from shared.errors import Throttled
 from shared.metrics import Metrics
 from shared.providers.provider import Provider
 
 
-@dataclass(frozen=True, slots=True)
 class Guarded:
-    """A provider with one credential, and the breaker in front of it."""
+    """A provider with one credential, the breaker in front of it, and ``room`` for as many calls as it can take."""
 
-    provider: Provider
-    breaker: Breaker
+    __slots__ = ("breaker", "provider", "room")
+
+    def __init__(self, provider: Provider[Any], breaker: Breaker) -> None:
+        self.provider = provider
+        self.breaker = breaker
+        self.room = asyncio.Semaphore(provider.connections)
 
 
 class Providers:
@@ -30,7 +33,7 @@ class Providers:
         self._guarded = tuple(guarded)
 
     @classmethod
-    def of(cls, channel: str, providers: Sequence[Provider], policy: BreakerPolicy, metrics: Metrics) -> Providers:
+    def of(cls, channel: str, providers: Sequence[Provider[Any]], policy: BreakerPolicy, metrics: Metrics) -> Providers:
         """Each provider behind a breaker of its own, named ``channel/provider``, that reports to ``metrics``."""
         return cls(
             [
@@ -39,17 +42,12 @@ class Providers:
             ]
         )
 
-    def choose(self) -> tuple[Provider, Permit] | None:
-        """The first provider whose breaker gives a permit, and that permit; None if none does. Settle the permit."""
+    def choose(self) -> Guarded | None:
+        """The first provider whose breaker would give a permit now; None if none would."""
         for guarded in self._guarded:
-            permit = guarded.breaker.permit()
-            if permit is not None:
-                return guarded.provider, permit
+            if guarded.breaker.retry_in_s() <= 0:
+                return guarded
         return None
-
-    def throttled(self, permit: Permit, error: Throttled, target: str) -> None:
-        """Settle ``permit`` of a throttled call: the provider is paused if more than this target is meant."""
-        permit.throttled(target, error.retry_after_s, whole_provider=error.scope == "provider")
 
     @property
     def timeout_s(self) -> float:

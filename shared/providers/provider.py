@@ -1,9 +1,9 @@
-"""What a provider is to the rest of the system: one send, and our errors."""
+"""What a provider is to the rest of the system: a request that is prepared, and one call that sends it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,10 @@ class Message:
     priority: str = "medium"
 
 
-class Provider(Protocol):
+Request = TypeVar("Request")
+
+
+class Provider(Protocol[Request]):
     """A vendor. One ``send`` is exactly one request: no redirect, no inner retry, an explicit timeout."""
 
     @property
@@ -38,15 +41,25 @@ class Provider(Protocol):
 
     @property
     def timeout_s(self) -> float:
-        """After this long an unanswered send is given up (and is ambiguous)."""
+        """After this many seconds an unanswered send is given up (and is ambiguous)."""
+
+    @property
+    def connections(self) -> int:
+        """How many sends can be at work at the same time; a further one would have to wait for a connection."""
 
     async def open(self) -> None:
         """Load credentials and open pools. Raises BadSettings."""
 
-    async def send(self, message: Message) -> str:
-        """Hand one message over; return the vendor's id for it ('' if it gives none). Ends within ``timeout_s``.
+    def prepare(self, message: Message) -> Request:
+        """Build the request for a message, without I/O.
 
-        Raises Impossible, Throttled, Unavailable or Misconfigured, and nothing else that is foreseen.
+        Raises Refused (``RECIPIENT_INVALID``, ``PAYLOAD_REJECTED``) if there can be none.
+        """
+
+    async def send(self, request: Request) -> str:
+        """Send a prepared request; return the vendor's id for it ('' if it gives none). Ends within ``timeout_s``.
+
+        Raises Refused, and nothing else that is foreseen.
         """
 
     async def close(self) -> None:

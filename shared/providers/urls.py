@@ -11,6 +11,7 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import structlog
@@ -97,7 +98,7 @@ class ProviderUrl:
             _log.warning("provider_without_tls", provider=self.name, host=host)
 
 
-Builder = Callable[[ProviderUrl, Settings], Provider]
+Builder = Callable[[ProviderUrl, Settings], Provider[Any]]
 
 
 def is_loopback(host: str) -> bool:
@@ -110,13 +111,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def providers_for(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider, ...]:
+def providers_for(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider[Any], ...]:
     """The channel's providers as set, or the sandbox's in development. Raises BadSettings naming every bad entry."""
     urls = settings.channels[channel].provider_urls
     if not urls:
         urls = development_urls(channel, settings)
         _log.warning("sandbox_providers", channel=channel, variable=_variable(channel), providers=len(urls))
-    providers: list[Provider] = []
+    providers: list[Provider[Any]] = []
     problems: list[tuple[str, str]] = []
     for url in parse_provider_urls(urls, builders, channel):
         try:
@@ -128,7 +129,7 @@ def providers_for(channel: str, builders: Mapping[str, Builder], settings: Setti
     return tuple(providers)
 
 
-def _build(url: ProviderUrl, builder: Builder, settings: Settings) -> Provider:
+def _build(url: ProviderUrl, builder: Builder, settings: Settings) -> Provider[Any]:
     if "timeout" in url.options and url.timeout_s >= settings.handling_budget_s:
         raise url.problem(f"option timeout must be below HANDLING_BUDGET_S ({settings.handling_budget_s:g})")
     return builder(url, settings)

@@ -1,4 +1,4 @@
-"""Writing outcomes down although Redis may be away for a moment.
+"""Records outcomes in Redis, with patience while Redis is unavailable.
 
 After the provider's yes there is no way back: failing to record a success must not cause a resend, so the record is
 tried for a while, then the message is acked all the same and the loss is counted.
@@ -23,7 +23,7 @@ TRY_EVERY_S = 0.25
 
 
 class Recorder:
-    """The claims' writing half, with patience; none of it raises."""
+    """``done``, ``handed_on`` and ``mark_token`` raise nothing. ``patience_s``: how long a record is tried, seconds."""
 
     def __init__(self, claims: Claims, metrics: Metrics, patience_s: float, *, proceed: bool = False) -> None:
         self._claims = claims
@@ -32,32 +32,12 @@ class Recorder:
         self._proceed = proceed
 
     async def done(self, job: Job, provider: str, provider_id: str) -> None:
-        """D: delivered, or skipped if ``provider`` is ''."""
-        token = job.incoming.token
-        await self._insist(
-            job.request_id,
-            lambda: self._claims.done(job.channel, job.request_id, token, job.claim.hash, provider, provider_id),
-        )
+        """Record that it is delivered, or skipped if ``provider`` is ''."""
+        await self._insist(job.request_id, lambda: job.claim.done(provider, provider_id))
 
     async def handed_on(self, job: Job, n: HandedOn) -> None:
-        """F: handed on; only a copy at attempt ``n`` or above may be claimed."""
-        token = job.incoming.token
-        await self._insist(
-            job.request_id,
-            lambda: self._claims.handed_on(job.channel, job.request_id, token, job.travel.replay, n),
-        )
-
-    async def release(self, job: Job) -> None:
-        """Give the claim back untried. If Redis is away the lease runs out by itself, and the token is given up too.
-
-        A release that was not answered may still travel. Under the same token it would end a later claim of this very
-        message in the middle of its send, and another copy could be sent beside it.
-        """
-        try:
-            await self._claims.release(job.channel, job.request_id, job.incoming.token)
-        except StoreUnavailable as exc:
-            job.incoming.renew_token()
-            log.info("release_left_to_the_lease", request_id=job.request_id, error=str(exc))
+        """Record that it is forwarded: only a copy at attempt ``n`` or above may be claimed."""
+        await self._insist(job.request_id, lambda: job.claim.handed_on(n))
 
     async def served_tokens(self, request_id: str) -> set[str]:
         """Digests of the targets already served. Raises StoreUnavailable, unless the setting says to proceed."""
@@ -84,5 +64,10 @@ class Recorder:
                     log.error("outcome_not_recorded", request_id=request_id, error=str(exc))
                     return
                 await asyncio.sleep(TRY_EVERY_S)
+            except Exception:
+                # A bug. Were it passed on, the message would come again and be sent again.
+                self._metrics.marker_lost.inc()
+                log.exception("outcome_not_recorded", request_id=request_id)
+                return
             else:
                 return

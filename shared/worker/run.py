@@ -125,7 +125,7 @@ def assemble(
     sender = Sender(channel, providers, metrics)
     delivery = Delivery(channel, sender, directory, templates, recorder, RetryPolicy.for_channel(channel, settings))
     settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)
-    handler = Handler(channel, delivery, claims, recorder, settler, settings)
+    handler = Handler(channel, delivery, claims, settler, settings, metrics)
     return Worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
 
 

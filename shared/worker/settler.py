@@ -1,6 +1,6 @@
-"""An outcome made true, in one order: hand on and wait for the confirm, record, ack.
+"""Carries out an outcome: publishes what follows and waits for its confirm, records the result in Redis, then acks.
 
-A hand-on that fails is repeated, the claim renewed before each repeat: the broker redelivers only when the channel is
+Publishing that fails is repeated, the claim renewed before each repeat: the broker redelivers only when the channel is
 lost, so a message given up here would occupy its slot for ever.
 """
 
@@ -15,33 +15,32 @@ import structlog
 
 from shared.backoff import level_for
 from shared.broker import topology
-from shared.broker.incoming import Incoming
 from shared.broker.publisher import Publication
 from shared.clock import now_ms, rfc3339
 from shared.delivery.job import Job
 from shared.errors import PublishFailed
 from shared.failed.entry import failed_headers
 from shared.idempotency.claims import END
-from shared.message.headers import Travel
-from shared.message.outcome import Dead, Retry, Sent, Skipped
+from shared.message.incoming import Received
+from shared.message.outcome import Dead, Duplicate, Retry, Sent, Settled, Skipped
 from shared.metrics import Metrics
 from shared.worker.poison import redeliveries
 from shared.worker.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 
-#: first and longest pause between two tries of a hand-on, seconds
+#: first and longest pause before publishing is repeated, seconds
 REPEAT_FIRST_S, REPEAT_CAP_S = 0.2, 5.0
 
 
 class Publishes(Protocol):
-    """The publisher, as far as handing on needs it."""
+    """The publisher, as far as the settler needs it."""
 
     async def publish(self, publication: Publication, deadline_s: float | None = None) -> None: ...
 
 
 class Settler:
-    """Only it acks, and only what it has handed on or recorded (or what is settled already)."""
+    """The only one that acks, and only what it has forwarded or recorded, or what was settled before."""
 
     def __init__(
         self, channel: str, publisher: Publishes, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
@@ -54,57 +53,55 @@ class Settler:
         self._delivered: dict[str, Callable[[], None]] = {}
         self._seconds = {p: metrics.delivery_seconds.labels(channel, p) for p in ("high", "medium", "low")}
 
-    async def settle(self, job: Job, outcome: Sent | Skipped | Retry | Dead) -> None:
-        """Carry out the outcome of a claimed message."""
-        if job.called and not job.travel.first_attempt_at:
-            job.travel = replace(job.travel, first_attempt_at=rfc3339(now_ms()))
+    async def settle(self, job: Job, outcome: Settled) -> None:
+        """Carry out the outcome of a message. Without a claim it is only forwarded or acked: nothing is recorded."""
+        received = job.received
+        if job.called and not received.travel.first_attempt_at:
+            received.travel = replace(received.travel, first_attempt_at=rfc3339(now_ms()))
         match outcome:
             case Sent():
                 await self._recorder.done(job, outcome.provider or "earlier", outcome.provider_id)
-                job.incoming.ack()
+                received.incoming.ack()
                 self._log_sent(job, outcome)
             case Skipped():
                 await self._recorder.done(job, "", "")
-                job.incoming.ack()
+                received.incoming.ack()
                 self._metrics.skipped.labels(self._channel, outcome.reason).inc()
-                log.info("skipped", **self._about(job), reason=outcome.reason)
+                log.info("skipped", **self._about(received, job.request_id), reason=outcome.reason)
+            case Duplicate():
+                received.incoming.ack()
+                self._metrics.duplicates.labels(self._channel).inc()
+                log.info("duplicate", **self._about(received, job.request_id), why=outcome.why)
+            case Retry() | Dead() if not job.claim.held:
+                await self.settle_unclaimed(received, outcome, job.request_id)
             case Retry():
-                await self._hand_on(self._to_ladder(job, outcome), job.claim.renew)
-                await self._recorder.handed_on(job, job.travel.attempt + outcome.counted)
-                job.incoming.ack()
-                self._log_retry(job, outcome)
+                await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+                await self._recorder.handed_on(job, received.travel.attempt + outcome.counted)
+                received.incoming.ack()
+                self._log_retry(received, outcome, job.request_id)
             case Dead():
-                await self._hand_on(
-                    self._to_failed(job.incoming, job.travel, job.accepted_ms, outcome, job.request_id),
-                    job.claim.renew,
-                )
+                await self._hand_on(self._to_failed(received, outcome, job.request_id), job.claim.renew)
                 await self._recorder.handed_on(job, END)
-                job.incoming.ack()
-                self._log_dead(outcome, **self._about(job))
+                received.incoming.ack()
+                self._log_dead(received, outcome, job.request_id)
 
-    async def send_away(self, job: Job, outcome: Retry | Dead) -> None:
-        """Hand on a copy that holds no claim; nothing is recorded."""
+    async def settle_unclaimed(
+        self, received: Received, outcome: Retry | Dead, request_id: str = "", given_back: int = 0
+    ) -> None:
+        """Forward a message without a claim (it cannot be read, say), then ack it; nothing is recorded.
+
+        ``given_back``: how often it comes back to its queue by this, beyond what the broker has counted.
+        """
         if isinstance(outcome, Retry):
             # Nothing has shown yet that it is no poison: what is known of its redeliveries travels on.
-            await self._hand_on(self._to_ladder(job, outcome, redeliveries(job.incoming)))
-            job.incoming.ack()
-            self._log_retry(job, outcome)
+            count = redeliveries(received.incoming) + given_back
+            await self._hand_on(self._to_ladder(received, outcome, request_id, count))
+            received.incoming.ack()
+            self._log_retry(received, outcome, request_id)
         else:
-            await self.bury(job.incoming, job.travel, job.accepted_ms, outcome, job.request_id)
-
-    async def bury(
-        self, incoming: Incoming, travel: Travel, accepted_ms: int, outcome: Dead, request_id: str = ""
-    ) -> None:
-        """To failed.queue without a claim: undecodable, or its request_id reused."""
-        await self._hand_on(self._to_failed(incoming, travel, accepted_ms, outcome, request_id))
-        incoming.ack()
-        self._log_dead(outcome, request_id=request_id, channel=self._channel, attempt=travel.attempt)
-
-    def drop_copy(self, job: Job, why: str) -> None:
-        """Ack a copy whose life is settled or has moved on."""
-        job.incoming.ack()
-        self._metrics.duplicates.labels(self._channel).inc()
-        log.info("duplicate", **self._about(job), why=why)
+            await self._hand_on(self._to_failed(received, outcome, request_id))
+            received.incoming.ack()
+            self._log_dead(received, outcome, request_id)
 
     async def _hand_on(
         self, publication: Publication, renew_claim: Callable[[], Awaitable[None]] | None = None
@@ -114,6 +111,7 @@ class Settler:
             try:
                 await self._publisher.publish(publication)
             except PublishFailed as exc:
+                self._metrics.forward_repeated.labels(self._channel).inc()
                 log.warning(
                     "hand_on_repeated",
                     request_id=publication.correlation_id,
@@ -127,53 +125,51 @@ class Settler:
             else:
                 return
 
-    def _to_ladder(self, job: Job, outcome: Retry, given_out: int = 0) -> Publication:
+    def _to_ladder(self, received: Received, outcome: Retry, request_id: str, redelivered: int = 0) -> Publication:
+        before, incoming = received.travel, received.incoming
         travel = replace(
-            job.travel,
-            accepted_at=rfc3339(job.accepted_ms),
-            attempt=job.travel.attempt + outcome.counted,
-            deferrals=job.travel.deferrals + (not outcome.counted),
-            last_error=outcome.error or job.travel.last_error,
-            redeliveries=given_out,
+            before,
+            accepted_at=rfc3339(received.accepted_ms),
+            attempt=before.attempt + outcome.counted,
+            deferrals=before.deferrals + (not outcome.counted),
+            last_error=outcome.error or before.last_error,
+            redeliveries=redelivered,
         )
-        level_s = level_for(outcome.delay_s, self._levels_s)
-        lane = job.incoming.lane
-        return Publication(
-            topology.retry_exchange(level_s), lane.routing_key, job.incoming.body, travel.to_headers(), job.request_id
-        )
+        exchange = topology.retry_exchange(level_for(outcome.delay_s, self._levels_s))
+        return Publication(exchange, incoming.lane.routing_key, incoming.body, travel.to_headers(), request_id)
 
-    def _to_failed(
-        self, incoming: Incoming, travel: Travel, accepted_ms: int, outcome: Dead, request_id: str
-    ) -> Publication:
-        headers = failed_headers(incoming, travel, accepted_ms, outcome)
+    def _to_failed(self, received: Received, outcome: Dead, request_id: str) -> Publication:
+        incoming = received.incoming
+        headers = failed_headers(incoming, received.travel, received.accepted_ms, outcome)
         return Publication(topology.FAILED_EXCHANGE, incoming.lane.routing_key, incoming.body, headers, request_id)
 
-    def _about(self, job: Job) -> dict[str, object]:
-        return {"request_id": job.request_id, "channel": self._channel, "attempt": job.travel.attempt}
+    def _about(self, received: Received, request_id: str) -> dict[str, object]:
+        return {"request_id": request_id, "channel": self._channel, "attempt": received.travel.attempt}
 
     def _log_sent(self, job: Job, outcome: Sent) -> None:
+        received = job.received
         count = self._delivered.get(outcome.provider)
         if count is None:
             count = self._metrics.delivered.labels(self._channel, outcome.provider).inc
             self._delivered[outcome.provider] = count
         count()
-        took_s = max(0, now_ms() - job.accepted_ms) / 1000
-        self._seconds[job.incoming.lane.priority].observe(took_s)
+        took_s = max(0, now_ms() - received.accepted_ms) / 1000
+        self._seconds[received.incoming.lane.priority].observe(took_s)
         log.info(
             "delivered",
             request_id=job.request_id,
             channel=self._channel,
-            attempt=job.travel.attempt,
+            attempt=received.travel.attempt,
             provider=outcome.provider,
             provider_id=outcome.provider_id,
             seconds=took_s,
         )
 
-    def _log_retry(self, job: Job, outcome: Retry) -> None:
+    def _log_retry(self, received: Received, outcome: Retry, request_id: str) -> None:
         self._metrics.retried.labels(self._channel, outcome.reason).inc()
         log.warning(
             "retry",
-            **self._about(job),
+            **self._about(received, request_id),
             reason=outcome.reason,
             counted=outcome.counted,
             delay_s=round(outcome.delay_s, 3),
@@ -181,6 +177,12 @@ class Settler:
             error=outcome.error,
         )
 
-    def _log_dead(self, outcome: Dead, **about: object) -> None:
+    def _log_dead(self, received: Received, outcome: Dead, request_id: str) -> None:
         self._metrics.failed.labels(self._channel, outcome.reason).inc()
-        log.error("failed", **about, reason=outcome.reason, provider=outcome.provider, error=outcome.error)
+        log.error(
+            "failed",
+            **self._about(received, request_id),
+            reason=outcome.reason,
+            provider=outcome.provider,
+            error=outcome.error,
+        )

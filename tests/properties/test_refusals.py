@@ -17,12 +17,12 @@ from services.email import sendgrid, smtp
 from services.email.smtp_session import Stage
 from services.push import fcm
 from services.sms import twilio, vonage
-from shared.errors import DeliveryError, Throttled, Unavailable
+from shared.errors import Refusal, Refused
 from shared.http.client import Response
-from shared.providers.refusal import Refusal, by_http_status
-from tests.support.messages import verdict
+from shared.providers.refusal import by_http_status
 
-DEAD = "dead"
+#: the message is given up
+DEAD = {Refusal.RECIPIENT_INVALID, Refusal.PAYLOAD_REJECTED}
 STATUSES = st.integers(100, 999)
 #: HTTP statuses that say something by themselves
 TELLING = {400, 401, 403, 413, 429}
@@ -32,7 +32,6 @@ SHAPELESS = b'{"error": 1, "messages": 2, "errors": 3, "code": {}}'
 DEEP = b"[" * 3_000 + b"]" * 3_000
 #: for what is asked of every row
 FEW = settings(max_examples=12)
-RETRY_AFTER = st.floats(0, 1e9) | st.none()
 
 
 def answer(status: int, document: object, retry_after: str = "7") -> Response:
@@ -43,19 +42,9 @@ def fcm_error(code: object, rpc: object, message: str) -> dict[str, Any]:
     return {"error": {"status": rpc, "message": message, "details": [{"errorCode": code}]}}
 
 
-@pytest.mark.parametrize("refusal", Refusal)
-@FEW
-@given(WORDS, RETRY_AFTER)
-def test_every_refusal_is_an_error_of_ours(refusal: Refusal, detail: str, retry_after_s: float | None) -> None:
-    error = refusal.error(detail, retry_after_s)
-    assert verdict(error)
-    if isinstance(error, Throttled | Unavailable):
-        assert error.retry_after_s == retry_after_s
-
-
 @given(st.integers())
 def test_every_http_status_has_a_refusal(status: int) -> None:
-    assert (by_http_status(status) is Refusal.DOWN) == (status not in (401, 413, 429))
+    assert (by_http_status(status) is Refusal.UNAVAILABLE) == (status not in (401, 413, 429))
 
 
 @pytest.mark.parametrize("code", fcm.BY_ERROR_CODE)
@@ -64,9 +53,9 @@ def test_every_http_status_has_a_refusal(status: int) -> None:
 def test_fcms_own_code_decides_whatever_else_it_says(code: str, status: int, rpc: str, message: str) -> None:
     allowed = {fcm.BY_ERROR_CODE[code]}
     if code == "INVALID_ARGUMENT":
-        allowed.add(Refusal.RECIPIENT)
-    found = verdict(fcm.refused(answer(status, fcm_error(code, rpc, message))))
-    assert found in [verdict(refusal.error("")) for refusal in allowed]
+        allowed.add(Refusal.RECIPIENT_INVALID)
+    found = fcm.refused(answer(status, fcm_error(code, rpc, message))).refusal
+    assert found in allowed
 
 
 @pytest.mark.parametrize("code", twilio.BY_CODE)
@@ -74,7 +63,7 @@ def test_fcms_own_code_decides_whatever_else_it_says(code: str, status: int, rpc
 @given(STATUSES)
 def test_twilios_code_decides_whatever_http_says(code: int, status: int) -> None:
     refusal, _ = twilio.BY_CODE[code]
-    assert verdict(twilio.refused(answer(status, {"code": code}))) == verdict(refusal.error(""))
+    assert twilio.refused(answer(status, {"code": code})).refusal == refusal
 
 
 @pytest.mark.parametrize("code", vonage.BY_STATUS)
@@ -83,7 +72,7 @@ def test_twilios_code_decides_whatever_http_says(code: int, status: int) -> None
 def test_vonages_status_decides_whatever_http_says(code: str, status: int, text: str) -> None:
     refusal, _ = vonage.BY_STATUS[code]
     error = vonage.refused(answer(status, {"messages": [{"status": code, "error-text": text}]}))
-    assert verdict(error) == verdict(refusal.error(""))
+    assert error.refusal == refusal
 
 
 @pytest.mark.parametrize("status", sendgrid.BY_STATUS)
@@ -91,37 +80,37 @@ def test_vonages_status_decides_whatever_http_says(code: str, status: int, text:
 @given(WORDS)
 def test_sendgrids_status_decides(status: int, field: str) -> None:
     error = sendgrid.refused(answer(status, {"errors": [{"field": field}]}))
-    assert verdict(error) == verdict(sendgrid.BY_STATUS[status].error(""))
+    assert error.refusal == sendgrid.BY_STATUS[status]
 
 
 @given(SILENT, WORDS.filter(lambda code: code not in fcm.BY_ERROR_CODE and code not in fcm.BY_STATUS), WORDS)
 def test_what_fcms_table_does_not_know_is_never_given_up(status: int, code: str, message: str) -> None:
-    assert verdict(fcm.refused(answer(status, fcm_error(code, code, message))))[0] != DEAD
+    assert fcm.refused(answer(status, fcm_error(code, code, message))).refusal not in DEAD
 
 
 @given(SILENT, st.integers(-(2**53), 2**53).filter(lambda code: code not in twilio.BY_CODE) | WORDS | st.none())
 def test_what_twilios_table_does_not_know_is_never_given_up(status: int, code: object) -> None:
-    assert verdict(twilio.refused(answer(status, {"code": code})))[0] != DEAD
+    assert twilio.refused(answer(status, {"code": code})).refusal not in DEAD
 
 
 @given(SILENT, WORDS.filter(lambda code: code not in vonage.BY_STATUS) | st.integers(0, 99) | st.none())
 def test_what_vonages_table_does_not_know_is_never_given_up(status: int, code: object) -> None:
-    assert verdict(vonage.refused(answer(status, {"messages": [{"status": code}]})))[0] != DEAD
+    assert vonage.refused(answer(status, {"messages": [{"status": code}]})).refusal not in DEAD
 
 
 @given(SILENT, WORDS)
 def test_what_sendgrids_table_does_not_know_is_never_given_up(status: int, field: str) -> None:
-    assert verdict(sendgrid.refused(answer(status, {"errors": [{"field": field}]})))[0] != DEAD
+    assert sendgrid.refused(answer(status, {"errors": [{"field": field}]})).refusal not in DEAD
 
 
 @given(st.sampled_from(get_args(Stage)), st.integers(-1, 99) | st.integers(200, 399) | st.integers(600, 999), WORDS)
 def test_an_smtp_code_that_is_no_permanent_refusal_is_never_given_up(stage: Stage, code: int, text: str) -> None:
     # An enhanced code beside a basic code of another class would contradict it.
-    assert verdict(smtp.classify(stage, code, f"reply {text}"))[0] != DEAD
+    assert smtp.classify(stage, code, f"reply {text}").refusal not in DEAD
 
 
 @pytest.mark.parametrize("refused", [fcm.refused, sendgrid.refused, twilio.refused, vonage.refused])
 @pytest.mark.parametrize("body", [DEEP, b"\xff", b"[]", b"null", SHAPELESS])
 @given(STATUSES)
 def test_a_body_of_another_shape_is_one_of_our_errors(refused: Any, body: bytes, status: int) -> None:
-    assert isinstance(refused(Response(status, {}, body)), DeliveryError)
+    assert isinstance(refused(Response(status, {}, body)), Refused)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.broker.incoming import Incoming
 from shared.message.channels import Lane, Priority
+from shared.message.incoming import Acks, Incoming
 
 
 class RememberedAcks:
@@ -27,12 +27,12 @@ def make_incoming(
     channel: str = "push",
     headers: dict[str, Any] | None = None,
     delivery_count: int = 0,
-    book: RememberedAcks | None = None,
+    book: Acks | None = None,
 ) -> Incoming:
     return Incoming(
         lane=Lane(channel, priority),
         tag=tag,
-        book=book or RememberedAcks(),  # type: ignore[arg-type]
+        book=book or RememberedAcks(),
         body=body,
         headers=headers or {},
         redelivered=delivery_count > 0,

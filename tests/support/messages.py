@@ -1,10 +1,9 @@
 """Messages and settings for tests of providers."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from shared.errors import DeliveryError, Impossible, Misconfigured, Throttled, Unavailable
-from shared.providers.provider import Content, Message
+from shared.errors import Refusal
+from shared.providers.provider import Content, Message, Provider
 from shared.providers.urls import Builder, ProviderUrl, parse_provider_urls
 from shared.settings.settings import Settings, load_settings
 
@@ -29,24 +28,15 @@ def built(builder: Builder, text: str, **fields: Any) -> Any:
     return builder(one_url(text), settings(**fields))
 
 
-def verdict(error: DeliveryError) -> Sequence[object]:
-    """What the rule book looks at, without the text."""
-    match error:
-        case Impossible():
-            return ("dead", error.reason)
-        case Throttled():
-            return ("throttled", error.scope)
-        case Unavailable():
-            return ("unavailable", "blamed" if error.blames_provider else "not blamed")
-        case Misconfigured():
-            return ("misconfigured",)
-    raise AssertionError(f"not one of ours: {error!r}")
+async def send(provider: Provider[Any], to_send: Message) -> str:
+    """Prepare one message and send it, as the worker does."""
+    return await provider.send(provider.prepare(to_send))
 
 
-RECIPIENT = ("dead", "recipient_invalid")
-PAYLOAD = ("dead", "payload_rejected")
-THROTTLED = ("throttled", "recipient")
-QUOTA = ("throttled", "provider")
-DOWN = ("unavailable", "blamed")
-BEYOND = ("unavailable", "not blamed")
-OURS = ("misconfigured",)
+RECIPIENT = Refusal.RECIPIENT_INVALID
+PAYLOAD = Refusal.PAYLOAD_REJECTED
+THROTTLED = Refusal.THROTTLED
+QUOTA = Refusal.QUOTA_EXCEEDED
+DOWN = Refusal.UNAVAILABLE
+BEYOND = Refusal.RECIPIENT_TEMPORARY
+OURS = Refusal.CREDENTIALS

@@ -43,6 +43,7 @@ class ScriptedProvider:
     def __init__(self, name: str = "fcm", script: Script = says_yes) -> None:
         self.name = name
         self.timeout_s = 2.0
+        self.connections = 512
         self.script = script
         self.calls: list[str] = []
         self.targets: list[str] = []
@@ -51,11 +52,14 @@ class ScriptedProvider:
     async def open(self) -> None:
         """Nothing to open."""
 
-    async def send(self, message: Message) -> str:
-        self.calls.append(message.request_id)
-        self.targets.append(message.target)
-        answer = await self.script(message)
-        self.accepted.append(message.request_id)
+    def prepare(self, message: Message) -> Message:
+        return message
+
+    async def send(self, request: Message) -> str:
+        self.calls.append(request.request_id)
+        self.targets.append(request.target)
+        answer = await self.script(request)
+        self.accepted.append(request.request_id)
         return answer
 
     async def close(self) -> None:

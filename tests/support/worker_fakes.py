@@ -13,7 +13,7 @@ from shared.breaker.policy import BreakerPolicy
 from shared.broker.publisher import Publication
 from shared.clock import now_ms, rfc3339
 from shared.delivery.delivery import Delivery
-from shared.delivery.job import Job, read_life
+from shared.delivery.job import Job
 from shared.delivery.retry_policy import RetryPolicy
 from shared.delivery.sender import Sender
 from shared.errors import PublishFailed, SourceNotFound, SourceUnavailable, StoreUnavailable
@@ -22,6 +22,7 @@ from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import Priority
 from shared.message.envelope import parse_queued
 from shared.message.headers import Travel
+from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message
@@ -39,6 +40,7 @@ class JournalBook:
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
+        self.is_open = True
 
     def ack(self, _tag: int) -> None:
         self._journal.append("ack")
@@ -100,9 +102,15 @@ class ScriptedProvider:
     name = "fcm"
     timeout_s = 5.0
 
-    def __init__(self) -> None:
+    def __init__(self, connections: int = 512) -> None:
+        self.connections = connections
         self.messages: list[Message] = []
         self.answers: dict[str, BaseException | None] = {}
+        #: targets that there can be no request for
+        self.unpreparable: dict[str, Exception] = {}
+        #: what an answer waits for
+        self.gate: asyncio.Event | None = None
+        self.at_work = self.most_at_work = 0
 
     @property
     def targets(self) -> list[str]:
@@ -111,8 +119,23 @@ class ScriptedProvider:
     async def open(self) -> None:
         """Nothing to open."""
 
-    async def send(self, message: Message) -> str:
-        self.messages.append(message)
+    def prepare(self, message: Message) -> Message:
+        if message.target in self.unpreparable:
+            raise self.unpreparable[message.target]
+        return message
+
+    async def send(self, request: Message) -> str:
+        self.messages.append(request)
+        self.at_work += 1
+        self.most_at_work = max(self.most_at_work, self.at_work)
+        try:
+            return await self._answer(request)
+        finally:
+            self.at_work -= 1
+
+    async def _answer(self, message: Message) -> str:
+        if self.gate is not None:
+            await self.gate.wait()
         if message.target in self.answers:
             error = self.answers[message.target]
             if error is None:
@@ -149,11 +172,11 @@ class ScriptedSource:
 class Bench:
     """The rule book of one channel among fakes."""
 
-    def __init__(self, channel: str = "push", policy: RetryPolicy = POLICY) -> None:
+    def __init__(self, channel: str = "push", policy: RetryPolicy = POLICY, connections: int = 512) -> None:
         self.channel = channel
         self.journal: list[str] = []
         self.claims: Any = ScriptedClaims(self.journal)
-        self.provider = ScriptedProvider()
+        self.provider = ScriptedProvider(connections)
         self.metrics = Metrics()
         self.providers = Providers.of(channel, [self.provider], BreakerPolicy(), self.metrics)
         users = {"ada": User(id="ada", push_tokens=("t1",), email="ada@example.org", phone="+15550100")}
@@ -176,7 +199,7 @@ class Bench:
         budget_s: float = 25,
         **fields: Any,
     ) -> Job:
-        """A message in hand, accepted now, for ``ada`` with content of its own unless ``fields`` say otherwise."""
+        """A claimed message, accepted now, for ``ada`` with content of its own unless ``fields`` say otherwise."""
         document = {
             "request_id": "r-1",
             "notification_type": self.channel,
@@ -194,17 +217,8 @@ class Bench:
             headers={**travels.to_headers(), **(headers or {})},
             book=book,
         )
-        read, accepted_ms = read_life(incoming)
-        claim = Claim(
-            self.claims,
-            channel=self.channel,
-            request_id="r-1",
-            token=incoming.token,
-            replay=read.replay,
-            attempt=read.attempt,
-            body=body,
-            redelivered=False,
-            budget_s=budget_s,
-            proceed_without_store=False,
-        )
-        return Job(self.channel, incoming, parse_queued(body, self.channel), read, accepted_ms, claim)
+        received = Received.read(incoming)
+        envelope = parse_queued(body, self.channel)
+        claim = Claim(self.claims, received, envelope.request_id, budget_s=budget_s, proceed=False)
+        claim.held = True
+        return Job(received, envelope, claim)

@@ -95,7 +95,7 @@ def install(channel: str, point: str, tick: Countdown) -> None:
         _before_ack(tick)
     elif point == "poison":
         for provider in providers:
-            wrap(provider, "send", _poisoned, None)
+            _poison(provider)
 
 
 def _before_ack(tick: Countdown) -> None:
@@ -121,9 +121,15 @@ def _before_hand_on(tick: Countdown) -> None:
     Publisher.publish = publish  # type: ignore[method-assign, assignment]
 
 
-def _poisoned(_provider: object, message: Message) -> None:
-    if message.request_id.startswith("poison"):
-        die()
+def _poison(provider: Any) -> None:
+    original = provider.prepare
+
+    def prepare(this: Any, message: Message) -> Any:
+        if message.request_id.startswith("poison"):
+            die()
+        return original(this, message)
+
+    provider.prepare = prepare
 
 
 def journal_counters(path: str) -> None:

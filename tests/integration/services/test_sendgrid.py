@@ -8,8 +8,8 @@ import pytest
 from sandbox.server import Sandbox
 from services.email import sendgrid
 from services.email.sendgrid import SendGrid
-from shared.errors import Impossible, Unavailable
-from tests.support.messages import REQUEST_ID, built, message
+from shared.errors import Refusal, Refused, Unavailable
+from tests.support.messages import REQUEST_ID, built, message, send
 from tests.support.raw_http import answer, raw_http, reset
 
 TO = "ada@example.org"
@@ -25,7 +25,7 @@ async def provider(host: str) -> AsyncIterator[SendGrid]:
 
 async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
     async with raw_http(answer(202, b"", {"X-Message-Id": "id-1"})) as vendor, provider(vendor.host) as made:
-        assert await made.send(message(TO, html="<p>fine</p>")) == "id-1"
+        assert await send(made, message(TO, html="<p>fine</p>")) == "id-1"
         (request,) = vendor.requests
         assert (request.path, request.headers["authorization"]) == ("/v3/mail/send", "Bearer SG.key")
         assert request.json() == {
@@ -42,21 +42,21 @@ async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
 
 async def test_a_yes_without_an_id_is_a_yes() -> None:
     async with raw_http(answer(202)) as vendor, provider(vendor.host) as made:
-        assert await made.send(message(TO)) == ""
+        assert await send(made, message(TO)) == ""
 
 
 async def test_a_cut_is_ambiguous_and_asked_once() -> None:
     async with raw_http(reset) as vendor, provider(vendor.host) as made:
         with pytest.raises(Unavailable) as caught:
-            await made.send(message(TO))
+            await send(made, message(TO))
         assert caught.value.ambiguous
         assert len(vendor.requests) == 1
 
 
 async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox) -> None:
     async with provider(f"{sandbox.host}:{sandbox.port}") as made:
-        assert await made.send(message(TO))
-        with pytest.raises(Impossible) as caught:
-            await made.send(message("dead@example.org"))
-    assert caught.value.reason == "recipient_invalid"
+        assert await send(made, message(TO))
+        with pytest.raises(Refused) as caught:
+            await send(made, message("dead@example.org"))
+    assert caught.value.refusal is Refusal.RECIPIENT_INVALID
     assert [delivery.request_id for delivery in sandbox.ledger.select("sendgrid")] == [REQUEST_ID]

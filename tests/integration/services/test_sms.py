@@ -10,9 +10,9 @@ from sandbox.server import Sandbox
 from services.sms import twilio, vonage
 from services.sms.twilio import Twilio
 from services.sms.vonage import Vonage
-from shared.errors import Impossible, Throttled, Unavailable
+from shared.errors import Refusal, Refused, Unavailable
 from shared.providers.urls import Builder, providers_for
-from tests.support.messages import REQUEST_ID, built, message, settings
+from tests.support.messages import REQUEST_ID, built, message, send, settings
 from tests.support.raw_http import Act, RawHttp, answer, close, raw_http, reset
 
 TO = "+15005550001"
@@ -38,7 +38,7 @@ async def at_vonage(vendor: RawHttp) -> AsyncIterator[Vonage]:
 
 async def test_twilio_gets_a_form_and_our_credentials() -> None:
     async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor) as made:
-        assert await made.send(message(TO, body="100 % & more + é")) == "SM1"
+        assert await send(made, message(TO, body="100 % & more + é")) == "SM1"
         (request,) = vendor.requests
         assert request.path == "/2010-04-01/Accounts/AC1/Messages.json"
         assert request.headers["authorization"] == f"Basic {base64.b64encode(b'AC1:to/ken').decode()}"
@@ -54,13 +54,13 @@ async def test_twilio_gets_a_form_and_our_credentials() -> None:
 )
 async def test_twilios_callback_names_the_request(callback: str, expected: str) -> None:
     async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor, f"from=+1500&callback={callback}") as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert vendor.requests[0].form()["StatusCallback"] == expected
 
 
 async def test_a_messaging_service_may_be_the_sender() -> None:
     async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor, "from=MG123") as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert vendor.requests[0].form()["MessagingServiceSid"] == "MG123"
 
 
@@ -68,7 +68,7 @@ async def test_a_messaging_service_may_be_the_sender() -> None:
 async def test_a_cut_at_twilio_is_ambiguous_because_it_knows_no_idempotency_key(act: Act) -> None:
     async with raw_http(act) as vendor, at_twilio(vendor) as made:
         with pytest.raises(Unavailable) as caught:
-            await made.send(message(TO))
+            await send(made, message(TO))
         assert caught.value.ambiguous
         assert len(vendor.requests) == 1
 
@@ -76,12 +76,12 @@ async def test_a_cut_at_twilio_is_ambiguous_because_it_knows_no_idempotency_key(
 @pytest.mark.parametrize("body", [b"", b"<html>", {"other": 1}])
 async def test_a_yes_of_twilio_without_a_sid_is_a_yes(body: object) -> None:
     async with raw_http(answer(201, body)) as vendor, at_twilio(vendor) as made:
-        assert await made.send(message(TO)) == ""
+        assert await send(made, message(TO)) == ""
 
 
 async def test_vonage_gets_a_form_with_our_reference() -> None:
     async with raw_http(VONAGE_YES) as vendor, at_vonage(vendor) as made:
-        assert await made.send(message(TO, body="Hi [1] €")) == "0A1"
+        assert await send(made, message(TO, body="Hi [1] €")) == "0A1"
         (request,) = vendor.requests
         assert request.path == "/sms/json"
         assert request.form() == {
@@ -98,17 +98,17 @@ async def test_vonage_gets_a_form_with_our_reference() -> None:
 @pytest.mark.parametrize(("body", "kind"), [("plain ÄÖ ñ @", "text"), ("snow ☃", "unicode"), ("Привет", "unicode")])
 async def test_what_gsm_cannot_write_goes_as_unicode(body: str, kind: str) -> None:
     async with raw_http(VONAGE_YES) as vendor, at_vonage(vendor) as made:
-        await made.send(message(TO, body=body))
+        await send(made, message(TO, body=body))
         assert vendor.requests[0].form()["type"] == kind
 
 
 async def test_a_200_of_vonage_is_no_yes_by_itself() -> None:
     refusal = answer(200, {"messages": [{"status": "1", "error-text": "Throughput Rate Exceeded"}]})
     async with raw_http(refusal, answer(200, b"<html>")) as vendor, at_vonage(vendor) as made:
-        with pytest.raises(Throttled):
-            await made.send(message(TO))
+        with pytest.raises(Refused) as caught:
+            await send(made, message(TO))
         with pytest.raises(Unavailable) as caught:
-            await made.send(message(TO))
+            await send(made, message(TO))
         assert caught.value.ambiguous
 
 
@@ -117,10 +117,10 @@ async def test_the_sandbox_receives_from_both(sandbox: Sandbox, monkeypatch: pyt
     builders: dict[str, Builder] = {"twilio": twilio.build, "vonage": vonage.build}
     for made in providers_for("sms", builders, settings(sandbox_port=sandbox.port)):
         await made.open()
-        assert await made.send(message(TO, request_id=f"for-{made.name}"))
-        with pytest.raises(Impossible) as caught:
-            await made.send(message("dead1"))
-        assert caught.value.reason == "recipient_invalid"
+        assert await send(made, message(TO, request_id=f"for-{made.name}"))
+        with pytest.raises(Refused) as caught:
+            await send(made, message("dead1"))
+        assert caught.value.refusal is Refusal.RECIPIENT_INVALID
         await made.close()
     received = [(delivery.provider, delivery.request_id) for delivery in sandbox.ledger.select()]
     assert received == [("twilio", "for-twilio"), ("vonage", "for-vonage")]

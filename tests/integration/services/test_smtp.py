@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes
 from pathlib import Path
@@ -12,10 +12,10 @@ import pytest
 from sandbox.server import Sandbox
 from services.email import smtp
 from services.email.smtp import Smtp
-from shared.errors import DeliveryError, Impossible, Misconfigured, Unavailable
+from shared.errors import Refusal, Refused, Unavailable
 from shared.providers.urls import providers_for
 from tests.support.certificates import self_signed
-from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, settings, verdict
+from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, send, settings
 from tests.support.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
 from tests.support.waiting import eventually_async
 
@@ -33,15 +33,15 @@ async def provider(
     await made.close()
 
 
-async def error_of(made: Smtp, target: str = TO) -> DeliveryError:
-    with pytest.raises(DeliveryError) as caught:
-        await made.send(message(target))
+async def error_of(made: Smtp, target: str = TO) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await send(made, message(target))
     return caught.value
 
 
 async def test_one_recipient_a_transaction_and_the_servers_name_for_it() -> None:
     async with raw_smtp() as server, provider(server) as made:
-        assert await made.send(message(TO)) == "4F2A81C07"
+        assert await send(made, message(TO)) == "4F2A81C07"
         assert server.commands[1:] == ["MAIL FROM:<notify@example.com>", f"RCPT TO:<{TO}>", "DATA"]
         mail = message_from_bytes(server.mails[0])
         assert (mail["To"], mail["From"]) == (TO, "notify@example.com")
@@ -49,7 +49,7 @@ async def test_one_recipient_a_transaction_and_the_servers_name_for_it() -> None
 
 async def test_a_line_that_begins_with_a_dot_arrives_and_does_not_end_the_message() -> None:
     async with raw_smtp() as server, provider(server) as made:
-        await made.send(message(TO, body="one\n.\n.two\nthree"))
+        await send(made, message(TO, body="one\n.\n.two\nthree"))
         assert b"\r\none\r\n..\r\n..two\r\nthree\r\n.\r\n" in server.mails[0]
 
 
@@ -96,16 +96,16 @@ async def test_a_refused_connection_is_not_ambiguous() -> None:
         ({"EHLO": "421 4.3.2 shutting down"}, DOWN),
     ],
 )
-async def test_each_reply_has_its_verdict(replies: dict[str, str], expected: Sequence[object]) -> None:
+async def test_each_reply_has_its_verdict(replies: dict[str, str], expected: Refusal) -> None:
     async with raw_smtp(replies=replies) as server, provider(server) as made:
-        assert verdict(await error_of(made)) == expected
+        assert (await error_of(made)).refusal == expected
 
 
 @pytest.mark.parametrize("greeting", ["421 4.7.0 too many", "554 5.3.2 no service", "what", CUT])
 async def test_a_server_that_turns_us_away_at_the_door_is_unavailable(greeting: str) -> None:
     async with raw_smtp() as server, provider(server) as made:
         server.greeting = greeting
-        assert verdict(await error_of(made)) == DOWN
+        assert (await error_of(made)).refusal == DOWN
 
 
 async def test_a_refused_login_is_ours() -> None:
@@ -113,13 +113,13 @@ async def test_a_refused_login_is_ours() -> None:
         raw_smtp("AUTH PLAIN LOGIN", replies={"AUTH": "535 5.7.8 no"}) as server,
         provider(server, "", "u:p@") as made,
     ):
-        assert isinstance(await error_of(made), Misconfigured)
+        assert (await error_of(made)).refusal is OURS
         assert "MAIL" not in server.verbs()
 
 
 async def test_a_server_without_login_is_ours_to_mend() -> None:
     async with raw_smtp() as server, provider(server, "", "u:p@") as made:
-        assert isinstance(await error_of(made), Misconfigured)
+        assert (await error_of(made)).refusal is OURS
 
 
 async def test_after_a_refused_recipient_the_connection_serves_the_next() -> None:
@@ -127,7 +127,7 @@ async def test_after_a_refused_recipient_the_connection_serves_the_next() -> Non
         server.replies["RCPT"] = "550 5.1.1 no such user"
         await error_of(made)
         del server.replies["RCPT"]
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert server.connections == 1
         assert server.verbs() == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"]
 
@@ -136,21 +136,21 @@ async def test_an_idle_connection_that_the_server_closed_costs_nothing() -> None
     async with raw_smtp() as server, provider(server) as made:
         server.after_mail = lambda writer: writer.close()
         for _ in range(10):
-            await made.send(message(TO))
+            await send(made, message(TO))
         assert len(server.mails) == 10
 
 
 @pytest.mark.parametrize("farewell", ["421 4.4.2 idle too long", CUT])
 async def test_a_pooled_connection_that_ends_at_its_next_command_is_replaced(farewell: str) -> None:
     async with raw_smtp() as server, provider(server) as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         server.replies["MAIL"] = farewell
 
         def mend_at_the_next_connection() -> None:
             del server.replies["MAIL"]
 
         server.at_connect = mend_at_the_next_connection
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert (len(server.mails), server.connections) == (2, 2)
 
 
@@ -167,7 +167,7 @@ async def test_a_connection_that_still_owes_a_reply_serves_nobody_else(at: str) 
         await error_of(made)
         del server.replies[at]
         made.timeout_s = 3
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert server.connections == 2
 
 
@@ -175,40 +175,44 @@ async def test_a_connection_is_given_up_after_so_many_mails(monkeypatch: pytest.
     monkeypatch.setattr("services.email.smtp_session.MAILS_A_CONNECTION", 2)
     async with raw_smtp() as server, provider(server) as made:
         for _ in range(5):
-            await made.send(message(TO))
+            await send(made, message(TO))
         assert server.connections == 3
 
 
 async def test_connections_are_shared_and_bounded() -> None:
     async with raw_smtp() as server, provider(server, "&connections=3") as made:
-        await asyncio.gather(*(made.send(message(TO)) for _ in range(30)))
+        await asyncio.gather(*(send(made, message(TO)) for _ in range(30)))
         assert len(server.mails) == 30
+        assert made.connections == 3
         assert server.most_open == 3
 
 
 async def test_closing_says_quit() -> None:
     async with raw_smtp() as server:
         async with provider(server) as made:
-            await made.send(message(TO))
+            await send(made, message(TO))
         await eventually_async(lambda: "QUIT" in server.verbs())
 
 
 async def test_an_address_outside_ascii_needs_smtputf8() -> None:
     async with raw_smtp() as server, provider(server) as made:
         error = await error_of(made, "jürgen@example.org")
-        assert isinstance(error, Impossible)
-        assert error.reason == "recipient_invalid"
-        await made.send(message("post@bücher.example"))
+        assert error.refusal is Refusal.RECIPIENT_INVALID
+        await send(made, message("post@bücher.example"))
         assert "RCPT TO:<post@xn--bcher-kva.example>" in server.commands
+        # What the server cannot take is asked of a server that answers now: the breaker takes it for a sign of life.
+        before = server.connections
+        assert (await error_of(made, "jürgen@example.org")).refusal is RECIPIENT
+        assert server.connections == before + 1
     async with raw_smtp("SMTPUTF8", "8BITMIME") as server, provider(server) as made:
-        await made.send(message("jürgen@bücher.example"))
+        await send(made, message("jürgen@bücher.example"))
         assert "MAIL FROM:<notify@example.com> SMTPUTF8" in server.commands
         assert "RCPT TO:<jürgen@xn--bcher-kva.example>" in server.commands
 
 
 async def test_the_size_is_told_where_the_server_wants_to_know() -> None:
     async with raw_smtp("SIZE 1000000") as server, provider(server) as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert server.commands[1] == f"MAIL FROM:<notify@example.com> SIZE={len(server.mails[0]) - 3}"
 
 
@@ -232,42 +236,42 @@ def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("trusted")
 async def test_starttls_encrypts_before_the_login(tls: ssl.SSLContext) -> None:
     async with raw_smtp("AUTH PLAIN", starttls=tls) as server, provider(server, "&starttls=1", "u:p@") as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert server.verbs() == ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RCPT", "DATA"]
 
 
 @pytest.mark.usefixtures("trusted")
 async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None:
     async with raw_smtp(starttls=tls) as server, provider(server) as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert "STARTTLS" in server.verbs()
 
 
 async def test_starttls_that_is_required_but_not_offered_is_ours_to_mend() -> None:
     async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=1", "u:p@") as made:
-        assert isinstance(await error_of(made), Misconfigured)
+        assert (await error_of(made)).refusal is OURS
         assert "AUTH" not in server.verbs()
 
 
 async def test_a_password_does_not_cross_a_network_in_the_clear_unless_told_to() -> None:
     # This machine, by an address that does not say so.
     async with raw_smtp("AUTH PLAIN") as server, provider(server, "", "u:p@", host="0.0.0.0") as made:
-        assert isinstance(await error_of(made), Misconfigured)
+        assert (await error_of(made)).refusal is OURS
         assert "AUTH" not in server.verbs()
     async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=0", "u:p@", host="0.0.0.0") as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
 
 
 @pytest.mark.usefixtures("trusted")
 async def test_smtps_is_encrypted_from_the_first_byte(tls: ssl.SSLContext) -> None:
     async with raw_smtp(tls=tls) as server, provider(server, scheme="smtps") as made:
-        await made.send(message(TO))
+        await send(made, message(TO))
         assert len(server.mails) == 1
 
 
 async def test_a_certificate_of_nobody_is_refused(tls: ssl.SSLContext) -> None:
     async with raw_smtp("AUTH PLAIN", starttls=tls) as server, provider(server, "&starttls=1", "u:p@") as made:
-        assert verdict(await error_of(made)) == DOWN
+        assert (await error_of(made)).refusal == DOWN
         assert "AUTH" not in server.verbs()
 
 
@@ -276,9 +280,9 @@ async def test_the_sandboxs_two_accounts_receive(sandbox: Sandbox, monkeypatch: 
     here = settings(sandbox_port=sandbox.port, sandbox_smtp_port=sandbox.smtp_port)
     for made in providers_for("email", {"smtp": smtp.build}, here):
         await made.open()
-        await made.send(message(TO, html="<p>Hello</p>", request_id=f"for-{made.name}"))
-        with pytest.raises(Impossible):
-            await made.send(message("dead@example.org"))
+        await send(made, message(TO, html="<p>Hello</p>", request_id=f"for-{made.name}"))
+        with pytest.raises(Refused):
+            await send(made, message("dead@example.org"))
         await made.close()
     received = [(delivery.provider, delivery.request_id) for delivery in sandbox.ledger.select()]
     assert received == [("smtp", "for-smtp"), ("smtp2", "for-smtp2")]

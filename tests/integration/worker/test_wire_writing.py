@@ -17,7 +17,7 @@ import redis
 
 from shared.broker.topology import retry_queue
 from shared.clock import now_ms
-from shared.errors import Impossible, Unavailable
+from shared.errors import Refusal, Refused, Unavailable
 from shared.failed.entry import read_entry
 from shared.failed.replay import replay_of
 from shared.health.registry import WorkerState, force_breaker
@@ -118,7 +118,7 @@ async def test_a_copy_on_the_ladder(vhost_url: str, redis_url: str) -> None:
 
 async def test_an_entry_of_failed_queue(vhost_url: str, redis_url: str) -> None:
     async def refuses(_message: Message) -> str:
-        raise Impossible("payload_rejected", "fcm 400 INVALID_ARGUMENT")
+        raise Refused(Refusal.PAYLOAD_REJECTED, "fcm 400 INVALID_ARGUMENT")
 
     async with running(quick_settings(vhost_url, redis_url), [ScriptedProvider(script=refuses)]) as bench:
         await bench.put("failed")

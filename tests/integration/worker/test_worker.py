@@ -14,7 +14,7 @@ from ops.servers import RabbitMQServer, RedisServer
 from shared.broker.consumer import Consumer
 from shared.broker.incoming import Incoming
 from shared.broker.publisher import REDECLARE_EVERY_S
-from shared.errors import Impossible, Misconfigured, Throttled, Unavailable
+from shared.errors import Refusal, Refused, Unavailable
 from shared.message.channels import PRIORITIES, Lane
 from shared.message.headers import Travel
 from shared.providers.provider import Message
@@ -44,7 +44,7 @@ async def test_every_message_of_every_lane_is_delivered_once_and_acked(settings:
 
 
 async def test_a_failure_that_may_pass_is_tried_again_and_counted(settings: Settings) -> None:
-    answers = iter([Unavailable("503"), Throttled("429", retry_after_s=0.2)])
+    answers = iter([Unavailable("503"), Refused(Refusal.THROTTLED, "429", 0.2)])
 
     async def script(_message: Message) -> str:
         for error in answers:
@@ -62,7 +62,7 @@ async def test_a_failure_that_may_pass_is_tried_again_and_counted(settings: Sett
 
 async def test_the_hopeless_goes_to_failed_queue_after_one_attempt(settings: Settings) -> None:
     async def script(_message: Message) -> str:
-        raise Impossible("recipient_invalid", "UNREGISTERED")
+        raise Refused(Refusal.RECIPIENT_INVALID, "UNREGISTERED")
 
     provider = ScriptedProvider(script=script)
     async with running(settings, [provider]) as bench:
@@ -162,7 +162,7 @@ async def test_another_body_under_the_same_request_id_is_refused_not_swallowed(s
 
 async def test_a_stale_copy_of_a_message_that_was_handed_on_is_acked(settings: Settings) -> None:
     async def script(_message: Message) -> str:
-        raise Impossible("payload_rejected", "no")
+        raise Refused(Refusal.PAYLOAD_REJECTED, "no")
 
     provider = ScriptedProvider(script=script)
     async with running(settings, [provider]) as bench:
@@ -181,7 +181,7 @@ async def test_a_retry_sends_only_to_the_tokens_that_were_not_served(settings: S
             refused.append(message.target)
             raise Unavailable("503")
         if message.target == "dead":
-            raise Impossible("recipient_invalid", "UNREGISTERED")
+            raise Refused(Refusal.RECIPIENT_INVALID, "UNREGISTERED")
         return "id"
 
     provider = ScriptedProvider(script=script)
@@ -237,7 +237,7 @@ async def test_our_own_credentials_refused_pauses_without_spending_attempts(sett
 
     async def script(_message: Message) -> str:
         if not good.is_set():
-            raise Misconfigured("401")
+            raise Refused(Refusal.CREDENTIALS, "401")
         return "id"
 
     provider = ScriptedProvider(script=script)
@@ -424,7 +424,7 @@ async def test_stops_during_an_outage_bring_no_held_message_nearer_to_its_limit(
 
     async def script(_message: Message) -> str:
         if not up.is_set():
-            raise Misconfigured("401")
+            raise Refused(Refusal.CREDENTIALS, "401")
         return "id"
 
     provider = ScriptedProvider(script=script)

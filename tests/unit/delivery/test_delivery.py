@@ -9,11 +9,10 @@ import pytest
 
 from shared.clock import now_ms, rfc3339
 from shared.delivery import sender as sending
-from shared.errors import Impossible, Misconfigured, Throttled, Unavailable
-from shared.idempotency.claim import ClaimLost
+from shared.errors import Refusal, Refused, Unavailable
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import Travel
-from shared.message.outcome import Dead, Hold, Outcome, Retry, Sent, Skipped
+from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.templates.template import Template
 from shared.users.user import User
@@ -170,13 +169,13 @@ async def test_a_message_whose_life_ends_while_a_source_is_away_is_expired(bench
 @pytest.mark.parametrize(
     ("error", "outcome", "state"),
     [
-        (Impossible("recipient_invalid", "gone"), Dead("recipient_invalid", "gone", "fcm", counted=True), "closed"),
-        (Impossible("payload_rejected", "big"), Dead("payload_rejected", "big", "fcm", counted=True), "closed"),
-        (Throttled("429", 42), Retry(42, "throttled", True, "429", "fcm"), "closed"),
-        (Throttled("429"), Retry(5, "throttled", True, "429", "fcm"), "closed"),
+        (Refused(Refusal.RECIPIENT_INVALID, "gone"), Dead("recipient_invalid", "gone", "fcm", counted=True), "closed"),
+        (Refused(Refusal.PAYLOAD_REJECTED, "big"), Dead("payload_rejected", "big", "fcm", counted=True), "closed"),
+        (Refused(Refusal.THROTTLED, "429", 42), Retry(42, "throttled", True, "429", "fcm"), "closed"),
+        (Refused(Refusal.THROTTLED, "429"), Retry(5, "throttled", True, "429", "fcm"), "closed"),
         (Unavailable("503"), Retry(5, "provider_unavailable", True, "503", "fcm"), "closed"),
-        (Unavailable("503", retry_after_s=60), Retry(60, "provider_unavailable", True, "503", "fcm"), "closed"),
-        (Misconfigured("401"), Retry(5, "misconfigured", False, "401", "fcm"), "open"),
+        (Refused(Refusal.UNAVAILABLE, "503", 60), Retry(60, "provider_unavailable", True, "503", "fcm"), "closed"),
+        (Refused(Refusal.CREDENTIALS, "401"), Retry(5, "misconfigured", False, "401", "fcm"), "open"),
         (KeyError("k"), Retry(5, "unexpected", True, "KeyError('k')", "fcm"), "closed"),
     ],
     ids=str,
@@ -193,9 +192,9 @@ async def test_what_follows_from_a_providers_answer(error: Exception, outcome: O
 @pytest.mark.parametrize(
     ("error", "blamed"),
     [
-        (Impossible("recipient_invalid", ""), False),
-        (Throttled("429"), False),
-        (Unavailable("beyond", blames_provider=False), False),
+        (Refused(Refusal.RECIPIENT_INVALID, ""), False),
+        (Refused(Refusal.THROTTLED, "429"), False),
+        (Refused(Refusal.RECIPIENT_TEMPORARY, "4.2.2"), False),
         (Unavailable("503"), True),
         (RuntimeError("new"), True),
     ],
@@ -266,10 +265,34 @@ async def test_a_claim_that_covers_the_send_is_left_alone(bench: Bench) -> None:
 
 @pytest.mark.parametrize("verdict", ["held", "stale", "duplicate", "reused"])
 async def test_who_has_lost_his_claim_does_not_send(verdict: Any, bench: Bench) -> None:
-    bench.claims.answers.append(ClaimAnswer(verdict))
-    with pytest.raises(ClaimLost):
-        await bench.delivery.attempt(bench.job())
+    bench.claims.answers.append(ClaimAnswer(verdict, lease_left_s=30))
+    job = bench.job()
+    outcome = await bench.delivery.attempt(job)
+    assert (
+        outcome
+        == {
+            "held": Retry(30, "claimed_elsewhere", False, "claimed elsewhere"),
+            "stale": Duplicate("stale"),
+            "duplicate": Duplicate("duplicate"),
+            "reused": Dead("request_id_reused", "this request_id belongs to a message with another body"),
+        }[verdict]
+    )
     assert bench.provider.messages == []
+    assert not job.claim.held
+
+
+async def test_while_redis_is_unavailable_the_message_is_held(bench: Bench) -> None:
+    bench.claims.away = True
+    assert await bench.delivery.attempt(bench.job()) == Hold("redis")
+    assert bench.provider.messages == []
+
+
+async def test_a_bug_is_an_attempt_so_that_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def bug(_key: str) -> User:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(bench.users, "user", bug)
+    assert await bench.delivery.attempt(bench.job()) == Retry(5, "unexpected", True, "TypeError('a bug')")
 
 
 # -- several targets, judged together -----------------------------------------------------------------------------
@@ -295,22 +318,26 @@ async def test_while_one_may_be_served_it_is_tried_again_for_that_one_alone(benc
 
 
 async def test_one_dead_target_among_served_ones_is_sent(bench: Bench) -> None:
-    bench.provider.answers["t3"] = Impossible("recipient_invalid", "gone")
+    bench.provider.answers["t3"] = Refused(Refusal.RECIPIENT_INVALID, "gone")
     assert isinstance(await bench.delivery.attempt(bench.job(recipient=THREE)), Sent)
 
 
 async def test_all_dead_is_dead(bench: Bench) -> None:
-    bench.provider.answers = {token: Impossible("recipient_invalid", "gone") for token in THREE["push_tokens"]}
+    bench.provider.answers = {token: Refused(Refusal.RECIPIENT_INVALID, "gone") for token in THREE["push_tokens"]}
     assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "recipient_invalid"
 
 
 async def test_a_failure_wins_over_a_dead_target(bench: Bench) -> None:
-    bench.provider.answers = {"t1": Impossible("recipient_invalid", "gone"), "t3": Unavailable("503")}
+    bench.provider.answers = {"t1": Refused(Refusal.RECIPIENT_INVALID, "gone"), "t3": Unavailable("503")}
     assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "provider_unavailable"
 
 
 async def test_the_longest_wait_that_was_asked_for_is_waited(bench: Bench) -> None:
-    bench.provider.answers = {"t1": Throttled("429", 30), "t2": Throttled("429", 90), "t3": Throttled("429")}
+    bench.provider.answers = {
+        "t1": Refused(Refusal.THROTTLED, "429", 30),
+        "t2": Refused(Refusal.THROTTLED, "429", 90),
+        "t3": Refused(Refusal.THROTTLED, "429"),
+    }
     outcome = await bench.delivery.attempt(bench.job(recipient=THREE))
     assert isinstance(outcome, Retry)
     assert outcome.delay_s == 90
@@ -323,7 +350,7 @@ async def test_after_the_last_attempt_whoever_was_served_counts(bench: Bench) ->
 
 
 async def test_an_attempt_that_did_not_count_was_not_the_last(bench: Bench) -> None:
-    bench.provider.answers["t2"] = Misconfigured("401")
+    bench.provider.answers["t2"] = Refused(Refusal.CREDENTIALS, "401")
     last = Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
     assert reason(await bench.delivery.attempt(bench.job(travel=last, recipient=THREE))) == "misconfigured"
 

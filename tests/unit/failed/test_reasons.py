@@ -26,7 +26,6 @@ RETRY = {
 BUILT_WITH = {
     "Dead": DEAD,
     "InvalidEnvelope": DEAD,
-    "Impossible": DEAD,
     "Skipped": SKIPPED,
     "Failure": RETRY,
 }

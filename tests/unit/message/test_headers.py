@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pika import spec
 
 from shared.clock import now_ms, rfc3339
-from shared.delivery.job import read_life
 from shared.message.headers import ERROR_BYTES, Travel, cut, read_travel
+from shared.message.incoming import Received
 from shared.worker.poison import redeliveries
 from tests.support.incoming import make_incoming
 
@@ -84,22 +84,22 @@ def test_an_error_with_a_lone_surrogate_can_be_sent() -> None:
 
 def test_a_life_begins_when_it_was_accepted() -> None:
     headers = {"notify-accepted-at": "2026-01-01T00:00:00.500Z"}
-    assert read_life(make_incoming(headers=headers))[1] == 1_767_225_600_500
+    assert Received.read(make_incoming(headers=headers)).accepted_ms == 1_767_225_600_500
 
 
 def test_who_sent_no_time_of_acceptance_is_counted_from_the_amqp_timestamp_or_from_now() -> None:
     stamped = make_incoming()
     stamped.timestamp_ms = 1_767_225_600_000
-    assert read_life(stamped)[1] == 1_767_225_600_000
+    assert Received.read(stamped).accepted_ms == 1_767_225_600_000
     before_ms = now_ms()
-    assert before_ms <= read_life(make_incoming())[1] <= now_ms()
+    assert before_ms <= Received.read(make_incoming()).accepted_ms <= now_ms()
 
 
 @pytest.mark.parametrize("timestamp_s", [1_767_225_600_000, 2**63 - 1])
 def test_a_timestamp_in_milliseconds_does_not_make_a_life_endless(timestamp_s: int) -> None:
     incoming = make_incoming()
     incoming.timestamp_ms = timestamp_s * 1000
-    accepted_ms = read_life(incoming)[1]
+    accepted_ms = Received.read(incoming).accepted_ms
     assert accepted_ms <= now_ms()
     assert rfc3339(accepted_ms)
 

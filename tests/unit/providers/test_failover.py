@@ -1,10 +1,9 @@
 import pytest
 import structlog
 
-from shared.breaker.breaker import Breaker
+from shared.breaker.breaker import Breaker, Permit
 from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import State
-from shared.errors import Throttled
 from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
 from shared.providers.provider import Message
@@ -15,12 +14,16 @@ class Named:
     def __init__(self, name: str, timeout_s: float = 10) -> None:
         self.name = name
         self.timeout_s = timeout_s
+        self.connections = 10
         self.steps: list[str] = []
 
     async def open(self) -> None:
         self.steps.append("open")
 
-    async def send(self, message: Message) -> str:
+    def prepare(self, message: Message) -> Message:
+        return message
+
+    async def send(self, request: Message) -> str:
         return ""
 
     async def close(self) -> None:
@@ -38,10 +41,16 @@ def two() -> tuple[Providers, Clock]:
 
 def chosen(providers: Providers) -> str | None:
     choice = providers.choose()
-    if choice is None:
-        return None
-    choice[1].neither()
-    return choice[0].name
+    return None if choice is None else choice.provider.name
+
+
+def permit(providers: Providers) -> Permit:
+    """The permit of the next call: whoever is chosen gives one."""
+    choice = providers.choose()
+    assert choice is not None
+    given = choice.breaker.permit()
+    assert given is not None
+    return given
 
 
 def worst(providers: Providers) -> State:
@@ -49,9 +58,7 @@ def worst(providers: Providers) -> State:
 
 
 def break_first(providers: Providers) -> None:
-    choice = providers.choose()
-    assert choice is not None
-    choice[1].failure(0.1)
+    permit(providers).failure(0.1)
 
 
 def test_the_first_gets_the_call_while_it_is_well() -> None:
@@ -68,6 +75,8 @@ def test_the_second_gets_it_while_the_first_is_sick_and_the_first_again_once_it_
     assert providers.retry_in_s() == 0
     clock.now += 30
     assert chosen(providers) == "smtp"
+    assert worst(providers) == "open"
+    permit(providers)
     assert worst(providers) == "half_open"
 
 
@@ -75,8 +84,8 @@ def test_while_one_call_probes_the_first_the_others_go_to_the_second() -> None:
     providers, clock = two()
     break_first(providers)
     clock.now += 30
-    probe = providers.choose()
-    assert probe is not None and probe[0].name == "smtp"
+    assert chosen(providers) == "smtp"
+    permit(providers)
     assert [chosen(providers) for _ in range(3)] == ["smtp2"] * 3
 
 
@@ -91,17 +100,13 @@ def test_with_all_sick_nobody_is_called_and_the_nearest_time_is_named() -> None:
 
 def test_the_projects_quota_sends_calls_to_the_second() -> None:
     providers, _ = two()
-    choice = providers.choose()
-    assert choice is not None
-    providers.throttled(choice[1], Throttled("quota", 3, scope="provider"), "a")
+    permit(providers).throttled("a", 3, whole_provider=True)
     assert chosen(providers) == "smtp2"
 
 
 def test_one_recipients_quota_does_not() -> None:
     providers, _ = two()
-    choice = providers.choose()
-    assert choice is not None
-    providers.throttled(choice[1], Throttled("too fast", 3), "a")
+    permit(providers).throttled("a", 3, whole_provider=False)
     assert chosen(providers) == "smtp"
 
 

@@ -23,7 +23,7 @@ AMQP_HOMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("queue_delete", "queue_purge", "exchange_delete"), ()),
 }
 #: who tells the broker that a message is settled: the worker's last step, and the operators' operations
-ACKING = ("shared/broker/", "shared/worker/settler.py", "shared/failed/")
+ACKING = ("shared/broker/", "shared/message/incoming.py", "shared/worker/settler.py", "shared/failed/")
 #: the one package that reads the process's environment
 SETTINGS = "shared/settings/"
 

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.push.access_token import AccessToken, Granted
-from shared.errors import Misconfigured, Unavailable
+from shared.errors import Refusal, Refused, Unavailable
 from tests.support.waiting import eventually_async
 
 
@@ -111,9 +111,9 @@ async def test_a_refused_token_is_dropped_and_an_older_refusal_is_not_heard(toke
 
 
 async def test_a_refused_key_is_told_to_everybody_who_waits(token: AccessToken, server: Server) -> None:
-    server.error = Misconfigured("key refused")
+    server.error = Refused(Refusal.CREDENTIALS, "key refused")
     answers = await asyncio.gather(*(token.get(5) for _ in range(20)), return_exceptions=True)
-    assert {type(answer) for answer in answers} == {Misconfigured}
+    assert {type(answer) for answer in answers} == {Refused}
     assert server.asked == 1
 
 

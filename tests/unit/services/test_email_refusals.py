@@ -1,4 +1,3 @@
-from collections.abc import Sequence
 from typing import get_args
 
 import orjson
@@ -8,9 +7,9 @@ from hypothesis import strategies as st
 
 from services.email import sendgrid, smtp
 from services.email.smtp_session import Stage
-from shared.errors import DeliveryError
+from shared.errors import Refusal, Refused
 from shared.http.client import Response
-from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT, THROTTLED, verdict
+from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT, THROTTLED
 
 
 @pytest.mark.parametrize(
@@ -52,8 +51,8 @@ from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT
         ("rcpt", 503, "5.5.1 out of order", DOWN),
     ],
 )
-def test_each_reply_has_its_verdict(stage: Stage, code: int, text: str, expected: Sequence[object]) -> None:
-    assert verdict(smtp.classify(stage, code, text)) == expected
+def test_each_reply_has_its_verdict(stage: Stage, code: int, text: str, expected: Refusal) -> None:
+    assert smtp.classify(stage, code, text).refusal == expected
 
 
 def test_the_text_names_codes_and_never_the_address() -> None:
@@ -65,12 +64,12 @@ def test_the_text_names_codes_and_never_the_address() -> None:
     st.sampled_from(get_args(Stage)), st.integers(-1, 999), st.text() | st.from_regex(r"[245]\.\d{1,4}\.\d{1,4} \w+")
 )
 def test_whatever_smtp_replies_is_one_of_our_errors(stage: Stage, code: int, text: str) -> None:
-    assert isinstance(smtp.classify(stage, code, text), DeliveryError)
+    assert isinstance(smtp.classify(stage, code, text), Refused)
 
 
 @given(st.sampled_from(["mail", "rcpt", "data"]), st.integers(400, 499), st.text())
 def test_a_temporary_reply_never_buries_a_message(stage: Stage, code: int, text: str) -> None:
-    assert verdict(smtp.classify(stage, code, text))[0] in ("unavailable", "throttled")
+    assert smtp.classify(stage, code, text).refusal in (DOWN, BEYOND, THROTTLED)
 
 
 def sendgrid_answer(status: int, *fields: str | None) -> Response:
@@ -96,8 +95,8 @@ def sendgrid_answer(status: int, *fields: str | None) -> Response:
         (Response(302, {}, b""), DOWN),
     ],
 )
-def test_sendgrid_decides_by_status_and_field(response: Response, expected: Sequence[object]) -> None:
-    assert verdict(sendgrid.refused(response)) == expected
+def test_sendgrid_decides_by_status_and_field(response: Response, expected: Refusal) -> None:
+    assert sendgrid.refused(response).refusal == expected
 
 
 JSON = st.recursive(
@@ -109,16 +108,16 @@ JSON = st.recursive(
 
 @given(st.integers(100, 999) | st.just(400), st.binary() | JSON.map(orjson.dumps), st.text())
 def test_whatever_sendgrid_answers_is_one_of_our_errors(status: int, body: bytes, retry_after: str) -> None:
-    assert isinstance(sendgrid.refused(Response(status, {"retry-after": retry_after}, body)), DeliveryError)
+    assert isinstance(sendgrid.refused(Response(status, {"retry-after": retry_after}, body)), Refused)
 
 
 @pytest.mark.parametrize(
     "target", ["", "a", "a@", "@b", "a b@c", "a@b\r\nRCPT TO:<x@y>", "a@b>", "a@b,c@d", "a@" + "x" * 64 + ".y"]
 )
 def test_what_is_no_address_is_refused_before_it_reaches_the_wire(target: str) -> None:
-    with pytest.raises(DeliveryError) as caught:
+    with pytest.raises(Refused) as caught:
         smtp.normal_address(target)
-    assert verdict(caught.value) == RECIPIENT
+    assert caught.value.refusal == RECIPIENT
 
 
 def test_a_domain_outside_ascii_is_written_in_ascii() -> None:
@@ -130,7 +129,7 @@ def test_a_domain_outside_ascii_is_written_in_ascii() -> None:
 def test_an_address_is_normal_or_refused(target: str) -> None:
     try:
         normal = smtp.normal_address(target)
-    except DeliveryError as error:
-        assert verdict(error) == RECIPIENT
+    except Refused as error:
+        assert error.refusal == RECIPIENT
     else:
         assert not set(normal) & set("\r\n <>")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.push.fcm import payload
-from shared.errors import Impossible
+from shared.errors import Refusal, Refused
 from shared.providers.provider import Content, Message
 from tests.support.messages import REQUEST_ID, message
 
@@ -75,9 +75,9 @@ def test_a_link_that_fcm_would_refuse_reaches_only_the_app() -> None:
 
 
 def test_data_that_json_cannot_hold_is_the_payloads_fault() -> None:
-    with pytest.raises(Impossible) as caught:
+    with pytest.raises(Refused) as caught:
         payload(message(data={"a": {1, 2}}))
-    assert caught.value.reason == "payload_rejected"
+    assert caught.value.refusal is Refusal.PAYLOAD_REJECTED
 
 
 JSON = st.recursive(
@@ -93,7 +93,7 @@ def test_whatever_the_content_the_body_is_json_with_string_data_or_is_refused(
 ) -> None:
     try:
         body = orjson.loads(payload(Message(REQUEST_ID, target, Content("b", title, data=data))))
-    except Impossible as refused:
-        assert refused.reason == "payload_rejected"
+    except Refused as refused:
+        assert refused.refusal is Refusal.PAYLOAD_REJECTED
         return
     assert all(isinstance(value, str) for value in body["message"]["data"].values())

@@ -1,23 +1,25 @@
-"""Giving a claim back, with and without an answer."""
+"""Recording although Redis, or the code, fails: a message that was delivered is never sent again for that."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from shared.errors import StoreUnavailable
 from shared.worker.recorder import Recorder
 from tests.support.worker_fakes import Bench
 
 
-async def test_after_a_release_that_was_not_answered_the_message_is_claimed_under_another_token() -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), TypeError("a bug")], ids=repr)
+async def test_a_record_that_fails_is_counted_and_raises_nothing(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench = Bench()
-    job = bench.job()
-    before = job.incoming.token
-    bench.claims.away = True
-    await Recorder(bench.claims, bench.metrics, patience_s=0.0).release(job)
-    assert job.incoming.token != before
 
+    async def done(*_: Any) -> None:
+        raise error
 
-async def test_after_a_release_that_was_answered_the_token_stays() -> None:
-    bench = Bench()
-    job = bench.job()
-    before = job.incoming.token
-    await Recorder(bench.claims, bench.metrics, patience_s=0.0).release(job)
-    assert job.incoming.token == before
+    monkeypatch.setattr(bench.claims, "done", done)
+    await Recorder(bench.claims, bench.metrics, patience_s=0.0).done(bench.job(), "fcm", "1")
+    assert bench.metrics.registry.get_sample_value("notify_marker_lost_total") == 1

@@ -12,7 +12,7 @@ from shared.delivery.job import Job
 from shared.errors import PublishRejected, PublishUnknown, PublishUnroutable
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import ERROR_BYTES, Travel, read_travel
-from shared.message.outcome import Dead, Retry, Sent, Skipped
+from shared.message.outcome import Dead, Duplicate, Retry, Sent, Skipped
 from shared.worker import recorder as recording
 from shared.worker import settler as settling
 from shared.worker.recorder import Recorder
@@ -101,12 +101,14 @@ async def test_what_is_dead_is_handed_on_then_its_life_is_ended_then_it_is_acked
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
 async def test_a_copy_without_a_claim_is_handed_on_and_nothing_is_recorded(outcome: Any, bench: SettlingBench) -> None:
-    await bench.settler.send_away(second_try(bench), outcome)
+    job = second_try(bench)
+    job.claim.held = False
+    await bench.settler.settle(job, outcome)
     assert [line.split()[0] for line in bench.journal] == ["confirmed", "ack"]
 
 
 async def test_a_copy_whose_life_is_settled_is_only_acked(bench: SettlingBench) -> None:
-    bench.settler.drop_copy(bench.job(), "stale")
+    await bench.settler.settle(bench.job(), Duplicate("stale"))
     assert bench.journal == ["ack"]
     assert bench.count("notify_duplicates_total") == 1
 
@@ -124,6 +126,7 @@ async def test_a_hand_on_is_repeated_until_it_is_confirmed_whatever_the_claim_sa
     await bench.settler.settle(bench.job(), outcome)
     steps = [line.split()[0] for line in bench.journal]
     assert steps == [*("not", "claim") * 3, "confirmed", "handed", "ack"]
+    assert bench.count("notify_forward_repeated_total") == 3
 
 
 async def test_a_hand_on_goes_on_although_redis_is_away(bench: SettlingBench) -> None:
@@ -136,7 +139,9 @@ async def test_a_hand_on_goes_on_although_redis_is_away(bench: SettlingBench) ->
 
 async def test_what_holds_no_claim_takes_none_to_repeat_itself(bench: SettlingBench) -> None:
     bench.publisher.failures.append(PublishUnknown("silence"))
-    await bench.settler.send_away(bench.job(), RETRY)
+    job = bench.job()
+    job.claim.held = False
+    await bench.settler.settle(job, RETRY)
     assert bench.journal == ["not confirmed", "confirmed notifications.retry.15s", "ack"]
 
 
@@ -173,9 +178,10 @@ async def test_a_success_that_cannot_be_recorded_is_acked_and_counted(bench: Set
 @pytest.mark.parametrize("claimed", [True, False], ids=["claimed", "unclaimed"])
 async def test_headers_are_built_anew_and_the_body_stays(outcome: Any, claimed: bool, bench: SettlingBench) -> None:
     job = second_try(bench, lane="high")
-    await (bench.settler.settle if claimed else bench.settler.send_away)(job, outcome)
+    job.claim.held = claimed
+    await bench.settler.settle(job, outcome)
     assert all(name.startswith("notify-") for name in bench.handed_on.headers)
-    assert bench.handed_on.body is job.incoming.body
+    assert bench.handed_on.body is job.received.incoming.body
     assert bench.handed_on.routing_key == "push.high"
     assert bench.handed_on.correlation_id == "r-1"
 
@@ -185,7 +191,7 @@ async def test_a_counted_retry_travels_with_its_attempt_and_its_error(bench: Set
     await bench.settler.settle(job, RETRY)
     travel = read_travel(bench.handed_on.headers)
     assert (travel.attempt, travel.deferrals, travel.last_error) == (2, 2, "fcm 503")
-    assert (travel.replay, travel.accepted_at) == (job.travel.replay, job.travel.accepted_at)
+    assert (travel.replay, travel.accepted_at) == (job.received.travel.replay, job.received.travel.accepted_at)
     assert travel.first_attempt_at == "2026-01-01T00:00:00.000Z"
 
 
@@ -198,7 +204,7 @@ async def test_an_uncounted_retry_travels_with_one_deferral_more(bench: Settling
 async def test_who_sent_no_time_of_acceptance_gets_one_that_stays(bench: SettlingBench) -> None:
     job = bench.job(travel=Travel())
     await bench.settler.settle(job, RETRY)
-    assert read_travel(bench.handed_on.headers).accepted_at == rfc3339(job.accepted_ms)
+    assert read_travel(bench.handed_on.headers).accepted_at == rfc3339(job.received.accepted_ms)
 
 
 async def test_the_time_of_the_first_attempt_is_that_of_the_first_call(bench: SettlingBench) -> None:
@@ -212,8 +218,9 @@ async def test_the_time_of_the_first_attempt_is_that_of_the_first_call(bench: Se
 
 async def test_an_unclaimed_copy_carries_on_what_is_known_of_its_redeliveries(bench: SettlingBench) -> None:
     job = second_try(bench)
-    job.incoming.delivery_count = 3
-    await bench.settler.send_away(job, Retry(1, "claimed_elsewhere", counted=False))
+    job.received.incoming.delivery_count = 3
+    job.claim.held = False
+    await bench.settler.settle(job, Retry(1, "claimed_elsewhere", counted=False))
     assert read_travel(bench.handed_on.headers).redeliveries == 5
 
 
@@ -235,7 +242,7 @@ async def test_a_failed_message_says_all_that_an_operator_asks(bench: SettlingBe
         "notify-failed-attempts": 2,
         "notify-failed-queue": "push.low.queue",
         "notify-first-attempt-at": "2026-01-01T00:00:00.000Z",
-        "notify-accepted-at": job.travel.accepted_at,
+        "notify-accepted-at": job.received.travel.accepted_at,
         "notify-replay": 1_767_225_600_000,
     }
 
@@ -257,7 +264,7 @@ async def test_a_delay_is_rounded_up_to_a_level(delay_s: float, level: str, benc
 
 async def test_what_cannot_be_read_is_kept_with_its_reason(bench: SettlingBench) -> None:
     job = bench.job()
-    await bench.settler.bury(job.incoming, job.travel, job.accepted_ms, Dead("invalid_json", "line 1"))
+    await bench.settler.settle_unclaimed(job.received, Dead("invalid_json", "line 1"))
     assert bench.journal == ["confirmed notifications.failed", "ack"]
     assert bench.handed_on.headers["notify-failed-reason"] == "invalid_json"
-    assert bench.handed_on.body is job.incoming.body
+    assert bench.handed_on.body is job.received.incoming.body

@@ -1,0 +1,147 @@
+"""One send: prepared before it is permitted, within the provider's connections, and judged by its answer alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shared.clock import now_ms, rfc3339
+from shared.delivery.job import Job
+from shared.errors import Refusal, Refused
+from shared.idempotency.claims import ClaimAnswer
+from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent
+from tests.support.waiting import eventually_async
+from tests.support.worker_fakes import Bench
+
+BAD_ADDRESS = Refused(Refusal.RECIPIENT_INVALID, "not an address")
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def ambiguous(bench: Bench) -> float:
+    labels = {"channel": "push", "provider": "fcm"}
+    return bench.metrics.registry.get_sample_value("notify_ambiguous_total", labels) or 0
+
+
+# -- prepared first -----------------------------------------------------------------------------------------------
+
+
+async def test_a_message_without_a_request_is_dead_and_no_attempt(bench: Bench) -> None:
+    bench.provider.unpreparable["t1"] = BAD_ADDRESS
+    job = bench.job()
+    assert await bench.delivery.attempt(job) == Dead("recipient_invalid", "not an address", "fcm")
+    assert (job.called, bench.provider.messages) == (False, [])
+
+
+async def test_bad_addresses_do_not_close_the_breaker_of_a_dead_provider(bench: Bench) -> None:
+    breaker = bench.providers.breaker("fcm")
+    breaker.force("open")
+    breaker.force(None)
+    bench.provider.unpreparable["t1"] = BAD_ADDRESS
+    for _ in range(breaker.policy.successes):
+        assert isinstance(await bench.delivery.attempt(bench.job()), Dead)
+    assert breaker.is_open
+    bench.provider.answers["t2"] = Refused(Refusal.UNAVAILABLE, "503")
+    await bench.delivery.attempt(bench.job(recipient={"push_tokens": ["t2"]}))
+    assert breaker.state == "open"
+
+
+async def test_a_bug_in_the_preparation_is_not_the_providers_fault(bench: Bench) -> None:
+    bench.provider.unpreparable["t1"] = KeyError("k")
+    for _ in range(10):
+        assert await bench.delivery.attempt(bench.job()) == Retry(5, "unexpected", True, "KeyError('k')")
+    assert bench.providers.worst_state == "closed"
+    assert ambiguous(bench) == 0
+
+
+# -- room ---------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def one_waiting(bench: Bench, job: Job) -> AsyncIterator[asyncio.Task[Outcome]]:
+    """A send that has the only connection and waits for its answer, and the attempt of ``job`` behind it."""
+    bench.provider.gate = asyncio.Event()
+    first = asyncio.create_task(bench.delivery.attempt(bench.job(recipient={"push_tokens": ["first"]})))
+    await eventually_async(lambda: bench.provider.at_work == 1)
+    second = asyncio.create_task(bench.delivery.attempt(job))
+    await eventually_async(lambda: bench.journal == ["claim", "claim"])
+    yield second
+    bench.provider.gate.set()
+    await first
+
+
+async def test_no_more_calls_are_at_work_than_there_are_connections_and_nobody_is_blamed() -> None:
+    bench = Bench(connections=3)
+    bench.provider.gate = asyncio.Event()
+    jobs = [bench.job(recipient={"push_tokens": [f"t{n}-{m}" for m in range(20)]}) for n in range(4)]
+    attempts = [asyncio.create_task(bench.delivery.attempt(job)) for job in jobs]
+    await eventually_async(lambda: bench.provider.at_work == 3)
+    bench.provider.gate.set()
+    assert all(isinstance(outcome, Sent) for outcome in await asyncio.gather(*attempts))
+    assert len(bench.provider.messages) == 80
+    assert bench.provider.most_at_work == 3
+    assert bench.providers.worst_state == "closed"
+
+
+async def test_who_waited_claims_again_and_obeys_the_answer() -> None:
+    bench = Bench(connections=1)
+    budget_s = bench.provider.timeout_s + 1.05
+    began = time.monotonic()
+    async with one_waiting(bench, bench.job(budget_s=budget_s)) as second:
+        await eventually_async(lambda: time.monotonic() > began + 0.2)
+        bench.claims.answers.append(ClaimAnswer("stale"))
+        assert bench.provider.gate is not None
+        bench.provider.gate.set()
+        assert await second == Duplicate("stale")
+    assert bench.provider.targets == ["first"]
+
+
+async def test_who_waited_past_the_end_of_its_life_is_not_sent() -> None:
+    bench = Bench(connections=1)
+    expires_ms = now_ms() + 200
+    async with one_waiting(bench, bench.job(expires_at=rfc3339(expires_ms))) as second:
+        await eventually_async(lambda: now_ms() > expires_ms)
+        assert bench.provider.gate is not None
+        bench.provider.gate.set()
+        outcome = await second
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "expired"
+    assert bench.provider.targets == ["first"]
+
+
+async def test_who_waited_while_the_breaker_opened_is_held() -> None:
+    bench = Bench(connections=1)
+    bench.provider.answers["first"] = Refused(Refusal.CREDENTIALS, "401")
+    async with one_waiting(bench, bench.job()) as second:
+        assert bench.provider.gate is not None
+        bench.provider.gate.set()
+        assert await second == Hold("provider")
+    assert bench.provider.targets == ["first"]
+
+
+async def test_who_is_cancelled_while_waiting_was_never_sent_and_takes_no_place_along() -> None:
+    bench = Bench(connections=1)
+    async with one_waiting(bench, bench.job()) as second:
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+    assert ambiguous(bench) == 0
+    assert isinstance(await bench.delivery.attempt(bench.job()), Sent)
+
+
+# -- refused ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("refusal", "paused"), [(Refusal.QUOTA_EXCEEDED, True), (Refusal.THROTTLED, False)])
+async def test_only_the_quota_of_the_whole_account_pauses_the_provider(refusal: Refusal, paused: bool) -> None:
+    bench = Bench()
+    bench.provider.answers["t1"] = Refused(refusal, "429", 60)
+    assert await bench.delivery.attempt(bench.job()) == Retry(60, "throttled", True, "429", "fcm")
+    assert bench.providers.is_open is paused

@@ -1,0 +1,121 @@
+"""A message that meets a bug outside the rule book: counted, logged, returned once after a delay, and ended at last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.message.headers import Travel, read_travel
+from shared.message.incoming import Incoming
+from shared.settings.settings import Settings
+from shared.worker.handler import Handler
+from shared.worker.poison import GIVE_UP_AT
+from shared.worker.recorder import Recorder
+from shared.worker.settler import Settler
+from tests.support.worker_fakes import Bench, ScriptedPublisher
+
+
+class HandlingBench(Bench):
+    def __init__(self) -> None:
+        super().__init__()
+        self.publisher = ScriptedPublisher(self.journal)
+        settings = Settings(_env_file=None)  # type: ignore[call-arg]
+        recorder = Recorder(self.claims, self.metrics, patience_s=0.0)
+        self.settler = Settler("push", self.publisher, recorder, self.metrics, settings.retry_levels_s)
+        self.handler = Handler("push", self.delivery, self.claims, self.settler, settings, self.metrics)
+
+    def incoming(self, **fields: Any) -> Incoming:
+        return self.job(**fields).received.incoming
+
+    @property
+    def failures(self) -> float:
+        return self.metrics.registry.get_sample_value("notify_handler_failed_total", {"channel": "push"}) or 0
+
+
+@pytest.fixture
+def bench() -> HandlingBench:
+    return HandlingBench()
+
+
+async def bug(*_: Any) -> Any:
+    raise TypeError("a bug")
+
+
+def break_claim(bench: HandlingBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.claims, "claim", bug)
+
+
+async def test_a_message_is_claimed_sent_recorded_and_acked(bench: HandlingBench) -> None:
+    assert await bench.handler.handle(bench.incoming()) is None
+    assert bench.journal == ["claim", "done fcm id-of-t1", "ack"]
+    assert bench.failures == 0
+
+
+async def test_a_message_that_meets_a_bug_returns_once_after_a_delay(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_claim(bench, monkeypatch)
+    with capture_logs() as lines:
+        assert await bench.handler.handle(bench.incoming(travel=Travel(attempt=2, deferrals=3))) is None
+    (publication,) = bench.publisher.tried
+    travel = read_travel(publication.headers)
+    assert publication.exchange.startswith("notifications.retry.")
+    assert (travel.attempt, travel.deferrals, travel.redeliveries) == (2, 4, 1)
+    assert bench.journal[-1] == "ack"
+    assert bench.failures == 1
+    (line,) = [line for line in lines if line["event"] == "handler_failed"]
+    assert line["exc_info"]
+
+
+async def test_a_message_that_always_meets_a_bug_ends_in_failed_queue(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_claim(bench, monkeypatch)
+    travel = Travel()
+    while not bench.publisher.tried or bench.publisher.tried[-1].exchange != "notifications.failed":
+        await bench.handler.handle(bench.incoming(travel=travel))
+        travel = read_travel(bench.publisher.tried[-1].headers)
+        assert len(bench.publisher.tried) <= GIVE_UP_AT
+    assert bench.publisher.tried[-1].headers["notify-failed-reason"] == "delivery_limit"
+    assert "a bug" in bench.publisher.tried[-1].headers["notify-failed-error"]
+    assert bench.failures == GIVE_UP_AT
+
+
+async def test_a_bug_after_the_ack_returns_nothing(bench: HandlingBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.settler, "_log_sent", lambda *_: 1 / 0)
+    await bench.handler.handle(bench.incoming())
+    assert bench.journal == ["claim", "done fcm id-of-t1", "ack"]
+    assert bench.failures == 1
+
+
+async def test_what_the_broker_delivers_again_by_itself_is_not_returned(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_claim(bench, monkeypatch)
+    incoming = bench.incoming()
+    book: Any = incoming.book
+    book.is_open = False
+    await bench.handler.handle(incoming)
+    assert (bench.publisher.tried, bench.failures) == ([], 1)
+
+
+async def test_a_handler_that_failed_does_not_block_the_other_copies(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_claim(bench, monkeypatch)
+    await bench.handler.handle(bench.incoming())
+    monkeypatch.undo()
+    assert await bench.handler.handle(bench.incoming()) is None
+    assert "done fcm id-of-t1" in bench.journal
+
+
+async def test_a_held_message_gives_its_claim_back_unless_redis_is_what_it_waits_for(bench: HandlingBench) -> None:
+    bench.providers.breaker("fcm").force("open")
+    assert await bench.handler.handle(bench.incoming()) == "provider"
+    assert bench.journal == ["claim", "release"]
+    bench.journal.clear()
+    bench.claims.away = True
+    assert await bench.handler.handle(bench.incoming()) == "redis"
+    assert bench.journal == ["claim: away"]
