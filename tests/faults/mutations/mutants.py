@@ -9,18 +9,18 @@ MUTANTS = (
         "ack-before-hand-on",
         "acks a message before its next attempt is stored on the ladder",
         "Settler.settle",
-        "await self._hand_on(self._to_ladder(job, outcome), job.claim.renew)",
+        "await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
         """
-        job.incoming.ack()
+        received.incoming.ack()
         await asyncio.sleep(0)
-        await self._hand_on(self._to_ladder(job, outcome), job.claim.renew)
+        await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
         """,
         ("killed-at-the-hand-on",),
     ),
     Mutation(
         "held-is-dropped",
         "takes a message that another process holds for a duplicate",
-        "Handler._refused",
+        "Delivery.unclaimed",
         'case "duplicate" | "stale":',
         'case "duplicate" | "stale" | "held":',
         ("random-kills",),
@@ -30,7 +30,7 @@ MUTANTS = (
         "copies the headers that the broker has added to the message of the next attempt",
         "Settler._to_ladder",
         "travel.to_headers()",
-        "job.incoming.headers | travel.to_headers()",
+        "incoming.headers | travel.to_headers()",
         ("moved-back-with-old-headers",),
     ),
     Mutation(
@@ -69,11 +69,11 @@ MUTANTS = (
     Mutation(
         "mark-before-send",
         "records a message as done before it is sent",
-        "Handler._try",
-        "return await self._delivery.attempt(job)",
+        "Handler._claim_and_attempt",
+        "outcome = await self._delivery.attempt(job)",
         """
-        await self._recorder.done(job, "early", "")
-        return await self._delivery.attempt(job)
+        await self._settler._recorder.done(job, "early", "")
+        outcome = await self._delivery.attempt(job)
         """,
         ("death-at-each-point",),
     ),
@@ -81,10 +81,10 @@ MUTANTS = (
         "recorded-before-the-confirm",
         "records a message as handed on before the broker has confirmed it",
         "Settler.settle",
-        "await self._hand_on(self._to_ladder(job, outcome), job.claim.renew)",
+        "await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
         """
-        await self._recorder.handed_on(job, job.travel.attempt + outcome.counted)
-        await self._hand_on(self._to_ladder(job, outcome), job.claim.renew)
+        await self._recorder.handed_on(job, received.travel.attempt + outcome.counted)
+        await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
         """,
         ("killed-at-the-hand-on",),
     ),
