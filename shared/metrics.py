@@ -34,6 +34,12 @@ class Metrics:
         self.breaker_state = gauge("notify_breaker_state", "0 closed, 1 half open, 2 open", "channel", "provider")
         self.paused = gauge("notify_paused", "1 while the worker consumes nothing", "channel")
         self.in_flight = gauge("notify_in_flight", "Messages in hand", "channel")
+        self.broken_lanes = gauge("notify_broken_lanes", "Lanes that do not flow although they should", "channel")
+        self.lanes_broken = counter("notify_lanes_broken", "Times that a lane stopped flowing", "channel", "lane")
+        self.broker_lost = counter("notify_broker_lost", "Connections to the broker that were lost", "use")
+        self.broker_errors = counter(
+            "notify_broker_errors", "Errors of a broker connection that no rule foresees, each in the log", "use"
+        )
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",
             "From accepted-at to the provider's yes",

@@ -7,18 +7,22 @@ import random
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import structlog
 from pika import URLParameters
+from pika.channel import Channel as PikaChannel
 
 from shared.broker.channel import BROKER_FAILURES, RPC_DEADLINE_S, AmqpChannel, ChannelGone
 from shared.broker.pika_patches import WireConnection
 from shared.errors import TopologyMismatch
+from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 State = Literal["up", "down", "blocked"]
+#: the purpose of a connection, as its metrics name it
+Use = Literal["consume", "publish", "operate"]
 #: bounds of the wait before the next try, seconds
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.5, 15.0
 #: longest wait until a connection is open, seconds: the first try, and the longest of those that follow. Behind a
@@ -43,8 +47,11 @@ class Connection:
     for a cluster of which a node stands still keeps whoever binds waiting until it counts that node as gone (measured).
     ``on_ready`` opens what each fresh connection needs before it counts as up; ``on_lost`` is told of each loss.
 
-    A TopologyMismatch from ``declare`` ends the connection for good and is what ``wait_failed`` returns: reconnecting
-    cannot help. Anything else that the two raise is logged and tried again.
+    The keeper is the task behind ``start`` that connects again after each loss. A TopologyMismatch from ``declare``
+    ends it for good, because reconnecting cannot help. It logs every other error and tries again; an error that nothing
+    here foresees is logged with its traceback and counted (``notify_broker_errors_total``). ``watch`` raises the error
+    that ended the keeper: a process runs it beside its other tasks, so that it never waits for a connection that
+    nothing keeps.
     """
 
     def __init__(
@@ -52,6 +59,8 @@ class Connection:
         url: str,
         name: str,
         *,
+        use: Use = "operate",
+        metrics: Metrics | None = None,
         heartbeat_s: int | None = None,
         declare: Callable[[], Awaitable[None]] | None = None,
         on_ready: Callable[[], Awaitable[None]] | None = None,
@@ -70,6 +79,9 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[TopologyMismatch] | None = None
+        metrics = metrics or Metrics()
+        self._count_lost = metrics.broker_lost.labels(use).inc
+        self._count_error = metrics.broker_errors.labels(use).inc
 
     @property
     def state(self) -> State:
@@ -87,28 +99,42 @@ class Connection:
         await self._up.wait()
 
     async def wait_failed(self) -> TopologyMismatch:
-        """Return the reason for which this connection has been given up, if ever."""
+        """Return the TopologyMismatch for which this connection has been given up, if ever.
+
+        Raises the error of a keeper that ended in any other way.
+        """
         if self._failed is None:
             raise RuntimeError("start() first")
         return await asyncio.shield(self._failed)
 
+    async def watch(self) -> NoReturn:
+        """Run until cancelled. Raises the TopologyMismatch, or another error, that has ended the keeper."""
+        raise await self.wait_failed()
+
     async def channel(self, on_closed: Callable[[ChannelGone], None] | None = None) -> AmqpChannel:
-        """Open a channel. Raises ChannelGone if the connection is not open, TimeoutError if the broker is silent."""
+        """Open a channel. Raises ChannelGone if the connection is not open, TimeoutError if the broker is silent.
+
+        A channel that opens only after that deadline is closed: nothing would use it, and it counts for the broker.
+        """
         raw = self._raw
         if raw is None or not raw.is_open:
             raise ChannelGone(0, "no connection")
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        raw.channel(on_open_callback=partial(_resolve, opened))
+        opening = raw.channel(on_open_callback=partial(_resolve, opened))
         gone = asyncio.create_task(self._gone.wait())
+        wanted = False
         try:
             await asyncio.wait((opened, gone), timeout=RPC_DEADLINE_S, return_when=asyncio.FIRST_COMPLETED)
+            if opened.done():
+                wanted = True
+                return AmqpChannel(opened.result(), on_closed)
+            if gone.done():
+                raise ChannelGone(0, "connection lost while a channel was opened")
+            raise TimeoutError(f"no channel within {RPC_DEADLINE_S:g} s")
         finally:
             gone.cancel()
-        if opened.done():
-            return AmqpChannel(opened.result(), on_closed)
-        if gone.done():
-            raise ChannelGone(0, "connection lost while a channel was opened")
-        raise TimeoutError(f"no channel within {RPC_DEADLINE_S:g} s")
+            if not wanted:
+                _close_unwanted(opening)
 
     async def close(self) -> None:
         """Close for good. What was unacked returns to its queue."""
@@ -125,13 +151,19 @@ class Connection:
             self._raw.abort("dropped by the client")
 
     async def _keep(self) -> None:
+        failed = self._failed
         try:
             await self._come_back_for_ever()
         except TopologyMismatch as exc:
             log.error("topology_mismatch", connection=self._name, error=str(exc))
             await self._hang_up()
-            if self._failed is not None and not self._failed.done():
-                self._failed.set_result(exc)
+            if failed is not None and not failed.done():
+                failed.set_result(exc)
+        except Exception as exc:
+            # Not reached by an error of one connection, only by one of the keeper itself.
+            log.exception("connection_keeper_ended", connection=self._name)
+            if failed is not None and not failed.done():
+                failed.set_exception(exc)
 
     async def _come_back_for_ever(self) -> None:
         """Raises TopologyMismatch."""
@@ -145,12 +177,17 @@ class Connection:
                     declared = True
                 if self._on_ready is not None:
                     await self._on_ready()
+                tries = 0
+                await self._serve(None if first else self._declare)
+            except TopologyMismatch:
+                raise
             except _FAILURES as exc:
                 log.warning("broker_unreachable", connection=self._name, error=str(exc) or repr(exc), tries=tries)
                 await self._hang_up()
-            else:
-                tries = 0
-                await self._serve(None if first else self._declare)
+            except Exception:
+                self._count_error()
+                log.exception("connection_failed_unexpectedly", connection=self._name, tries=tries)
+                await self._hang_up()
             await asyncio.sleep(backoff_s(tries, random.random()))
             tries += 1
 
@@ -159,13 +196,19 @@ class Connection:
         self._up.set()
         log.info("broker_connected", connection=self._name)
         if declare is not None:
+            # What is missing shows: a message is returned, a channel closed; then it is declared again.
             try:
                 await declare()
+            except TopologyMismatch:
+                raise
             except _FAILURES as exc:
-                # What is missing shows: a message is returned, a channel closed; then it is declared again.
                 log.warning("declaration_failed", connection=self._name, error=str(exc) or repr(exc))
+            except Exception:
+                self._count_error()
+                log.exception("declaration_failed", connection=self._name)
         await self._gone.wait()
         self._up.clear()
+        self._count_lost()
         log.warning("broker_lost", connection=self._name)
         if self._on_lost is not None:
             self._on_lost()
@@ -248,6 +291,12 @@ def backoff_s(tries: int, draw: float) -> float:
     """Full jitter: between nothing and 0.5 s doubled ``tries`` times, at most 15 s; ``draw`` is in [0, 1)."""
     ceiling = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10))
     return max(0.05, draw * ceiling)
+
+
+def _close_unwanted(opening: PikaChannel) -> None:
+    """Close a channel that nothing waits for any more; one that is still being opened is closed once it is open."""
+    if not (opening.is_closed or opening.is_closing):
+        opening.close()
 
 
 def _resolve(waiter: asyncio.Future[Any], value: Any) -> None:

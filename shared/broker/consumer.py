@@ -17,6 +17,7 @@ from shared.broker.channel import AmqpChannel, ChannelGone
 from shared.broker.connection import Connection, State
 from shared.broker.incoming import AckBook, Incoming
 from shared.message.channels import Lane
+from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -61,13 +62,16 @@ class Consumer:
         levels_s: Sequence[float],
         on_delivery: Callable[[Incoming], None],
         on_trouble: Callable[[Lane | None], None],
+        metrics: Metrics | None = None,
     ) -> None:
         self._lanes = tuple(lanes)
         self._levels_s = tuple(levels_s)
         self._on_delivery = on_delivery
         self._on_trouble = on_trouble
         self._open: dict[Lane, _LaneChannel] = {}
-        self._connection = Connection(url, name, declare=self.declare, on_lost=self._connection_lost)
+        self._connection = Connection(
+            url, name, use="consume", metrics=metrics, declare=self.declare, on_lost=self._connection_lost
+        )
 
     @property
     def connection(self) -> Connection:

@@ -18,6 +18,7 @@ from shared.broker.confirms import Fate, Outlet, Pending, Publication
 from shared.broker.connection import Connection, State
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable, TopologyMismatch
 from shared.message.channels import CHANNELS
+from shared.metrics import Metrics
 
 __all__ = ["Publication", "Publisher"]
 
@@ -45,10 +46,19 @@ class Publisher:
         deadline_s: float,
         max_pending: int,
         channels: Iterable[str] = tuple(CHANNELS),
+        metrics: Metrics | None = None,
     ) -> None:
         self._levels_s, self._channels = tuple(levels_s), tuple(channels)
         self._deadline_s = deadline_s
-        self._connection = Connection(url, name, declare=self._declare, on_ready=self._open, on_lost=self._lost)
+        self._connection = Connection(
+            url,
+            name,
+            use="publish",
+            metrics=metrics,
+            declare=self._declare,
+            on_ready=self._open,
+            on_lost=self._lost,
+        )
         self._outlet = Outlet(self._connection, max_pending, self._channel_closed)
         self._declaring = asyncio.Lock()
         self._declared_at = 0.0
@@ -167,6 +177,10 @@ class Publisher:
             await self._outlet.open()
         except _DECLARATION_FAILURES as exc:
             log.warning("publishing_channel_not_reopened", error=str(exc))
+            self._connection.drop()
+        except Exception:
+            # Unseen, it would leave a connection that is up and never publishes again.
+            log.exception("publishing_channel_not_reopened")
             self._connection.drop()
 
     async def _declare(self) -> None:

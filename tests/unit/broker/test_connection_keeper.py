@@ -1,0 +1,181 @@
+"""The keeper of a connection: no error but a TopologyMismatch ends it, and a watcher hears of its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from shared.broker.connection import Connection
+from shared.errors import TopologyMismatch
+from shared.metrics import Metrics
+from tests.support.waiting import eventually_async
+
+UNFORESEEN = KeyError("unforeseen")
+
+
+class Wire:
+    """Stands in for pika's connection: opens at once, and ends when it is aborted."""
+
+    made = 0
+
+    def __init__(self, _parameters: Any, on_open_callback: Any, on_open_error_callback: Any, on_close_callback: Any):
+        type(self).made += 1
+        self._on_close = on_close_callback
+        self.is_open, self.is_closing, self.is_closed = True, False, False
+        self.heard_bytes = 0
+        asyncio.get_running_loop().call_soon(on_open_callback, self)
+
+    def add_on_connection_blocked_callback(self, callback: Any) -> None:
+        """Never blocked."""
+
+    add_on_connection_unblocked_callback = add_on_connection_blocked_callback
+
+    def abort(self, why: str) -> None:
+        self.is_open, self.is_closed = False, True
+        self._on_close(self, why)
+
+    def close(self) -> None:
+        self.abort("closed")
+
+
+class Raising:
+    """An awaitable callback that raises each of its errors once, then goes through."""
+
+    def __init__(self, *errors: Exception | None) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        error = self.errors.pop(0) if self.errors else None
+        if error is not None:
+            raise error
+
+
+@pytest.fixture(autouse=True)
+def wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.broker.connection.WireConnection", Wire)
+    monkeypatch.setattr("shared.broker.connection.backoff_s", lambda tries, draw: 0.0)
+
+
+@asynccontextmanager
+async def kept(
+    metrics: Metrics | None = None,
+    *,
+    declare: Callable[[], Awaitable[None]] | None = None,
+    on_ready: Callable[[], Awaitable[None]] | None = None,
+    on_lost: Callable[[], None] | None = None,
+) -> AsyncIterator[Connection]:
+    connection = Connection(
+        "amqp://guest:guest@127.0.0.1:1/",
+        "test",
+        use="consume",
+        metrics=metrics,
+        declare=declare,
+        on_ready=on_ready,
+        on_lost=on_lost,
+    )
+    connection.start()
+    yield connection
+    await connection.close()
+
+
+def count(metrics: Metrics, name: str) -> float:
+    return metrics.registry.get_sample_value(name, {"use": "consume"}) or 0.0
+
+
+async def up(connection: Connection) -> None:
+    await asyncio.wait_for(connection.wait_up(), 5)
+
+
+async def comes_back(connection: Connection) -> None:
+    before = Wire.made
+    connection.drop()
+    await eventually_async(lambda: Wire.made > before and connection.state == "up")
+
+
+async def test_an_unforeseen_error_of_the_declaration_is_counted_and_tried_again() -> None:
+    metrics = Metrics()
+    declare = Raising(UNFORESEEN)
+    async with kept(metrics, declare=declare) as connection:
+        await up(connection)
+        assert declare.calls == 2
+        assert count(metrics, "notify_broker_errors_total") == 1
+
+
+async def test_an_unforeseen_error_of_the_preparation_is_counted_and_tried_again() -> None:
+    metrics = Metrics()
+    async with kept(metrics, on_ready=Raising(UNFORESEEN)) as connection:
+        await up(connection)
+        assert count(metrics, "notify_broker_errors_total") == 1
+
+
+async def test_an_unforeseen_error_of_connecting_is_counted_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    broken = [True]
+
+    def wire(*arguments: Any, **named: Any) -> Wire:
+        if broken:
+            broken.clear()
+            raise UNFORESEEN
+        return Wire(*arguments, **named)
+
+    monkeypatch.setattr("shared.broker.connection.WireConnection", wire)
+    async with kept(metrics) as connection:
+        await up(connection)
+        assert count(metrics, "notify_broker_errors_total") == 1
+
+
+async def test_an_unforeseen_error_of_a_later_declaration_leaves_the_connection_up() -> None:
+    metrics = Metrics()
+    declare = Raising(None, UNFORESEEN)
+    async with kept(metrics, declare=declare) as connection:
+        await up(connection)
+        await comes_back(connection)
+        await eventually_async(lambda: count(metrics, "notify_broker_errors_total") == 1)
+        assert connection.state == "up"
+        assert declare.calls == 2
+
+
+async def test_an_unforeseen_error_of_the_listener_for_losses_does_not_keep_it_from_coming_back() -> None:
+    metrics = Metrics()
+
+    def stumble() -> None:
+        raise UNFORESEEN
+
+    async with kept(metrics, on_lost=stumble) as connection:
+        await up(connection)
+        await comes_back(connection)
+        await comes_back(connection)
+        assert count(metrics, "notify_broker_errors_total") == 2
+
+
+async def test_each_loss_is_counted() -> None:
+    metrics = Metrics()
+    async with kept(metrics) as connection:
+        await up(connection)
+        assert count(metrics, "notify_broker_lost_total") == 0
+        await comes_back(connection)
+        await comes_back(connection)
+        assert count(metrics, "notify_broker_lost_total") == 2
+
+
+async def test_a_mismatch_ends_the_watch_and_the_connection() -> None:
+    async with kept(declare=Raising(TopologyMismatch("another limit"))) as connection:
+        with pytest.raises(TopologyMismatch, match="another limit"):
+            await asyncio.wait_for(connection.watch(), 5)
+        assert connection.state == "down"
+
+
+async def test_an_error_of_the_keeper_itself_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(_tries: int, _draw: float) -> float:
+        raise UNFORESEEN
+
+    monkeypatch.setattr("shared.broker.connection.backoff_s", stumble)
+    async with kept(on_ready=Raising(ConnectionError("refused"))) as connection:
+        with pytest.raises(KeyError, match="unforeseen"):
+            await asyncio.wait_for(connection.watch(), 5)
