@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -23,12 +22,11 @@ from gateway.wiring import MAX_WAITING, connect
 from shared.errors import BadSettings
 from shared.logs import configure_logs
 from shared.settings.settings import Settings, load_settings
+from shared.worker.collector import calm_collector
 
 BAD_SETTINGS_EXIT = 2
 #: threads beyond those that may wait for the broker: somebody must be free to say 503, and to answer /health
 SPARE_THREADS = 32
-#: new objects between two looks of the garbage collector; Python's 700 is a few requests
-GC_OBJECTS = 20_000
 #: how often a worker looks whether its main process is still there, seconds
 PARENT_LOOK_S = 1.0
 
@@ -77,9 +75,7 @@ def _worker(counts_directory: Path) -> Flask:
     settings = load_settings()
     _configure_logs(settings)
     app = create_app(settings, connect(settings, counts_directory))
-    # What lives as long as the process need not be looked at again; a request's objects are gone before the next look.
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS)
+    calm_collector()
     return app
 
 

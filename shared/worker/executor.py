@@ -1,84 +1,120 @@
-"""The handlers at work in this process: started in the order of the lanes, at most so many at a time."""
+"""Runs handlers concurrently up to a limit, most urgent lane first, and lets no lane starve."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import structlog
 
 from shared.broker.incoming import Incoming
+from shared.message.channels import PRIORITIES, Priority
 from shared.message.outcome import HoldCause
 from shared.worker.handler import Handler
-from shared.worker.held import Held
-from shared.worker.lanes import LaneQueue
 
 log = structlog.get_logger(__name__)
 
+#: each waiting lane gets at least one of this many starts
+FLOOR_ONE_OF = 10
 
-class Crew:
-    """``on_hold`` is called when a handler found that nothing can be delivered now; its message is in ``held``."""
+_ORDERS: tuple[tuple[Priority, ...], ...] = (
+    *((PRIORITIES,) * (FLOOR_ONE_OF - 2)),
+    ("medium", "high", "low"),
+    ("low", "high", "medium"),
+)
 
-    def __init__(self, handler: Handler, limit: int, on_hold: Callable[[HoldCause], None]) -> None:
+
+class LaneQueue:
+    """Messages that were delivered and not started."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Priority, deque[Incoming]] = {priority: deque() for priority in PRIORITIES}
+        self._starts = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def push(self, incoming: Incoming) -> None:
+        self._waiting[incoming.lane.priority].append(incoming)
+
+    def pop(self) -> Incoming | None:
+        """The next to start, or None. Eight of ten starts go by urgency; one begins at medium and one at low."""
+        for priority in _ORDERS[self._starts % FLOOR_ONE_OF]:
+            if self._waiting[priority]:
+                self._starts += 1
+                return self._waiting[priority].popleft()
+        return None
+
+    def drain(self) -> Iterator[Incoming]:
+        """Take everything out, high first."""
+        for waiting in self._waiting.values():
+            while waiting:
+                yield waiting.popleft()
+
+
+class Executor:
+    """Runs at most ``limit`` handlers of flowing messages at a time.
+
+    ``on_hold`` gets each message that cannot be delivered now, unacked and without a claim, and the cause. Nothing new
+    starts from then on, until ``flow``.
+    """
+
+    def __init__(self, handler: Handler, limit: int, on_hold: Callable[[Incoming, HoldCause], None]) -> None:
         self._handler = handler
         self._limit = limit
         self._on_hold = on_hold
         self._running: set[asyncio.Task[HoldCause | None]] = set()
         self._flowing = False
-        self.waiting = LaneQueue()
-        self.held = Held()
+        self._waiting = LaneQueue()
 
     @property
     def in_flight(self) -> int:
-        """Messages in hand: at work, waiting to start, or held."""
-        return len(self._running) + len(self.waiting) + len(self.held)
+        """Messages that are being handled or wait to start."""
+        return len(self._running) + len(self._waiting)
 
     def add(self, incoming: Incoming) -> None:
-        """A message was delivered: start it as soon as its turn comes."""
-        self.waiting.push(incoming)
+        """Start a message that was delivered as soon as its turn comes."""
+        self._waiting.push(incoming)
         if self._flowing:
             self._fill()
 
     def flow(self) -> None:
-        """Start whatever waits, from now on."""
+        """From now on, start the messages that wait."""
         self._flowing = True
         self._fill()
 
-    def resume_held(self) -> asyncio.Future[Any]:
-        """Start what was held, before anything else; the future is done when all of it is."""
-        tasks = [asyncio.create_task(self._work(kept.incoming)) for kept in self.held.take_all()]
+    def stop_starting(self) -> None:
+        """Let running handlers go on, and start no new one."""
+        self._flowing = False
+
+    def take_waiting(self) -> list[Incoming]:
+        """Take out every message that was delivered and not started, high first."""
+        return list(self._waiting.drain())
+
+    def forget_void(self) -> None:
+        """Drop the waiting messages whose channel is gone, because the broker redelivers them. Later ones stay."""
+        for incoming in self.take_waiting():
+            if not incoming.is_void:
+                self._waiting.push(incoming)
+
+    def start_all(self, messages: Iterable[Incoming]) -> asyncio.Future[Any]:
+        """Start all of these at once, beside the limit; the future is done when all of them are."""
+        tasks = [asyncio.create_task(self._work(incoming)) for incoming in messages]
         for task in tasks:
             self._track(task)
         return asyncio.gather(*tasks, return_exceptions=True)
 
-    def stop_starting(self) -> None:
-        """What is at work goes on; nothing new starts."""
-        self._flowing = False
-
-    def forget_void(self) -> None:
-        """What a channel brought that is gone, and was not begun, will come again. What came since is not touched."""
-        for incoming in list(self.waiting.drain()):
-            if not incoming.is_void:
-                self.waiting.push(incoming)
-        self.held.forget_void()
-
-    def hold_waiting(self, cause: HoldCause) -> None:
-        for incoming in self.waiting.drain():
-            self.held.keep(incoming, cause)
-
     async def handle_one(self, incoming: Incoming) -> HoldCause | None:
-        """Handle one message beside whatever else is at work, and wait for it; the cause if it had to be held."""
+        """Handle one message, beside those that run, and wait for it; returns the cause if it had to be held."""
         task = asyncio.create_task(self._work(incoming))
         self._track(task)
-        # Whoever waits for it may be cancelled by a stop; the message is finished all the same.
+        # A stop may cancel the caller; the message is finished all the same.
         return await asyncio.shield(task)
 
-    async def let_go(self, incoming: Incoming, cause: HoldCause) -> None:
-        await self._handler.let_go(incoming, cause)
-
     async def finish(self, within_s: float) -> bool:
-        """Wait until nothing is at work, nor about to start; False if that took longer than ``within_s`` seconds."""
+        """Wait until no handler runs, nor is about to start; False if that took longer than ``within_s`` seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while self._running:
@@ -89,13 +125,13 @@ class Crew:
         return True
 
     async def abandon(self) -> None:
-        """Cancel what is still at work; its messages return to their queues."""
+        """Cancel the running handlers; their messages return to their queues."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
     def _fill(self) -> None:
-        while len(self._running) < self._limit and (incoming := self.waiting.pop()) is not None:
+        while len(self._running) < self._limit and (incoming := self._waiting.pop()) is not None:
             self._track(asyncio.create_task(self._work(incoming)))
 
     def _track(self, task: asyncio.Task[HoldCause | None]) -> None:
@@ -111,10 +147,10 @@ class Crew:
         try:
             cause = await self._handler.handle(incoming)
         except Exception:
-            # It stays unacked, so it is not lost: the broker gives it out again when the channel ends.
+            # It stays unacked, so it is not lost: the broker redelivers it when the channel ends.
             log.exception("handler_failed", lane=incoming.lane.routing_key)
             return None
         if cause is not None:
-            self.held.keep(incoming, cause)
-            self._on_hold(cause)
+            self._flowing = False
+            self._on_hold(incoming, cause)
         return cause

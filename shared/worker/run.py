@@ -1,4 +1,9 @@
-"""The composition root of a worker process: ``python -m services.<channel>``."""
+"""The composition root of a worker process: ``python -m services.<channel>``.
+
+Its tasks run in one TaskGroup: the worker with its consuming connection, the publishing connection's keeper and the
+heartbeat. A task that dies ends the process with its traceback and exit code 1, and the supervisor starts another. The
+HTTP server has no task that could die: it listens before the others start, and answers an error with 500.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
@@ -33,12 +38,12 @@ from shared.redis.client import async_client, check_durable
 from shared.settings.settings import Settings, load_settings
 from shared.templates.library import HttpLibrary, Library
 from shared.users.directory import Directory, HttpDirectory
-from shared.worker.blockers import Blockers
 from shared.worker.collector import calm_collector
 from shared.worker.handler import Handler
+from shared.worker.pause import Blockers
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
-from shared.worker.worker import Worker
+from shared.worker.worker import Worker, build_worker
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +52,11 @@ PORTS_BETWEEN_REPLICAS = 10
 
 
 def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
-    """Run one worker until SIGTERM or SIGINT. Exits 0 after a stop, 1 on a failure, 2 on bad settings."""
+    """Run one worker until SIGTERM or SIGINT.
+
+    Exits 0 after a stop, 1 if a task died (with its traceback) or RabbitMQ has a queue with other arguments, 2 on bad
+    settings.
+    """
     try:
         settings = load_settings()
         configure_logs(f"services.{channel}", settings.log_level, settings.log_format)
@@ -64,7 +73,7 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
 
 
 async def serve(channel: str, builders: Mapping[str, Builder], settings: Settings) -> None:
-    """Wire one worker and run it. Raises BadSettings, TopologyMismatch."""
+    """Wire one worker and run it. Raises BadSettings, TopologyMismatch, and the error of a task that died."""
     name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
     metrics = Metrics()
     policy = BreakerPolicy.of(settings)
@@ -80,7 +89,7 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
         )
         directory = await stack.enter_async_context(HttpDirectory(settings, metrics))
         templates = await stack.enter_async_context(HttpLibrary(settings, metrics))
-        publisher = _publisher(channel, settings, name)
+        publisher = _publisher(channel, settings, name, metrics)
         publisher.start()
         stack.push_async_callback(publisher.close)
 
@@ -96,14 +105,46 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
             name=name,
         )
         status = Status(channel, worker, providers, publisher)
-        await _beside(stack, status, settings, metrics, WorkerState(redis, channel, name, settings.heartbeat_s))
+        http = _http(status, settings, metrics)
+        await http.start()
+        stack.push_async_callback(http.stop)
+        state = WorkerState(redis, channel, name, settings.heartbeat_s)
+        heartbeat = Heartbeat(state, settings.heartbeat_s, status.beat, status.apply)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
         log.info("worker_started", channel=channel, providers=list(providers.states()))
         calm_collector()
-        await worker.run()
+        await supervise(worker, publisher, heartbeat)
         log.info("worker_stopped", channel=channel)
+
+
+async def supervise(worker: Worker, publisher: Publisher, heartbeat: Heartbeat) -> None:
+    """Run the tasks of this process until the worker has stopped.
+
+    Raises the error of the first task that died. The worker finishes its messages in flight before that.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(_named("publishing connection", publisher.connection.watch()))
+            group.create_task(_named("heartbeat", heartbeat.run()))
+            try:
+                await _named("worker", worker.run())
+            finally:
+                # A cancellation alone may not end it (see Heartbeat.stop), nor would it take its sign down.
+                heartbeat.stop()
+                keeper.cancel()
+    except ExceptionGroup as died:
+        raise died.exceptions[0] from None
+
+
+async def _named(task: str, work: Awaitable[None]) -> None:
+    """Run one task; say at once that it died, because the worker takes up to SHUTDOWN_S to finish."""
+    try:
+        await work
+    except Exception as exc:
+        log.error("task_died", task=task, error=str(exc) or repr(exc))
+        raise
 
 
 def assemble(
@@ -126,7 +167,7 @@ def assemble(
     delivery = Delivery(channel, sender, directory, templates, recorder, RetryPolicy.for_channel(channel, settings))
     settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
-    return Worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
+    return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
 
 
 class Status:
@@ -171,26 +212,13 @@ class Status:
             self._providers.breaker(provider).force(forced.get(provider))
 
 
-async def _beside(
-    stack: AsyncExitStack, status: Status, settings: Settings, metrics: Metrics, state: WorkerState
-) -> None:
-    """Start what runs beside the worker: its HTTP routes and its heartbeat."""
+def _http(status: Status, settings: Settings, metrics: Metrics) -> WorkerHttp:
     own = settings.channels[status.channel]
     port = own.port + PORTS_BETWEEN_REPLICAS * settings.notify_replica
-    http = WorkerHttp(settings.worker_listen_host, port, f"{status.channel.upper()}_PORT", status.health, metrics)
-    await http.start()
-    stack.push_async_callback(http.stop)
-    heartbeat = Heartbeat(state, settings.heartbeat_s, status.beat, status.apply)
-    beating = asyncio.create_task(heartbeat.run())
-
-    async def stop_heartbeat() -> None:
-        heartbeat.stop()
-        await asyncio.gather(beating, return_exceptions=True)
-
-    stack.push_async_callback(stop_heartbeat)
+    return WorkerHttp(settings.worker_listen_host, port, f"{status.channel.upper()}_PORT", status.health, metrics)
 
 
-def _publisher(channel: str, settings: Settings, name: str) -> Publisher:
+def _publisher(channel: str, settings: Settings, name: str, metrics: Metrics) -> Publisher:
     return Publisher(
         settings.rabbitmq,
         f"{name} publishes",
@@ -198,6 +226,7 @@ def _publisher(channel: str, settings: Settings, name: str) -> Publisher:
         deadline_s=settings.publish_deadline_s,
         max_pending=settings.publish_max_pending,
         channels=(channel,),
+        metrics=metrics,
     )
 
 

@@ -1,11 +1,11 @@
-"""The lanes as a source of messages, each by itself: what one of them cannot give, the others do not notice."""
+"""The lanes as a source of messages. Each is opened and repaired by itself: one that fails does not stop the others."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import structlog
 
@@ -13,32 +13,67 @@ from shared.broker.channel import BROKER_FAILURES
 from shared.broker.consumer import Consumer
 from shared.broker.incoming import Incoming
 from shared.broker.topology import CONSUMERS_TOLD_S
-from shared.message.channels import Lane
+from shared.message.channels import Lane, lanes_of
+from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 
-#: a lane that stays broken is tried again this often, seconds
-MEND_EVERY_S = 1.0
+#: time between two tries to repair a lane that stays broken, seconds
+REPAIR_EVERY_S = 1.0
+
+
+def share_prefetch(total: int, lanes: tuple[Lane, ...]) -> dict[Lane, int]:
+    """Divide ``total`` messages: a quarter to high, half to medium, a quarter to low, and at least one to each lane."""
+    quarters = {"high": 1, "medium": 2, "low": 1}
+    return {lane: max(1, total * quarters[lane.priority] // 4) for lane in lanes}
+
+
+class BrokenLanes:
+    """The lanes that do not flow although they should: their queue is missing, or has no leader. Counts each break."""
+
+    def __init__(self, channel: str, metrics: Metrics) -> None:
+        self._lanes: set[Lane] = set()
+        # Made here, so that each series begins at 0: an alert on its increase then sees the first break too.
+        self._count = {lane: metrics.lanes_broken.labels(channel, lane.priority) for lane in lanes_of(channel)}
+        metrics.broken_lanes.labels(channel).set_function(lambda: len(self._lanes))
+
+    def __len__(self) -> int:
+        return len(self._lanes)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(tuple(self._lanes))
+
+    def add(self, lane: Lane) -> None:
+        """Note a break; a lane that is broken already is not counted again."""
+        if lane not in self._lanes:
+            self._lanes.add(lane)
+            self._count[lane].inc()
+
+    def discard(self, lane: Lane) -> None:
+        self._lanes.discard(lane)
+
+    def clear(self) -> None:
+        self._lanes.clear()
 
 
 class Supply:
-    """``broken`` holds the lanes that do not flow although they should: a missing queue, or one without a leader."""
+    """Takes single messages from the lanes, or lets them flow; keeps ``broken`` up to date."""
 
-    def __init__(self, consumer: Consumer, prefetch: Mapping[Lane, int]) -> None:
+    def __init__(self, consumer: Consumer, prefetch: Mapping[Lane, int], broken: BrokenLanes) -> None:
         self._consumer = consumer
         self._prefetch = dict(prefetch)
-        self.broken: set[Lane] = set()
-        self._mended_at = -math.inf
+        self._broken = broken
+        self._repaired_at = -math.inf
 
-    def mend_in_s(self) -> float | None:
-        """Seconds until ``mend`` is due, 0 if it is now; None while nothing is broken."""
-        if not self.broken:
+    def repair_in_s(self) -> float | None:
+        """Seconds until ``repair`` is due, 0 if it is due now; None while no lane is broken."""
+        if not self._broken:
             return None
-        return max(0.0, self._mended_at + MEND_EVERY_S - time.monotonic())
+        return max(0.0, self._repaired_at + REPAIR_EVERY_S - time.monotonic())
 
     async def take(self, lane: Lane) -> Incoming | None:
-        """One message of this lane; None if it has none, or cannot give one now."""
+        """One message of this lane; None if the lane is empty, or broken."""
         try:
             return await self._consumer.get(lane)
         except BROKER_FAILURES as exc:
@@ -46,33 +81,41 @@ class Supply:
             return None
 
     async def take_one(self) -> Incoming | None:
-        """One message, high lane first; None if there is none."""
+        """One message, from the high lane first; None if there is none."""
         for lane in self._prefetch:
             incoming = await self.take(lane)
             if incoming is not None:
                 return incoming
         return None
 
-    async def flow(self, in_hand: Mapping[Lane, int] | None = None) -> None:
-        """Let every lane flow. ``in_hand``: messages that are held already and do not count against a consumer."""
+    async def flow(self, held: Mapping[Lane, int] | None = None) -> None:
+        """Let every lane flow.
+
+        ``held``: how many messages of each lane the worker holds. The broker does not count them against a new
+        consumer, so that its prefetch is reduced by as many.
+        """
         for lane, most in self._prefetch.items():
-            await self._open(lane, max(1, most - (in_hand or {}).get(lane, 0)))
+            await self._open(lane, max(1, most - (held or {}).get(lane, 0)))
 
     async def widen(self, lanes: Mapping[Lane, int]) -> None:
         """Give these lanes their whole prefetch."""
         for lane in lanes:
             await self._open(lane, self._prefetch[lane])
 
-    async def mend(self) -> None:
-        """Declare what is missing and open the broken lanes again; what still cannot be opened stays broken."""
-        # Ours has been told of its queue's end; other workers' consumers may not have been.
+    async def cancel(self) -> None:
+        """Stop every lane. Messages that were delivered before stay unacked."""
+        await self._consumer.cancel()
+
+    async def repair(self) -> None:
+        """Declare what is missing and open the broken lanes again; a lane that cannot be opened stays broken."""
+        # This worker has been told that the queue is gone; consumers of other workers may not have been.
         await asyncio.sleep(CONSUMERS_TOLD_S)
-        self._mended_at = time.monotonic()
+        self._repaired_at = time.monotonic()
         try:
             await self._consumer.declare()
         except BROKER_FAILURES as exc:
             log.warning("lanes_not_declared", error=str(exc) or repr(exc))
-        for lane in tuple(self.broken):
+        for lane in self._broken:
             await self._open(lane, self._prefetch[lane])
 
     async def _open(self, lane: Lane, prefetch: int) -> None:
@@ -81,8 +124,8 @@ class Supply:
         except BROKER_FAILURES as exc:
             self._broke(lane, exc)
         else:
-            self.broken.discard(lane)
+            self._broken.discard(lane)
 
     def _broke(self, lane: Lane, exc: Exception) -> None:
-        self.broken.add(lane)
+        self._broken.add(lane)
         log.warning("lane_broken", lane=lane.routing_key, error=str(exc) or repr(exc))

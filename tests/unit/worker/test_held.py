@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.broker.incoming import Incoming
 from shared.message.channels import Priority, lanes_of
-from shared.worker.held import Held
+from shared.worker.pause import Held
 from tests.support.incoming import RememberedAcks, make_incoming
 
 

@@ -7,11 +7,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import pytest
+
+from shared.broker.incoming import Incoming
+from shared.errors import TopologyMismatch
 from shared.message.channels import Lane
 from shared.message.outcome import HoldCause
 from shared.metrics import Metrics
-from shared.settings.settings import Settings
-from shared.worker.handler import Handler
+from shared.worker.executor import Executor
+from shared.worker.modes import Flow
+from shared.worker.pause import Held, Pause
+from shared.worker.poison import SUSPECT_AT
+from shared.worker.signals import Signals
+from shared.worker.supply import BrokenLanes
 from shared.worker.worker import Worker
 from tests.support.incoming import make_incoming
 from tests.support.waiting import eventually_async
@@ -22,11 +30,10 @@ class EmptyLanes:
 
     def __init__(self, full: int = 0) -> None:
         self.full = full
-        self.broken: set[Lane] = set()
         self.journal: list[str] = []
         self.on_take: list[Any] = []
 
-    def mend_in_s(self) -> float | None:
+    def repair_in_s(self) -> float | None:
         return None
 
     async def take(self, lane: Lane) -> Any:
@@ -44,18 +51,33 @@ class EmptyLanes:
     async def flow(self, _in_hand: Mapping[Lane, int] | None = None) -> None:
         self.journal.append("flow")
 
+    async def cancel(self) -> None:
+        self.journal.append("cancel")
+
 
 class UpConsumer:
-    """Stands in for the consumer: always up."""
+    """Stands in for the consumer and for its connection: always up."""
+
+    state = "up"
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
+        self.connection = self
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    async def watch(self) -> None:
+        await asyncio.Event().wait()
 
     async def wait_up(self) -> None:
         await asyncio.sleep(0)
 
     async def cancel(self) -> None:
         self._journal.append("cancel")
+
+    async def close(self) -> None:
+        """Nothing to close."""
 
 
 class Unmended:
@@ -74,26 +96,77 @@ class Holding:
     async def handle(self, _incoming: Any) -> HoldCause:
         return "provider"
 
+    async def let_go(self, _incoming: Any, _cause: HoldCause) -> None:
+        """Forwarded."""
+
+
+class Delivering:
+    """Every message is delivered."""
+
+    def __init__(self) -> None:
+        self.handled: list[Incoming] = []
+
+    async def handle(self, incoming: Incoming) -> None:
+        self.handled.append(incoming)
+
+
+class Driven:
+    """A worker among fakes: the lanes, the consumer, the handler and the blockers."""
+
+    def __init__(self, lanes: EmptyLanes, handler: Any, probe_s: float = 5, consumer: UpConsumer | None = None) -> None:
+        metrics = Metrics()
+        supply, blockers = cast("Any", lanes), cast("Any", Unmended())
+        self.signals = Signals(BrokenLanes("push", metrics))
+        held = Held()
+
+        def hold(incoming: Incoming, cause: HoldCause) -> None:
+            held.keep(incoming, cause)
+            self.signals.hold(cause)
+
+        self.executor = Executor(handler, 10, hold)
+        flow = Flow("push", self.executor, held, supply, self.signals, finish_s=5)
+        pause = Pause(
+            "push",
+            self.executor,
+            held,
+            supply,
+            self.signals,
+            handler,
+            blockers,
+            metrics,
+            probe_s=probe_s,
+            hold_s=300,
+        )
+        self.worker = Worker(
+            "push",
+            cast("Any", consumer or UpConsumer(lanes.journal)),
+            self.executor,
+            held,
+            self.signals,
+            flow,
+            pause,
+            metrics,
+            shutdown_s=5,
+        )
+
 
 @asynccontextmanager
-async def driven(lanes: EmptyLanes, handler: Any, **settings: Any) -> AsyncIterator[Worker]:
-    chosen = Settings(_env_file=None, **settings)  # type: ignore[call-arg]
-    worker = Worker("push", chosen, cast("Handler", handler), cast("Any", Unmended()), Metrics(), "test")
-    worker._supply = cast("Any", lanes)
-    worker._consumer = cast("Any", UpConsumer(lanes.journal))
-    drive = asyncio.create_task(worker._drive())
+async def driven(lanes: EmptyLanes, handler: Any, **parts: Any) -> AsyncIterator[Driven]:
+    among_fakes = Driven(lanes, handler, **parts)
+    run = asyncio.create_task(among_fakes.worker.run())
     try:
-        yield worker
+        yield among_fakes
     finally:
-        worker.stop()
-        await asyncio.wait_for(drive, 5)
+        among_fakes.worker.stop()
+        await asyncio.wait_for(run, 5)
 
 
 async def test_a_probe_that_wakes_its_worker_is_not_followed_by_another_at_once() -> None:
     lanes = EmptyLanes(full=1)
-    async with driven(lanes, Holding(), pause_probe_s=30) as worker:
+    async with driven(lanes, Holding(), probe_s=30) as among_fakes:
+        worker = among_fakes.worker
         # A lane without a queue says so whenever it is asked.
-        lanes.on_take.append(worker._trouble)
+        lanes.on_take.append(among_fakes.signals.trouble)
         await eventually_async(lambda: worker.paused and worker.in_flight == 1)
         asked = len(lanes.journal)
         for _ in range(200):
@@ -103,13 +176,46 @@ async def test_a_probe_that_wakes_its_worker_is_not_followed_by_another_at_once(
 
 async def test_a_connection_lost_in_the_careful_mode_is_followed_by_the_careful_mode() -> None:
     lanes = EmptyLanes()
-    async with driven(lanes, Holding()) as worker:
+    async with driven(lanes, Holding()) as among_fakes:
 
         def lose_once(_lane: Lane) -> None:
             lanes.on_take.clear()
-            worker._trouble(None)
+            among_fakes.signals.trouble(None)
 
         lanes.on_take.append(lose_once)
         await eventually_async(lambda: "flow" in lanes.journal)
         # Whatever flowed again before that is stopped: one message in hand in the whole process.
         assert lanes.journal[:3] == ["take", "cancel", "take"]
+
+
+async def test_a_suspect_is_handled_after_the_lanes_are_cancelled_and_they_flow_again() -> None:
+    lanes, handler = EmptyLanes(), Delivering()
+    async with driven(lanes, handler) as among_fakes:
+        await eventually_async(lambda: "flow" in lanes.journal)
+        lanes.journal.clear()
+        suspect = make_incoming(delivery_count=SUSPECT_AT)
+        among_fakes.signals.suspect(suspect)
+        await eventually_async(lambda: "flow" in lanes.journal)
+        assert lanes.journal == ["cancel", "flow"]
+        assert handler.handled == [suspect]
+
+
+async def test_the_keeper_of_the_connection_ends_the_worker_with_it() -> None:
+    class Given(UpConsumer):
+        async def watch(self) -> None:
+            raise TopologyMismatch("another limit")
+
+    lanes = EmptyLanes()
+    worker = Driven(lanes, Delivering(), consumer=Given(lanes.journal)).worker
+    with pytest.raises(TopologyMismatch, match="another limit"):
+        await asyncio.wait_for(worker.run(), 5)
+
+
+async def test_an_unforeseen_error_in_a_mode_ends_the_worker() -> None:
+    def stumble(_lane: Lane) -> None:
+        raise KeyError("unforeseen")
+
+    lanes = EmptyLanes()
+    lanes.on_take.append(stumble)
+    with pytest.raises(KeyError, match="unforeseen"):
+        await asyncio.wait_for(Driven(lanes, Delivering()).worker.run(), 5)

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from shared.broker.consumer import Consumer
 from shared.message.channels import Lane, lanes_of
-from shared.worker.supply import MEND_EVERY_S, Supply
+from shared.metrics import Metrics
+from shared.worker.supply import REPAIR_EVERY_S, BrokenLanes, Supply, share_prefetch
 
 HIGH, MEDIUM, LOW = lanes_of("push")
 
@@ -36,8 +37,9 @@ class RememberingConsumer:
             raise TimeoutError("no leader")
 
 
-def supply_of(consumer: RememberingConsumer) -> Supply:
-    return Supply(cast("Consumer", consumer), {HIGH: 64, MEDIUM: 128, LOW: 64})
+def supply_of(consumer: RememberingConsumer, broken: BrokenLanes | None = None) -> Supply:
+    lanes = BrokenLanes("push", Metrics()) if broken is None else broken
+    return Supply(cast("Consumer", consumer), {HIGH: 64, MEDIUM: 128, LOW: 64}, lanes)
 
 
 async def test_what_is_held_already_narrows_a_lane_but_never_closes_it() -> None:
@@ -48,28 +50,60 @@ async def test_what_is_held_already_narrows_a_lane_but_never_closes_it() -> None
 
 async def test_the_others_flow_although_one_is_broken() -> None:
     consumer = RememberingConsumer(HIGH)
-    supply = supply_of(consumer)
+    broken = BrokenLanes("push", Metrics())
+    supply = supply_of(consumer, broken)
     assert await supply.take_one() is None
     await supply.flow()
     assert [lane for lane, _ in consumer.opened] == [MEDIUM, LOW]
-    assert supply.broken == {HIGH}
+    assert list(broken) == [HIGH]
     consumer.refused.clear()
-    await supply.mend()
-    assert not supply.broken
+    await supply.repair()
+    assert not broken
 
 
-async def test_a_broken_lane_is_mended_at_once_and_then_once_a_second() -> None:
+async def test_each_break_of_a_lane_is_counted_once_and_the_gauge_tells_how_many_are_broken_now() -> None:
+    metrics = Metrics()
+
+    def breaks() -> float | None:
+        return metrics.registry.get_sample_value("notify_lanes_broken_total", {"channel": "push", "lane": "high"})
+
+    def broken_now() -> float | None:
+        return metrics.registry.get_sample_value("notify_broken_lanes", {"channel": "push"})
+
+    consumer = RememberingConsumer()
+    supply = supply_of(consumer, BrokenLanes("push", metrics))
+    await supply.flow()
+    assert (breaks(), broken_now()) == (0, 0)
+    consumer.refused.add(HIGH)
+    await supply.take(HIGH)
+    await supply.flow()
+    await supply.repair()
+    assert (breaks(), broken_now()) == (1, 1)
+    consumer.refused.clear()
+    await supply.repair()
+    assert (breaks(), broken_now()) == (1, 0)
+    consumer.refused.add(HIGH)
+    await supply.take(HIGH)
+    assert (breaks(), broken_now()) == (2, 1)
+
+
+async def test_a_broken_lane_is_repaired_at_once_and_then_once_a_second() -> None:
     consumer = RememberingConsumer(HIGH)
     supply = supply_of(consumer)
-    assert supply.mend_in_s() is None
+    assert supply.repair_in_s() is None
     await supply.flow()
-    assert supply.mend_in_s() == 0
-    await supply.mend()
-    left_s = supply.mend_in_s()
+    assert supply.repair_in_s() == 0
+    await supply.repair()
+    left_s = supply.repair_in_s()
     assert left_s is not None
-    assert MEND_EVERY_S / 2 < left_s <= MEND_EVERY_S
+    assert REPAIR_EVERY_S / 2 < left_s <= REPAIR_EVERY_S
     consumer.refused.clear()
-    await supply.mend()
-    assert supply.mend_in_s() is None
+    await supply.repair()
+    assert supply.repair_in_s() is None
     assert consumer.opened[-1] == (HIGH, 64)
     assert consumer.declared == 2
+
+
+def test_prefetch_is_shared_a_quarter_a_half_and_a_quarter() -> None:
+    assert list(share_prefetch(256, lanes_of("push")).values()) == [64, 128, 64]
+    assert list(share_prefetch(1, lanes_of("push")).values()) == [1, 1, 1]

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from shared.message.channels import PRIORITIES, Priority, lanes_of
-from shared.worker.lanes import LaneQueue, share_prefetch
+from shared.message.channels import PRIORITIES, Priority
+from shared.worker.executor import LaneQueue
 from tests.support.incoming import make_incoming
 
 
@@ -48,8 +48,3 @@ def test_a_lane_alone_gets_every_start_in_order(priority: Priority) -> None:
     popped = [queue.pop() for _ in range(30)]
     assert [incoming.tag for incoming in popped if incoming is not None] == list(range(30))
     assert queue.pop() is None
-
-
-def test_prefetch_is_shared_a_quarter_a_half_and_a_quarter() -> None:
-    assert list(share_prefetch(256, lanes_of("push")).values()) == [64, 128, 64]
-    assert list(share_prefetch(1, lanes_of("push")).values()) == [1, 1, 1]

@@ -1,0 +1,93 @@
+"""The modes in which messages are taken from their lanes. (The fourth mode, paused, is in ``pause``.)
+
+careful   One message at a time in the whole process, lane by lane, until a message that is no suspect has been settled
+          in that lane, or the lane is empty. A crash returns its messages to the heads of their lanes, so a message
+          that kills its process dies alone. Every start and every reconnection begins in this mode.
+wide      All lanes flow. A suspect that is delivered is set aside, and ends the mode.
+alone     The lanes are cancelled, running handlers finish, then the suspects are handled one by one. They are not
+          returned to their queue: each return brings a message nearer to its delivery limit, and two workers would pass
+          it to and fro.
+paused    No lane flows, because nothing could be delivered. One message at a time is tried until the cause is over.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import structlog
+
+from shared.message.channels import lanes_of
+from shared.worker.executor import Executor
+from shared.worker.pause import Held
+from shared.worker.poison import is_suspect
+from shared.worker.signals import Signals
+from shared.worker.supply import Supply
+
+log = structlog.get_logger(__name__)
+
+Mode = Literal["careful", "wide", "alone", "paused"]
+
+
+class Flow:
+    """The modes careful, wide and alone. Each runs until a report ends it, and returns the next mode."""
+
+    def __init__(
+        self, channel: str, executor: Executor, held: Held, supply: Supply, signals: Signals, finish_s: float
+    ) -> None:
+        self._channel = channel
+        self._lanes = lanes_of(channel)
+        self._executor = executor
+        self._held = held
+        self._supply = supply
+        self._signals = signals
+        self._finish_s = finish_s
+
+    async def careful(self) -> Mode:
+        """Handle the head of each lane by itself."""
+        for lane in self._lanes:
+            while self._signals.calm:
+                incoming = await self._supply.take(lane)
+                if incoming is None:
+                    break
+                if await self._executor.handle_one(incoming) is not None:
+                    return "paused"
+                if not is_suspect(incoming):
+                    break
+        return "wide"
+
+    async def wide(self) -> Mode:
+        """Let all lanes flow, after the messages that were held."""
+        signals, supply = self._signals, self._supply
+        signals.cause = None
+        # The broker does not count held messages against a new consumer, which gets that much less until they are done.
+        held = self._held.by_lane()
+        drained = self._executor.start_all(kept.incoming for kept in self._held.take_all()) if held else None
+        if drained is not None:
+            drained.add_done_callback(lambda _: signals.wake())
+        self._executor.flow()
+        await supply.flow(held)
+        while signals.calm:
+            if signals.suspects:
+                return "alone"
+            if signals.cause is not None:
+                return "paused"
+            if drained is not None and drained.done():
+                drained = None
+                await supply.widen(held)
+            await signals.wait(supply.repair_in_s())
+            if supply.repair_in_s() == 0:
+                await supply.repair()
+        self._executor.stop_starting()
+        return "careful"
+
+    async def alone(self) -> Mode:
+        """Handle each suspect while nothing else runs in this process."""
+        signals = self._signals
+        log.warning("suspects_turned_up", channel=self._channel, count=len(signals.suspects))
+        await self._supply.cancel()
+        await self._executor.finish(self._finish_s)
+        self._executor.stop_starting()
+        while signals.suspects and signals.calm:
+            if await self._executor.handle_one(signals.suspects.popleft()) is not None:
+                return "paused"
+        return "wide"

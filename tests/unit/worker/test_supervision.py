@@ -1,0 +1,112 @@
+"""The tasks of a worker process: one that dies ends them all, with its own error, after the messages in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from shared.errors import TopologyMismatch
+from shared.health.heartbeat import Heartbeat
+from shared.health.registry import Forced
+from shared.worker.run import supervise
+
+
+class Beats:
+    """Stands in for the worker's state in Redis. ``on_beat`` may raise."""
+
+    def __init__(self, on_beat: Callable[[], None] = lambda: None) -> None:
+        self.on_beat = on_beat
+        self.beats = 0
+        self.removed = False
+
+    async def beat(self, _state: Mapping[str, Any]) -> None:
+        self.beats += 1
+        self.on_beat()
+
+    async def forced(self) -> Mapping[str, Forced]:
+        return {}
+
+    async def remove(self) -> None:
+        self.removed = True
+
+
+class Working:
+    """Stands in for the worker: runs until it is stopped or cancelled, then finishes."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.stopped = asyncio.Event()
+        self.finished = False
+
+    async def run(self) -> None:
+        try:
+            if self.error is not None:
+                raise self.error
+            await self.stopped.wait()
+        finally:
+            await asyncio.sleep(0)
+            self.finished = True
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def gives_up(error: Exception) -> Callable[[], Awaitable[None]]:
+    async def watch() -> None:
+        raise error
+
+    return watch
+
+
+async def supervised(worker: Working, beats: Beats, watch: Callable[[], Awaitable[None]] = for_ever) -> None:
+    publisher: Any = SimpleNamespace(connection=SimpleNamespace(watch=watch))
+    running: Any = worker
+    heartbeat = Heartbeat(beats, 0.01, dict, lambda _: None)
+    async with asyncio.timeout(5):
+        await supervise(running, publisher, heartbeat)
+
+
+def stumble() -> None:
+    raise KeyError("unforeseen")
+
+
+async def test_a_stop_ends_every_task_and_takes_the_sign_of_life_down() -> None:
+    worker = Working()
+    beats = Beats(on_beat=worker.stopped.set)
+    await supervised(worker, beats)
+    assert worker.finished
+    assert beats.beats >= 1
+    assert beats.removed
+
+
+async def test_a_heartbeat_that_dies_ends_the_process_after_the_messages_in_flight() -> None:
+    worker = Working()
+    with capture_logs() as lines, pytest.raises(KeyError, match="unforeseen"):
+        await supervised(worker, Beats(on_beat=stumble))
+    assert worker.finished
+    assert {"event": "task_died", "log_level": "error", "task": "heartbeat", "error": "'unforeseen'"} in lines
+
+
+@pytest.mark.parametrize("error", [TopologyMismatch("another limit"), KeyError("unforeseen")])
+async def test_the_publishing_connection_given_up_ends_the_process_with_its_reason(error: Exception) -> None:
+    worker = Working()
+    with pytest.raises(type(error)) as raised:
+        await supervised(worker, Beats(), gives_up(error))
+    assert raised.value is error
+    assert worker.finished
+
+
+async def test_a_worker_that_dies_ends_the_process_and_the_heartbeat_with_it() -> None:
+    beats = Beats()
+    with pytest.raises(KeyError, match="unforeseen"):
+        await supervised(Working(KeyError("unforeseen")), beats)
+    so_far = beats.beats
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert beats.beats == so_far
