@@ -91,10 +91,10 @@ MUTANTS = (
     Mutation(
         "suspects-in-company",
         "handles a suspect while the other lanes flow",
-        "Worker._alone",
+        "Flow.alone",
         """
-        await self._consumer.cancel()
-        await self._crew.finish(self._settings.shutdown_s)
+        await self._supply.cancel()
+        await self._executor.finish(self._finish_s)
         """,
         "",
         ("poison-amid-traffic",),
