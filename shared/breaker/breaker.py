@@ -1,8 +1,16 @@
-"""A circuit breaker for hundreds of calls in flight on one event loop.
+"""Guards the calls to one provider: a circuit breaker for hundreds of calls in flight on one event loop.
 
-pybreaker holds the state and tells the listener; who is admitted and what counts is decided here, because its own
-``calling()`` made 252 transitions to open where one was right and admitted 256 probes. Every permit carries the
-generation in which it was given, and a result from an earlier generation is ignored: the state has moved on since.
+pybreaker keeps the state and tells the listener. This module decides which calls are admitted and which results count,
+for pybreaker's own ways (1.4.1) failed when they were measured:
+
+* ``call()`` holds a lock while the guarded call runs: 16 threads with calls of 50 ms made 20 calls/s instead of 315.
+* ``calling()`` holds none, but with 256 calls in flight it moved to open 252 times where one was right, it admitted 256
+  probes when half open, and six cancelled tasks opened it.
+* It counts failures in a row only: a provider that failed four of every five calls never opened it.
+* Its Redis storage adds two blocking commands to each call, and every process probes. Here each process has its state.
+
+Every permit carries the generation in which it was given. A result from an earlier generation is ignored: the state has
+changed since.
 
     closed ── failures in a row, or too many failed or slow in the window, or credentials refused ──► open
     open ──── its time is over, and somebody asks ──► half open: one permit at a time
