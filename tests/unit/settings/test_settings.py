@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from shared.errors import BadSettings
-from shared.message.channels import CHANNELS
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings, settings_from, variables_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -161,10 +160,50 @@ def test_the_environment_wins_over_the_file_and_an_empty_value_counts_as_none(
     assert (settings.channels["push"].port, settings.channels["email"].port) == (6001, 6003)
 
 
+def test_a_variable_may_be_written_in_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("queue_max_ready", "7")
+    assert variables_of(load_settings(env_file=None))["QUEUE_MAX_READY"] == 7
+
+
+def test_an_empty_variable_does_not_hide_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("PREFETCH=8\n")
+    monkeypatch.setenv("PREFETCH", "")
+    assert variables_of(load_settings(env_file=str(file)))["PREFETCH"] == 8
+
+
+def test_what_is_made_from_given_variables_does_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFETCH", "8")
+    assert variables_of(settings_from({"LEASE_S": "99"}))["PREFETCH"] == 256
+
+
+def test_an_override_wins_over_the_environment_and_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFETCH", "8")
+    overridden = variables_of(load_settings(env_file=None, prefetch=9, max_attempts_sms=3))
+    assert (overridden["PREFETCH"], overridden["MAX_ATTEMPTS_SMS"], overridden["MAX_ATTEMPTS_PUSH"]) == (9, 3, 8)
+    with pytest.raises(BadSettings, match="LEASE_S"):
+        load_settings(env_file=None, lease_s=1)
+
+
+def test_an_override_that_sets_nothing_is_refused() -> None:
+    with pytest.raises(TypeError, match="prefetched"):
+        load_settings(env_file=None, prefetched=9)
+
+
+def test_a_variable_that_every_channel_reads_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRY_BASE_S", "0.5")
+    channels = load_settings(env_file=None).channels.values()
+    assert [channel.retry.base_s for channel in channels] == [0.5, 0.5, 0.5]
+    monkeypatch.setenv("RETRY_BASE_S", "0")
+    with pytest.raises(BadSettings) as caught:
+        load_settings(env_file=None)
+    assert [name for name, _ in caught.value.problems] == ["RETRY_BASE_S"]
+
+
 def test_each_channel_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_ATTEMPTS_SMS", "3")
     channels = load_settings(env_file=None).channels
-    assert {name: channel.max_attempts for name, channel in channels.items()} == {"push": 8, "email": 10, "sms": 3}
+    assert {name: channel.retry.max_attempts for name, channel in channels.items()} == {"push": 8, "email": 10, "sms": 3}
 
 
 def test_an_url_wins_over_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +236,11 @@ def test_production_listens_everywhere_and_leans_on_no_sandbox(monkeypatch: pyte
 
 
 def test_nobody_changes_them_once_they_are_read() -> None:
+    settings = load_settings(env_file=None)
     with pytest.raises(ValidationError):
-        load_settings(env_file=None).prefetch = 1
+        settings.prefetch = 1
+    with pytest.raises(ValidationError):
+        settings.worker = settings.worker
 
 
 # -- .env.example -------------------------------------------------------------------------------------------------
@@ -208,15 +250,8 @@ def _settings_by_name() -> dict[str, Any]:
     """Every variable that the code reads -> its default."""
     from ops.settings import LocalSettings
     from sandbox.settings import read_settings
-    from shared.settings.settings import _channel_model
 
-    models: list[type[BaseModel]] = [Settings, LocalSettings, *map(_channel_model, CHANNELS.values())]
-    found = {
-        str(field.validation_alias or name).upper(): field.default
-        for model in models
-        for name, field in model.model_fields.items()
-        if name != "channels"
-    }
+    found = variables_of(settings_from({})) | variables_of(LocalSettings())
     sandbox = read_settings([], {})
     return found | {f"SANDBOX_{name.upper()}": getattr(sandbox, name) for name in sandbox.__dataclass_fields__}
 

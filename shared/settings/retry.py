@@ -1,0 +1,23 @@
+"""The numbers of one channel's retries. ``shared/delivery/retry_policy.py`` decides with them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.settings.types import Group, Seconds, variable
+
+
+class RetryPolicy(Group):
+    """Backoff of a channel's messages, and what ends them."""
+
+    #: the same for every channel
+    base_s: Annotated[Seconds, variable("RETRY_BASE_S")] = 10
+    min_s: Annotated[Seconds, variable("RETRY_MIN_S")] = 1
+    #: upper bound of one backoff
+    cap_s: Annotated[Seconds, variable("RETRY_CAP_S_{CHANNEL}")]
+    #: attempts that reached a provider before a message is given up
+    max_attempts: Annotated[int, Field(ge=1, le=1000), variable("MAX_ATTEMPTS_{CHANNEL}")]
+    #: life of a message that names no ``expires_at``
+    life_s: Annotated[Seconds, variable("EXPIRES_S_{CHANNEL}")]

@@ -1,0 +1,87 @@
+"""The types of settings, and the base class of their groups.
+
+A group is a frozen model with one field per setting. ``variable`` gives the environment name of a field.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+
+class Group(BaseModel):
+    """Settings that belong together. It is checked when it is made, and nothing changes it afterwards."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        validate_by_alias=True,
+        validate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+
+def variable(name: str) -> Any:
+    """Says which environment variable sets a field.
+
+    ``{CHANNEL}`` in ``name`` stands for the channel's name, in the groups that exist once per channel.
+    """
+    return Field(validation_alias=name)
+
+
+def words(value: Any) -> Any:
+    """Splits comma-separated text into its words; leaves everything else as it is."""
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _split(value: Any) -> Any:
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+def _address(*schemes: str) -> AfterValidator:
+    """Accepts a URL with one of ``schemes``. The error does not show the URL: it may hold a password."""
+
+    def check(value: SecretStr) -> SecretStr:
+        scheme, separator, _ = value.get_secret_value().partition("://")
+        if scheme not in schemes or not separator or not _has_readable_port(value.get_secret_value()):
+            raise ValueError(f"must be {' or '.join(f'{scheme}://' for scheme in schemes)}...; a port is 1 to 65535")
+        return value
+
+    return AfterValidator(check)
+
+
+def _host_and_port(value: str) -> str:
+    if any(c.isspace() or c in "/@?#" for c in value) or not _has_readable_port(f"//{value}"):
+        raise ValueError("must be host or host:port")
+    return value
+
+
+def _has_readable_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _ascending(levels_s: tuple[float, ...]) -> tuple[float, ...]:
+    if list(levels_s) != sorted(set(levels_s)):
+        raise ValueError("must rise")
+    return levels_s
+
+
+AmqpUrl = Annotated[SecretStr, _address("amqp", "amqps")]
+RedisUrl = Annotated[SecretStr, _address("redis", "rediss", "unix")]
+HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+#: a whole number, 1 or more
+Count = Annotated[int, Field(ge=1)]
+#: a part of a whole: above 0, at most 1
+Share = Annotated[float, Field(gt=0, le=1)]
+#: comma-separated text
+Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+#: comma-separated seconds, each above the one before
+RisingSeconds = Annotated[tuple[Seconds, ...], BeforeValidator(_split), AfterValidator(_ascending)]
