@@ -1,28 +1,26 @@
-"""What the command itself can be told, beside the product's settings, from the environment and ``.env``."""
+"""Settings of the ``./notify`` command itself, beside the product's, from the environment and ``.env``."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
 
 from ops.errors import BadSetting
 from ops.place import ROOT, Place
 from shared.errors import BadSettings
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import group_from, read_variables, settings_from
+from shared.settings.settings import Settings
+from shared.settings.types import Group, Seconds, variable
 
 # Above lies the range from which the kernel serves outgoing connections.
 ServerPort = Annotated[int, Field(ge=1, le=32767)]
 
 
-class WhereSettings(BaseSettings):
+class WhereSettings(Group):
     """All that is needed to find what runs."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
-    )
-    local_dir: Path = Field(default=Path(".local"), validation_alias="NOTIFY_LOCAL_DIR")
+    local_dir: Annotated[Path, variable("NOTIFY_LOCAL_DIR")] = Path(".local")
 
     @property
     def place(self) -> Place:
@@ -32,13 +30,13 @@ class WhereSettings(BaseSettings):
 class LocalSettings(WhereSettings):
     """The private servers of ``./notify up``, all on 127.0.0.1."""
 
-    local_rabbitmq_port: ServerPort = 17672
-    local_rabbitmq_management_port: ServerPort = 17673
-    local_rabbitmq_dist_port: ServerPort = 17674
-    local_epmd_port: ServerPort = 17675
-    local_redis_port: ServerPort = 17379
+    local_rabbitmq_port: Annotated[ServerPort, variable("LOCAL_RABBITMQ_PORT")] = 17672
+    local_rabbitmq_management_port: Annotated[ServerPort, variable("LOCAL_RABBITMQ_MANAGEMENT_PORT")] = 17673
+    local_rabbitmq_dist_port: Annotated[ServerPort, variable("LOCAL_RABBITMQ_DIST_PORT")] = 17674
+    local_epmd_port: Annotated[ServerPort, variable("LOCAL_EPMD_PORT")] = 17675
+    local_redis_port: Annotated[ServerPort, variable("LOCAL_REDIS_PORT")] = 17379
     #: longest that ``up`` waits for /health to be healthy
-    up_timeout_s: Annotated[float, Field(gt=0, validation_alias="NOTIFY_UP_TIMEOUT_S")] = 120
+    up_timeout_s: Annotated[Seconds, variable("NOTIFY_UP_TIMEOUT_S")] = 120
 
 
 @dataclass(frozen=True)
@@ -52,25 +50,32 @@ class Configuration:
 
     @property
     def private_rabbitmq(self) -> bool:
-        """Whether we bring RabbitMQ ourselves: no address is set."""
-        return not self.product.model_fields_set & {"rabbitmq_url", "rabbitmq_host"}
+        """Whether the command starts a RabbitMQ of its own: no address is set."""
+        return not self.product.broker.model_fields_set & {"given_url", "host"}
 
     @property
     def private_redis(self) -> bool:
-        return not self.product.model_fields_set & {"redis_url", "redis_host", "redis_port"}
+        """Whether the command starts a Redis of its own: no address is set."""
+        return not self.product.redis.model_fields_set & {"given_url", "host", "port"}
+
+
+def find_place() -> Place:
+    """Reads where the system's files are, and nothing else. Raises BadSettings."""
+    return group_from(WhereSettings, read_variables()).place
 
 
 def load() -> Configuration:
-    """Read everything. Raises BadSetting naming every bad variable."""
+    """Reads everything. Raises BadSetting naming every bad variable."""
+    variables = read_variables()
     problems: list[tuple[str, str]] = []
     try:
-        product = load_settings()
+        product = settings_from(variables)
     except BadSettings as exc:
         problems += exc.problems
     try:
-        local = LocalSettings()
-    except ValidationError as exc:
-        problems += [(str(error["loc"][0]).upper(), error["msg"]) for error in exc.errors(include_input=False)]
+        local = group_from(LocalSettings, variables)
+    except BadSettings as exc:
+        problems += exc.problems
     if problems:
         raise BadSetting("\n".join(f"{name}: {why}" for name, why in sorted(problems)))
     return Configuration(product, local)

@@ -109,8 +109,8 @@ class Stage:
     def retries_s(self, channel: str, retries: int) -> float:
         """Longest until a message that fails so many times in a row has been tried once more."""
         settings = self.settings
-        cap_s = settings.channels[channel].retry_cap_s
-        waits_s = [max(settings.retry_min_s, min(cap_s, settings.retry_base_s * 2**n)) for n in range(retries)]
+        retry = settings.channels[channel].retry
+        waits_s = [max(retry.min_s, min(retry.cap_s, retry.base_s * 2**n)) for n in range(retries)]
         return _PROMPT_S + sum(level_for(wait_s, settings.retry_levels_s) for wait_s in waits_s)
 
     def reopening_s(self) -> float:

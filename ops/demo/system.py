@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
@@ -11,6 +12,7 @@ from ops.settings import Configuration
 from ops.signals import undisturbed
 from ops.system.down import stop
 from ops.system.up import start_in_background
+from shared.settings.load import load_settings, variables_of
 from shared.settings.settings import Settings
 
 #: Waiting times of a system of our own, seconds: nobody wants to look at a real backoff.
@@ -30,7 +32,7 @@ def running_system(configuration: Configuration, console: Console) -> Iterator[C
     console.print(f"Starting a system for this demo, with short waiting times: {shown}")
     try:
         start_in_background(configuration, console, variables)
-        yield replace(configuration, product=configuration.product.model_copy(update=quick))
+        yield replace(configuration, product=load_settings(**quick))
     except AlreadyRunning:
         # Somebody else was quicker: it is theirs.
         raise
@@ -40,9 +42,10 @@ def running_system(configuration: Configuration, console: Console) -> Iterator[C
     _end(configuration, console)
 
 
-def _quick(settings: Settings) -> dict[str, float]:
+def _quick(settings: Settings) -> dict[str, Any]:
     """Never longer than what is set."""
-    return {name: min(value, getattr(settings, name)) for name, value in _QUICK_S.items()}
+    usual = variables_of(settings)
+    return {name: min(value, usual[name.upper()]) for name, value in _QUICK_S.items()}
 
 
 def _end(configuration: Configuration, console: Console) -> None:

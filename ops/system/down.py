@@ -8,7 +8,7 @@ import click
 
 from ops.errors import NotRunning, OpsError
 from ops.place import Place
-from ops.settings import Configuration, WhereSettings, load
+from ops.settings import Configuration, find_place, load
 from ops.system.keeper import Keeper, sole_keeper
 
 # Workers have 35 s, supervisord ends them side by side, then RabbitMQ needs up to 30.
@@ -19,7 +19,7 @@ _STOP_S = 120.0
 def down() -> None:
     """Stop the system; also what a killed one left running."""
     # A setting that went bad since must not keep anybody from stopping what runs.
-    if not stop_keeper(WhereSettings().place, click.echo):
+    if not stop_keeper(find_place(), click.echo):
         stop(load(), click.echo)
 
 

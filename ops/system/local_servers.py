@@ -12,6 +12,7 @@ from ops.errors import OpsError, ServerFailed
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
 from ops.settings import Configuration
 from shared.settings.settings import Settings
+from shared.settings.types import Group
 
 _RETRY_S = 5.0
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
@@ -37,12 +38,15 @@ def private_redis(configuration: Configuration) -> RedisServer:
 
 def product_settings(configuration: Configuration) -> Settings:
     """The settings as the product's processes have them: with the addresses of our own servers."""
-    ours: dict[str, SecretStr] = {}
+    product = configuration.product
+    ours: dict[str, Group] = {}
     if configuration.private_rabbitmq:
-        ours["rabbitmq_url"] = SecretStr(private_rabbitmq(configuration).url)
+        url = SecretStr(private_rabbitmq(configuration).url)
+        ours["broker"] = product.broker.model_copy(update={"given_url": url})
     if configuration.private_redis:
-        ours["redis_url"] = SecretStr(private_redis(configuration).url)
-    return configuration.product.model_copy(update=ours)
+        url = SecretStr(private_redis(configuration).url)
+        ours["redis"] = product.redis.model_copy(update={"given_url": url})
+    return product.model_copy(update=ours)
 
 
 class LocalServers:

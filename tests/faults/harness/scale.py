@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.settings.settings import Settings, load_settings
+from shared.message.channels import CHANNELS
+from shared.settings.load import load_settings, variables_of
+from shared.settings.settings import Settings
 
 #: every scaled time is the product's default divided by this
 FACTOR = 20
@@ -48,23 +50,21 @@ _SCALED = (
 )
 
 
-def scaled_settings(factor: float = FACTOR, **overrides: Any) -> Settings:
-    """The defaults with ``_SCALED``, the ladder's levels and the caps of backoff divided by ``factor``."""
-    usual = load_settings(env_file=None)
-    scaled: dict[str, Any] = {name: getattr(usual, name) / factor for name in _SCALED}
-    scaled["retry_levels_s"] = tuple(level / factor for level in usual.retry_levels_s)
-    scaled["channels"] = {
-        name: channel.model_copy(update={"retry_cap_s": channel.retry_cap_s / factor})
-        for name, channel in usual.channels.items()
-    }
-    return load_settings(env_file=None, **{**scaled, **overrides})
+def scaled_settings() -> Settings:
+    """The defaults with ``_SCALED``, the ladder's levels and the caps of backoff divided by ``FACTOR``."""
+    return load_settings(env_file=None, **_scaled(FACTOR))
 
 
 def scaled_variables(factor: float = FACTOR) -> dict[str, str]:
-    """The same as environment variables, for processes."""
-    settings = scaled_settings(factor)
-    variables = {name.upper(): f"{getattr(settings, name):g}" for name in _SCALED}
-    variables["RETRY_LEVELS_S"] = ",".join(f"{level:g}" for level in settings.retry_levels_s)
-    for name, channel in settings.channels.items():
-        variables[f"RETRY_CAP_S_{name.upper()}"] = f"{channel.retry_cap_s:g}"
-    return variables
+    """The same as environment variables, for processes; divided by ``factor``."""
+    scaled = _scaled(factor)
+    levels_s = scaled.pop("retry_levels_s")
+    variables = {name.upper(): f"{value:g}" for name, value in scaled.items()}
+    return variables | {"RETRY_LEVELS_S": ",".join(f"{level:g}" for level in levels_s)}
+
+
+def _scaled(factor: float) -> dict[str, Any]:
+    usual = variables_of(load_settings(env_file=None))
+    names = [*_SCALED, *(f"retry_cap_s_{channel}" for channel in CHANNELS)]
+    scaled: dict[str, Any] = {name: usual[name.upper()] / factor for name in names}
+    return scaled | {"retry_levels_s": tuple(level / factor for level in usual["RETRY_LEVELS_S"])}

@@ -11,7 +11,7 @@ from ops.settings import Configuration, LocalSettings
 from ops.system.fleet import check_ports, programs
 from ops.system.supervision import configuration_text
 from shared.message.channels import CHANNELS
-from shared.settings.settings import load_settings
+from shared.settings.load import group_from, load_settings, read_variables
 from tests.support.servers import run_ports
 
 
@@ -26,7 +26,7 @@ def configuration(monkeypatch: pytest.MonkeyPatch) -> Any:
         ports = dict(zip(keys, map(str, run_ports(len(keys))), strict=True))
         for name, value in (ports | variables).items():
             monkeypatch.setenv(name, value)
-        return Configuration(load_settings(env_file=None), LocalSettings(_env_file=None))  # type: ignore[call-arg]
+        return Configuration(load_settings(env_file=None), group_from(LocalSettings, read_variables(env_file=None)))
 
     return build
 

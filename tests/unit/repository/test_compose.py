@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from ops.settings import LocalSettings
 from sandbox.settings import DEFAULT_PORT as SANDBOX_PORT
 from shared.message.channels import CHANNELS
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import fields_of, settings_from, variables_of
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -40,20 +39,11 @@ WITHHELD = {
 }
 
 
-def variables(model: type[BaseModel]) -> set[str]:
-    return {str(field.validation_alias or name).upper() for name, field in model.model_fields.items()}
-
-
-CHANNEL_MODELS: list[type[BaseModel]] = [type(channel) for channel in load_settings(env_file=None).channels.values()]
-ALL_MODELS: list[type[BaseModel]] = [Settings, *CHANNEL_MODELS]
-PRODUCT_SETTINGS = set[str]().union(*map(variables, ALL_MODELS)) - {"NOTIFY_CHANNELS_ARE_NOT_READ"}
 #: Not read from the environment: it must not matter what the person who runs the tests has set.
-DEFAULTS, LOCAL_DEFAULTS = Settings.model_construct(), LocalSettings.model_construct()
+DEFAULTS, LOCAL_DEFAULTS = settings_from({}), LocalSettings()
+PRODUCT_SETTINGS = set(variables_of(DEFAULTS))
 SECRETS = {"API_KEYS"} | {
-    str(field.validation_alias or name).upper()
-    for model in ALL_MODELS
-    for name, field in model.model_fields.items()
-    if "SecretStr" in str(field.annotation)
+    variable for variable, field, _ in fields_of(DEFAULTS) if "SecretStr" in str(field.annotation)
 }
 
 
@@ -105,7 +95,7 @@ def test_every_setting_of_the_product_reaches_it_and_nothing_else(name: str) -> 
 
 
 def test_every_variable_is_a_known_setting() -> None:
-    known = PRODUCT_SETTINGS | variables(LocalSettings) | SANDBOX_ALONE
+    known = PRODUCT_SETTINGS | set(variables_of(LOCAL_DEFAULTS)) | SANDBOX_ALONE
     interpolated = set(re.findall(r"\$\{(\w+)", TEXT))
     assert interpolated <= known
     assert set(SERVICES["sandbox"]["environment"]) <= known

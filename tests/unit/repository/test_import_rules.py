@@ -116,7 +116,7 @@ def test_nothing_connects_reads_settings_or_starts_a_thread_at_import(package: s
         "import socket\nsocket.socket()",
         "import threading\nthreading.Thread(target=print).start()",
         "import socket\nsocket.create_connection(('127.0.0.1', 9))",
-        "from shared.settings.settings import load_settings\nload_settings()",
+        "from shared.settings.load import load_settings\nload_settings()",
     ],
 )
 def test_what_acts_at_import_would_be_noticed(text: str, tmp_path: Path) -> None:
