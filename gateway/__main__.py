@@ -21,7 +21,8 @@ from gateway.http.auth import check_keys
 from gateway.wiring import MAX_WAITING, connect
 from shared.errors import BadSettings
 from shared.logs import configure_logs
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 from shared.worker.collector import calm_collector
 
 BAD_SETTINGS_EXIT = 2
@@ -48,19 +49,19 @@ def main() -> int:
 
 
 def _serve(settings: Settings, counts_directory: Path) -> None:
-    log.info("gateway_starting", host=settings.listen_host, port=settings.gateway_port)
+    log.info("gateway_starting", host=settings.listen_host, port=settings.gateway.port)
     server = Granian(
         "gateway",
         address=settings.listen_host,
-        port=settings.gateway_port,
+        port=settings.gateway.port,
         interface=Interfaces.WSGI,
-        workers=settings.gateway_processes,
+        workers=settings.gateway.processes,
         blocking_threads=MAX_WAITING + SPARE_THREADS,
         loop=Loops.asyncio,
         http=HTTPModes.http1,
         websockets=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=round(settings.shutdown_s),
+        workers_kill_timeout=round(settings.worker.shutdown_s),
         log_enabled=False,
     )
     server.serve(target_loader=partial(_worker, counts_directory), wrap_loader=False)
@@ -96,7 +97,7 @@ def _end_with_parent() -> None:
 
 
 def _configure_logs(settings: Settings) -> None:
-    configure_logs("gateway", settings.log_level, settings.log_format)
+    configure_logs("gateway", settings.system.log_level, settings.system.log_format)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from gateway.openapi import openapi_document
 from gateway.wiring import Parts, connect
 from shared.errors import NotifyError
 from shared.failed.queue import FailedQueue
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -38,14 +39,14 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     """Build the app; without ``parts`` it connects to the broker and Redis of ``settings`` (call it after fork)."""
     settings = settings or load_settings()
     parts = parts or connect(settings)
-    keyring = Keyring(settings.api_keys)
+    keyring = Keyring(settings.gateway.api_keys)
     app = Flask("gateway", static_folder=None)
     app.session_interface = NoSessions()
     app.register_blueprint(notifications_blueprint(parts.acceptor, keyring))
     app.register_blueprint(health_blueprint(parts.health, parts.counts))
     app.register_blueprint(failed_blueprint(FailedQueue(settings), keyring))
-    register_docs(app, openapi_document(keys_needed=bool(settings.api_keys)))
-    allow_origins(app, settings.cors_origins)
+    register_docs(app, openapi_document(keys_needed=bool(settings.gateway.api_keys)))
+    allow_origins(app, settings.gateway.cors_origins)
     _answer_errors(app)
     return app
 

@@ -48,13 +48,13 @@ def connect(settings: Settings, counts_directory: Path | None = None) -> Parts:
     The processes of one gateway share ``counts_directory``.
     """
     sampler = Sampler()
-    gate = Gate(sampler, queue_max_ready=settings.queue_max_ready, max_waiting=MAX_WAITING)
-    records = AcceptedRecords(Batcher(settings.redis), settings.accepted_ttl_s)
+    gate = Gate(sampler, queue_max_ready=settings.gateway.queue_max_ready, max_waiting=MAX_WAITING)
+    records = AcceptedRecords(Batcher(settings.redis.url), settings.gateway.accepted_ttl_s)
     counts = AcceptedCounts(counts_directory or Path(tempfile.mkdtemp(prefix="notify-gateway-")))
-    acceptor = Acceptor(records, gate, counts, publish_deadline_s=settings.publish_deadline_s)
+    acceptor = Acceptor(records, gate, counts, publish_deadline_s=settings.broker.publish_deadline_s)
     background = Background(settings, acceptor, sampler)
     background.start()
-    store = RedisStore(sync_client(settings.redis), settings.heartbeat_s)
+    store = RedisStore(sync_client(settings.redis.url), settings.worker.heartbeat_s)
     return Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, store), counts)
 
 
@@ -94,11 +94,11 @@ class Background:
     async def _serve(self) -> None:
         settings = self._settings
         self._publisher = publisher = Publisher(
-            settings.rabbitmq,
+            settings.broker.url,
             "gateway",
-            levels_s=settings.retry_levels_s,
-            deadline_s=settings.publish_deadline_s,
-            max_pending=settings.publish_max_pending,
+            levels_s=settings.broker.retry_levels_s,
+            deadline_s=settings.broker.publish_deadline_s,
+            max_pending=settings.broker.publish_max_pending,
         )
         publisher.start()
         async with asyncio.TaskGroup() as tasks:

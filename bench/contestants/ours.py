@@ -16,7 +16,7 @@ from shared.broker.connection import Connection
 from shared.clock import now_ms, rfc3339
 from shared.message.channels import CHANNELS, Lane, Priority
 from shared.message.headers import Travel
-from shared.settings.settings import load_settings
+from shared.settings.load import load_settings
 
 REPLICAS = 2
 GATEWAY_PROCESSES = 2
@@ -122,6 +122,6 @@ async def _declare(url: str) -> None:
     try:
         async with asyncio.timeout(_DECLARE_S):
             await connection.wait_up()
-            await topology.declare(await connection.channel(), load_settings().retry_levels_s)
+            await topology.declare(await connection.channel(), load_settings().broker.retry_levels_s)
     finally:
         await connection.close()

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from gateway.accept.gate import ONE_MISS
-from shared.breaker.breaker import Breaker, Permit
+from gateway.accept.gate import one_miss_breaker
+from shared.breaker.breaker import Permit
 from shared.errors import StoreUnavailable
 from shared.redis.batch import Batcher
 
@@ -39,7 +39,7 @@ class AcceptedRecords:
     def __init__(self, redis: Batcher, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
         self._remember = redis.script(_REMEMBER, str(round(ttl_s * 1000)).encode())
-        self._breaker = Breaker("accepted records", ONE_MISS, clock)
+        self._breaker = one_miss_breaker("accepted records", clock)
 
     async def find(self, keys: Sequence[Key]) -> list[str | None]:
         """Returns for each key the digest of what was accepted under it, or None; all None if Redis does not answer."""

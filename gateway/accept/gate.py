@@ -20,17 +20,23 @@ import structlog
 
 from gateway.http.problem import RETRY_LANE_FULL_S, Problem, unavailable
 from shared.breaker.breaker import Breaker, Permit
-from shared.breaker.policy import BreakerPolicy
+from shared.breaker.report import BreakerListener
 from shared.broker.queue_depth import Sampler
 from shared.errors import PublishFailed, PublishUnknown
 from shared.message.channels import CHANNELS, Lane, lanes_of
+from shared.settings.breaker import BreakerPolicy
 
 #: Opens at the first missed deadline, tries again after a second, closes at the first answer.
-ONE_MISS = BreakerPolicy(failures=1, slow_s=math.inf, open_s=1, open_max_s=1, jitter=0, successes=1)
+_ONE_MISS = BreakerPolicy(failures=1, open_s=1, open_max_s=1, successes=1)
 #: A missed deadline counts as current for this long, in seconds.
 MISS_IS_RECENT_S = 10.0
 
 log = structlog.get_logger(__name__)
+
+
+def one_miss_breaker(name: str, clock: Callable[[], float], listener: BreakerListener | None = None) -> Breaker:
+    """Makes a breaker that asks again exactly one second after each miss: callers are told to wait for a second."""
+    return Breaker(name, _ONE_MISS, clock, listener, uniform=lambda: 0.5)
 
 
 class Gate:
@@ -43,7 +49,7 @@ class Gate:
         self._queue_max_ready, self._max_waiting = queue_max_ready, max_waiting
         self._clock = clock
         self._breakers = {
-            lane: Breaker(lane.queue, ONE_MISS, clock, _ChangeLog())
+            lane: one_miss_breaker(lane.queue, clock, _ChangeLog())
             for channel in CHANNELS
             for lane in lanes_of(channel)
         }

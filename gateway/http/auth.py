@@ -12,7 +12,8 @@ from werkzeug.datastructures import Headers
 
 from gateway.http.problem import Problem
 from shared.errors import BadSettings
-from shared.settings.settings import ApiKey, Settings
+from shared.settings.gateway import ApiKey
+from shared.settings.settings import Settings
 
 Scope = Literal["send", "operate"]
 
@@ -51,9 +52,9 @@ class Keyring:
 
 def check_keys(settings: Settings) -> None:
     """Raises BadSettings if the gateway must not start with these keys."""
-    if settings.production and not settings.api_keys:
+    if settings.production and not settings.gateway.api_keys:
         raise BadSettings([("API_KEYS", "production needs at least one (./notify key new CLIENT --scope send)")])
-    counts = Counter(key.client for key in settings.api_keys)
+    counts = Counter(key.client for key in settings.gateway.api_keys)
     problems = [
         ("API_KEYS", f"client {client} has {count} keys; at most {MAX_KEYS_PER_CLIENT} may live at once")
         for client, count in counts.items()

@@ -38,7 +38,7 @@ def breaker() -> None:
 def list_breakers(as_json: bool) -> None:
     """Show each breaker, as each living worker has it."""
     with _redis() as (client, settings):
-        found = survey(client, settings.heartbeat_s)
+        found = survey(client, settings.worker.heartbeat_s)
         names = found.names(settings)
         print_json(found, names) if as_json else print_breakers(found, names)
 
@@ -76,13 +76,13 @@ def let_decide(name: str) -> None:
 def _force(text: str, how: Forced | None) -> None:
     """Say it, and wait until every living worker does it. Raises OpsError."""
     with _redis() as (client, settings):
-        name = _known(text, survey(client, settings.heartbeat_s), settings)
+        name = _known(text, survey(client, settings.worker.heartbeat_s), settings)
         force_breaker(client, *name, how)
         structlog.get_logger().info(
             "breaker_forced", channel=name[0], provider=name[1], to=how or "auto", operator=getpass.getuser()
         )
         with Console(stderr=True).status("Waiting for the workers' next heartbeat ..."):
-            found = _obeyed(client, settings.heartbeat_s, name)
+            found = _obeyed(client, settings.worker.heartbeat_s, name)
     said = f"{text} is forced {how}" if how else f"{text} decides for itself"
     late = found.disobedient(name)
     if late:
@@ -120,10 +120,10 @@ def _redis() -> Iterator[tuple[redis.Redis, Settings]]:
     settings = product_settings(configuration)
     log_actions(configuration.place)
     try:
-        with sync_client(settings.redis) as client:
+        with sync_client(settings.redis.url) as client:
             yield client, settings
     except StoreUnavailable as exc:
-        host, port = address_of(settings.redis)
+        host, port = address_of(settings.redis.url)
         raise OpsError(f"Redis at {host}:{port} does not serve: {exc}\nIs it running? ./notify status") from exc
     except BadSettings as exc:
         raise BadSetting("\n".join(f"{variable}: {why}" for variable, why in exc.problems)) from exc

@@ -45,8 +45,8 @@ def demo(key: str | None) -> None:
 def _play(configuration: Configuration, key: str | None, console: Console) -> None:
     """Every step, one after the other. Raises OpsError naming the one that did not happen."""
     product = configuration.product
-    gateway_url = f"http://127.0.0.1:{product.gateway_port}"
-    with closing(Gateway(gateway_url, key)) as gateway, closing(Sandbox(product.sandbox_url)) as sandbox:
+    gateway_url = f"http://127.0.0.1:{product.gateway.port}"
+    with closing(Gateway(gateway_url, key)) as gateway, closing(Sandbox(product.sandbox.url)) as sandbox:
         _refuse_faults(sandbox)
         stage = Stage(gateway, sandbox, product, console)
         copies = Copies(product_settings(configuration), configuration)
@@ -80,15 +80,15 @@ def _refuse_others(configuration: Configuration, key: str | None) -> None:
     if product.production:
         raise BadSetting("NOTIFY_ENV: the demo is for development only.")
     given = {
-        "USER_ENDPOINT": product.user_endpoint,
-        "TEMPLATE_ENDPOINT": product.template_endpoint,
-        "FIREBASE_KEY": product.firebase_key,
+        "USER_ENDPOINT": product.lookup.user_endpoint,
+        "TEMPLATE_ENDPOINT": product.lookup.template_endpoint,
+        "FIREBASE_KEY": product.providers.firebase_key,
         **{f"{name.upper()}_PROVIDERS": channel.providers for name, channel in product.channels.items()},
     }
     strangers = [name for name, value in given.items() if value]
     if strangers:
         raise BadSetting(f"{', '.join(strangers)}: the demo speaks to the sandbox only; it runs where this is not set.")
-    if product.api_keys and not key:
+    if product.gateway.api_keys and not key:
         raise BadSetting("API_KEYS: the gateway asks for a key; give the demo one of scope send+operate, by --key.")
 
 

@@ -23,7 +23,7 @@ def primary_down(stage: Stage) -> None:
         _recover(stage)
     with stage.sandbox.fault(_PRIMARY, mode="down"):
         # Each worker process has a breaker of its own.
-        first = _send(stage, "down", settings.breaker_failures * max(1, settings.channels["email"].processes))
+        first = _send(stage, "down", settings.breaker.failures * max(1, settings.channels["email"].processes))
         stage.say("sent", f"{len(first)} mails, while {_PRIMARY} turns every client away; 202 each")
         stage.until(lambda: not _is_closed(stage), f"the breaker of {_PRIMARY} did not open", patience_s)
         stage.say(
@@ -44,7 +44,7 @@ def _recover(stage: Stage) -> None:
     while not _is_closed(stage):
         stage.check(time.time() < deadline_s, f"the breaker of {_PRIMARY} did not close")
         sent |= _send(stage, f"probe{len(sent)}", 1)
-        time.sleep(stage.settings.breaker_open_s / _MAILS_WHILE_OPEN)
+        time.sleep(stage.settings.breaker.open_s / _MAILS_WHILE_OPEN)
     stage.say("health", f"{_PRIMARY} closed, {time.time() - began_s:.1f} s and {len(sent)} mails later")
     last = _send(stage, "healed", 1)
     found = stage.delivered(next(iter(last)))

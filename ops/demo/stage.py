@@ -111,8 +111,8 @@ class Stage:
         settings = self.settings
         retry = settings.channels[channel].retry
         waits_s = [max(retry.min_s, min(retry.cap_s, retry.base_s * 2**n)) for n in range(retries)]
-        return _PROMPT_S + sum(level_for(wait_s, settings.retry_levels_s) for wait_s in waits_s)
+        return _PROMPT_S + sum(level_for(wait_s, settings.broker.retry_levels_s) for wait_s in waits_s)
 
     def reopening_s(self) -> float:
         """Longest until an open breaker has let its probes through: one may have failed and doubled its time."""
-        return _PROMPT_S + 3 * 1.2 * self.settings.breaker_open_s
+        return _PROMPT_S + 3 * 1.2 * self.settings.breaker.open_s

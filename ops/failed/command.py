@@ -111,7 +111,7 @@ def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
     except Locked as exc:
         raise LockedByAnother("Another operator is at work on failed.queue; try again in a moment.") from exc
     except BrokerUnavailable as exc:
-        host, port = address_of(settings.rabbitmq)
+        host, port = address_of(settings.broker.url)
         raise OpsError(f"{exc} ({host}:{port})\nIs it running? ./notify status") from exc
 
 

@@ -42,13 +42,13 @@ class Program:
 def programs(configuration: Configuration) -> list[Program]:
     """Every process of the product, in the order in which they start."""
     product = configuration.product
-    gateway = Program("gateway", "gateway", (Port(product.gateway_port, "GATEWAY_PORT", product.listen_host),))
+    gateway = Program("gateway", "gateway", (Port(product.gateway.port, "GATEWAY_PORT", product.listen_host),))
     sandbox = Program(
         "sandbox",
         "sandbox",
         (
-            Port(product.sandbox_port, "SANDBOX_PORT", product.sandbox_host),
-            Port(product.sandbox_smtp_port, "SANDBOX_SMTP_PORT", product.sandbox_host),
+            Port(product.sandbox.port, "SANDBOX_PORT", product.sandbox.host),
+            Port(product.sandbox.smtp_port, "SANDBOX_SMTP_PORT", product.sandbox.host),
         ),
     )
     return [*([] if product.production else [sandbox]), gateway, *_workers(configuration)]
@@ -68,9 +68,9 @@ def environment(configuration: Configuration) -> dict[str, str]:
     """What must be in the processes' environment: the sandbox stands apart and does not read ``.env``."""
     product = configuration.product
     return {
-        "SANDBOX_HOST": product.sandbox_host,
-        "SANDBOX_PORT": str(product.sandbox_port),
-        "SANDBOX_SMTP_PORT": str(product.sandbox_smtp_port),
+        "SANDBOX_HOST": product.sandbox.host,
+        "SANDBOX_PORT": str(product.sandbox.port),
+        "SANDBOX_SMTP_PORT": str(product.sandbox.smtp_port),
     }
 
 

@@ -66,7 +66,7 @@ def complaints(
 
 def _gateway_complaints(configuration: Configuration, health: dict[str, Any]) -> list[str]:
     found = []
-    for part, url in (("broker", configuration.product.rabbitmq), ("redis", configuration.product.redis)):
+    for part, url in (("broker", configuration.product.broker.url), ("redis", configuration.product.redis.url)):
         if health.get(part) not in (None, "up"):
             host, port = address_of(url)
             private = configuration.private_rabbitmq if part == "broker" else configuration.private_redis

@@ -112,9 +112,9 @@ def given_servers(configuration: Configuration) -> list[tuple[str, str, str]]:
     product = configuration.product
     given = []
     if not configuration.private_redis:
-        given.append(("Redis", product.redis, "REDIS_URL" if product.redis_url else "REDIS_HOST"))
+        given.append(("Redis", product.redis.url, "REDIS_URL" if product.redis.given_url else "REDIS_HOST"))
     if not configuration.private_rabbitmq:
-        given.append(("RabbitMQ", product.rabbitmq, "RABBITMQ_URL" if product.rabbitmq_url else "RABBITMQ_HOST"))
+        given.append(("RabbitMQ", product.broker.url, "RABBITMQ_URL" if product.broker.given_url else "RABBITMQ_HOST"))
     return given
 
 

@@ -48,8 +48,8 @@ def _health(program: Program) -> str:
 def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:
     product = configuration.product
     servers: list[tuple[str, bool, str, RabbitMQServer | RedisServer]] = [
-        ("rabbitmq", configuration.private_rabbitmq, product.rabbitmq, private_rabbitmq(configuration)),
-        ("redis", configuration.private_redis, product.redis, private_redis(configuration)),
+        ("rabbitmq", configuration.private_rabbitmq, product.broker.url, private_rabbitmq(configuration)),
+        ("redis", configuration.private_redis, product.redis.url, private_redis(configuration)),
     ]
     rows: list[tuple[str, ...]] = []
     for name, private, given_url, server in servers:

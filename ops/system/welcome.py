@@ -13,13 +13,13 @@ _ENVELOPE = (
 
 def welcome(configuration: Configuration) -> str:
     """Text with rich's markup."""
-    gateway = f"http://127.0.0.1:{configuration.product.gateway_port}"
+    gateway = f"http://127.0.0.1:{configuration.product.gateway.port}"
     rows = [("API", f"{gateway}/apidocs/"), ("Health", f"{gateway}/health")]
     if configuration.private_rabbitmq:
         rows.append(("RabbitMQ", f"{private_rabbitmq(configuration).management_url} (guest, guest)"))
     rows += [(name, f"given by {setting}") for name, _, setting in given_servers(configuration)]
     if not configuration.product.production:
-        rows.append(("Sandbox", f"{configuration.product.sandbox_url}/sandbox/deliveries"))
+        rows.append(("Sandbox", f"{configuration.product.sandbox.url}/sandbox/deliveries"))
     rows += [
         ("Logs", f"./notify logs, and {configuration.place.log}"),
         ("Stop", "./notify down, or Ctrl-C in the foreground"),
@@ -29,5 +29,5 @@ def welcome(configuration: Configuration) -> str:
 
 
 def _curl(configuration: Configuration, gateway: str) -> str:
-    key = " -H 'X-API-Key: YOUR_KEY'" if configuration.product.api_keys else ""
+    key = " -H 'X-API-Key: YOUR_KEY'" if configuration.product.gateway.api_keys else ""
     return f"  curl -s {gateway}/notifications -H 'Content-Type: application/json'{key} -d '{_ENVELOPE}'"

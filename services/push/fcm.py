@@ -58,7 +58,7 @@ def build(url: ProviderUrl, settings: Settings) -> Fcm:
     url.allow("tls")
     if not url.path or "/" in url.path:
         raise url.problem("must name the project: fcm://[host]/<project>")
-    key = settings.firebase_key.get_secret_value() if settings.firebase_key else ""
+    key = settings.providers.firebase_key.get_secret_value() if settings.providers.firebase_key else ""
     if not key and settings.production:
         raise BadSettings([("FIREBASE_KEY", "required for fcm with NOTIFY_ENV=production")])
     endpoint = f"{url.http_base(VENDOR_HOST)}/v1/projects/{quote(url.path, safe='')}/messages:send"

@@ -38,9 +38,10 @@ from pybreaker import (
 )
 
 from shared.backoff import clamp_retry_after
-from shared.breaker.policy import BreakerPolicy
+from shared.breaker.policy import open_for_s, reason_to_open
 from shared.breaker.report import BreakerListener, Silent, State
 from shared.breaker.window import CallWindow
+from shared.settings.breaker import BreakerPolicy
 
 Forced = Literal["open", "closed"] | None
 
@@ -224,7 +225,7 @@ class Breaker:
         if not failed and self._throttled_targets:
             self._throttled_targets.clear()
         self._window.add(self._clock(), failed=failed, slow=duration_s > self.policy.slow_s)
-        why = self.policy.verdict(self._failures_in_a_row, self._window)
+        why = reason_to_open(self.policy, self._failures_in_a_row, self._window)
         if why is not None:
             self._open(why)
 
@@ -250,7 +251,7 @@ class Breaker:
             return
         if self._circuit.current_state != STATE_CLOSED:
             self._reopenings += 1
-        self._open_until = self._clock() + self.policy.open_for_s(self._reopenings, self._uniform)
+        self._open_until = self._clock() + open_for_s(self.policy, self._reopenings, self._uniform)
         self._move(STATE_OPEN, why)
 
     def _move(self, to: str, why: str) -> None:

@@ -51,7 +51,7 @@ class ThreadedPublisher:
         """Publish pipelined and wait: one entry a publication, None once confirmed. Callable from any thread."""
         if self._loop is None or self._publisher is None:
             raise RuntimeError("start() first")
-        within_s = deadline_s or self._settings.publish_deadline_s
+        within_s = deadline_s or self._settings.broker.publish_deadline_s
         answer: Future[list[PublishFailed | None]] = asyncio.run_coroutine_threadsafe(
             self._publisher.publish_all(publications, within_s), self._loop
         )
@@ -76,11 +76,11 @@ class ThreadedPublisher:
         self._stop_event = asyncio.Event()
         settings = self._settings
         self._publisher = Publisher(
-            settings.rabbitmq,
+            settings.broker.url,
             self._name,
-            levels_s=settings.retry_levels_s,
-            deadline_s=settings.publish_deadline_s,
-            max_pending=settings.publish_max_pending,
+            levels_s=settings.broker.retry_levels_s,
+            deadline_s=settings.broker.publish_deadline_s,
+            max_pending=settings.broker.publish_max_pending,
         )
         self._publisher.start()
         beside: list[asyncio.Task[Any]] = [asyncio.ensure_future(start(self._publisher)) for start in self._beside]

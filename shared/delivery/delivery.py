@@ -17,7 +17,7 @@ import structlog
 
 from shared.clock import now_ms
 from shared.delivery.job import Job
-from shared.delivery.retry_policy import Failure, RetryPolicy
+from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.delivery.sender import Answer, Sender
 from shared.errors import SourceNotFound, SourceUnavailable, StoreUnavailable, TemplateInvalid
 from shared.idempotency.claim import ClaimLost
@@ -27,6 +27,7 @@ from shared.message.headers import Travel
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.providers.provider import Content, Message
+from shared.settings.retry import RetryPolicy
 from shared.templates.library import Library
 from shared.templates.render import render
 from shared.users.directory import Directory
@@ -96,7 +97,7 @@ class Delivery:
             log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
             answer = Failure("unexpected", repr(exc), counted=True)
         if isinstance(answer, Failure):
-            return self._policy.after(answer, job.received.travel, self._clock_ms(), expires_ms, self._draw())
+            return after_failure(self._policy, answer, job.received.travel, self._clock_ms(), expires_ms, self._draw())
         return answer
 
     def unclaimed(self, job: Job, answer: ClaimAnswer) -> Duplicate | Dead | Retry:
@@ -111,7 +112,7 @@ class Delivery:
 
     def later(self, failure: Failure, travel: Travel) -> Retry:
         """Another try, uncounted, of a copy that holds no claim."""
-        return self._policy.later(failure, travel, self._draw())
+        return retry_later(self._policy, failure, travel, self._draw())
 
     async def _try(self, job: Job, expires_ms: int) -> Answer | Skipped:
         """Raises ClaimLost, StoreUnavailable, SourceNotFound, SourceUnavailable and TemplateInvalid."""

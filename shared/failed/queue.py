@@ -51,7 +51,7 @@ class FailedQueue:
                 entries.append(entry)
             return True
 
-        async with failed_operation(self._settings.rabbitmq) as scan:
+        async with failed_operation(self._settings.broker.url) as scan:
             await scan.take(visit)
         entries.sort(key=FailedEntry.age_order)
         return Listed(entries[: listing.limit], scan.taken, scan.truncated or len(entries) > listing.limit)
@@ -66,7 +66,7 @@ class FailedQueue:
                 found.append(Shown(entry, _envelope(message.body, reveal)))
             return not found
 
-        async with failed_operation(self._settings.rabbitmq) as scan:
+        async with failed_operation(self._settings.broker.url) as scan:
             await scan.take(visit)
         if found and reveal:
             log.info("failed_revealed", operator=operator, id=failed_id)
@@ -75,7 +75,7 @@ class FailedQueue:
     async def discard(self, selection: Selection, *, operator: str) -> Done:
         """Delete for good."""
         done = Done(selection.dry_run)
-        async with failed_operation(self._settings.rabbitmq) as scan:
+        async with failed_operation(self._settings.broker.url) as scan:
             try:
                 chosen = await self._choose(scan, selection, done)
                 if not selection.dry_run:
@@ -93,7 +93,7 @@ class FailedQueue:
         through.
         """
         done = Done(selection.dry_run)
-        async with failed_operation(self._settings.rabbitmq) as scan:
+        async with failed_operation(self._settings.broker.url) as scan:
             try:
                 chosen = await self._choose(scan, selection, done)
                 ready = self._prepare(chosen, selection.ignore_expiry, done)

@@ -91,10 +91,10 @@ def _settle(each: Chosen, outcome: PublishFailed | None, done: Done) -> bool:
 async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
     """On a connection of its own: an alarm stops those that publish, and what was taken must come back all the same."""
     publisher = Publisher(
-        settings.rabbitmq,
+        settings.broker.url,
         "failed.queue replay",
-        levels_s=settings.retry_levels_s,
-        deadline_s=settings.publish_deadline_s,
+        levels_s=settings.broker.retry_levels_s,
+        deadline_s=settings.broker.publish_deadline_s,
         max_pending=BATCH,
     )
     publisher.start()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import BreakerReport
 from shared.errors import SourceNotFound, SourceUnavailable
 from shared.lookup.http_source import HttpSource, KeyUnavailable, SourceLimits
@@ -42,16 +41,16 @@ class Source(Generic[M]):
     ) -> None:
         self._name = name
         self._model = model
-        self._ttl_s = settings.source_ttl_s
+        self._ttl_s = settings.lookup.ttl_s
         # The first answer closes it: what it admits are lookups, and most of them are answered from the cache.
-        policy = replace(BreakerPolicy.of(settings), successes=1)
+        policy = settings.breaker.model_copy(update={"successes": 1})
         # Not a channel's: the label is empty, which to Prometheus is none.
         self.breaker = Breaker(name, policy, listener=BreakerReport(metrics, "", name))
         self._service = self._service_at(settings)
-        cache_url = settings.cache_redis_url
+        cache_url = settings.lookup.cache_redis_url
         self._shared = SharedCache(cache_url.get_secret_value(), f"notify-cache:{name}:") if cache_url else None
         self._cache: TtlCache[M | _Failing | None] = TtlCache(
-            self._load, settings.source_cache_entries, MOST_CACHED_BYTES
+            self._load, settings.lookup.cache_entries, MOST_CACHED_BYTES
         )
 
     async def __aenter__(self) -> Self:

@@ -46,8 +46,8 @@ class SourceLimits:
 
     @classmethod
     def of(cls, settings: Settings) -> SourceLimits:
-        budget_s = settings.handling_budget_s * _BUDGET_PART
-        return cls(min(settings.source_timeout_s, budget_s), budget_s)
+        budget_s = settings.idempotency.handling_budget_s * _BUDGET_PART
+        return cls(min(settings.lookup.timeout_s, budget_s), budget_s)
 
 
 class HttpSource(Generic[M]):

@@ -10,9 +10,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import State
 from shared.redis.client import async_client
+from shared.settings.breaker import BreakerPolicy
 
 T = TypeVar("T")
 

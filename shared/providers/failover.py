@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import SEVERITY, BreakerReport, State
 from shared.metrics import Metrics
 from shared.providers.provider import Provider
+from shared.settings.breaker import BreakerPolicy
 
 
 class Guarded:

@@ -130,8 +130,10 @@ def providers_for(channel: str, builders: Mapping[str, Builder], settings: Setti
 
 
 def _build(url: ProviderUrl, builder: Builder, settings: Settings) -> Provider[Any]:
-    if "timeout" in url.options and url.timeout_s >= settings.handling_budget_s:
-        raise url.problem(f"option timeout must be below HANDLING_BUDGET_S ({settings.handling_budget_s:g})")
+    if "timeout" in url.options and url.timeout_s >= settings.idempotency.handling_budget_s:
+        raise url.problem(
+            f"option timeout must be below HANDLING_BUDGET_S ({settings.idempotency.handling_budget_s:g})"
+        )
     return builder(url, settings)
 
 
@@ -158,8 +160,8 @@ def development_urls(channel: str, settings: Settings) -> tuple[str, ...]:
     """The sandbox as this channel's vendors. Raises BadSettings in production: nothing stands in for a vendor there."""
     if settings.production:
         raise BadSettings([(_variable(channel), "required with NOTIFY_ENV=production")])
-    http = f"{_bracketed(settings.sandbox_host)}:{settings.sandbox_port}"
-    smtp = f"{_bracketed(settings.sandbox_host)}:{settings.sandbox_smtp_port}"
+    http = f"{_bracketed(settings.sandbox.host)}:{settings.sandbox.port}"
+    smtp = f"{_bracketed(settings.sandbox.host)}:{settings.sandbox.smtp_port}"
     callback = quote(f"http://{http}/sandbox/callback", safe="")
     by_channel = {
         "push": (f"fcm://{http}/sandbox?tls=0",),

@@ -51,8 +51,8 @@ class Handler:
         self._delivery = delivery
         self._claims = claims
         self._settler = settler
-        self._budget_s = settings.handling_budget_s
-        self._proceed = settings.idempotency_on_redis_down == "proceed"
+        self._budget_s = settings.idempotency.handling_budget_s
+        self._proceed = settings.idempotency.on_redis_down == "proceed"
         self._failures = metrics.handler_failed.labels(channel)
         self._turns = Turns()
 

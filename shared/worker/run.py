@@ -19,10 +19,8 @@ from typing import Any, NoReturn
 import structlog
 import uvloop
 
-from shared.breaker.policy import BreakerPolicy
 from shared.broker.publisher import Publisher
 from shared.delivery.delivery import Delivery
-from shared.delivery.retry_policy import RetryPolicy
 from shared.delivery.sender import Sender
 from shared.errors import BadSettings, StoreUnavailable, TopologyMismatch
 from shared.health.heartbeat import Heartbeat
@@ -35,7 +33,8 @@ from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.urls import Builder, providers_for
 from shared.redis.client import async_client, check_durable
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 from shared.templates.library import HttpLibrary, Library
 from shared.users.directory import Directory, HttpDirectory
 from shared.worker.collector import calm_collector
@@ -59,7 +58,7 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
     """
     try:
         settings = load_settings()
-        configure_logs(f"services.{channel}", settings.log_level, settings.log_format)
+        configure_logs(f"services.{channel}", settings.system.log_level, settings.system.log_format)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(channel, builders, settings))
     except BadSettings as exc:
@@ -76,16 +75,21 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
     """Wire one worker and run it. Raises BadSettings, TopologyMismatch, and the error of a task that died."""
     name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
     metrics = Metrics()
-    policy = BreakerPolicy.of(settings)
+    policy = settings.breaker
     async with AsyncExitStack() as stack:
         providers = Providers.of(channel, providers_for(channel, builders, settings), policy, metrics)
         await providers.open()
         stack.push_async_callback(providers.close)
-        redis = async_client(settings.redis)
+        redis = async_client(settings.redis.url)
         stack.push_async_callback(redis.aclose)
         await _check_redis(redis, settings)
         claims = await stack.enter_async_context(
-            Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics)
+            Claims(
+                settings.redis.url,
+                lease_s=settings.idempotency.lease_s,
+                ttl_s=settings.idempotency.done_ttl_s,
+                metrics=metrics,
+            )
         )
         directory = await stack.enter_async_context(HttpDirectory(settings, metrics))
         templates = await stack.enter_async_context(HttpLibrary(settings, metrics))
@@ -108,8 +112,8 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
         http = _http(status, settings, metrics)
         await http.start()
         stack.push_async_callback(http.stop)
-        state = WorkerState(redis, channel, name, settings.heartbeat_s)
-        heartbeat = Heartbeat(state, settings.heartbeat_s, status.beat, status.apply)
+        state = WorkerState(redis, channel, name, settings.worker.heartbeat_s)
+        heartbeat = Heartbeat(state, settings.worker.heartbeat_s, status.beat, status.apply)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
@@ -161,11 +165,11 @@ def assemble(
 ) -> Worker:
     """The worker and its rule book, around collaborators that are open already."""
     # Who proceeds without Redis does not wait for it either.
-    proceed = settings.idempotency_on_redis_down == "proceed"
-    recorder = Recorder(claims, metrics, 0.0 if proceed else settings.redis_record_patience_s, proceed=proceed)
+    proceed = settings.idempotency.on_redis_down == "proceed"
+    recorder = Recorder(claims, metrics, 0.0 if proceed else settings.idempotency.record_patience_s, proceed=proceed)
     sender = Sender(channel, providers, metrics)
-    delivery = Delivery(channel, sender, directory, templates, recorder, RetryPolicy.for_channel(channel, settings))
-    settler = Settler(channel, publisher, recorder, metrics, settings.retry_levels_s)
+    delivery = Delivery(channel, sender, directory, templates, recorder, settings.channels[channel].retry)
+    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
     return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
 
@@ -214,17 +218,17 @@ class Status:
 
 def _http(status: Status, settings: Settings, metrics: Metrics) -> WorkerHttp:
     own = settings.channels[status.channel]
-    port = own.port + PORTS_BETWEEN_REPLICAS * settings.notify_replica
+    port = own.port + PORTS_BETWEEN_REPLICAS * settings.worker.replica
     return WorkerHttp(settings.worker_listen_host, port, f"{status.channel.upper()}_PORT", status.health, metrics)
 
 
 def _publisher(channel: str, settings: Settings, name: str, metrics: Metrics) -> Publisher:
     return Publisher(
-        settings.rabbitmq,
+        settings.broker.url,
         f"{name} publishes",
-        levels_s=settings.retry_levels_s,
-        deadline_s=settings.publish_deadline_s,
-        max_pending=settings.publish_max_pending,
+        levels_s=settings.broker.retry_levels_s,
+        deadline_s=settings.broker.publish_deadline_s,
+        max_pending=settings.broker.publish_max_pending,
         channels=(channel,),
         metrics=metrics,
     )

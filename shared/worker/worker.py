@@ -160,7 +160,7 @@ def build_worker(
         held.keep(incoming, cause)
         signals.hold(cause)
 
-    executor = Executor(handler, settings.prefetch, hold)
+    executor = Executor(handler, settings.worker.prefetch, hold)
 
     def deliver(incoming: Incoming) -> None:
         if is_suspect(incoming):
@@ -169,16 +169,16 @@ def build_worker(
             executor.add(incoming)
 
     consumer = Consumer(
-        settings.rabbitmq,
+        settings.broker.url,
         name,
         lanes=lanes,
-        levels_s=settings.retry_levels_s,
+        levels_s=settings.broker.retry_levels_s,
         on_delivery=deliver,
         on_trouble=signals.trouble,
         metrics=metrics,
     )
-    supply = Supply(consumer, share_prefetch(settings.prefetch, lanes), signals.broken)
-    flow = Flow(channel, executor, held, supply, signals, settings.shutdown_s)
+    supply = Supply(consumer, share_prefetch(settings.worker.prefetch, lanes), signals.broken)
+    flow = Flow(channel, executor, held, supply, signals, settings.worker.shutdown_s)
     pause = Pause(
         channel,
         executor,
@@ -188,7 +188,9 @@ def build_worker(
         handler,
         blockers,
         metrics,
-        probe_s=settings.pause_probe_s,
-        hold_s=settings.pause_hold_s,
+        probe_s=settings.breaker.probe_s,
+        hold_s=settings.worker.pause_hold_s,
     )
-    return Worker(channel, consumer, executor, held, signals, flow, pause, metrics, shutdown_s=settings.shutdown_s)
+    return Worker(
+        channel, consumer, executor, held, signals, flow, pause, metrics, shutdown_s=settings.worker.shutdown_s
+    )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from shared.breaker.breaker import Forced
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import State
+from shared.settings.breaker import BreakerPolicy
 
 Told = Literal["success", "slow", "failure", "neither", "misconfigured"]
 

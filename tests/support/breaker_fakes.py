@@ -1,8 +1,8 @@
 """A clock that moves when told, and a listener that remembers."""
 
 from shared.breaker.breaker import Breaker
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import State
+from shared.settings.breaker import BreakerPolicy
 
 
 class Clock:

@@ -19,7 +19,8 @@ from shared.failed.entry import failed_headers
 from shared.message.channels import Lane
 from shared.message.headers import Travel
 from shared.message.outcome import Dead, DeadReason
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 from tests.support.incoming import make_incoming
 
 PUSH = Lane("push", "medium")
@@ -69,7 +70,7 @@ def failed_before(age_s: float, request_id: str, **others: Any) -> Publication:
 async def publishing(url: str) -> AsyncIterator[Publisher]:
     """A publisher that is up, with the topology declared."""
     settings = settings_for(url)
-    publisher = Publisher(url, "test", levels_s=settings.retry_levels_s, deadline_s=10, max_pending=2000)
+    publisher = Publisher(url, "test", levels_s=settings.broker.retry_levels_s, deadline_s=10, max_pending=2000)
     publisher.start()
     await publisher.connection.wait_up()
     try:

@@ -15,7 +15,7 @@ from gateway.health.counts import AcceptedCounts
 from gateway.health.report import BrokerState, Health, StoreView, WorkerView
 from gateway.wiring import Parts
 from shared.message.channels import CHANNELS
-from shared.settings.settings import load_settings
+from shared.settings.load import load_settings
 from tests.support.gateway_fakes import FakeBroker, FakeDepths, FakeRecords, running
 
 

@@ -5,7 +5,8 @@ from typing import Any
 from shared.errors import Refusal
 from shared.providers.provider import Content, Message, Provider
 from shared.providers.urls import Builder, ProviderUrl, parse_provider_urls
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 
 REQUEST_ID = "order:42.confirmed"
 

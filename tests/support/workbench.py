@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from shared.breaker.policy import BreakerPolicy
 from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
@@ -21,7 +20,8 @@ from shared.message.headers import Travel
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 from shared.templates.library import HttpLibrary
 from shared.users.directory import HttpDirectory
 from shared.worker.run import assemble
@@ -169,12 +169,19 @@ async def running(
 ) -> AsyncIterator[Bench]:
     """A bench with ``workers`` workers that run in this loop until the block ends."""
     metrics = Metrics()
-    guarded = Providers.of(channel, providers, BreakerPolicy.of(settings), metrics)
-    publisher = Publisher(settings.rabbitmq, "bench", levels_s=settings.retry_levels_s, deadline_s=5, max_pending=5000)
+    guarded = Providers.of(channel, providers, settings.breaker, metrics)
+    publisher = Publisher(
+        settings.broker.url, "bench", levels_s=settings.broker.retry_levels_s, deadline_s=5, max_pending=5000
+    )
     publisher.start()
     await asyncio.wait_for(publisher.connection.wait_up(), BROKER_DEADLINE_S)
     async with (
-        Claims(settings.redis, lease_s=settings.lease_s, ttl_s=settings.done_ttl_s, metrics=metrics) as claims,
+        Claims(
+            settings.redis.url,
+            lease_s=settings.idempotency.lease_s,
+            ttl_s=settings.idempotency.done_ttl_s,
+            metrics=metrics,
+        ) as claims,
         HttpDirectory(settings, metrics) as directory,
         HttpLibrary(settings, metrics) as templates,
     ):

@@ -9,12 +9,10 @@ from typing import Any
 
 import orjson
 
-from shared.breaker.policy import BreakerPolicy
 from shared.broker.publisher import Publication
 from shared.clock import now_ms, rfc3339
 from shared.delivery.delivery import Delivery
 from shared.delivery.job import Job
-from shared.delivery.retry_policy import RetryPolicy
 from shared.delivery.sender import Sender
 from shared.errors import PublishFailed, SourceNotFound, SourceUnavailable, StoreUnavailable
 from shared.idempotency.claim import Claim
@@ -26,6 +24,8 @@ from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message
+from shared.settings.breaker import BreakerPolicy
+from shared.settings.retry import RetryPolicy
 from shared.templates.template import Template
 from shared.users.user import User
 from tests.support.incoming import make_incoming

@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 
-from shared.settings.settings import Settings, load_settings
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 
 
 class Health(BaseHTTPRequestHandler):
@@ -44,14 +45,14 @@ def main(name: str) -> None:
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    print(json.dumps({"event": "started", "rabbitmq": settings.rabbitmq, "redis": settings.redis}), flush=True)
+    print(json.dumps({"event": "started", "rabbitmq": settings.broker.url, "redis": settings.redis.url}), flush=True)
     with ExitStack() as ports:
         server = ports.enter_context(ThreadingHTTPServer(("127.0.0.1", _port(name, settings)), Health))
         if name == "sandbox":
-            ports.enter_context(socket.create_server(("127.0.0.1", settings.sandbox_smtp_port)))
+            ports.enter_context(socket.create_server(("127.0.0.1", settings.sandbox.smtp_port)))
         server.serve_forever()
 
 
 def _port(name: str, settings: Settings) -> int:
-    fixed = {"gateway": settings.gateway_port, "sandbox": settings.sandbox_port}
-    return fixed.get(name) or settings.channels[name].port + 10 * settings.notify_replica
+    fixed = {"gateway": settings.gateway.port, "sandbox": settings.sandbox.port}
+    return fixed.get(name) or settings.channels[name].port + 10 * settings.worker.replica

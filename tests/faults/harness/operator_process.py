@@ -11,7 +11,7 @@ import sys
 from shared.broker.browse import Scan
 from shared.failed.queue import FailedQueue
 from shared.failed.selection import parse_replay
-from shared.settings.settings import load_settings
+from shared.settings.load import load_settings
 from tests.faults.harness.worker_process import Countdown, die_with_parent
 
 

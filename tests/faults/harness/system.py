@@ -97,7 +97,7 @@ class System:
             self._worker(channel, number) for channel, count in plan.workers.items() for number in range(count)
         ]
         self.publisher = Publisher(
-            amqp_url, "senders", levels_s=scaled_settings().retry_levels_s, deadline_s=20, max_pending=5000
+            amqp_url, "senders", levels_s=scaled_settings().broker.retry_levels_s, deadline_s=20, max_pending=5000
         )
         urls = [f"http://127.0.0.1:{gateway.port}" for gateway in self.gateways]
         self.load = Load(self.ledgers, urls, self.publisher, http)

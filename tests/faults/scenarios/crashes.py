@@ -148,7 +148,7 @@ async def frozen_longer_than_its_lease(trial: Trial) -> None:
         frozen.freeze()
         # What the broker does by itself once it has missed two heartbeats, half a minute on.
         await close_consuming(trial.stage.rabbitmq.management, system.vhost, frozen)
-        await asyncio.sleep(scaled_settings().lease_s)
+        await asyncio.sleep(scaled_settings().idempotency.lease_s)
         await eventually_async(lambda: system.counted().get("takeovers", 0) > 0, 30)
         frozen.thaw()
         system.healed()

@@ -102,7 +102,7 @@ async def lane_missing(trial: Trial) -> None:
         await operator.forbid_declaring(_LOW.queue)
         await operator.delete_queue(_LOW.queue)
         # More than the 32 that the broker's dead-letter worker keeps unconfirmed, of one source queue.
-        level_s = scaled_settings().retry_levels_s[0]
+        level_s = scaled_settings().broker.retry_levels_s[0]
         await system.load.publish(system.writer.write(100, priority="low"), exchange=retry_exchange(level_s))
         refused = asyncio.create_task(system.load.post(system.writer.write(50, priority="low")))
         hurt_s = await _retries_of_others(system)

@@ -17,7 +17,7 @@ from gateway.openapi.models import ProblemDocument
 from shared.broker.publisher import Publication
 from shared.failed.session import failed_operation
 from shared.message.channels import Lane
-from shared.settings.settings import ApiKey
+from shared.settings.gateway import ApiKey
 from tests.support.failed_messages import bury, count, failed, publishing, push_body, settings_for
 from tests.support.gateway_client import gateway
 
@@ -31,7 +31,7 @@ def _key(client: str, scope: str, secret: str) -> ApiKey:
 @pytest.fixture
 def client(tmp_path: Path, vhost_url: str) -> Iterator[FlaskClient]:
     keys = (_key("ops", "operate", _OPERATOR), _key("shop", "send", _SENDER))
-    url = settings_for(vhost_url).rabbitmq_url
+    url = settings_for(vhost_url).broker.given_url
     with gateway(tmp_path, rabbitmq_url=url, retry_levels_s=(1.0, 5.0), api_keys=keys) as made:
         client = made.client
         client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {_OPERATOR}"
@@ -212,7 +212,7 @@ def test_a_second_operator_is_told_to_come_back(client: FlaskClient, buried: lis
 
 
 def test_a_broker_that_is_away_is_503(tmp_path: Path) -> None:
-    nowhere = settings_for("amqp://guest:guest@127.0.0.1:9/").rabbitmq_url
+    nowhere = settings_for("amqp://guest:guest@127.0.0.1:9/").broker.given_url
     with gateway(tmp_path, rabbitmq_url=nowhere) as made:
         answer = made.client.get("/failed")
     _problem(answer, 503)

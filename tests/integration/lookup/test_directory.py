@@ -10,7 +10,7 @@ from aiohttp import web
 
 from shared.errors import BadSettings, SourceNotFound, SourceUnavailable
 from shared.metrics import Metrics
-from shared.settings.settings import load_settings
+from shared.settings.load import load_settings
 from shared.templates.library import HttpLibrary
 from shared.templates.template import Template
 from shared.users.directory import HttpDirectory

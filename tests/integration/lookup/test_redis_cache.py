@@ -8,10 +8,11 @@ import structlog
 from pydantic import SecretStr
 
 from ops.servers import RedisServer
-from shared.breaker.policy import BreakerPolicy
 from shared.lookup.redis_cache import SharedCache
 from shared.metrics import Metrics
-from shared.settings.settings import Settings, load_settings
+from shared.settings.breaker import BreakerPolicy
+from shared.settings.load import load_settings
+from shared.settings.settings import Settings
 from shared.users.directory import HttpDirectory
 from shared.users.user import User
 from tests.support.source_service import SourceService, json_answer, source_service

@@ -82,12 +82,7 @@ async def test_attempts_end(vhost_url: str, redis_url: str) -> None:
     async def script(_message: Message) -> str:
         raise Unavailable("503")
 
-    settings = quick_settings(vhost_url, redis_url, breaker_failures=1000, retry_base_s=0.01)
-    settings = settings.model_copy(
-        update={
-            "channels": {**settings.channels, "push": settings.channels["push"].model_copy(update={"max_attempts": 3})}
-        }
-    )
+    settings = quick_settings(vhost_url, redis_url, breaker_failures=1000, retry_base_s=0.01, max_attempts_push=3)
     provider = ScriptedProvider(script=script)
     async with running(settings, [provider]) as bench:
         await bench.put()

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.breaker.breaker import Permit
-from shared.breaker.policy import BreakerPolicy
+from shared.settings.breaker import BreakerPolicy
 from tests.support.breaker_fakes import Bench
 
 IN_FLIGHT = 256

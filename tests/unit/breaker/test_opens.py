@@ -1,7 +1,7 @@
 import pytest
 
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import State
+from shared.settings.breaker import BreakerPolicy
 from tests.support.breaker_fakes import Bench
 
 

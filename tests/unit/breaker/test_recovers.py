@@ -1,6 +1,6 @@
 import pytest
 
-from shared.breaker.policy import BreakerPolicy
+from shared.settings.breaker import BreakerPolicy
 from tests.support.breaker_fakes import Bench
 
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.backoff import RETRY_AFTER_MAX_S
-from shared.delivery.retry_policy import Failure, RetryPolicy
+from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.message.headers import Travel
 from shared.message.outcome import Dead, Retry, RetryReason
+from shared.settings.retry import RetryPolicy
 
 POLICY = RetryPolicy(base_s=10, cap_s=900, min_s=1, max_attempts=8, life_s=86_400)
 DOWN = Failure("provider_unavailable", "503", counted=True, provider="fcm")
@@ -19,34 +20,38 @@ FAR = 10**15
 
 
 def test_an_attempt_that_reached_the_provider_is_counted_and_backs_off() -> None:
-    assert POLICY.after(DOWN, Travel(attempt=2), 0, FAR, draw=0.5) == Retry(
+    assert after_failure(POLICY, DOWN, Travel(attempt=2), 0, FAR, draw=0.5) == Retry(
         20, "provider_unavailable", True, "503", "fcm"
     )
 
 
 def test_the_last_attempt_ends_in_attempts_exhausted() -> None:
-    assert POLICY.after(DOWN, Travel(attempt=7), 0, FAR, 0.5) == Dead("attempts_exhausted", "503", "fcm", counted=True)
+    assert after_failure(POLICY, DOWN, Travel(attempt=7), 0, FAR, 0.5) == Dead(
+        "attempts_exhausted", "503", "fcm", counted=True
+    )
 
 
 def test_an_uncounted_return_never_exhausts_and_backs_off_by_deferrals() -> None:
     failure = replace(DOWN, counted=False)
-    assert POLICY.after(failure, Travel(attempt=7, deferrals=100), 0, FAR, 0.5) == Retry(
+    assert after_failure(POLICY, failure, Travel(attempt=7, deferrals=100), 0, FAR, 0.5) == Retry(
         450, "provider_unavailable", False, "503", "fcm"
     )
 
 
 def test_a_life_that_ends_before_the_next_attempt_ends_now() -> None:
-    outcome = POLICY.after(replace(DOWN, least_s=60), Travel(), now_ms=1_000, expires_ms=61_000, draw=0.0)
+    outcome = after_failure(POLICY, replace(DOWN, least_s=60), Travel(), now_ms=1_000, expires_ms=61_000, draw=0.0)
     assert isinstance(outcome, Dead)
     assert outcome.reason == "expired"
 
 
 def test_a_life_that_ends_just_after_it_gets_the_attempt() -> None:
-    assert isinstance(POLICY.after(replace(DOWN, least_s=60), Travel(), 1_000, 61_001, 0.0), Retry)
+    assert isinstance(after_failure(POLICY, replace(DOWN, least_s=60), Travel(), 1_000, 61_001, 0.0), Retry)
 
 
 def test_who_holds_no_claim_may_not_end_a_life() -> None:
-    retry = POLICY.later(Failure("claimed_elsewhere", "", counted=False, least_s=42), Travel(attempt=99), draw=0.0)
+    retry = retry_later(
+        POLICY, Failure("claimed_elsewhere", "", counted=False, least_s=42), Travel(attempt=99), draw=0.0
+    )
     assert retry.delay_s == 42
 
 
@@ -68,7 +73,7 @@ def test_whatever_failed_there_is_another_attempt_within_its_life_or_an_end(
     failure: Failure, travel: Travel, left_ms: int, draw: float
 ) -> None:
     now_ms = 1_767_225_600_000
-    outcome = POLICY.after(failure, travel, now_ms, now_ms + left_ms, draw)
+    outcome = after_failure(POLICY, failure, travel, now_ms, now_ms + left_ms, draw)
     used_up = failure.counted and travel.attempt + 1 >= POLICY.max_attempts
     if isinstance(outcome, Retry):
         assert not used_up
@@ -81,5 +86,5 @@ def test_whatever_failed_there_is_another_attempt_within_its_life_or_an_end(
 
 @given(FAILURES, TRAVELS, st.floats(0, 1, exclude_max=True))
 def test_a_copy_without_a_claim_always_gets_another_try(failure: Failure, travel: Travel, draw: float) -> None:
-    retry = POLICY.later(failure, travel, draw)
+    retry = retry_later(POLICY, failure, travel, draw)
     assert POLICY.min_s <= retry.delay_s <= max(POLICY.cap_s, RETRY_AFTER_MAX_S)

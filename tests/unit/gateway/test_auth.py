@@ -9,7 +9,8 @@ from werkzeug.datastructures import Headers
 from gateway.http.auth import ANONYMOUS, Keyring, check_keys
 from gateway.http.problem import Problem
 from shared.errors import BadSettings
-from shared.settings.settings import ApiKey, load_settings
+from shared.settings.gateway import ApiKey
+from shared.settings.load import load_settings
 
 
 def key(client: str, text: str, *scopes: str) -> ApiKey:

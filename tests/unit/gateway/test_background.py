@@ -19,7 +19,7 @@ from shared.broker.connection import Connection
 from shared.broker.queue_depth import Sampler
 from shared.errors import TopologyMismatch
 from shared.logs import configure_logs
-from shared.settings.settings import load_settings
+from shared.settings.load import load_settings
 
 async def broken(*_):
     raise {error}

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, ProblemDocument, ReadyAnswer
 from shared.errors import PublishUnknown
-from shared.settings.settings import ApiKey
+from shared.settings.gateway import ApiKey
 from tests.support.gateway_client import Gateway, gateway
 
 PUSH: dict[str, Any] = {

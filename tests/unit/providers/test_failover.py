@@ -2,11 +2,11 @@ import pytest
 import structlog
 
 from shared.breaker.breaker import Breaker, Permit
-from shared.breaker.policy import BreakerPolicy
 from shared.breaker.report import State
 from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
 from shared.providers.provider import Message
+from shared.settings.breaker import BreakerPolicy
 from tests.support.breaker_fakes import Clock
 
 

@@ -66,7 +66,7 @@ def test_every_service_is_watched_brought_back_and_given_time_to_stop(name: str)
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_process_of_ours_has_time_to_finish_what_it_has_in_hand(name: str) -> None:
     assert SERVICES[name]["stop_grace_period"] == "35s"
-    assert DEFAULTS.shutdown_s < 35
+    assert DEFAULTS.worker.shutdown_s < 35
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
@@ -80,7 +80,7 @@ def test_a_process_of_ours_may_do_nothing_that_it_does_not_need(name: str) -> No
 
 
 def test_each_health_check_asks_the_port_on_which_its_process_listens() -> None:
-    ports = {"gateway": DEFAULTS.gateway_port, "sandbox": SANDBOX_PORT}
+    ports = {"gateway": DEFAULTS.gateway.port, "sandbox": SANDBOX_PORT}
     ports |= {name: channel.worker_port for name, channel in CHANNELS.items()}
     paths = {name: "/health/ready" if name == "gateway" else "/health" for name in OURS}
     asked = {name: SERVICES[name]["healthcheck"]["test"] for name in OURS}
@@ -129,9 +129,9 @@ def test_it_is_found_where_the_command_would_start_it() -> None:
         for name, port in re.findall(r"^127\.0\.0\.1:\$\{(\w+):-(\d+)\}:\d+$", mapping)
     }
     assert published == {
-        "GATEWAY_PORT": DEFAULTS.gateway_port,
-        "SANDBOX_PORT": DEFAULTS.sandbox_port,
-        "SANDBOX_SMTP_PORT": DEFAULTS.sandbox_smtp_port,
+        "GATEWAY_PORT": DEFAULTS.gateway.port,
+        "SANDBOX_PORT": DEFAULTS.sandbox.port,
+        "SANDBOX_SMTP_PORT": DEFAULTS.sandbox.smtp_port,
         "LOCAL_RABBITMQ_PORT": LOCAL_DEFAULTS.local_rabbitmq_port,
         "LOCAL_RABBITMQ_MANAGEMENT_PORT": LOCAL_DEFAULTS.local_rabbitmq_management_port,
         "LOCAL_REDIS_PORT": LOCAL_DEFAULTS.local_redis_port,

@@ -112,7 +112,7 @@ def test_secrets_are_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch)
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     settings = load_settings(env_file=None)
-    assert UNSEEN in settings.rabbitmq
+    assert UNSEEN in settings.broker.url
     assert UNSEEN in settings.channels["email"].provider_urls[0]
     assert UNSEEN not in repr(settings) + str(settings) + repr(settings.channels)
 
@@ -156,7 +156,11 @@ def test_the_environment_wins_over_the_file_and_an_empty_value_counts_as_none(
     monkeypatch.setenv("EMAIL_PORT", "6003")
     monkeypatch.setenv("QUEUE_MAX_READY", "")
     settings = load_settings(env_file=str(file))
-    assert (settings.prefetch, settings.lease_s, settings.queue_max_ready) == (8, 60, 1_000_000)
+    assert (settings.worker.prefetch, settings.idempotency.lease_s, settings.gateway.queue_max_ready) == (
+        8,
+        60,
+        1_000_000,
+    )
     assert (settings.channels["push"].port, settings.channels["email"].port) == (6001, 6003)
 
 
@@ -203,25 +207,29 @@ def test_a_variable_that_every_channel_reads_is_named_once(monkeypatch: pytest.M
 def test_each_channel_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAX_ATTEMPTS_SMS", "3")
     channels = load_settings(env_file=None).channels
-    assert {name: channel.retry.max_attempts for name, channel in channels.items()} == {"push": 8, "email": 10, "sms": 3}
+    assert {name: channel.retry.max_attempts for name, channel in channels.items()} == {
+        "push": 8,
+        "email": 10,
+        "sms": 3,
+    }
 
 
 def test_an_url_wins_over_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RABBITMQ_HOST", "rabbit")
-    assert load_settings(env_file=None).rabbitmq == "amqp://guest:guest@rabbit:5672/%2F"
+    assert load_settings(env_file=None).broker.url == "amqp://guest:guest@rabbit:5672/%2F"
     monkeypatch.setenv("RABBITMQ_URL", "amqps://other/v")
-    assert load_settings(env_file=None).rabbitmq == "amqps://other/v"
+    assert load_settings(env_file=None).broker.url == "amqps://other/v"
 
 
 def test_a_redis_password_may_hold_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_PASSWORD", "a/b@c:d")
     monkeypatch.setenv("REDIS_HOST", "redis")
-    assert load_settings(env_file=None).redis == "redis://:a%2Fb%40c%3Ad@redis:6379/0"
+    assert load_settings(env_file=None).redis.url == "redis://:a%2Fb%40c%3Ad@redis:6379/0"
 
 
 def test_keys_are_read_with_their_scopes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_KEYS", f"shop:send:{'0' * 64}, ops:send+operate:{'1' * 64}")
-    keys = load_settings(env_file=None).api_keys
+    keys = load_settings(env_file=None).gateway.api_keys
     assert [(key.client, sorted(key.scopes)) for key in keys] == [("shop", ["send"]), ("ops", ["operate", "send"])]
 
 
@@ -238,7 +246,7 @@ def test_production_listens_everywhere_and_leans_on_no_sandbox(monkeypatch: pyte
 def test_nobody_changes_them_once_they_are_read() -> None:
     settings = load_settings(env_file=None)
     with pytest.raises(ValidationError):
-        settings.prefetch = 1
+        settings.worker.prefetch = 1
     with pytest.raises(ValidationError):
         settings.worker = settings.worker
 

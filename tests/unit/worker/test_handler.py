@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from shared.message.headers import Travel, read_travel
 from shared.message.incoming import Incoming
-from shared.settings.settings import Settings
+from shared.settings.load import load_settings
 from shared.worker.handler import Handler
 from shared.worker.poison import GIVE_UP_AT
 from shared.worker.recorder import Recorder
@@ -21,9 +21,9 @@ class HandlingBench(Bench):
     def __init__(self) -> None:
         super().__init__()
         self.publisher = ScriptedPublisher(self.journal)
-        settings = Settings(_env_file=None)  # type: ignore[call-arg]
+        settings = load_settings(env_file=None)
         recorder = Recorder(self.claims, self.metrics, patience_s=0.0)
-        self.settler = Settler("push", self.publisher, recorder, self.metrics, settings.retry_levels_s)
+        self.settler = Settler("push", self.publisher, recorder, self.metrics, settings.broker.retry_levels_s)
         self.handler = Handler("push", self.delivery, self.claims, self.settler, settings, self.metrics)
 
     def incoming(self, **fields: Any) -> Incoming:
