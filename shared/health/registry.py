@@ -39,13 +39,20 @@ class WorkerState:
         self._life_ms = round(HEARTBEATS_MISSED * heartbeat_s * 1000)
 
     async def beat(self, state: Mapping[str, Any]) -> None:
-        """Write ``state`` down as of now. Without further beats it is forgotten after three of them."""
+        """Write ``state`` down as of now, and delete what dead workers left.
+
+        Without further beats it does not count any more after three of them.
+        """
         with store_errors():
             at_ms = _ms(await self._client.time())
             pipeline = self._client.pipeline(transaction=False)
             pipeline.hset(self._key, self._instance, orjson.dumps({**state, "at_ms": at_ms}))
             pipeline.pexpire(self._key, self._life_ms)
-            await pipeline.execute()
+            pipeline.hgetall(self._key)
+            *_, entries = await pipeline.execute()
+            for instance, value in entries.items():
+                if _living(value, at_ms - self._life_ms) is None:
+                    await self._client.eval(_FORGET, 1, self._key, instance, value)
 
     async def remove(self) -> None:
         """Taken down by a worker that stops in good order."""
@@ -62,19 +69,22 @@ class WorkerState:
 def read_workers(
     client: redis.Redis, channels: Iterable[str], heartbeat_s: float
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Channel -> instance -> state, of the living workers; what the dead left is deleted. Raises StoreUnavailable."""
+    """Channel -> instance -> state, of the living workers. It writes nothing. Raises StoreUnavailable."""
     names = tuple(channels)
-    with store_errors():
-        with client.pipeline(transaction=False) as pipeline:
-            pipeline.time()
-            for channel in names:
-                pipeline.hgetall(_workers_key(channel))
-            time, *hashes = pipeline.execute()
-        oldest_ms = _ms(time) - round(HEARTBEATS_MISSED * heartbeat_s * 1000)
-        return {
-            channel: _living(client, _workers_key(channel), entries, oldest_ms)
-            for channel, entries in zip(names, hashes, strict=True)
+    with store_errors(), client.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        for channel in names:
+            pipeline.hgetall(_workers_key(channel))
+        time, *hashes = pipeline.execute()
+    oldest_ms = _ms(time) - round(HEARTBEATS_MISSED * heartbeat_s * 1000)
+    return {
+        channel: {
+            instance.decode("utf-8", "replace"): state
+            for instance, value in entries.items()
+            if (state := _living(value, oldest_ms)) is not None
         }
+        for channel, entries in zip(names, hashes, strict=True)
+    }
 
 
 def force_breaker(client: redis.Redis, channel: str, provider: str, how: Forced | None) -> None:
@@ -92,24 +102,15 @@ def forced_breakers(client: redis.Redis) -> dict[tuple[str, str], Forced]:
         return _readable(client.hgetall(_FORCED))
 
 
-def _living(client: redis.Redis, key: str, entries: Mapping[bytes, bytes], oldest_ms: int) -> dict[str, dict[str, Any]]:
-    living = {}
-    for instance, value in entries.items():
-        state = _state(value)
-        if state is not None and state["at_ms"] >= oldest_ms:
-            living[instance.decode("utf-8", "replace")] = state
-        else:
-            client.eval(_FORGET, 1, key, instance, value)
-    return living
-
-
-def _state(value: bytes) -> dict[str, Any] | None:
-    """None for what no worker of ours has written."""
+def _living(value: bytes, oldest_ms: int) -> dict[str, Any] | None:
+    """Return the state of a worker that has beaten since ``oldest_ms``, else None; None also for strangers' entries."""
     try:
         state = orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
-    return state if isinstance(state, dict) and isinstance(state.get("at_ms"), int) else None
+    if not isinstance(state, dict) or not isinstance(state.get("at_ms"), int):
+        return None
+    return state if state["at_ms"] >= oldest_ms else None
 
 
 def _readable(forced: Mapping[Any, Any]) -> dict[tuple[str, str], Forced]:

@@ -54,14 +54,18 @@ async def test_one_that_stops_in_good_order_is_gone_at_once(client: redis.asynci
     assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
 
 
-async def test_one_that_fell_silent_is_ignored_and_deleted(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
-    await WorkerState(client, "push", "living", HEARTBEAT_S).beat({})
+async def test_one_that_fell_silent_is_ignored_and_deleted_by_the_next_beat(
+    client: redis.asyncio.Redis, gateway: redis.Redis
+) -> None:
+    worker = WorkerState(client, "push", "living", HEARTBEAT_S)
+    await worker.beat({})
     state = gateway.hget("notify-workers:push", "living")
     assert isinstance(state, bytes)
     at_ms = orjson.loads(state)["at_ms"]
     for name, age_s in (("silent", 3.5 * HEARTBEAT_S), ("late", 2.5 * HEARTBEAT_S)):
         gateway.hset("notify-workers:push", name, orjson.dumps({"at_ms": at_ms - round(age_s * 1000)}))
     assert set(read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"]) == {"living", "late"}
+    await worker.beat({})
     assert set(gateway.hkeys("notify-workers:push")) == {b"living", b"late"}
 
 
@@ -72,24 +76,27 @@ async def test_a_channel_without_workers_leaves_nothing_behind(
     eventually(lambda: gateway.keys("notify-workers:*") == [])
 
 
-async def test_what_no_worker_wrote_is_deleted(gateway: redis.Redis) -> None:
+async def test_what_no_worker_wrote_is_ignored_and_deleted_by_the_next_beat(
+    client: redis.asyncio.Redis, gateway: redis.Redis
+) -> None:
     gateway.hset("notify-workers:push", mapping={"junk": "{", "list": "[]", "ageless": "{}"})
     assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
-    assert gateway.exists("notify-workers:push") == 0
+    await WorkerState(client, "push", "a:1", HEARTBEAT_S).beat({})
+    assert gateway.hkeys("notify-workers:push") == [b"a:1"]
 
 
 async def test_a_worker_that_comes_back_in_between_is_not_deleted(
     client: redis.asyncio.Redis, gateway: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway.hset("notify-workers:push", "a:1", '{"at_ms":1}')
-    forget = gateway.eval
+    forget = client.eval
 
-    def late(*words: object) -> object:
+    async def late(*words: object) -> object:
         gateway.hset("notify-workers:push", "a:1", '{"at_ms":2}')
-        return forget(*words)  # type: ignore[arg-type]
+        return await forget(*words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(gateway, "eval", late)
-    assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
+    monkeypatch.setattr(client, "eval", late)
+    await WorkerState(client, "push", "b:2", HEARTBEAT_S).beat({})
     assert gateway.hget("notify-workers:push", "a:1") == b'{"at_ms":2}'
 
 
