@@ -6,24 +6,23 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
-from functools import partial
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 
-from gateway.app import create_app
+from gateway.health.metrics_directory import metrics_directory
 from gateway.http.auth import check_keys
-from gateway.wiring import MAX_WAITING, connect
 from shared.errors import BadSettings
 from shared.logs import configure_logs
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.worker.collector import calm_collector
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 BAD_SETTINGS_EXIT = 2
 #: threads beyond those that may wait for the broker: somebody must be free to say 503, and to answer /health
@@ -43,12 +42,15 @@ def main() -> int:
         sys.stderr.writelines(f"{name}: {why}\n" for name, why in exc.problems)
         return BAD_SETTINGS_EXIT
     _configure_logs(settings)
-    with tempfile.TemporaryDirectory(prefix="notify-gateway-") as counts_directory:
-        _serve(settings, Path(counts_directory))
+    with metrics_directory():
+        _serve(settings)
     return 0
 
 
-def _serve(settings: Settings, counts_directory: Path) -> None:
+def _serve(settings: Settings) -> None:
+    # Not before: prometheus_client, which it imports, looks for the metrics directory once, at its import.
+    from gateway.wiring import MAX_WAITING
+
     log.info("gateway_starting", host=settings.listen_host, port=settings.gateway.port)
     server = Granian(
         "gateway",
@@ -64,18 +66,21 @@ def _serve(settings: Settings, counts_directory: Path) -> None:
         workers_kill_timeout=round(settings.worker.shutdown_s),
         log_enabled=False,
     )
-    server.serve(target_loader=partial(_worker, counts_directory), wrap_loader=False)
+    server.serve(target_loader=_worker, wrap_loader=False)
 
 
-def _worker(counts_directory: Path) -> Flask:
+def _worker() -> Flask:
     """Runs in the worker process: a connection or a thread made before fork would be shared or lost."""
+    from gateway.app import create_app
+    from gateway.wiring import connect
+
     # Until Granian sets the worker's own, it has its parent's handlers, which would swallow a stop.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     settings = load_settings()
     _configure_logs(settings)
-    app = create_app(settings, connect(settings, counts_directory))
+    app = create_app(settings, connect(settings))
     calm_collector()
     return app
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 import uvloop
@@ -42,15 +40,12 @@ class Parts:
     counts: AcceptedCounts
 
 
-def connect(settings: Settings, counts_directory: Path | None = None) -> Parts:
-    """Builds the real parts and starts the loop's thread: call it after fork.
-
-    The processes of one gateway share ``counts_directory``.
-    """
+def connect(settings: Settings) -> Parts:
+    """Builds the real parts and starts the loop's thread: call it after fork."""
     sampler = Sampler()
     gate = Gate(sampler, queue_max_ready=settings.gateway.queue_max_ready, max_waiting=MAX_WAITING)
     records = AcceptedRecords(Batcher(settings.redis.url), settings.gateway.accepted_ttl_s)
-    counts = AcceptedCounts(counts_directory or Path(tempfile.mkdtemp(prefix="notify-gateway-")))
+    counts = AcceptedCounts()
     acceptor = Acceptor(records, gate, counts, publish_deadline_s=settings.broker.publish_deadline_s)
     background = Background(settings, acceptor, sampler)
     background.start()

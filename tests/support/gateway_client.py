@@ -31,7 +31,7 @@ class Gateway:
         self.broker, self.records, self.depths = FakeBroker(), FakeRecords(), FakeDepths()
         self.broker_state: BrokerState = "up"
         gate = Gate(self.depths, queue_max_ready=10, max_waiting=100)
-        counts = AcceptedCounts(directory)
+        counts = AcceptedCounts()
         self.acceptor = Acceptor(self.records, gate, counts, publish_deadline_s=5)
         health = Health(lambda: self.broker_state, lambda: gate.silent, self.depths, FakeStore())
         self.app: Flask = create_app(load_settings(env_file=None, **settings), Parts(self.acceptor, health, counts))

@@ -17,6 +17,7 @@ from shared.message.channels import CHANNELS, lanes_of
 from shared.message.envelope import parse_queued
 from shared.message.headers import read_travel
 from tests.support.gateway_process import GatewayProcess, children, gateway_process, taken
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -154,9 +155,13 @@ def test_health_is_degraded_without_workers_and_knows_the_depth(gateway: Gateway
 
 
 def test_sigterm_ends_it_with_nothing_left(tmp_path: Path, vhost_url: str, redis_url: str) -> None:
-    with gateway_process(tmp_path, vhost_url, redis_url, GATEWAY_PROCESSES="2") as gateway:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with gateway_process(tmp_path, vhost_url, redis_url, GATEWAY_PROCESSES="2", TMPDIR=str(temporary)) as gateway:
         workers = children(gateway.process.pid)
+        eventually(lambda: len(list(temporary.glob("*/counter_*.db"))) == 2)
         assert gateway.stop() == 0
+        assert list(temporary.iterdir()) == []
         assert [worker for worker in workers if Path(f"/proc/{worker}").exists()] == []
         with pytest.raises(requests.ConnectionError):
             gateway.get("/health/live")
