@@ -1,4 +1,4 @@
-"""The Flask app: what is passed in, put behind its routes."""
+"""Builds the Flask app: the resources of ``gateway.api`` over the parts that are passed in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
-from gateway.api.answers import problem_answer
+from gateway.api import failed, health, notifications
 from gateway.api.docs import register_docs
-from gateway.api.failed import failed_blueprint
-from gateway.api.health import health_blueprint
-from gateway.api.notifications import notifications_blueprint
+from gateway.api.resources import RESOURCES
 from gateway.http.auth import Keyring
 from gateway.http.cors import allow_origins
 from gateway.http.errors import problem_for
@@ -42,31 +40,31 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     keyring = Keyring(settings.gateway.api_keys)
     app = Flask("gateway", static_folder=None)
     app.session_interface = NoSessions()
-    app.register_blueprint(notifications_blueprint(parts.acceptor, keyring))
-    app.register_blueprint(health_blueprint(parts.health, parts.counts))
-    app.register_blueprint(failed_blueprint(FailedQueue(settings), keyring))
-    register_docs(app, openapi_document(keys_needed=bool(settings.gateway.api_keys)))
+    app.register_blueprint(notifications.resource.blueprint(parts.acceptor, keyring))
+    app.register_blueprint(health.resource.blueprint(health.Monitored(parts.health, parts.counts), keyring))
+    app.register_blueprint(failed.resource.blueprint(FailedQueue(settings), keyring))
+    register_docs(app, openapi_document(RESOURCES, keys_needed=bool(settings.gateway.api_keys)))
     allow_origins(app, settings.gateway.cors_origins)
     _answer_errors(app)
     return app
 
 
 def _answer_errors(app: Flask) -> None:
-    """Every error, whoever raised it, as one problem document."""
+    """Answer every error with a problem document, also those that Flask raises."""
 
     @app.errorhandler(Problem)
     def refused(problem: Problem) -> Response:
-        return problem_answer(problem)
+        return problem.response()
 
     @app.errorhandler(NotifyError)
     def ours(error: NotifyError) -> Response:
         problem = problem_for(error)
         if problem.status == 500:
             log.error("request_failed", exc_info=error)
-        return problem_answer(problem)
+        return problem.response()
 
     @app.errorhandler(HTTPException)
     def flasks(error: HTTPException) -> Response:
         # Flask has logged what it turned into a 500.
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Location", "Retry-After")}
-        return problem_answer(Problem(error.code or 500, error.description or "", headers=headers))
+        return Problem(error.code or 500, error.description or "", headers=headers).response()

@@ -15,7 +15,7 @@ from gateway.accept.duplicates import AcceptedRecords
 from gateway.accept.gate import Gate
 from gateway.health.counts import AcceptedCounts
 from gateway.health.report import Health
-from gateway.health.workers import RedisStore
+from gateway.health.workers import RedisReader
 from shared.broker.connection import Connection, State
 from shared.broker.publisher import Publisher
 from shared.broker.queue_depth import Sampler
@@ -49,8 +49,8 @@ def connect(settings: Settings) -> Parts:
     acceptor = Acceptor(records, gate, counts, publish_deadline_s=settings.broker.publish_deadline_s)
     background = Background(settings, acceptor, sampler)
     background.start()
-    store = RedisStore(sync_client(settings.redis.url), settings.worker.heartbeat_s)
-    return Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, store), counts)
+    redis = RedisReader(sync_client(settings.redis.url), settings.worker.heartbeat_s)
+    return Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, redis), counts)
 
 
 class Background:

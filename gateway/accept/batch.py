@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.accept.acceptor import Verdict
 from gateway.http.problem import Problem
 from gateway.http.strict_json import MAX_DEPTH
 
@@ -22,18 +21,6 @@ def batch_items(document: Any) -> list[Any]:
     if not 1 <= len(document) <= MAX_BATCH_ITEMS:
         raise Problem(422, f"a batch holds 1 to {MAX_BATCH_ITEMS} notifications; this one has {len(document)}")
     return document
-
-
-def batch_result(index: int, item: Any, verdict: Verdict) -> dict[str, Any]:
-    """One entry of ``results``."""
-    if isinstance(verdict, Problem):
-        return {
-            "index": index,
-            "request_id": echoed_id(item),
-            "status": verdict.status,
-            "error": verdict.document(),
-        }
-    return {"index": index, "request_id": verdict.request_id, "status": 202}
 
 
 def echoed_id(item: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""The routes: one file per resource, which reads the request, calls the part that does the work, and answers.
+"""The endpoints: one file per resource, which declares each endpoint beside its handler; ``resources`` lists them all.
 
 It may import ``shared`` and every other package of ``gateway``. Start with ``notifications``.
 """

@@ -1,4 +1,7 @@
-"""``/failed``: what could not be delivered, for operators."""
+"""``/failed``: what could not be delivered, for operators.
+
+A caller waits for as long as its operation takes, in a thread of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,19 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 import uvloop
-from flask import Blueprint, Response, request
+from flask import request
+from pydantic import BaseModel, Field, StrictBool
 from werkzeug.datastructures import MultiDict
 from werkzeug.routing import BaseConverter
 
-from gateway.api.answers import json_answer
-from gateway.http.auth import Keyring
 from gateway.http.body import read_json
+from gateway.http.endpoint import Answer, Body, Resource
+from gateway.http.errors import problem_for
 from gateway.http.problem import Problem
-from shared.errors import InvalidSelection
+from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 from shared.failed.queue import FailedQueue
-from shared.failed.selection import parse_discard, parse_listing, parse_replay
+from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome, SkippedMessage
+from shared.failed.selection import Listing, ReplaySelection, Selection, parse_discard, parse_listing, parse_replay
 from shared.message.envelope import MAX_BODY_BYTES
 
 T = TypeVar("T")
@@ -29,37 +34,150 @@ class FailedId(BaseConverter):
     regex = "(?!(?:replay|discard)$)[^/]+"
 
 
-def failed_blueprint(queue: FailedQueue, keyring: Keyring) -> Blueprint:
-    """All need the scope ``operate``. A caller waits for as long as its operation takes, in a thread of its own."""
-    blueprint = Blueprint("failed", __name__)
-    blueprint.record(lambda setup: setup.app.url_map.converters.update(failed_id=FailedId))
+resource = Resource[FailedQueue](
+    "failed", "What could not be delivered; for operators", converters={"failed_id": FailedId}
+)
 
-    @blueprint.get("/failed")
-    def listing() -> Response:
-        keyring.client(request.headers, "operate")
-        return json_answer(_run(queue.list(parse_listing(_listing_fields(request.args)))).document())
 
-    @blueprint.get("/failed/<failed_id:failed_id>")
-    def show(failed_id: str) -> Response:
-        operator = keyring.client(request.headers, "operate")
-        shown = _run(queue.show(failed_id, reveal=_reveal(request.args), operator=operator))
-        if shown is None:
-            raise Problem(404, f"no failed message {failed_id} among those scanned")
-        return json_answer(shown.document())
+class Showing(BaseModel):
+    """The query of one message."""
 
-    @blueprint.post("/failed/replay")
-    def replay() -> Response:
-        operator = keyring.client(request.headers, "operate")
-        selection = parse_replay(read_json(request, MAX_BODY_BYTES))
-        return json_answer(_run(queue.replay(selection, operator=operator)).document())
+    reveal: StrictBool = Field(False, description="show addresses as they are; it is logged")
 
-    @blueprint.post("/failed/discard")
-    def discard() -> Response:
-        operator = keyring.client(request.headers, "operate")
-        selection = parse_discard(read_json(request, MAX_BODY_BYTES))
-        return json_answer(_run(queue.discard(selection, operator=operator)).document())
 
-    return blueprint
+_ID = "5f0c6bd7c1f34f2f9a7b7c1d2e3f4a5b"
+_ITEM = FailedItem(
+    id=_ID,
+    request_id="order-1027-shipped",
+    channel="push",
+    lane="high",
+    reason="attempts_exhausted",
+    error="fcm 503 UNAVAILABLE",
+    provider="fcm",
+    attempts=8,
+    first_attempt_at="2030-01-01T12:00:00.123Z",
+    failed_at="2030-01-01T13:07:31.456Z",
+    queue="push.high.queue",
+    body_bytes=214,
+)
+_MESSAGE = FailedMessage(
+    **_ITEM.model_dump(),
+    envelope={
+        "request_id": "order-1027-shipped",
+        "notification_type": "push",
+        "recipient": {"push_tokens": ["***f7"]},
+        "template_code": "PRODUCT_UPDATE",
+        "variables": {"name": "Ada", "link": "https://example.com/orders/1027"},
+        "priority": "high",
+    },
+)
+_EXPIRED = SkippedMessage(id=_ID, reason="expired", detail="expires_at was 2030-01-01T12:00:00+00:00")
+
+_REFUSALS = (
+    Answer(409, "Another operation on `failed.queue` is under way: one at a time.", problem_for(Locked())),
+    Answer(
+        422,
+        "It cannot be told which messages are meant; every bad field is named.",
+        problem_for(
+            InvalidSelection([("older_than", "must be a whole number and its unit, as in 90s, 15m, 2h or 3d")])
+        ),
+    ),
+    Answer(
+        503,
+        "The broker does not answer; the messages stay, or return, where they were.",
+        problem_for(BrokerUnavailable()),
+    ),
+)
+
+
+@resource.endpoint(
+    "GET",
+    "/failed",
+    scope="operate",
+    query=Listing,
+    answers=[
+        Answer(
+            200,
+            "What there is; the queue is left as it was.",
+            FailedList(items=[_ITEM], scanned=1, truncated=False),
+        ),
+        *_REFUSALS,
+    ],
+)
+def list_failed(queue: FailedQueue, client: str) -> FailedList:
+    """List failed messages, oldest first."""
+    return _run(queue.list(parse_listing(_listing_fields(request.args))))
+
+
+@resource.endpoint(
+    "GET",
+    "/failed/<failed_id:failed_id>",
+    scope="operate",
+    path_fields={"failed_id": "`id` of an item"},
+    query=Showing,
+    answers=[
+        Answer(200, "The message.", _MESSAGE),
+        Answer(
+            404,
+            "No such message, or beyond what one scan reaches.",
+            Problem(404, f"no failed message {_ID} among those scanned"),
+        ),
+        *_REFUSALS,
+    ],
+)
+def show_failed(queue: FailedQueue, client: str, failed_id: str) -> FailedMessage:
+    """Show one failed message."""
+    shown = _run(queue.show(failed_id, reveal=_showing(request.args).reveal, operator=client))
+    if shown is None:
+        raise Problem(404, f"no failed message {failed_id} among those scanned")
+    return shown
+
+
+@resource.endpoint(
+    "POST",
+    "/failed/replay",
+    scope="operate",
+    body=Body(
+        ReplaySelection,
+        {
+            "by_reason": {"channel": "push", "reason": "attempts_exhausted"},
+            "by_id": {"ids": [_ID], "ignore_expiry": True},
+        },
+    ),
+    answers=[
+        Answer(
+            200,
+            "Sent again, each in the lane that it had.",
+            FailedOutcome(matched=3, done=2, dry_run=False, skipped=[_EXPIRED], truncated=False),
+        ),
+        *_REFUSALS,
+    ],
+)
+def replay_failed(queue: FailedQueue, client: str) -> FailedOutcome:
+    """Send failed messages again."""
+    return _run(queue.replay(parse_replay(read_json(request, MAX_BODY_BYTES)), operator=client))
+
+
+@resource.endpoint(
+    "POST",
+    "/failed/discard",
+    scope="operate",
+    body=Body(
+        Selection,
+        {"old": {"older_than": "30d", "reason": "recipient_invalid"}, "dry_run": {"all": True, "dry_run": True}},
+    ),
+    answers=[
+        Answer(
+            200,
+            "Deleted for good.",
+            FailedOutcome(matched=3, done=3, dry_run=False, skipped=[], truncated=False),
+        ),
+        *_REFUSALS,
+    ],
+)
+def discard_failed(queue: FailedQueue, client: str) -> FailedOutcome:
+    """Delete failed messages."""
+    return _run(queue.discard(parse_discard(read_json(request, MAX_BODY_BYTES)), operator=client))
 
 
 def _run(operation: Coroutine[Any, Any, T]) -> T:
@@ -75,7 +193,7 @@ def _listing_fields(query: MultiDict[str, str]) -> dict[str, Any]:
     return fields
 
 
-def _reveal(query: MultiDict[str, str]) -> bool:
+def _showing(query: MultiDict[str, str]) -> Showing:
     fields = _once(query)
     reveal = fields.pop("reveal", "false")
     problems = [(name, "unknown field") for name in fields]
@@ -83,11 +201,11 @@ def _reveal(query: MultiDict[str, str]) -> bool:
         problems.append(("reveal", "must be true or false"))
     if problems:
         raise Problem(422, "the query is not valid", problems)
-    return reveal == "true"
+    return Showing(reveal=reveal == "true")
 
 
 def _once(query: MultiDict[str, str]) -> dict[str, str]:
-    """Every parameter with its one value. Two values of one must not be answered as if there were one."""
+    """Return every parameter with its one value. Two values of one must not be answered as if there were one."""
     problems = [(name, "given more than once") for name, values in query.lists() if len(values) > 1]
     if problems:
         raise InvalidSelection(problems)

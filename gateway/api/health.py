@@ -2,38 +2,108 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from typing import Literal, NamedTuple
+
+from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from gateway.api.answers import json_answer
 from gateway.health.counts import AcceptedCounts
-from gateway.health.report import Health
-from gateway.http.problem import RETRY_OVERLOADED_S
+from gateway.health.report import BrokerState, ChannelHealth, Health, HealthAnswer
+from gateway.http.answers import AnswerModel
+from gateway.http.endpoint import Answer, Reply, Resource
+from gateway.http.problem import RETRY_OVERLOADED_S, UNAVAILABLE
+
+
+class Monitored(NamedTuple):
+    """What the handlers here read."""
+
+    health: Health
+    counts: AcceptedCounts
+
+
+class LiveAnswer(AnswerModel):
+    """The process lives."""
+
+    status: Literal["live"]
+
+
+class ReadyAnswer(AnswerModel):
+    """Whether it can publish."""
+
+    status: Literal["ready", "unready"]
+    broker: BrokerState
+
+
+resource = Resource[Monitored]("operation", "For orchestrators and monitoring; no key is asked for")
 
 _RETRY = {"Retry-After": str(RETRY_OVERLOADED_S)}
+_METRICS = """# HELP notify_accepted_total Envelopes confirmed by the broker
+# TYPE notify_accepted_total counter
+notify_accepted_total{channel="push",lane="high"} 42.0
+"""
 
 
-def health_blueprint(health: Health, counts: AcceptedCounts) -> Blueprint:
-    blueprint = Blueprint("health", __name__)
+def _channel(name: str, *providers: str) -> ChannelHealth:
+    return ChannelHealth(
+        queue=f"{name}.queue",
+        ready=0,
+        consumers=1,
+        paused=False,
+        breaker_state="closed",
+        providers=dict.fromkeys(providers, "closed"),
+    )
 
-    @blueprint.get("/health")
-    def report() -> Response:
-        document = health.report()
-        return json_answer(document, 503, _RETRY) if document["status"] == "unhealthy" else json_answer(document)
 
-    @blueprint.get("/health/live")
-    def live() -> Response:
-        return json_answer({"status": "live"})
+_HEALTHY = HealthAnswer(
+    status="healthy",
+    broker="up",
+    redis="up",
+    channels={
+        "push": _channel("push", "fcm"),
+        "email": _channel("email", "smtp", "smtp2"),
+        "sms": _channel("sms", "twilio"),
+    },
+)
+_UNHEALTHY = _HEALTHY.model_copy(update={"status": "unhealthy", "broker": "down"})
 
-    @blueprint.get("/health/ready")
-    def ready() -> Response:
-        broker = health.broker
-        if broker != "up":
-            return json_answer({"status": "unready", "broker": broker}, 503, _RETRY)
-        return json_answer({"status": "ready", "broker": broker})
 
-    @blueprint.get("/metrics")
-    def metrics() -> Response:
-        return Response(counts.render(), content_type=CONTENT_TYPE_LATEST)
+@resource.endpoint(
+    "GET",
+    "/health",
+    answers=[
+        Answer(200, "Healthy or degraded.", _HEALTHY),
+        Answer(503, "Unhealthy.", _UNHEALTHY, headers=("Retry-After",)),
+    ],
+)
+def health(monitored: Monitored) -> Reply:
+    """How the whole system is."""
+    report = monitored.health.report()
+    return Reply(report, UNAVAILABLE, _RETRY) if report.status == "unhealthy" else Reply(report)
 
-    return blueprint
+
+@resource.endpoint("GET", "/health/live", answers=[Answer(200, "Yes.", LiveAnswer(status="live"))])
+def live(_monitored: Monitored) -> LiveAnswer:
+    """Whether this process lives."""
+    return LiveAnswer(status="live")
+
+
+@resource.endpoint(
+    "GET",
+    "/health/ready",
+    answers=[
+        Answer(200, "Yes.", ReadyAnswer(status="ready", broker="up")),
+        Answer(503, "No.", ReadyAnswer(status="unready", broker="down"), headers=("Retry-After",)),
+    ],
+)
+def ready(monitored: Monitored) -> Reply:
+    """Whether this process can publish."""
+    broker = monitored.health.broker
+    if broker != "up":
+        return Reply(ReadyAnswer(status="unready", broker=broker), UNAVAILABLE, _RETRY)
+    return Reply(ReadyAnswer(status="ready", broker=broker))
+
+
+@resource.endpoint("GET", "/metrics", answers=[Answer(200, "The text format.", _METRICS)])
+def metrics(monitored: Monitored) -> Response:
+    """Prometheus metrics."""
+    return Response(monitored.counts.render(), content_type=CONTENT_TYPE_LATEST)

@@ -3,66 +3,163 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
+import orjson
 import structlog
-from flask import Blueprint, Response, request
+from flask import Response, request
+from pydantic import Field
 
 from gateway.accept.acceptor import Acceptor, Verdict
-from gateway.accept.batch import MAX_BATCH_BYTES, MAX_BATCH_DEPTH, batch_items, batch_result, echoed_id
-from gateway.api.answers import json_answer
-from gateway.http.auth import Keyring
+from gateway.accept.batch import MAX_BATCH_BYTES, MAX_BATCH_DEPTH, MAX_BATCH_ITEMS, batch_items, echoed_id
+from gateway.http.answers import AnswerModel, json_answer
 from gateway.http.body import read_json
-from gateway.http.problem import RETRY_OVERLOADED_S, UNAVAILABLE, Problem
-from shared.message.envelope import MAX_BODY_BYTES
+from gateway.http.endpoint import Answer, Body, Reply, Resource
+from gateway.http.problem import RETRY_OVERLOADED_S, UNAVAILABLE, Problem, ProblemDocument, unavailable
+from shared.message.envelope import MAX_BODY_BYTES, Envelope
 
 log = structlog.get_logger(__name__)
 
-
-def notifications_blueprint(acceptor: Acceptor, keyring: Keyring) -> Blueprint:
-    """Both need the scope ``send``."""
-    blueprint = Blueprint("notifications", __name__)
-
-    @blueprint.post("/notifications")
-    def accept() -> Response:
-        client = keyring.client(request.headers, "send")
-        document = read_json(request, MAX_BODY_BYTES)
-        verdict = acceptor.accept(client, [document])[0]
-        _log_single(client, document, verdict)
-        return _answer(verdict)
-
-    @blueprint.post("/notifications/batch")
-    def accept_batch() -> Response:
-        client = keyring.client(request.headers, "send")
-        items = batch_items(read_json(request, MAX_BATCH_BYTES, MAX_BATCH_DEPTH))
-        verdicts = acceptor.accept(client, items)
-        results = [batch_result(index, *pair) for index, pair in enumerate(zip(items, verdicts, strict=True))]
-        _log_batch(client, results)
-        return _batch_answer(results)
-
-    return blueprint
+resource = Resource[Acceptor]("notifications", "Accept notifications for delivery")
 
 
-def _answer(verdict: Verdict) -> Response:
+class AcceptedAnswer(AnswerModel):
+    """Every channel's message is stored on a quorum queue."""
+
+    request_id: str
+    status: Literal["accepted"]
+    channels: Annotated[list[str], Field(description="the channels that it was published to")]
+
+
+class BatchResult(AnswerModel):
+    """What became of one item."""
+
+    index: Annotated[int, Field(description="its place in the batch, from 0")]
+    request_id: str | None
+    status: Annotated[int, Field(description="what it would have been answered alone")]
+    error: Annotated[ProblemDocument | None, Field(exclude_if=lambda error: error is None)] = None
+
+
+class BatchAnswer(AnswerModel):
+    """One result for each item, in input order."""
+
+    results: list[BatchResult]
+
+
+PUSH: dict[str, Any] = {
+    "request_id": "order-1027-shipped",
+    "notification_type": "push",
+    "user_id": "user_id1",
+    "template_code": "PRODUCT_UPDATE",
+    "variables": {"name": "Ada", "link": "https://example.com/orders/1027"},
+    "priority": "high",
+}
+EMAIL: dict[str, Any] = {
+    "request_id": "invoice-88",
+    "notification_type": "email",
+    "recipient": {"email": "ada@example.com"},
+    "content": {"title": "Your invoice", "body": "Invoice 88 is ready."},
+}
+SMS: dict[str, Any] = {
+    "request_id": "otp-4711",
+    "notification_type": "sms",
+    "recipient": {"phone": "+15550100"},
+    "content": {"body": "Your code is 123456."},
+    "priority": 10,
+    "expires_at": "2030-01-01T12:00:00Z",
+}
+SEVERAL: dict[str, Any] = {
+    "request_id": "order-1027-delivered",
+    "channels": ["push", "email"],
+    "user_id": "user_id1",
+    "content": {"title": "Delivered", "body": "Order 1027 has been delivered."},
+    "metadata": {"order": 1027},
+}
+BATCH = [PUSH, EMAIL, {**SMS, "request_id": "otp-4712", "priority": 11}]
+_BAD_PRIORITY = Problem(
+    422, "the notification is not valid", [("priority", "must be high, medium, low or an integer from 0 to 10")]
+)
+BATCH_ANSWER = BatchAnswer(
+    results=[
+        BatchResult(index=0, request_id="order-1027-shipped", status=202),
+        BatchResult(index=1, request_id="invoice-88", status=202),
+        BatchResult(index=2, request_id="otp-4712", status=422, error=_BAD_PRIORITY.document()),
+    ]
+)
+_UNCONFIRMED = unavailable("the broker does not answer; sending it again is safe").document()
+
+
+@resource.endpoint(
+    "POST",
+    "/notifications",
+    scope="send",
+    body=Body(Envelope, {"push": PUSH, "email": EMAIL, "sms": SMS, "several_channels": SEVERAL}),
+    answers=[
+        Answer(
+            202,
+            "Stored.",
+            AcceptedAnswer(request_id="order-1027-shipped", status="accepted", channels=["push"]),
+            headers=("Idempotent-Replayed",),
+        )
+    ],
+    problems=(409, 503),
+)
+def accept(acceptor: Acceptor, client: str) -> Response:
+    """Accept one notification."""
+    document = read_json(request, MAX_BODY_BYTES)
+    verdict = acceptor.accept(client, [document])[0]
+    _log_single(client, document, verdict)
     if isinstance(verdict, Problem):
         raise verdict
-    return json_answer(
-        {"request_id": verdict.request_id, "status": "accepted", "channels": verdict.channels},
-        202,
-        {"Idempotent-Replayed": "true"} if verdict.replayed else None,
-    )
+    # An AcceptedAnswer, written without the model: on this one path making and dumping it would be felt (about 9 us of
+    # the 115 us that the route itself takes). The tests hold these bytes to the model.
+    answer = orjson.dumps({"request_id": verdict.request_id, "status": "accepted", "channels": verdict.channels})
+    return json_answer(answer, 202, {"Idempotent-Replayed": "true"} if verdict.replayed else None)
 
 
-def _batch_answer(results: list[dict[str, Any]]) -> Response:
+@resource.endpoint(
+    "POST",
+    "/notifications/batch",
+    scope="send",
+    body=Body(
+        Annotated[list[Envelope], Field(min_length=1, max_length=MAX_BATCH_ITEMS)],
+        {"three": BATCH},
+    ),
+    answers=[
+        Answer(200, "A verdict on each item.", BATCH_ANSWER),
+        Answer(
+            503,
+            "At least one item was not confirmed by the broker; each item says for itself.",
+            BatchAnswer(
+                results=[BatchResult(index=0, request_id="order-1027-shipped", status=503, error=_UNCONFIRMED)]
+            ),
+            headers=("Retry-After",),
+        ),
+    ],
+)
+def accept_batch(acceptor: Acceptor, client: str) -> Reply:
+    """Accept many notifications, each with a verdict of its own."""
+    items = batch_items(read_json(request, MAX_BATCH_BYTES, MAX_BATCH_DEPTH))
+    verdicts = acceptor.accept(client, items)
+    results = [_result(index, *pair) for index, pair in enumerate(zip(items, verdicts, strict=True))]
+    _log_batch(client, results)
+    answer = BatchAnswer(results=results)
     # A caller that looks at the status alone must not take what was not stored for stored.
-    if any(result["status"] == UNAVAILABLE for result in results):
-        return json_answer({"results": results}, UNAVAILABLE, {"Retry-After": str(RETRY_OVERLOADED_S)})
-    return json_answer({"results": results})
+    if any(result.status == UNAVAILABLE for result in results):
+        return Reply(answer, UNAVAILABLE, {"Retry-After": str(RETRY_OVERLOADED_S)})
+    return Reply(answer)
+
+
+def _result(index: int, item: Any, verdict: Verdict) -> BatchResult:
+    if isinstance(verdict, Problem):
+        return BatchResult(index=index, request_id=echoed_id(item), status=verdict.status, error=verdict.document())
+    return BatchResult(index=index, request_id=verdict.request_id, status=202)
 
 
 def _log_single(client: str, document: Any, verdict: Verdict) -> None:
     if not isinstance(verdict, Problem):
-        # Its outcome is a line of the worker's; at 2 000 a second the second line was a tenth of the work.
+        # The worker logs the outcome; at 2 000 requests a second a second line here was a tenth of the work.
         log.debug(
             "accepted",
             client=client,
@@ -77,7 +174,7 @@ def _log_single(client: str, document: Any, verdict: Verdict) -> None:
         say("refused", client=client, request_id=echoed_id(document), status=verdict.status, fields=fields)
 
 
-def _log_batch(client: str, results: list[dict[str, Any]]) -> None:
-    counts = Counter(result["status"] for result in results)
+def _log_batch(client: str, results: Sequence[BatchResult]) -> None:
+    counts = Counter(result.status for result in results)
     say = log.warning if counts[UNAVAILABLE] else log.info
     say("batch_answered", client=client, statuses={str(status): count for status, count in counts.items()})

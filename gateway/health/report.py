@@ -1,100 +1,104 @@
-"""What ``GET /health`` says, from what each part knows of itself. No question is put to the broker for it."""
+"""Builds the answer to ``GET /health`` from what each part knows of itself. It puts no question to the broker."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from gateway.health.workers import BreakerState, RedisReader, RedisView, WorkerView
+from gateway.http.answers import AnswerModel
 from shared.broker.queue_depth import Sampler
 from shared.errors import StoreUnavailable
 from shared.message.channels import CHANNELS, lanes_of
 
 BrokerState = Literal["up", "down", "blocked"]
+Status = Literal["healthy", "degraded", "unhealthy"]
 
 #: Redis is degraded from this share of its maxmemory on
 MEMORY_DEGRADED = 0.8
-_WORST_FIRST = ("open", "half_open", "closed")
+_WORST_FIRST: tuple[BreakerState, ...] = ("open", "half_open", "closed")
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerView:
-    """One living worker process, by its own heartbeat. ``breakers``: provider -> closed | half_open | open."""
+class ChannelHealth(AnswerModel):
+    """A channel, over all its lanes and workers."""
 
+    queue: str
+    ready: Annotated[int | None, Field(description="messages waiting over the three lanes; null while not known")]
+    consumers: Annotated[int, Field(description="living worker processes, by their own heartbeat")]
     paused: bool
-    breakers: Mapping[str, str]
+    breaker_state: Annotated[BreakerState, Field(description="the worst of its providers")]
+    providers: dict[str, BreakerState]
 
 
-@dataclass(frozen=True, slots=True)
-class StoreView:
-    """What Redis holds: the living workers of each channel, and how full it is (0 without a limit)."""
+class HealthAnswer(AnswerModel):
+    """`unhealthy`: the broker is down. `degraded`: Redis, a channel or a provider is in need of somebody."""
 
-    workers: Mapping[str, Sequence[WorkerView]]
-    memory_share: float
-
-
-class Store(Protocol):
-    """What is needed of ``RedisStore``."""
-
-    def read(self) -> StoreView:
-        """Raises StoreUnavailable."""
+    status: Status
+    broker: BrokerState
+    redis: Literal["up", "down"]
+    channels: dict[str, ChannelHealth]
 
 
 class Health:
-    """``broker_state`` says up, down or blocked; ``silent`` whether publishing has stopped answering."""
+    """``broker_state`` says up, down or blocked; ``silent`` says whether publishing has stopped answering."""
 
     def __init__(
-        self, broker_state: Callable[[], BrokerState], silent: Callable[[], bool], depths: Sampler, store: Store
+        self,
+        broker_state: Callable[[], BrokerState],
+        silent: Callable[[], bool],
+        depths: Sampler,
+        redis: RedisReader,
     ) -> None:
-        self._broker_state, self._silent, self._depths, self._store = broker_state, silent, depths, store
+        self._broker_state, self._silent, self._depths, self._redis = broker_state, silent, depths, redis
 
     @property
     def broker(self) -> BrokerState:
-        """A connection that is up, over which nothing is confirmed in time, counts as blocked."""
+        """The broker's state. A connection that is up, over which nothing is confirmed in time, counts as blocked."""
         state = self._broker_state()
         return "blocked" if state == "up" and self._silent() else state
 
-    def report(self) -> dict[str, Any]:
-        """The document. ``ready`` is null while a lane's depth is not known."""
+    def report(self) -> HealthAnswer:
+        """Return the answer. ``ready`` is null while a lane's depth is not known."""
         try:
-            view: StoreView | None = self._store.read()
+            view: RedisView | None = self._redis.read()
         except StoreUnavailable:
             view = None
         workers = view.workers if view else {}
         channels = {name: self._channel(name, workers.get(name, ())) for name in CHANNELS}
         redis_full = view is None or view.memory_share >= MEMORY_DEGRADED
-        return {
-            "status": _status(self.broker, redis_full, channels),
-            "broker": self.broker,
-            "redis": "down" if view is None else "up",
-            "channels": channels,
-        }
+        return HealthAnswer(
+            status=_status(self.broker, redis_full, channels.values()),
+            broker=self.broker,
+            redis="down" if view is None else "up",
+            channels=channels,
+        )
 
-    def _channel(self, name: str, workers: Sequence[WorkerView]) -> dict[str, Any]:
+    def _channel(self, name: str, workers: Sequence[WorkerView]) -> ChannelHealth:
         depths = [self._depths.ready(lane) for lane in lanes_of(name)]
-        providers: dict[str, str] = {}
+        providers: dict[str, BreakerState] = {}
         for worker in workers:
             for provider, state in worker.breakers.items():
                 providers[provider] = _worst([state, providers.get(provider, "closed")])
-        return {
-            "queue": lanes_of(name)[1].queue,
-            "ready": None if None in depths else sum(depth for depth in depths if depth is not None),
-            "consumers": len(workers),
-            "paused": any(worker.paused for worker in workers),
-            "breaker_state": _worst(providers.values()),
-            "providers": providers,
-        }
+        return ChannelHealth(
+            queue=lanes_of(name)[1].queue,
+            ready=None if None in depths else sum(depth for depth in depths if depth is not None),
+            consumers=len(workers),
+            paused=any(worker.paused for worker in workers),
+            breaker_state=_worst(providers.values()),
+            providers=providers,
+        )
 
 
-def _worst(states: Any) -> str:
+def _worst(states: Iterable[BreakerState]) -> BreakerState:
     return min(states, key=_WORST_FIRST.index, default="closed")
 
 
-def _status(broker: BrokerState, store_in_need: bool, channels: Mapping[str, Mapping[str, Any]]) -> str:
+def _status(broker: BrokerState, redis_in_need: bool, channels: Iterable[ChannelHealth]) -> Status:
     if broker == "down":
         return "unhealthy"
     troubled = any(
-        channel["consumers"] == 0 or channel["paused"] or channel["breaker_state"] != "closed"
-        for channel in channels.values()
+        channel.consumers == 0 or channel.paused or channel.breaker_state != "closed" for channel in channels
     )
-    return "degraded" if broker == "blocked" or store_in_need or troubled else "healthy"
+    return "degraded" if broker == "blocked" or redis_in_need or troubled else "healthy"

@@ -1,38 +1,55 @@
-"""What the gateway reads in Redis for ``/health``: the workers' signs of life and how full the memory is."""
+"""Reads what ``/health`` tells of Redis: the workers' heartbeats and how full the memory is. It writes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 from redis import Redis
 
-from gateway.health.report import StoreView, WorkerView
 from shared.health.registry import read_workers
 from shared.message.channels import CHANNELS
 from shared.redis.client import RedisFacts, store_errors
 
-_BREAKER_STATES = frozenset({"closed", "half_open", "open"})
+BreakerState = Literal["closed", "half_open", "open"]
+_BREAKER_STATES = frozenset(get_args(BreakerState))
 
 
-class RedisStore:
-    """``heartbeat_s``: how often workers mean to beat."""
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One living worker process, by its own heartbeat. ``breakers`` holds the state of each provider's breaker."""
+
+    paused: bool
+    breakers: Mapping[str, BreakerState]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisView:
+    """What Redis holds: the living workers of each channel, and how full it is (0 to 1; 0 without a limit)."""
+
+    workers: Mapping[str, Sequence[WorkerView]]
+    memory_share: float
+
+
+class RedisReader:
+    """Reads what workers wrote. ``heartbeat_s`` is their interval: one that missed three beats does not count."""
 
     def __init__(self, redis: Redis, heartbeat_s: float) -> None:
         self._redis = redis
         self._heartbeat_s = heartbeat_s
 
-    def read(self) -> StoreView:
-        """Raises StoreUnavailable."""
+    def read(self) -> RedisView:
+        """Look now. Raises StoreUnavailable."""
         workers = read_workers(self._redis, CHANNELS, self._heartbeat_s)
         with store_errors():
             facts = RedisFacts.read(self._redis.info("persistence", "memory"))
         views = {channel: [_view(state) for state in found.values()] for channel, found in workers.items()}
-        return StoreView(views, facts.memory_share)
+        return RedisView(views, facts.memory_share)
 
 
 def _view(state: Mapping[str, Any]) -> WorkerView:
-    """As the worker's own ``/health`` says it; a state that this version does not know is left out."""
+    """Read a heartbeat; a breaker state that this version does not know is left out."""
     providers = state.get("providers")
     breakers = providers if isinstance(providers, dict) else {}
     return WorkerView(

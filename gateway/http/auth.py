@@ -50,6 +50,11 @@ class Keyring:
         return found
 
 
+def key_required() -> Problem:
+    """Return the 401 for a request without a key."""
+    return _unauthorized("a key is required: Authorization: Bearer <key>, or X-API-Key: <key>")
+
+
 def check_keys(settings: Settings) -> None:
     """Raises BadSettings if the gateway must not start with these keys."""
     if settings.production and not settings.gateway.api_keys:
@@ -70,7 +75,7 @@ def _presented(headers: Headers) -> str:
         return token.strip()
     key = headers.get("X-API-Key", "").strip()
     if not key:
-        raise _unauthorized("a key is required: Authorization: Bearer <key>, or X-API-Key: <key>")
+        raise key_required()
     return key
 
 

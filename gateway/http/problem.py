@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Literal
+
+from flask import Response
+from pydantic import Field
+
+from gateway.http.answers import AnswerModel, json_answer
+
+PROBLEM_JSON = "application/problem+json"
 
 #: waits that a 503 or 409 names, seconds
 RETRY_SOON_S = 1
@@ -14,8 +21,27 @@ RETRY_LANE_FULL_S = 30
 UNAVAILABLE = 503
 
 
+class FieldError(AnswerModel):
+    """One thing that is wrong with a request."""
+
+    field: Annotated[str, Field(description="path of the field, as in `content.title`; empty for the whole")]
+    detail: str
+
+
+class ProblemDocument(AnswerModel):
+    """RFC 9457."""
+
+    type: Literal["about:blank"]
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError]
+
+
 class Problem(Exception):
-    """One refusal. ``errors`` holds (field path, what is wrong) a field; ``retry_after_s`` travels as a header."""
+    """One refusal. ``errors`` holds a pair (field path, what is wrong) for each field; ``retry_after_s`` is sent as a
+    header.
+    """
 
     def __init__(
         self,
@@ -34,17 +60,21 @@ class Problem(Exception):
             self.headers["Retry-After"] = str(retry_after_s)
         super().__init__(f"{status} {detail}")
 
-    def document(self) -> dict[str, Any]:
-        """What the caller reads."""
-        return {
-            "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
-            "status": self.status,
-            "detail": self.detail,
-            "errors": [{"field": field, "detail": detail} for field, detail in self.errors],
-        }
+    def document(self) -> ProblemDocument:
+        """Return what the caller reads."""
+        return ProblemDocument(
+            type="about:blank",
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            errors=[FieldError(field=field, detail=detail) for field, detail in self.errors],
+        )
+
+    def response(self) -> Response:
+        """Return the document as an answer with its status and headers."""
+        return json_answer(self.document(), self.status, self.headers, PROBLEM_JSON)
 
 
 def unavailable(detail: str, retry_after_s: int = RETRY_OVERLOADED_S) -> Problem:
-    """503: ours to mend, the same request may be sent again. It always names a time."""
+    """Return a 503: the fault is on this side and the same request may be sent again. It always names a time."""
     return Problem(UNAVAILABLE, detail, retry_after_s=retry_after_s)

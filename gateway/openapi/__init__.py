@@ -1,4 +1,4 @@
-"""Describes the gateway's routes as an OpenAPI 3.1 document, which ``/openapi.json`` and ``/apidocs/`` serve.
+"""Generates the OpenAPI 3.1 document, which ``/openapi.json`` and ``/apidocs/`` serve, from the declared endpoints.
 
 It may import ``shared`` and the rest of ``gateway``. Start with ``document``.
 """

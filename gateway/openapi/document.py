@@ -1,47 +1,42 @@
-"""The document itself: paths, answers, errors."""
+"""Generates the OpenAPI document from the declared endpoints: their models, their examples and their scopes."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gateway.accept.batch import MAX_BATCH_ITEMS
-from gateway.openapi import examples
-from gateway.openapi.failed import failed_paths
-from gateway.openapi.pieces import RETRY_AFTER, answer, body, keys, problem_answer, problem_name, problems
-from gateway.openapi.schemas import ref, schemas
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
+
+from gateway.http.answers import JSON
+from gateway.http.endpoint import Answer, Body, Endpoint, Resource
+from gateway.http.problem import PROBLEM_JSON, Problem, ProblemDocument
+from gateway.openapi.problems import COMMON, common_problems
 from shared import version
 
-_REPLAYED = {
+_HEADERS: dict[str, dict[str, Any]] = {
     "Idempotent-Replayed": {
         "description": "`true` if an earlier request with the same body was accepted",
         "schema": {"type": "string", "enum": ["true"]},
-    }
+    },
+    "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}},
+    "WWW-Authenticate": {"description": "how to authenticate", "schema": {"type": "string"}},
 }
-_MEANINGS = {
-    400: "Not JSON as every reader would read it: syntax, NaN, a number out of range, a duplicate key, a lone "
-    "surrogate, nested deeper than 32 levels. The key is named if there is one.",
-    401: "No key, or an unknown one.",
-    403: "The key does not have the scope.",
-    409: "A copy of this request is being worked on in this moment.",
-    413: "Too large: 64 KiB, a batch 4 MiB.",
-    415: "Not `application/json`.",
-    422: "Refused, with every bad field named; or the request_id was used for another notification.",
-    503: "Not confirmed by the broker. The same request may be sent again.",
+_SECURITY = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-_SEND_ERRORS = (400, 401, 403, 413, 415, 422, 503)
 
 
-def openapi_document(*, keys_needed: bool = False) -> dict[str, Any]:
-    """OpenAPI 3.1. ``keys_needed``: of a gateway that has API_KEYS; one without asks nobody for a key."""
-    document = _document()
-    if keys_needed:
-        for operations in document["paths"].values():
-            for operation in operations.values():
-                operation["security"] = [way for way in operation["security"] if way]
-    return document
-
-
-def _document() -> dict[str, Any]:
+def openapi_document(resources: Sequence[Resource[Any]], *, keys_needed: bool = False) -> dict[str, Any]:
+    """Return the document (OpenAPI 3.1). ``keys_needed``: whether API_KEYS is set; without it no key is asked for."""
+    endpoints = [(resource.tag, endpoint) for resource in resources for endpoint in resource.endpoints]
+    schemas = _Schemas(endpoint for _, endpoint in endpoints)
+    paths: dict[str, dict[str, Any]] = {}
+    for tag, endpoint in endpoints:
+        operation = {"tags": [tag], "security": _security(endpoint, keys_needed), **_operation(endpoint, schemas)}
+        paths.setdefault(_path(endpoint), {})[endpoint.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -51,104 +46,108 @@ def _document() -> dict[str, Any]:
             "Anything else may be sent again with the same `request_id`.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "tags": [
-            {"name": "notifications", "description": "Accept notifications for delivery"},
-            {"name": "operation", "description": "For orchestrators and monitoring; no key is asked for"},
-            {"name": "failed", "description": "What could not be delivered; for operators"},
-        ],
-        "paths": {
-            "/notifications": {"post": _accept()},
-            "/notifications/batch": {"post": _accept_batch()},
-            "/health": {"get": _health()},
-            "/health/live": {"get": _live()},
-            "/health/ready": {"get": _ready()},
-            "/metrics": {"get": _metrics()},
-            **failed_paths(),
-        },
+        "tags": [{"name": resource.tag, "description": resource.description} for resource in resources],
+        "paths": paths,
         "components": {
-            "schemas": schemas(),
-            "responses": {
-                problem_name(status): problem_answer(examples.PROBLEMS[status], meaning)
-                for status, meaning in _MEANINGS.items()
-            },
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
-                "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
+            "schemas": schemas.definitions,
+            "responses": {_problem_name(status): _answer(answer, schemas) for status, answer in COMMON.items()},
+            "securitySchemes": _SECURITY,
         },
     }
 
 
-def _accept() -> dict[str, Any]:
-    return {
-        "tags": ["notifications"],
-        "operationId": "accept",
-        "summary": "Accept one notification",
-        "security": keys("send"),
-        "requestBody": body(
-            ref("Envelope"),
-            push=examples.PUSH,
-            email=examples.EMAIL,
-            sms=examples.SMS,
-            several_channels=examples.SEVERAL,
-        ),
-        "responses": {
-            "202": answer("Stored.", ref("AcceptedAnswer"), examples.ACCEPTED, _REPLAYED),
-            **problems(*_SEND_ERRORS, 409),
-        },
+class _Schemas:
+    """The JSON Schemas of all types that the endpoints name. ``definitions`` is ``components.schemas``."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        types: dict[Any, None] = {ProblemDocument: None}
+        for endpoint in endpoints:
+            models = (type(answer.example) for answer in endpoint.answers)
+            types |= dict.fromkeys(model for model in models if issubclass(model, BaseModel))
+            types |= {endpoint.body.type: None} if endpoint.body is not None else {}
+        mode: JsonSchemaMode = "validation"
+        adapters = [(index, mode, TypeAdapter[Any](each)) for index, each in enumerate(types)]
+        schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
+        self.definitions: dict[str, Any] = definitions["$defs"]
+        self._schemas = {each: schemas[index, mode] for index, each in enumerate(types)}
+
+    def of(self, kind: Any) -> Any:
+        """Return the schema of this type: a reference, if it is a model."""
+        return self._schemas[kind]
+
+
+def _operation(endpoint: Endpoint, schemas: _Schemas) -> dict[str, Any]:
+    operation: dict[str, Any] = {"operationId": endpoint.name, "summary": endpoint.summary}
+    parameters = [*_path_parameters(endpoint.path_fields), *_query_parameters(endpoint.query)]
+    if parameters:
+        operation["parameters"] = parameters
+    if endpoint.body is not None:
+        operation["requestBody"] = _request_body(endpoint.body, schemas)
+    operation["responses"] = {str(answer.status): _answer(answer, schemas) for answer in endpoint.answers} | {
+        str(status): {"$ref": f"#/components/responses/{_problem_name(status)}"} for status in common_problems(endpoint)
     }
+    return operation
 
 
-def _accept_batch() -> dict[str, Any]:
-    batch = {"type": "array", "items": ref("Envelope"), "minItems": 1, "maxItems": MAX_BATCH_ITEMS}
-    return {
-        "tags": ["notifications"],
-        "operationId": "acceptBatch",
-        "summary": "Accept many notifications, each with a verdict of its own",
-        "security": keys("send"),
-        "requestBody": body(batch, three=examples.BATCH),
-        "responses": {
-            "200": answer("A verdict on each item.", ref("BatchAnswer"), examples.BATCH_ANSWER),
-            **problems(*(status for status in _SEND_ERRORS if status != 503)),
-            "503": answer(
-                "At least one item was not confirmed by the broker; each item says for itself.",
-                ref("BatchAnswer"),
-                examples.BATCH_UNAVAILABLE,
-                RETRY_AFTER,
-            ),
-        },
-    }
+def _answer(answer: Answer, schemas: _Schemas) -> dict[str, Any]:
+    names, example = answer.headers, answer.example
+    shown: Any
+    if isinstance(example, Problem):
+        names = (*names, *example.headers)
+        media, schema, shown = PROBLEM_JSON, schemas.of(ProblemDocument), example.document().model_dump(mode="json")
+    elif isinstance(example, BaseModel):
+        media, schema, shown = JSON, schemas.of(type(example)), example.model_dump(mode="json")
+    else:
+        media, schema, shown = "text/plain", {"type": "string"}, example
+    described = {"description": answer.meaning, "content": {media: {"schema": schema, "example": shown}}}
+    return {**described, "headers": {name: _HEADERS[name] for name in names}} if names else described
 
 
-def _health() -> dict[str, Any]:
-    return _operation(
-        "health",
-        "How the whole system is",
-        answer("Healthy or degraded.", ref("HealthAnswer"), examples.health("healthy", "up")),
-        answer("Unhealthy.", ref("HealthAnswer"), examples.health("unhealthy", "down"), RETRY_AFTER),
-    )
+def _request_body(body: Body, schemas: _Schemas) -> dict[str, Any]:
+    examples = {name: {"value": example} for name, example in body.examples.items()}
+    return {"required": True, "content": {JSON: {"schema": schemas.of(body.type), "examples": examples}}}
 
 
-def _live() -> dict[str, Any]:
-    return _operation("live", "Whether this process lives", answer("Yes.", ref("LiveAnswer"), {"status": "live"}))
+def _path_parameters(described: Mapping[str, str]) -> list[dict[str, Any]]:
+    schema = {"type": "string", "minLength": 1}
+    return [
+        {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+        for name, description in described.items()
+    ]
 
 
-def _ready() -> dict[str, Any]:
-    return _operation(
-        "ready",
-        "Whether this process can publish",
-        answer("Yes.", ref("ReadyAnswer"), {"status": "ready", "broker": "up"}),
-        answer("No.", ref("ReadyAnswer"), {"status": "unready", "broker": "down"}, RETRY_AFTER),
-    )
+def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
+    fields = query.model_json_schema()["properties"] if query is not None else {}
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": field.pop("description"),
+            "schema": _plain(field),
+        }
+        for name, field in fields.items()
+    ]
 
 
-def _metrics() -> dict[str, Any]:
-    text = {"text/plain": {"schema": {"type": "string"}, "example": examples.METRICS}}
-    return _operation("metrics", "Prometheus metrics", {"description": "The text format.", "content": text})
+def _plain(field: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a field without its title and without null, which a query cannot hold."""
+    field.pop("title")
+    either: list[dict[str, Any]] = field.get("anyOf", [field])
+    return next(kind for kind in either if kind["type"] != "null")
 
 
-def _operation(
-    name: str, summary: str, ok: dict[str, Any], unavailable: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    responses = {"200": ok} if unavailable is None else {"200": ok, "503": unavailable}
-    return {"tags": ["operation"], "operationId": name, "summary": summary, "security": [], "responses": responses}
+def _security(endpoint: Endpoint, keys_needed: bool) -> list[dict[str, list[str]]]:
+    """Return both forms of a key, and {} ("none is needed") at a gateway without API_KEYS (development)."""
+    if endpoint.scope is None:
+        return []
+    either: list[dict[str, list[str]]] = [{scheme: [endpoint.scope]} for scheme in _SECURITY]
+    return either if keys_needed else [*either, {}]
+
+
+def _path(endpoint: Endpoint) -> str:
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", endpoint.rule)
+
+
+def _problem_name(status: int) -> str:
+    return f"Problem{status}"

@@ -14,7 +14,7 @@ from ops.settings import load
 from ops.system.local_servers import address_of, product_settings
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 from shared.failed.queue import FailedQueue
-from shared.failed.results import Done
+from shared.failed.results import FailedOutcome
 from shared.failed.selection import parse_discard, parse_listing, parse_replay
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def failed() -> None:
 def list_failed(as_json: bool, **filters: Any) -> None:
     """List failed messages, oldest first; the queue is left as it was."""
     listed = _run(lambda queue, _: queue.list(parse_listing(_given(filters))))
-    print_json(listed.document()) if as_json else print_list(listed)
+    print_json(listed) if as_json else print_list(listed)
 
 
 @failed.command()
@@ -70,7 +70,7 @@ def show(failed_id: str, reveal: bool, as_json: bool) -> None:
     shown = _run(lambda queue, operator: queue.show(failed_id, reveal=reveal, operator=operator))
     if shown is None:
         raise OpsError(f"No failed message {failed_id} among those scanned.")
-    print_json(shown.document()) if as_json else print_message(shown)
+    print_json(shown) if as_json else print_message(shown)
 
 
 @failed.command()
@@ -80,7 +80,7 @@ def show(failed_id: str, reveal: bool, as_json: bool) -> None:
 def replay(as_json: bool, **selection: Any) -> None:
     """Send failed messages again, each in the lane that it had."""
     done = _run(lambda queue, operator: queue.replay(parse_replay(_given(selection)), operator=operator))
-    print_json(done.document()) if as_json else print_outcome("replayed", done)
+    print_json(done) if as_json else print_outcome("replayed", done)
     _check(done)
 
 
@@ -89,7 +89,7 @@ def replay(as_json: bool, **selection: Any) -> None:
 def discard(as_json: bool, **selection: Any) -> None:
     """Delete failed messages for good."""
     done = _run(lambda queue, operator: queue.discard(parse_discard(_given(selection)), operator=operator))
-    print_json(done.document()) if as_json else print_outcome("discarded", done)
+    print_json(done) if as_json else print_outcome("discarded", done)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _option(field: str, why: str) -> str:
     return f"{'ID' if name == 'ids' else '--' + name.replace('_', '-')}: {why}"
 
 
-def _check(done: Done) -> None:
+def _check(done: FailedOutcome) -> None:
     unconfirmed = sum(each.reason == "unconfirmed" for each in done.skipped)
     if unconfirmed:
         raise OpsError(f"{unconfirmed} not confirmed by the broker; they are still in failed.queue. Try again.")

@@ -5,39 +5,40 @@ from collections import Counter
 from typing import Any
 
 import click
+from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
-from shared.failed.entry import FailedEntry
-from shared.failed.results import Done, Listed, Shown
+from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome
 
 #: of the skipped, so many are named
 _MOST_SKIPPED = 20
 _TO_THE_SECOND = len("2026-01-01T00:00:00")
 
 
-def print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def print_json(document: BaseModel | dict[str, Any]) -> None:
+    plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
+    click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
 
 
-def print_list(listed: Listed) -> None:
+def print_list(listed: FailedList) -> None:
     console = Console(highlight=False)
-    if not listed.entries:
+    if not listed.items:
         console.print("Nothing has failed." if not listed.scanned else f"None of {listed.scanned} is meant.")
         return
-    rows = [_row(entry) for entry in listed.entries]
+    rows = [_row(item) for item in listed.items]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row, entry in zip(rows, listed.entries, strict=True):
+    for row, item in zip(rows, listed.items, strict=True):
         _print_line(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
-        if entry.error:
-            _print_line(console, f"    {entry.error}", "dim")
+        if item.error:
+            _print_line(console, f"    {item.error}", "dim")
     more = "; there are more" if listed.truncated else ""
-    console.print(f"{len(listed.entries)} of {listed.scanned} looked at{more}")
+    console.print(f"{len(listed.items)} of {listed.scanned} looked at{more}")
 
 
-def print_message(shown: Shown) -> None:
+def print_message(shown: FailedMessage) -> None:
     console = Console(highlight=False)
-    for name, value in shown.entry.document().items():
+    for name, value in shown.model_dump(exclude={"envelope"}).items():
         _print_line(console, f"{name:<17} {'' if value is None else value}")
     if shown.envelope is None:
         console.print("The body is no JSON object.")
@@ -45,7 +46,7 @@ def print_message(shown: Shown) -> None:
         print_json(shown.envelope)
 
 
-def print_outcome(verb: str, done: Done) -> None:
+def print_outcome(verb: str, done: FailedOutcome) -> None:
     console = Console(highlight=False)
     if done.dry_run:
         console.print(f"{done.matched - len(done.skipped)} of {done.matched} would be {verb}; nothing was changed.")
@@ -65,7 +66,7 @@ def _print_line(console: Console, line: str, style: str = "") -> None:
     console.print(Text(printable, style=style), soft_wrap=True)
 
 
-def _row(entry: FailedEntry) -> tuple[str, ...]:
-    tries = f"{entry.attempts} {'try' if entry.attempts == 1 else 'tries'}"
-    at = entry.failed_at[:_TO_THE_SECOND].replace("T", " ")
-    return entry.id, at, entry.reason, entry.queue, tries, entry.request_id or ""
+def _row(item: FailedItem) -> tuple[str, ...]:
+    tries = f"{item.attempts} {'try' if item.attempts == 1 else 'tries'}"
+    at = (item.failed_at or "")[:_TO_THE_SECOND].replace("T", " ")
+    return item.id, at, item.reason, item.queue or "", tries, item.request_id or ""

@@ -59,23 +59,6 @@ class FailedEntry:
         at_ms = self.failed_at_ms
         return at_ms is None, at_ms or 0
 
-    def document(self) -> dict[str, Any]:
-        """As it is shown. Times are RFC 3339; null where nothing is known."""
-        return {
-            "id": self.id,
-            "request_id": self.request_id,
-            "channel": self.lane.channel if self.lane else None,
-            "lane": self.lane.priority if self.lane else None,
-            "reason": self.reason,
-            "error": self.error or None,
-            "provider": self.provider or None,
-            "attempts": self.attempts,
-            "first_attempt_at": self.first_attempt_at or None,
-            "failed_at": self.failed_at or None,
-            "queue": self.queue or None,
-            "body_bytes": self.body_bytes,
-        }
-
 
 def failed_headers(incoming: Incoming, travel: Travel, accepted_ms: int, outcome: Dead) -> dict[str, Any]:
     """Returns the headers with which a message goes to failed.queue, built from nothing.

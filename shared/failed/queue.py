@@ -18,7 +18,15 @@ from shared.broker.publisher import Publication
 from shared.clock import now_ms
 from shared.failed.entry import FailedEntry, read_entry
 from shared.failed.replay import CannotReplay, Chosen, replay_of, resend
-from shared.failed.results import Done, Listed, Shown, Skipped
+from shared.failed.results import (
+    FailedList,
+    FailedMessage,
+    FailedOutcome,
+    SkippedMessage,
+    item_of,
+    message_of,
+    nothing_done,
+)
 from shared.failed.selection import Listing, ReplaySelection, Selection
 from shared.failed.session import failed_operation
 from shared.message.privacy import mask_addresses
@@ -40,7 +48,7 @@ class FailedQueue:
         self._settings = settings
         self._clock_ms = clock_ms
 
-    async def list(self, listing: Listing) -> Listed:
+    async def list(self, listing: Listing) -> FailedList:
         """What there is, oldest first."""
         entries: list[FailedEntry] = []
         now = self._clock_ms()
@@ -54,16 +62,20 @@ class FailedQueue:
         async with failed_operation(self._settings.broker.url) as scan:
             await scan.take(visit)
         entries.sort(key=FailedEntry.age_order)
-        return Listed(entries[: listing.limit], scan.taken, scan.truncated or len(entries) > listing.limit)
+        return FailedList(
+            items=[item_of(entry) for entry in entries[: listing.limit]],
+            scanned=scan.taken,
+            truncated=scan.truncated or len(entries) > listing.limit,
+        )
 
-    async def show(self, failed_id: str, *, reveal: bool, operator: str) -> Shown | None:
+    async def show(self, failed_id: str, *, reveal: bool, operator: str) -> FailedMessage | None:
         """One message, or None if it is not among those scanned. ``reveal`` shows addresses as they are."""
-        found: list[Shown] = []
+        found: list[FailedMessage] = []
 
         def visit(message: Taken) -> bool:
             entry = _entry(message)
             if entry.id == failed_id:
-                found.append(Shown(entry, _envelope(message.body, reveal)))
+                found.append(message_of(entry, _envelope(message.body, reveal)))
             return not found
 
         async with failed_operation(self._settings.broker.url) as scan:
@@ -72,9 +84,9 @@ class FailedQueue:
             log.info("failed_revealed", operator=operator, id=failed_id)
         return found[0] if found else None
 
-    async def discard(self, selection: Selection, *, operator: str) -> Done:
+    async def discard(self, selection: Selection, *, operator: str) -> FailedOutcome:
         """Delete for good."""
-        done = Done(selection.dry_run)
+        done = nothing_done(dry_run=selection.dry_run)
         async with failed_operation(self._settings.broker.url) as scan:
             try:
                 chosen = await self._choose(scan, selection, done)
@@ -86,13 +98,13 @@ class FailedQueue:
                 _record("failed_discarded", selection, done, operator)
         return done
 
-    async def replay(self, selection: ReplaySelection, *, operator: str) -> Done:
+    async def replay(self, selection: ReplaySelection, *, operator: str) -> FailedOutcome:
         """Send again, each in the lane that it had; what cannot be sent sensibly is skipped and stays.
 
         A crash loses nothing: what is published and not yet acked is in both places, and the claims let only one
         through.
         """
-        done = Done(selection.dry_run)
+        done = nothing_done(dry_run=selection.dry_run)
         async with failed_operation(self._settings.broker.url) as scan:
             try:
                 chosen = await self._choose(scan, selection, done)
@@ -103,7 +115,7 @@ class FailedQueue:
                 _record("failed_replayed", selection, done, operator)
         return done
 
-    async def _choose(self, scan: Scan, selection: Selection, done: Done) -> Sequence[Chosen]:
+    async def _choose(self, scan: Scan, selection: Selection, done: FailedOutcome) -> Sequence[Chosen]:
         """The oldest ``limit`` messages that match; of the others nothing is kept in memory."""
         chosen: list[Chosen] = []
         now = self._clock_ms()
@@ -122,7 +134,7 @@ class FailedQueue:
         return chosen
 
     def _prepare(
-        self, chosen: Sequence[Chosen], ignore_expiry: bool, done: Done
+        self, chosen: Sequence[Chosen], ignore_expiry: bool, done: FailedOutcome
     ) -> Sequence[tuple[Chosen, Publication]]:
         ready = []
         for each in chosen:
@@ -130,7 +142,7 @@ class FailedQueue:
             try:
                 publication = replay_of(body, entry, ignore_expiry=ignore_expiry, now_ms=self._clock_ms())
             except CannotReplay as exc:
-                done.skipped.append(Skipped(entry.id, exc.reason, str(exc)))
+                done.skipped.append(SkippedMessage(id=entry.id, reason=exc.reason, detail=str(exc)))
             else:
                 ready.append((each, publication))
         return ready
@@ -151,7 +163,7 @@ def _envelope(body: bytes, reveal: bool) -> dict[str, Any] | None:
     return shown
 
 
-def _record(event: str, selection: Selection, done: Done, operator: str) -> None:
+def _record(event: str, selection: Selection, done: FailedOutcome, operator: str) -> None:
     log.info(
         event,
         operator=operator,

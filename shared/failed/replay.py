@@ -16,7 +16,7 @@ from shared.broker.topology import EXCHANGE
 from shared.clock import rfc3339
 from shared.errors import InvalidEnvelope, NotifyError, PublishFailed
 from shared.failed.entry import FailedEntry
-from shared.failed.results import Done, Skipped, SkipReason
+from shared.failed.results import FailedOutcome, SkippedMessage, SkipReason
 from shared.message.envelope import parse_queued
 from shared.message.headers import Travel
 from shared.settings.settings import Settings
@@ -62,7 +62,9 @@ class Chosen:
     entry: FailedEntry
 
 
-async def resend(settings: Settings, ready: Sequence[tuple[Chosen, Publication]], within_s: float, done: Done) -> None:
+async def resend(
+    settings: Settings, ready: Sequence[tuple[Chosen, Publication]], within_s: float, done: FailedOutcome
+) -> None:
     """Publish each and ack what is confirmed. After the first failure, or ``within_s``, no further batch is tried."""
     until = time.monotonic() + within_s
     failed = False
@@ -77,7 +79,7 @@ async def resend(settings: Settings, ready: Sequence[tuple[Chosen, Publication]]
                 failed |= not _settle(each, outcome, done)
 
 
-def _settle(each: Chosen, outcome: PublishFailed | None, done: Done) -> bool:
+def _settle(each: Chosen, outcome: PublishFailed | None, done: FailedOutcome) -> bool:
     # Only a confirm makes it safe to let go of it: an ack before would lose it with the next crash.
     if outcome is None:
         each.message.ack()
@@ -104,5 +106,5 @@ async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
         await publisher.close()
 
 
-def _unconfirmed(each: Chosen, detail: str) -> Skipped:
-    return Skipped(each.entry.id, "unconfirmed", detail)
+def _unconfirmed(each: Chosen, detail: str) -> SkippedMessage:
+    return SkippedMessage(id=each.entry.id, reason="unconfirmed", detail=detail)

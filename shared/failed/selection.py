@@ -21,11 +21,14 @@ from shared.errors import InvalidSelection
 from shared.failed.entry import REASONS, FailedEntry
 from shared.message.channels import CHANNELS
 from shared.message.envelope import whole
+from shared.message.json_schema import given
 
 #: most that one listing shows, and most that one replay or discard may be limited to (all that a scan reaches)
 MOST_LISTED, MOST_SELECTED = 1_000, 10_000
 MOST_IDS = 1_000
 
+#: fields that say which messages are meant, beside ``all``
+_SELECTORS = ("ids", "request_id", "channel", "reason", "older_than")
 _AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -85,6 +88,16 @@ class Listing(Filter):
 class Selection(Filter):
     """What to replay or discard: something must be named. ``limit``: the oldest so many of those that match."""
 
+    # The same as ``_something`` checks.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                *(given(field) for field in _SELECTORS),
+                {"required": ["all"], "properties": {"all": {"const": True}}},
+            ]
+        }
+    )
+
     ids: Annotated[frozenset[Name], Field(min_length=1, max_length=MOST_IDS)] | None = Field(
         None, description="of these, as `GET /failed` names them"
     )
@@ -137,7 +150,7 @@ def _is_older(entry: FailedEntry, than_ms: int) -> bool:
 
 
 def _something(selection: M) -> M:
-    given = selection.model_dump(include={"ids", "request_id", "channel", "reason", "older_than"}, exclude_none=True)
+    given = selection.model_dump(include=set(_SELECTORS), exclude_none=True)
     if not given and not selection.all:
         why = "must be true unless one of ids, request_id, channel, reason and older_than is given"
         raise InvalidSelection([("all", why)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import orjson
 from pydantic import (
@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from shared.errors import InvalidEnvelope
-from shared.message.channels import Priority
+from shared.message.channels import CHANNELS, Priority
+from shared.message.json_schema import exactly_one, given
 
 #: largest envelope, bytes of JSON
 MAX_BODY_BYTES = 64 * 1024
@@ -32,6 +33,9 @@ MAX_PUSH_TOKENS = 100
 
 NotificationType = Literal["push", "email", "sms", "websocket", "both"]
 ChannelName = Literal["push", "email", "sms", "websocket"]
+#: what the OpenAPI document offers: it leaves out names that are refused until a later version delivers them
+_OFFERED_CHANNELS = [name for name in get_args(ChannelName) if name in CHANNELS]
+_OFFERED_TYPES = [*_OFFERED_CHANNELS, *(["both"] if {"websocket", "email"} <= CHANNELS.keys() else [])]
 
 # A line break in a header field would let the caller write headers of his own.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -112,18 +116,26 @@ RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    # Callers are held to it (the gateway validates with extra="forbid"); consumers are not.
+    model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
+
+
+def _or_integer(schema: dict[str, Any]) -> None:
+    """The wire takes a bare integer of 64 bits as well; ``_user_id`` makes it a string."""
+    schema["anyOf"].append({"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1})
 
 
 class EnvelopeContent(_Part):
     """Content given whole. SMS needs only ``body``; ``subject`` defaults to ``title``."""
 
-    title: Annotated[OneLine, Field(max_length=1024)] | None = None
-    body: Annotated[Text, Field(min_length=1)]
-    subject: Annotated[OneLine, Field(max_length=998)] | None = None
-    html: Text | None = None
-    data: dict[str, Any] | None = None
-    link: Annotated[OneLine, Field(max_length=4096)] | None = None
+    title: Annotated[OneLine, Field(max_length=1024)] | None = Field(None, description="required, except for sms")
+    body: Annotated[Text, Field(min_length=1, description="the text")]
+    subject: Annotated[OneLine, Field(max_length=998)] | None = Field(
+        None, description="of an e-mail; the title if there is none"
+    )
+    html: Text | None = Field(None, description="of an e-mail, beside the text")
+    data: dict[str, Any] | None = Field(None, description="for the app that gets a push")
+    link: Annotated[OneLine, Field(max_length=4096)] | None = Field(None, description="opened by a tap")
 
 
 class Recipient(_Part):
@@ -132,22 +144,54 @@ class Recipient(_Part):
     push_tokens: (
         Annotated[list[Annotated[OneLine, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
         | None
-    ) = None
-    email: Email | None = None
-    phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = None
+    ) = Field(None, description="device tokens, at most 100")
+    email: Email | None = Field(None, description="one address")
+    phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = Field(None, description="E.164")
 
 
 class Envelope(_Part):
     """One notification for one person, on one or several channels."""
 
-    request_id: RequestId
-    notification_type: NotificationType | None = None
-    channels: Annotated[list[ChannelName], Field(min_length=1, max_length=4)] | None = None
-    user_id: Annotated[OneLine, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = None
-    template_code: Annotated[OneLine, Field(min_length=1, max_length=128)] | None = None
-    content: EnvelopeContent | None = None
-    variables: dict[str, Any] | None = None
-    recipient: Recipient | None = None
+    # The same as ``_exclusive`` checks.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "additionalProperties": False,
+            "allOf": [
+                exactly_one("notification_type", "channels"),
+                exactly_one("template_code", "content"),
+                {"anyOf": [given("user_id"), given("recipient")]},
+            ],
+        }
+    )
+
+    request_id: Annotated[
+        RequestId, Field(description="idempotency key, chosen by the caller: the same one is delivered once")
+    ]
+    notification_type: Annotated[NotificationType, Field(json_schema_extra={"enum": _OFFERED_TYPES})] | None = Field(
+        None,
+        description="one channel; `both`, where the websocket channel is available, is websocket and email. "
+        "Exactly one of this and `channels`",
+    )
+    channels: (
+        Annotated[
+            list[Annotated[ChannelName, Field(json_schema_extra={"enum": _OFFERED_CHANNELS})]],
+            Field(min_length=1, max_length=4),
+        ]
+        | None
+    ) = Field(None, description="several channels at once, instead of `notification_type`")
+    user_id: Annotated[OneLine, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = Field(
+        None,
+        description="who gets it (an integer is taken too); required unless `recipient` is given",
+        json_schema_extra=_or_integer,
+    )
+    template_code: Annotated[OneLine, Field(min_length=1, max_length=128)] | None = Field(
+        None, description="content by template. Exactly one of this and `content`"
+    )
+    content: EnvelopeContent | None = Field(None, description="content given whole")
+    variables: dict[str, Any] | None = Field(None, description="for the template")
+    recipient: Recipient | None = Field(
+        None, description="where to send, instead of looking the user up; preferences are then not applied"
+    )
     priority: Annotated[
         Any,
         AfterValidator(_priority),
@@ -161,9 +205,11 @@ class Envelope(_Part):
             }
         ),
     ] = "medium"
-    metadata: dict[str, Any] | None = None
-    expires_at: Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None = None
-    type: Literal["info", "success", "warning", "error"] = "info"
+    metadata: dict[str, Any] | None = Field(None, description="carried through untouched")
+    expires_at: Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None = Field(
+        None, description="RFC 3339; never sent after it"
+    )
+    type: Literal["info", "success", "warning", "error"] = Field("info", description="how an inbox shows it")
 
     @model_validator(mode="after")
     def _exclusive(self) -> Self:

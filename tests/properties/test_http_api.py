@@ -17,6 +17,7 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
+from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
@@ -43,7 +44,7 @@ _CONFIG: dict[str, Any] = {
 
 def _api(*, keys_needed: bool) -> schemathesis.BaseSchema:
     config = SchemathesisConfig.from_dict(_CONFIG)
-    return schemathesis.openapi.from_dict(openapi_document(keys_needed=keys_needed), config=config)
+    return schemathesis.openapi.from_dict(openapi_document(RESOURCES, keys_needed=keys_needed), config=config)
 
 
 _OPEN, _GUARDED = _api(keys_needed=False), _api(keys_needed=True)

@@ -12,16 +12,20 @@ from gateway.accept.acceptor import Acceptor
 from gateway.accept.gate import Gate
 from gateway.app import create_app
 from gateway.health.counts import AcceptedCounts
-from gateway.health.report import BrokerState, Health, StoreView, WorkerView
+from gateway.health.report import BrokerState, Health
+from gateway.health.workers import RedisReader, RedisView, WorkerView
 from gateway.wiring import Parts
 from shared.message.channels import CHANNELS
 from shared.settings.load import load_settings
 from tests.support.gateway_fakes import FakeBroker, FakeDepths, FakeRecords, running
 
 
-class FakeStore:
-    def read(self) -> StoreView:
-        return StoreView({name: [WorkerView(False, {"one": "closed"})] for name in CHANNELS}, 0.0)
+class FakeRedis(RedisReader):
+    def __init__(self) -> None:
+        """It needs no Redis."""
+
+    def read(self) -> RedisView:
+        return RedisView({name: [WorkerView(False, {"one": "closed"})] for name in CHANNELS}, 0.0)
 
 
 class Gateway:
@@ -33,7 +37,7 @@ class Gateway:
         gate = Gate(self.depths, queue_max_ready=10, max_waiting=100)
         counts = AcceptedCounts()
         self.acceptor = Acceptor(self.records, gate, counts, publish_deadline_s=5)
-        health = Health(lambda: self.broker_state, lambda: gate.silent, self.depths, FakeStore())
+        health = Health(lambda: self.broker_state, lambda: gate.silent, self.depths, FakeRedis())
         self.app: Flask = create_app(load_settings(env_file=None, **settings), Parts(self.acceptor, health, counts))
 
     @property

@@ -98,6 +98,7 @@ class FakeRecords(AcceptedRecords):
 
 class FakeDepths(Sampler):
     def __init__(self) -> None:
+        super().__init__()
         self.depths: dict[Lane, int | None] = {}
 
     def ready(self, lane: Lane) -> int | None:

@@ -65,11 +65,11 @@ async def test_a_mixed_queue_is_listed_whole_and_oldest_first(publisher: Publish
     await bury(publisher, messages)
     for _ in range(2):
         listed = await queue.list(EVERYTHING)
-        assert (listed.scanned, len(listed.entries), listed.truncated) == (1500, 1000, True)
-        assert [entry.id for entry in listed.entries] == [m.headers["notify-failed-id"] for m in messages[:1000]]
-    assert {entry.request_id for entry in listed.entries if entry.reason == "invalid_json"} == {None}
+        assert (listed.scanned, len(listed.items), listed.truncated) == (1500, 1000, True)
+        assert [entry.id for entry in listed.items] == [m.headers["notify-failed-id"] for m in messages[:1000]]
+    assert {entry.request_id for entry in listed.items if entry.reason == "invalid_json"} == {None}
     only = await queue.list(parse_listing({"reason": "recipient_invalid", "limit": 1000}))
-    assert (len(only.entries), only.truncated) == (500, False)
+    assert (len(only.items), only.truncated) == (500, False)
 
 
 async def test_what_a_worker_wrote_is_what_is_shown(publisher: Publisher, queue: FailedQueue) -> None:
@@ -77,7 +77,7 @@ async def test_what_a_worker_wrote_is_what_is_shown(publisher: Publisher, queue:
     travel = Travel(attempt=3, first_attempt_at="2026-01-02T03:04:05.678Z")
     message = failed("r1", reason="payload_rejected", lane=lane, travel=travel)
     await bury(publisher, [message])
-    (item,) = (await queue.list(EVERYTHING)).document()["items"]
+    (item,) = (await queue.list(EVERYTHING)).model_dump()["items"]
     assert item == {
         "id": message.headers["notify-failed-id"],
         "request_id": "r1",
@@ -101,12 +101,12 @@ async def test_fifty_listings_leave_everything_where_it_is(
     await bury(publisher, [failed(f"r{n}") for n in range(40)])
     for _ in range(50):
         listed = await queue.list(EVERYTHING)
-        assert len({entry.request_id for entry in listed.entries}) == 40
+        assert len({entry.request_id for entry in listed.items}) == 40
         assert await count(channel) == 40
 
 
 async def test_a_queue_that_nobody_declared_yet_is_empty(queue: FailedQueue) -> None:
-    assert (await queue.list(EVERYTHING)).document() == {"items": [], "scanned": 0, "truncated": False}
+    assert (await queue.list(EVERYTHING)).model_dump() == {"items": [], "scanned": 0, "truncated": False}
 
 
 _UNREADABLE = {
@@ -126,7 +126,7 @@ async def test_a_header_that_cannot_be_read_stops_nobody(
     encode_value = pika.data.encode_value
     monkeypatch.setattr(pika.data, "encode_value", encode)
     await bury(publisher, [failed("r1"), failed("r2", notify_other=RawHeader(wire)), failed("r3")])
-    entries = (await queue.list(EVERYTHING)).entries
+    entries = (await queue.list(EVERYTHING)).items
     assert {(entry.request_id, entry.reason) for entry in entries} == {
         ("r1", "attempts_exhausted"),
         ("r2", "unknown"),
@@ -171,7 +171,7 @@ async def test_of_two_operators_at_once_one_is_told_so(
         ):
             with pytest.raises(Locked):
                 await operation
-    assert len((await queue.list(EVERYTHING)).entries) == 30
+    assert len((await queue.list(EVERYTHING)).items) == 30
     answers = await asyncio.gather(*(queue.list(EVERYTHING) for _ in range(5)), return_exceptions=True)
     listings = [answer for answer in answers if not isinstance(answer, Locked)]
     assert listings
@@ -268,11 +268,11 @@ async def test_a_message_that_the_broker_gave_up_is_replayed_without_its_history
     while (got := await channel.get("sms.low.queue")) is not None:
         channel.raw.basic_nack(got[0].delivery_tag, requeue=True)
     await eventually_async(lambda: _is(channel, 1))
-    (entry,) = (await queue.list(parse_listing({"reason": "delivery_limit"}))).entries
-    assert (entry.queue, entry.lane, entry.request_id) == ("sms.low.queue", Lane("sms", "low"), "r1")
+    (entry,) = (await queue.list(parse_listing({"reason": "delivery_limit"}))).items
+    assert (entry.queue, entry.channel, entry.lane, entry.request_id) == ("sms.low.queue", "sms", "low", "r1")
     assert len(entry.id) == 16
     assert entry.failed_at
-    assert (await queue.list(EVERYTHING)).entries[0].id == entry.id
+    assert (await queue.list(EVERYTHING)).items[0].id == entry.id
     await queue.replay(parse_replay({"ids": [entry.id]}), operator="test")
     ((_, properties, _),) = await take_all(channel, "sms.low.queue")
     assert not {name for name in properties.headers if name.startswith("x-")}
@@ -283,8 +283,8 @@ async def test_a_message_that_expired_in_its_lane_is_replayed_without_its_expira
 ) -> None:
     publish_expiring(channel, "push.high", push_body("r1"), within_ms=1)
     await eventually_async(lambda: _is(channel, 1))
-    (entry,) = (await queue.list(parse_listing({"reason": "expired"}))).entries
-    assert (entry.lane, entry.attempts) == (Lane("push", "high"), 0)
+    (entry,) = (await queue.list(parse_listing({"reason": "expired"}))).items
+    assert (entry.channel, entry.lane, entry.attempts) == ("push", "high", 0)
     await queue.replay(parse_replay({"reason": "expired"}), operator="test")
     ((_, properties, _),) = await take_all(channel, "push.high.queue")
     assert properties.expiration is None
@@ -299,7 +299,7 @@ async def test_a_message_that_passed_the_ladder_first_is_told_by_its_last_death(
     while (got := await channel.get("push.queue")) is not None:
         channel.raw.basic_nack(got[0].delivery_tag, requeue=True)
     await eventually_async(lambda: _is(channel, 1))
-    (entry,) = (await queue.list(EVERYTHING)).entries
+    (entry,) = (await queue.list(EVERYTHING)).items
     assert (entry.reason, entry.queue, entry.attempts) == ("delivery_limit", "push.queue", 2)
     await queue.replay(parse_replay({"all": True}), operator="test")
     # And through the ladder once more: old deaths would make the broker drop it as a cycle.
@@ -316,7 +316,7 @@ async def test_a_message_that_somebody_rejected_says_so(
     assert got is not None
     channel.raw.basic_reject(got[0].delivery_tag, requeue=False)
     await eventually_async(lambda: _is(channel, 1))
-    (entry,) = (await queue.list(parse_listing({"reason": "rejected", "channel": "email"}))).entries
+    (entry,) = (await queue.list(parse_listing({"reason": "rejected", "channel": "email"}))).items
     assert entry.request_id is None
     shown = await queue.show(entry.id, reveal=True, operator="test")
     assert shown is not None
@@ -372,7 +372,7 @@ async def test_a_discard_removes_what_was_selected_and_nothing_else(
     )
 
     async def left() -> set[str | None]:
-        return {entry.request_id for entry in (await queue.list(EVERYTHING)).entries}
+        return {entry.request_id for entry in (await queue.list(EVERYTHING)).items}
 
     async def discard(**fields: object) -> int:
         return (await queue.discard(parse_discard(fields), operator="test")).done
@@ -385,7 +385,7 @@ async def test_a_discard_removes_what_was_selected_and_nothing_else(
     assert await discard(request_id="nobody") == 0
     assert await discard(reason="no_recipient", limit=7) == 7
     assert await left() == {"young", "many-7", "many-8", "many-9"}
-    young = (await queue.list(parse_listing({"request_id": "young"}))).entries[0]
+    young = (await queue.list(parse_listing({"request_id": "young"}))).items[0]
     assert await discard(ids=[young.id, "unknown"]) == 1
     assert await discard(all=True) == 3
     assert await count(channel) == 0
@@ -400,7 +400,7 @@ async def test_every_other_message_of_many_is_discarded_for_good(
     done = await queue.discard(parse_discard({"reason": "expired"}), operator="test")
     assert done.done == 1000
     listed = await queue.list(EVERYTHING)
-    assert (listed.scanned, {entry.reason for entry in listed.entries}) == (1000, {"no_recipient"})
+    assert (listed.scanned, {entry.reason for entry in listed.items}) == (1000, {"no_recipient"})
 
 
 async def test_an_address_is_shown_only_when_asked_for(publisher: Publisher, queue: FailedQueue) -> None:
@@ -408,10 +408,10 @@ async def test_an_address_is_shown_only_when_asked_for(publisher: Publisher, que
     await bury(publisher, [failed("r0"), message])
     masked = await queue.show(message.headers["notify-failed-id"], reveal=False, operator="test")
     assert masked is not None
-    assert masked.document()["envelope"]["recipient"] == {"push_tokens": ["***34"], "email": "a***@b.c"}
+    assert (masked.envelope or {})["recipient"] == {"push_tokens": ["***34"], "email": "a***@b.c"}
     revealed = await queue.show(message.headers["notify-failed-id"], reveal=True, operator="test")
     assert revealed is not None
-    assert revealed.document()["envelope"]["recipient"]["push_tokens"] == ["device-token-1234"]
+    assert (revealed.envelope or {})["recipient"]["push_tokens"] == ["device-token-1234"]
     assert await queue.show("unknown", reveal=False, operator="test") is None
 
 
@@ -424,7 +424,7 @@ async def test_a_lane_that_takes_nothing_keeps_its_messages_in_failed_queue(
     done = await queue.replay(parse_replay({"all": True}), operator="test")
     assert (done.matched, done.done) == (2, 1)
     assert [each.reason for each in done.skipped] == ["unconfirmed"]
-    assert [entry.request_id for entry in (await queue.list(EVERYTHING)).entries] == ["p1"]
+    assert [entry.request_id for entry in (await queue.list(EVERYTHING)).items] == ["p1"]
 
 
 async def test_a_broker_that_is_away_is_said_within_the_gateways_time(vhost_url: str) -> None:

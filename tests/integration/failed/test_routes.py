@@ -12,9 +12,9 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from gateway.openapi.failed_models import FailedItem, FailedList, FailedMessage, FailedOutcome
-from gateway.openapi.models import ProblemDocument
+from gateway.http.problem import ProblemDocument
 from shared.broker.publisher import Publication
+from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome
 from shared.failed.session import failed_operation
 from shared.message.channels import Lane
 from shared.settings.gateway import ApiKey

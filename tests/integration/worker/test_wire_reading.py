@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import redis
 
-from gateway.health.workers import RedisStore
+from gateway.health.workers import RedisReader
 from ops.breaker.survey import survey
 from shared.broker.topology import FAILED_QUEUE
 from shared.failed.entry import read_entry
@@ -123,7 +123,7 @@ async def test_failed_messages_are_listed_and_sent_again(
     async with publishing(vhost_url) as publisher:
         await bury(publisher, [failure.publication for failure in failures])
     queue = FailedQueue(settings)
-    listed = (await queue.list(parse_listing({}))).document()["items"]
+    listed = (await queue.list(parse_listing({}))).model_dump()["items"]
     assert sorted(listed, key=_id) == sorted((failure.listed for failure in failures), key=_id)
     done = await queue.replay(parse_replay({"all": True}), operator="test")
     skipped = {each.id: each.reason for each in done.skipped}
@@ -164,7 +164,7 @@ def test_workers_and_forced_breakers_of_every_version_are_seen(version: str, sto
     _put(store, document["beat"])
     _put(store, document["forced"])
     seen = document["seen"]
-    (view,) = RedisStore(store, ALWAYS_S).read().workers["push"]
+    (view,) = RedisReader(store, ALWAYS_S).read().workers["push"]
     assert (view.paused, view.breakers) == (seen["paused"], seen["breakers"])
     (worker,) = survey(store, ALWAYS_S).workers["push"]
     assert (worker.breakers, worker.obeys) == (seen["breakers"], seen["obeys"])

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.failed.entry import REASONS, failed_headers, read_entry
+from shared.failed.results import item_of
 from shared.message.channels import Lane
 from shared.message.headers import Travel
 from shared.message.outcome import Dead
@@ -85,7 +86,7 @@ _HEADERS = st.dictionaries(
 @given(body=st.binary(max_size=50), headers=_HEADERS, key=st.text(max_size=20))
 def test_nothing_that_lies_there_stops_a_listing(body: bytes, headers: dict[str, Any], key: str) -> None:
     entry = read_entry(body, headers, key)
-    assert entry.document()["id"]
+    assert item_of(entry).id
     entry.age_order()
 
 

@@ -1,11 +1,11 @@
 """What /health says, from what each part knows."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from gateway.health.report import BrokerState, Health, StoreView, WorkerView
+from gateway.health.report import BrokerState, ChannelHealth, Health, HealthAnswer
+from gateway.health.workers import RedisReader, RedisView, WorkerView
 from shared.broker.queue_depth import Sampler
 from shared.errors import StoreUnavailable
 from shared.message.channels import CHANNELS, Lane
@@ -13,11 +13,11 @@ from shared.message.channels import CHANNELS, Lane
 FINE = WorkerView(paused=False, breakers={"one": "closed"})
 
 
-class Store:
+class Redis(RedisReader):
     def __init__(self, memory_share: float = 0.0, **workers: Sequence[WorkerView]) -> None:
-        self.view: StoreView | None = StoreView({name: [FINE] for name in CHANNELS} | dict(workers), memory_share)
+        self.view: RedisView | None = RedisView({name: [FINE] for name in CHANNELS} | dict(workers), memory_share)
 
-    def read(self) -> StoreView:
+    def read(self) -> RedisView:
         if self.view is None:
             raise StoreUnavailable("away")
         return self.view
@@ -25,61 +25,57 @@ class Store:
 
 class Depths(Sampler):
     def __init__(self, depths: dict[Lane, int | None] | None = None) -> None:
-        self._depths = depths or {}
+        super().__init__()
+        self._known = depths or {}
 
     def ready(self, lane: Lane) -> int | None:
-        return self._depths.get(lane, 2)
+        return self._known.get(lane, 2)
 
 
 def report(
-    store: Store | None = None, broker: BrokerState = "up", silent: bool = False, depths: Depths | None = None
-) -> dict[str, Any]:
-    return Health(lambda: broker, lambda: silent, depths or Depths(), store or Store()).report()
+    redis: Redis | None = None, broker: BrokerState = "up", silent: bool = False, depths: Depths | None = None
+) -> HealthAnswer:
+    return Health(lambda: broker, lambda: silent, depths or Depths(), redis or Redis()).report()
 
 
 def test_all_well_is_healthy() -> None:
-    document = report()
-    assert document["status"] == "healthy"
-    assert document["channels"]["push"] == {
-        "queue": "push.queue",
-        "ready": 6,
-        "consumers": 1,
-        "paused": False,
-        "breaker_state": "closed",
-        "providers": {"one": "closed"},
-    }
+    answer = report()
+    assert answer.status == "healthy"
+    assert answer.channels["push"] == ChannelHealth(
+        queue="push.queue", ready=6, consumers=1, paused=False, breaker_state="closed", providers={"one": "closed"}
+    )
 
 
 def test_only_a_broker_that_is_down_is_unhealthy() -> None:
-    assert report(broker="down")["status"] == "unhealthy"
-    assert report(broker="blocked")["status"] == "degraded"
+    assert report(broker="down").status == "unhealthy"
+    assert report(broker="blocked").status == "degraded"
 
 
 def test_a_broker_that_confirms_nothing_counts_as_blocked() -> None:
-    document = report(silent=True)
-    assert (document["status"], document["broker"]) == ("degraded", "blocked")
-    assert report(broker="down", silent=True)["broker"] == "down"
+    answer = report(silent=True)
+    assert (answer.status, answer.broker) == ("degraded", "blocked")
+    assert report(broker="down", silent=True).broker == "down"
 
 
 @pytest.mark.parametrize(
-    "store",
+    "redis",
     [
-        Store(push=[]),
-        Store(push=[WorkerView(paused=True, breakers={})]),
-        Store(sms=[FINE, WorkerView(paused=False, breakers={"one": "half_open"})]),
-        Store(memory_share=0.8),
+        Redis(push=[]),
+        Redis(push=[WorkerView(paused=True, breakers={})]),
+        Redis(sms=[FINE, WorkerView(paused=False, breakers={"one": "half_open"})]),
+        Redis(memory_share=0.8),
     ],
 )
-def test_what_needs_somebody_is_degraded(store: Store) -> None:
-    assert report(store)["status"] == "degraded"
+def test_what_needs_somebody_is_degraded(redis: Redis) -> None:
+    assert report(redis).status == "degraded"
 
 
 def test_redis_down_is_degraded_and_said() -> None:
-    store = Store()
-    store.view = None
-    document = report(store)
-    assert (document["status"], document["redis"]) == ("degraded", "down")
-    assert document["channels"]["push"]["consumers"] == 0
+    redis = Redis()
+    redis.view = None
+    answer = report(redis)
+    assert (answer.status, answer.redis) == ("degraded", "down")
+    assert answer.channels["push"].consumers == 0
 
 
 def test_the_worst_breaker_over_all_workers_is_the_channels() -> None:
@@ -87,13 +83,13 @@ def test_the_worst_breaker_over_all_workers_is_the_channels() -> None:
         WorkerView(paused=False, breakers={"smtp": "open", "smtp2": "closed"}),
         WorkerView(paused=False, breakers={"smtp": "closed", "smtp2": "half_open"}),
     ]
-    channel = report(Store(email=workers))["channels"]["email"]
-    assert channel["breaker_state"] == "open"
-    assert channel["providers"] == {"smtp": "open", "smtp2": "half_open"}
-    assert channel["consumers"] == 2
+    channel = report(Redis(email=workers)).channels["email"]
+    assert channel.breaker_state == "open"
+    assert channel.providers == {"smtp": "open", "smtp2": "half_open"}
+    assert channel.consumers == 2
 
 
 def test_a_depth_that_is_not_known_is_not_taken_for_none_waiting() -> None:
-    document = report(depths=Depths({Lane("push", "low"): None}))
-    assert document["channels"]["push"]["ready"] is None
-    assert document["channels"]["email"]["ready"] == 6
+    answer = report(depths=Depths({Lane("push", "low"): None}))
+    assert answer.channels["push"].ready is None
+    assert answer.channels["email"].ready == 6

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from shared.failed.selection import parse_discard, parse_listing
 from shared.message.envelope import validate_envelope
@@ -18,7 +19,7 @@ PUSH: dict[str, Any] = {"request_id": "r1", "notification_type": "push", "user_i
 
 
 def allowed(model: str, document: dict[str, Any]) -> bool:
-    schema = {"$ref": f"#/components/schemas/{model}", "components": openapi_document()["components"]}
+    schema = {"$ref": f"#/components/schemas/{model}", "components": openapi_document(RESOURCES)["components"]}
     return jsonschema_rs.is_valid(schema, document)
 
 
@@ -78,7 +79,9 @@ def test_the_document_says_how_failed_messages_are_named() -> None:
 
 
 def test_the_listings_query_has_the_listings_bounds() -> None:
-    parameters = {each["name"]: each["schema"] for each in openapi_document()["paths"]["/failed"]["get"]["parameters"]}
+    parameters = {
+        each["name"]: each["schema"] for each in openapi_document(RESOURCES)["paths"]["/failed"]["get"]["parameters"]
+    }
     assert parameters.keys() == type(parse_listing({})).model_fields.keys()
     assert parameters["older_than"]["pattern"] == "^([0-9]{1,9})([smhd])$"
     assert (parameters["limit"]["minimum"], parameters["limit"]["maximum"]) == (1, 1_000)

@@ -10,7 +10,10 @@ import orjson
 import pytest
 from werkzeug.test import TestResponse
 
-from gateway.openapi.models import AcceptedAnswer, BatchAnswer, HealthAnswer, ProblemDocument, ReadyAnswer
+from gateway.api.health import ReadyAnswer
+from gateway.api.notifications import AcceptedAnswer, BatchAnswer
+from gateway.health.report import HealthAnswer
+from gateway.http.problem import ProblemDocument
 from shared.errors import PublishUnknown
 from shared.settings.gateway import ApiKey
 from tests.support.gateway_client import Gateway, gateway

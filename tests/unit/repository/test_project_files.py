@@ -10,6 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from ops.cli import command
 from ops.develop.check import CHECKS
@@ -24,7 +25,7 @@ def test_the_version_is_read_from_the_one_file() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert "version" in project["project"]["dynamic"]
     assert project["tool"]["setuptools"]["dynamic"]["version"] == {"file": "VERSION"}
-    assert openapi_document()["info"]["version"] == version()
+    assert openapi_document(RESOURCES)["info"]["version"] == version()
     assert CliRunner().invoke(command, ["--version"]).output == f"notify {version()}\n"
 
 

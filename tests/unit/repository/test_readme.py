@@ -9,6 +9,7 @@ from typing import get_args
 import orjson
 import pytest
 
+from gateway.health.counts import AcceptedCounts
 from ops.cli import COMMANDS
 from shared.message.envelope import validate_envelope
 from shared.message.outcome import DeadReason, RetryReason, SkippedReason
@@ -46,8 +47,9 @@ def test_the_settings_named_exist() -> None:
 
 def test_every_metric_is_described_and_every_one_described_exists() -> None:
     suffixed = {f"{m.name}_total" if m.type == "counter" else m.name for m in Metrics().registry.collect()}
+    gateway = re.findall(r"^# TYPE (notify_\w+) counter$", AcceptedCounts().render().decode(), re.MULTILINE)
     described = set(re.findall(r"`(notify_[a-z_]+)(?:\{[a-z,]+\})?`", text_of(ROOT / "docs" / "operating.md")))
-    assert described == suffixed
+    assert described == suffixed | set(gateway)
 
 
 def test_every_reason_is_described() -> None:

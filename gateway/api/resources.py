@@ -1,0 +1,10 @@
+"""The resources that the gateway serves, in the order in which the OpenAPI document lists them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.api import failed, health, notifications
+from gateway.http.endpoint import Resource
+
+RESOURCES: tuple[Resource[Any], ...] = (notifications.resource, health.resource, failed.resource)

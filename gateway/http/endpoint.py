@@ -1,0 +1,157 @@
+"""One definition for each endpoint: Flask serves it, and the OpenAPI document is generated from it.
+
+A file in ``gateway/api`` makes one ``Resource`` and declares its endpoints beside their handlers::
+
+    resource = Resource[FailedQueue]("failed", "What could not be delivered; for operators")
+
+    @resource.endpoint(
+        "GET", "/failed", scope="operate", query=Listing, answers=[Answer(200, "The messages.", FailedList(...))]
+    )
+    def list_failed(queue: FailedQueue, client: str) -> FailedList:
+        \"\"\"List failed messages, oldest first.\"\"\"
+
+The handler's name becomes the operationId and the first line of its docstring becomes the summary. An example is an
+instance of the answer's model, so it cannot disagree with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
+
+from flask import Blueprint, Response, request
+from pydantic import BaseModel
+from werkzeug.routing import BaseConverter
+
+from gateway.http.answers import json_answer
+from gateway.http.auth import Keyring, Scope
+from gateway.http.problem import Problem
+
+#: what the handlers of one resource work with
+Parts = TypeVar("Parts")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of an endpoint. ``example`` is an instance of its model, a Problem, or text; ``headers`` are names."""
+
+    status: int
+    meaning: str
+    example: BaseModel | Problem | str
+    headers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The JSON body of a request: its type (a model, or a list of one) and named examples as a caller writes them."""
+
+    type: Any
+    examples: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Reply:
+    """What a handler returns when a status or a header differs from the first answer that it declares."""
+
+    document: BaseModel
+    status: int | None = None
+    headers: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What is known of an endpoint. ``rule`` is its path as Flask writes it.
+
+    The first of ``answers`` is the usual one. ``problems`` are statuses that mean the same everywhere and do not follow
+    from a scope, a body or a query (see ``gateway.openapi.problems``). ``path_fields`` describes the variables in the
+    path. A handler with a ``scope`` gets the caller's name as ``client``.
+    """
+
+    name: str
+    summary: str
+    method: Literal["GET", "POST"]
+    rule: str
+    answers: Sequence[Answer]
+    scope: Scope | None
+    body: Body | None
+    query: type[BaseModel] | None
+    path_fields: Mapping[str, str]
+    problems: Sequence[int]
+
+
+class Resource(Generic[Parts]):
+    """The endpoints of one resource, in the order of their declaration."""
+
+    def __init__(self, tag: str, description: str, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
+        """``converters`` are Flask's, for the variables in the paths: name -> class."""
+        self.tag, self.description = tag, description
+        self._converters = converters or {}
+        self._handlers: list[tuple[Endpoint, Callable[..., Any]]] = []
+
+    @property
+    def endpoints(self) -> list[Endpoint]:
+        return [endpoint for endpoint, _ in self._handlers]
+
+    def endpoint(
+        self,
+        method: Literal["GET", "POST"],
+        rule: str,
+        *,
+        answers: Sequence[Answer],
+        scope: Scope | None = None,
+        body: Body | None = None,
+        query: type[BaseModel] | None = None,
+        path_fields: Mapping[str, str] | None = None,
+        problems: Sequence[int] = (),
+    ) -> Callable[[Callable[Concatenate[Parts, P], R]], Callable[Concatenate[Parts, P], R]]:
+        """Declare that the decorated handler answers ``method`` on ``rule``. The keywords are those of ``Endpoint``."""
+
+        def declare(handler: Callable[Concatenate[Parts, P], R]) -> Callable[Concatenate[Parts, P], R]:
+            declared = Endpoint(
+                name=_camel_case(handler.__name__),
+                summary=(handler.__doc__ or "").partition("\n")[0].rstrip("."),
+                method=method,
+                rule=rule,
+                answers=answers,
+                scope=scope,
+                body=body,
+                query=query,
+                path_fields=path_fields or {},
+                problems=problems,
+            )
+            self._handlers.append((declared, handler))
+            return handler
+
+        return declare
+
+    def blueprint(self, parts: Parts, keyring: Keyring) -> Blueprint:
+        """Build the Flask routes: each checks the declared scope, calls its handler with ``parts`` and answers."""
+        blueprint = Blueprint(self.tag, __name__)
+        blueprint.record(lambda setup: setup.app.url_map.converters.update(self._converters))
+        for endpoint, handler in self._handlers:
+            view = _view(endpoint, partial(handler, parts), keyring)
+            blueprint.add_url_rule(endpoint.rule, endpoint.name, view, methods=[endpoint.method])
+        return blueprint
+
+
+def _view(endpoint: Endpoint, handler: Callable[..., Any], keyring: Keyring) -> Callable[..., Response]:
+    usual, scope = endpoint.answers[0].status, endpoint.scope
+
+    def view(**path: str) -> Response:
+        if scope is not None:
+            path["client"] = keyring.client(request.headers, scope)
+        reply = handler(**path)
+        if isinstance(reply, Reply):
+            return json_answer(reply.document, reply.status or usual, reply.headers)
+        return reply if isinstance(reply, Response) else json_answer(reply, usual)
+
+    return view
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))

@@ -1,0 +1,42 @@
+"""What ``GET /health`` reads in Redis, by a user who may not write."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+import redis
+
+from gateway.health.report import Health
+from gateway.health.workers import RedisReader
+from shared.broker.queue_depth import Sampler
+from shared.redis.client import sync_client
+
+HEARTBEAT_S = 5.0
+
+
+@pytest.fixture
+def writer(redis_url: str) -> Iterator[redis.Redis]:
+    with sync_client(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def reader(writer: redis.Redis, redis_url: str) -> Iterator[redis.Redis]:
+    """A user whom Redis refuses every write, also one from a script."""
+    rights = ["+@all", "-@write", "-@scripting"]
+    writer.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], categories=rights)
+    place = urlsplit(redis_url)
+    with sync_client(f"redis://reader:secret@{place.hostname}:{place.port}{place.path}") as client:
+        yield client
+    writer.acl_deluser("reader")
+
+
+def test_a_report_writes_nothing_also_beside_dead_workers(writer: redis.Redis, reader: redis.Redis) -> None:
+    seconds, _ = writer.time()
+    living = orjson.dumps({"at_ms": seconds * 1000, "providers": {"fcm": "open"}})
+    writer.hset("notify-workers:push", mapping={"dead": '{"at_ms":1}', "junk": "{", "living": living})
+    answer = Health(lambda: "up", lambda: False, Sampler(), RedisReader(reader, HEARTBEAT_S)).report()
+    assert (answer.redis, answer.channels["push"].consumers) == ("up", 1)
+    assert answer.channels["push"].providers == {"fcm": "open"}
+    assert set(writer.hkeys("notify-workers:push")) == {b"dead", b"junk", b"living"}
