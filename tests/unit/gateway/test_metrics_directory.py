@@ -1,5 +1,6 @@
 """The directory that the processes of a gateway count in is gone when they are."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -57,6 +58,22 @@ def test_what_a_killed_gateway_left_is_removed_by_the_next_and_what_is_in_use_is
             assert sorted(temporary.iterdir()) == sorted([used, directory])
         running.communicate("\n")
     assert list(temporary.iterdir()) == []
+
+
+def test_one_that_another_start_took_for_a_leftover_before_it_was_locked_is_not_used(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[Path] = []
+
+    def flock(descriptor: int, how: int) -> None:
+        if not taken:
+            taken.extend(temporary.iterdir())
+            taken[0].rmdir()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with metrics_directory() as directory:
+        assert directory.exists()
+        assert taken != [directory]
 
 
 def test_importing_the_start_does_not_import_prometheus_before_there_is_a_directory() -> None:
