@@ -1,4 +1,4 @@
-"""A worker's sign of life in Redis, and the operator's word that comes back with it."""
+"""Writes a worker's state to Redis at intervals, and brings the operator's orders back."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class StateStore(Protocol):
 
 
 class Heartbeat:
-    """Every ``every_s`` seconds: ``apply`` what the operator forces, then publish ``state()``.
+    """Every ``every_s`` seconds, applies the operator's orders, then writes ``state()``.
 
-    In that order, so that a beat shows that the word has been obeyed. Forced: provider name -> open|closed; a provider
-    that is not named is on its own.
+    In that order, so that a beat shows the orders it obeys. ``apply`` gets provider name -> open|closed; a provider
+    that is not named decides for itself.
     """
 
     def __init__(
@@ -52,7 +52,11 @@ class Heartbeat:
         self._stopped.set()
 
     async def run(self) -> None:
-        """Beat until ``stop``; then take the sign down, so that nobody counts this worker any more."""
+        """Beat until ``stop``; then remove the state, so that this worker is not counted any more.
+
+        While Redis does not answer, it goes on. Raises every other error: the process ends with it (see
+        ``shared.worker.run.supervise``).
+        """
         silent = False
         while not self._stopped.is_set():
             try:

@@ -24,11 +24,10 @@ from shared.delivery.delivery import Delivery
 from shared.delivery.sender import Sender
 from shared.errors import BadSettings, StoreUnavailable, TopologyMismatch
 from shared.health.heartbeat import Heartbeat
-from shared.health.registry import Forced, WorkerState
+from shared.health.registry import WorkerState
 from shared.health.server import WorkerHttp
 from shared.idempotency.claims import Claims
 from shared.logs import configure_logs
-from shared.message.channels import lanes_of
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.urls import Builder, providers_for
@@ -42,6 +41,7 @@ from shared.worker.handler import Handler
 from shared.worker.pause import Blockers
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
+from shared.worker.status import Status
 from shared.worker.worker import Worker, build_worker
 
 log = structlog.get_logger(__name__)
@@ -172,48 +172,6 @@ def assemble(
     settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
     return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
-
-
-class Status:
-    """What this worker says of itself, to its health route and, through Redis, to the gateway."""
-
-    def __init__(self, channel: str, worker: Worker, providers: Providers, publisher: Publisher) -> None:
-        self.channel = channel
-        self._worker, self._providers, self._publisher = worker, providers, publisher
-
-    def health(self) -> dict[str, Any]:
-        """``unhealthy`` without the broker.
-
-        ``degraded`` while paused, with a breaker that is not closed, with a lane that does not flow (its queue is
-        missing, or without a leader), or while the broker takes nothing that is to be handed on (a resource alarm).
-        """
-        up = self._worker.broker_up and self._publisher.state != "down"
-        flowing = not self._worker.paused and not self._worker.broken_lanes and self._publisher.state == "up"
-        calm = flowing and self._providers.worst_state == "closed"
-        return {
-            "status": "unhealthy" if not up else "healthy" if calm else "degraded",
-            "queue": lanes_of(self.channel)[1].queue,
-            "lanes": [lane.queue for lane in lanes_of(self.channel)],
-            "broken_lanes": self._worker.broken_lanes,
-            **self.state(),
-        }
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "breaker_state": self._providers.worst_state,
-            "providers": self._providers.states(),
-            "paused": self._worker.paused,
-            "in_flight": self._worker.in_flight,
-        }
-
-    def beat(self) -> dict[str, Any]:
-        """``forced`` holds what is obeyed, not what was asked for: the operator's command waits for it."""
-        return {**self.state(), "forced": self._providers.forced()}
-
-    def apply(self, forced: Mapping[str, Forced]) -> None:
-        """Obey the operator: providers named are forced, the others are on their own."""
-        for provider in self._providers.states():
-            self._providers.breaker(provider).force(forced.get(provider))
 
 
 def _http(status: Status, settings: Settings, metrics: Metrics) -> WorkerHttp:

@@ -26,7 +26,7 @@ from shared.message.channels import Lane
 from shared.metrics import Metrics
 from shared.providers.provider import Message
 from shared.redis.client import async_client, sync_client
-from shared.worker.run import Status
+from shared.worker.status import Status
 from tests.faults.ledger import wire
 from tests.support.failed_messages import publish_expiring, publishing, take_all
 from tests.support.gateway_process import gateway_process, taken

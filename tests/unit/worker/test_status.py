@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.worker.run import Status
+from shared.worker.status import Status
 
 
 def status(**changes: Any) -> Status:

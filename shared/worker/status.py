@@ -1,0 +1,55 @@
+"""The state of a worker as others see it: its health route and, through the heartbeat in Redis, the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.broker.publisher import Publisher
+from shared.health.registry import Forced
+from shared.message.channels import lanes_of
+from shared.providers.failover import Providers
+from shared.worker.worker import Worker
+
+
+class Status:
+    """Answers from the worker, its providers and its publisher, as they are now."""
+
+    def __init__(self, channel: str, worker: Worker, providers: Providers, publisher: Publisher) -> None:
+        self.channel = channel
+        self._worker, self._providers, self._publisher = worker, providers, publisher
+
+    def health(self) -> dict[str, Any]:
+        """The document of the health route; ``status`` is ``unhealthy`` without the broker.
+
+        It is ``degraded`` while the worker is paused, while a breaker is not closed, while a lane does not flow (its
+        queue is missing, or has no leader), and while the broker accepts no messages (a resource alarm).
+        """
+        up = self._worker.broker_up and self._publisher.state != "down"
+        flowing = not self._worker.paused and not self._worker.broken_lanes and self._publisher.state == "up"
+        calm = flowing and self._providers.worst_state == "closed"
+        return {
+            "status": "unhealthy" if not up else "healthy" if calm else "degraded",
+            "queue": lanes_of(self.channel)[1].queue,
+            "lanes": [lane.queue for lane in lanes_of(self.channel)],
+            "broken_lanes": self._worker.broken_lanes,
+            **self.state(),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The part that the health route and the heartbeat have in common."""
+        return {
+            "breaker_state": self._providers.worst_state,
+            "providers": self._providers.states(),
+            "paused": self._worker.paused,
+            "in_flight": self._worker.in_flight,
+        }
+
+    def beat(self) -> dict[str, Any]:
+        """The heartbeat; ``forced`` holds the orders that are obeyed by now: the operator's command waits for them."""
+        return {**self.state(), "forced": self._providers.forced()}
+
+    def apply(self, forced: Mapping[str, Forced]) -> None:
+        """Obey the operator: force the breakers of the providers named, and release all others."""
+        for provider in self._providers.states():
+            self._providers.breaker(provider).force(forced.get(provider))
