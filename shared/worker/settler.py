@@ -56,7 +56,8 @@ class Settler:
     async def settle(self, job: Job, outcome: Settled) -> None:
         """Carry out the outcome of a message. Without a claim it is only forwarded or acked: nothing is recorded."""
         received = job.received
-        if job.called and not received.travel.first_attempt_at:
+        if not isinstance(outcome, Sent) and job.called and not received.travel.first_attempt_at:
+            # It travels with what is published; a message that was delivered ends here.
             received.travel = replace(received.travel, first_attempt_at=rfc3339(now_ms()))
         match outcome:
             case Sent():

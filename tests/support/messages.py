@@ -1,8 +1,12 @@
 """Messages and settings for tests of providers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from shared.errors import Refusal
+import pytest
+
+from shared.errors import Refusal, Refused
 from shared.providers.provider import Content, Message, Provider
 from shared.providers.urls import Builder, ProviderUrl, parse_provider_urls
 from shared.settings.load import load_settings
@@ -32,6 +36,14 @@ def built(builder: Builder, text: str, **fields: Any) -> Any:
 async def send(provider: Provider[Any], to_send: Message) -> str:
     """Prepare one message and send it, as the worker does."""
     return await provider.send(provider.prepare(to_send))
+
+
+@contextmanager
+def refusing(refusal: Refusal) -> Iterator[pytest.ExceptionInfo[Refused]]:
+    """The block must end in a refusal of this kind."""
+    with pytest.raises(Refused) as caught:
+        yield caught
+    assert caught.value.refusal is refusal
 
 
 RECIPIENT = Refusal.RECIPIENT_INVALID

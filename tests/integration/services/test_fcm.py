@@ -17,9 +17,9 @@ from sandbox.faults import Fault, Mode
 from sandbox.server import Sandbox
 from services.push import fcm
 from services.push.fcm import Fcm
-from shared.errors import BadSettings, Refusal, Refused, Unavailable
+from shared.errors import BadSettings, Refusal, Refused
 from shared.providers.urls import providers_for
-from tests.support.messages import REQUEST_ID, built, message, send, settings
+from tests.support.messages import DOWN, OURS, REQUEST_ID, built, message, refusing, send, settings
 from tests.support.raw_http import Act, RawHttp, answer, close, hang, raw_http
 
 YES = answer(200, {"name": "projects/p/messages/1"})
@@ -85,7 +85,7 @@ async def test_nothing_is_repeated_inside(status: int) -> None:
 async def test_a_hanging_vendor_is_given_up_in_time_and_is_ambiguous() -> None:
     async with raw_http(hang) as vendor, provider(vendor) as made:
         made.timeout_s = 0.3
-        with pytest.raises(Unavailable) as caught:
+        with refusing(DOWN) as caught:
             await send(made, message())
         assert caught.value.ambiguous
         assert len(vendor.requests) == 1
@@ -122,7 +122,7 @@ async def test_a_token_lasts_as_long_wherever_the_clock_on_the_wall_stands(priva
 async def test_a_refused_token_opens_the_breaker_and_the_next_send_brings_a_new_one(private_key: str) -> None:
     async with raw_http(granting("t1"), granting("t2")) as google, raw_http(UNAUTHENTICATED, YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
-            with pytest.raises(Refused):
+            with refusing(OURS):
                 await send(made, message())
             await send(made, message())
         assert [request.headers["authorization"] for request in vendor.requests] == ["Bearer t1", "Bearer t2"]
@@ -132,7 +132,7 @@ async def test_a_key_that_google_refuses_is_ours_and_nothing_is_sent(private_key
     refusal = answer(400, {"error": "invalid_grant", "error_description": "account not found"})
     async with raw_http(refusal) as google, raw_http(YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
-            with pytest.raises(Refused):
+            with refusing(OURS):
                 await send(made, message())
         assert vendor.requests == []
 
@@ -140,7 +140,7 @@ async def test_a_key_that_google_refuses_is_ours_and_nothing_is_sent(private_key
 async def test_a_token_endpoint_that_is_away_is_unavailable_and_not_ambiguous(private_key: str) -> None:
     async with raw_http(close) as google, raw_http(YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
-            with pytest.raises(Unavailable) as caught:
+            with refusing(DOWN) as caught:
                 await send(made, message())
         assert not caught.value.ambiguous
         assert vendor.requests == []
@@ -172,7 +172,7 @@ async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox, monke
         await send(made, message("dead-1"))
     assert caught.value.refusal is Refusal.RECIPIENT_INVALID
     sandbox.faults.order("fcm", Fault(mode=Mode.RESET_AFTER_ACCEPT))
-    with pytest.raises(Unavailable) as cut:
+    with refusing(DOWN) as cut:
         await send(made, message("token-2"))
     assert cut.value.ambiguous
     await made.close()

@@ -8,8 +8,8 @@ import pytest
 from sandbox.server import Sandbox
 from services.email import sendgrid
 from services.email.sendgrid import SendGrid
-from shared.errors import Refusal, Refused, Unavailable
-from tests.support.messages import REQUEST_ID, built, message, send
+from shared.errors import Refusal, Refused
+from tests.support.messages import DOWN, REQUEST_ID, built, message, refusing, send
 from tests.support.raw_http import answer, raw_http, reset
 
 TO = "ada@example.org"
@@ -47,7 +47,7 @@ async def test_a_yes_without_an_id_is_a_yes() -> None:
 
 async def test_a_cut_is_ambiguous_and_asked_once() -> None:
     async with raw_http(reset) as vendor, provider(vendor.host) as made:
-        with pytest.raises(Unavailable) as caught:
+        with refusing(DOWN) as caught:
             await send(made, message(TO))
         assert caught.value.ambiguous
         assert len(vendor.requests) == 1

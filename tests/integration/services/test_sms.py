@@ -10,9 +10,9 @@ from sandbox.server import Sandbox
 from services.sms import twilio, vonage
 from services.sms.twilio import Twilio
 from services.sms.vonage import Vonage
-from shared.errors import Refusal, Refused, Unavailable
+from shared.errors import Refusal, Refused
 from shared.providers.urls import Builder, providers_for
-from tests.support.messages import REQUEST_ID, built, message, send, settings
+from tests.support.messages import DOWN, QUOTA, REQUEST_ID, built, message, refusing, send, settings
 from tests.support.raw_http import Act, RawHttp, answer, close, raw_http, reset
 
 TO = "+15005550001"
@@ -67,7 +67,7 @@ async def test_a_messaging_service_may_be_the_sender() -> None:
 @pytest.mark.parametrize("act", [close, reset])
 async def test_a_cut_at_twilio_is_ambiguous_because_it_knows_no_idempotency_key(act: Act) -> None:
     async with raw_http(act) as vendor, at_twilio(vendor) as made:
-        with pytest.raises(Unavailable) as caught:
+        with refusing(DOWN) as caught:
             await send(made, message(TO))
         assert caught.value.ambiguous
         assert len(vendor.requests) == 1
@@ -105,9 +105,9 @@ async def test_what_gsm_cannot_write_goes_as_unicode(body: str, kind: str) -> No
 async def test_a_200_of_vonage_is_no_yes_by_itself() -> None:
     refusal = answer(200, {"messages": [{"status": "1", "error-text": "Throughput Rate Exceeded"}]})
     async with raw_http(refusal, answer(200, b"<html>")) as vendor, at_vonage(vendor) as made:
-        with pytest.raises(Refused) as caught:
+        with refusing(QUOTA):
             await send(made, message(TO))
-        with pytest.raises(Unavailable) as caught:
+        with refusing(DOWN) as caught:
             await send(made, message(TO))
         assert caught.value.ambiguous
 

@@ -12,10 +12,10 @@ import pytest
 from sandbox.server import Sandbox
 from services.email import smtp
 from services.email.smtp import Smtp
-from shared.errors import Refusal, Refused, Unavailable
+from shared.errors import Refusal, Refused
 from shared.providers.urls import providers_for
 from tests.support.certificates import self_signed
-from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, send, settings
+from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, refusing, send, settings
 from tests.support.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
 from tests.support.waiting import eventually_async
 
@@ -59,7 +59,7 @@ async def test_no_answer_before_the_message_was_written_is_not_ambiguous(at: str
     async with raw_smtp(replies={at: how}) as server, provider(server) as made:
         made.timeout_s = 0.3
         error = await error_of(made)
-        assert isinstance(error, Unavailable)
+        assert error.refusal is DOWN
         assert not error.ambiguous
         assert server.mails == []
 
@@ -69,7 +69,7 @@ async def test_no_answer_after_the_message_was_written_is_ambiguous_and_sent_onc
     async with raw_smtp(replies={".": how}) as server, provider(server) as made:
         made.timeout_s = 0.3
         error = await error_of(made)
-        assert isinstance(error, Unavailable)
+        assert error.refusal is DOWN
         assert error.ambiguous
         assert len(server.mails) == 1
 
@@ -79,7 +79,7 @@ async def test_a_refused_connection_is_not_ambiguous() -> None:
         gone = server
     async with provider(gone) as made:
         error = await error_of(made)
-    assert isinstance(error, Unavailable)
+    assert error.refusal is DOWN
     assert not error.ambiguous
 
 
@@ -281,7 +281,7 @@ async def test_the_sandboxs_two_accounts_receive(sandbox: Sandbox, monkeypatch: 
     for made in providers_for("email", {"smtp": smtp.build}, here):
         await made.open()
         await send(made, message(TO, html="<p>Hello</p>", request_id=f"for-{made.name}"))
-        with pytest.raises(Refused):
+        with refusing(RECIPIENT):
             await send(made, message("dead@example.org"))
         await made.close()
     received = [(delivery.provider, delivery.request_id) for delivery in sandbox.ledger.select()]
