@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ops.processes import Identity, PidFile
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer, free_ports
+from ops.servers.ports import FIRST_PORT, LAST_PORT
 
 _LOCAL = Path(__file__).parents[2] / ".local"
 _OWNER = "pytest.pid"
@@ -21,13 +22,24 @@ _given: deque[int] = deque(maxlen=100)
 
 
 def run_ports(count: int) -> list[int]:
-    """Free ports that nobody was given lately, from the range ``NOTIFY_TEST_PORTS`` (``first-last``) if it is set."""
-    first, _, last = os.environ.get("NOTIFY_TEST_PORTS", "").partition("-")
-    wanted = count + len(_given)
-    found = free_ports(wanted, int(first), int(last)) if first else free_ports(wanted)
-    chosen = [port for port in found if port not in _given][:count]
+    """Returns ``count`` free ports that were not given out lately, from the range of this test process.
+
+    The range is ``NOTIFY_TEST_PORTS`` (``first-last``) if that is set. Test processes that run side by side share it
+    without overlap: a port that one of them has chosen and not opened yet would look free to the others.
+    """
+    first, last = _range()
+    chosen = [port for port in free_ports(count + len(_given), first, last) if port not in _given][:count]
     _given.extend(chosen)
     return chosen
+
+
+def _range() -> tuple[int, int]:
+    """First and last port of this test process (of pytest-xdist, or the only one)."""
+    first, _, last = os.environ.get("NOTIFY_TEST_PORTS", f"{FIRST_PORT}-{LAST_PORT}").partition("-")
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = (int(last) + 1 - int(first)) // processes
+    return int(first) + number * share, int(first) + (number + 1) * share - 1
 
 
 def new_run_directory() -> Path:
