@@ -6,7 +6,7 @@ A server that cannot start is an error, never a skip. Each test gets a virtual h
 import os
 import signal
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -14,7 +14,11 @@ import pytest
 import redis
 
 from ops.servers import RabbitMQServer, RedisServer
+from tests.support.examples import register_profiles
 from tests.support.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
+from tests.support.turns import is_alone, turn
+
+register_profiles()
 
 
 def pytest_configure() -> None:
@@ -27,6 +31,18 @@ def pytest_configure() -> None:
     for name in list(os.environ):
         if name.startswith(("RABBITMQ_", "REDIS_", "CACHE_REDIS_", "NOTIFY_")) and not name.startswith("NOTIFY_TEST_"):
             del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests that run alone last: until then all test processes are busy."""
+    items.sort(key=is_alone)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Runs one test, with its fixtures, when it is its turn."""
+    with turn(alone=is_alone(item)):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,9 @@ import click
 from ops.place import ROOT
 from ops.servers import install
 
+#: two processes with servers of their own, whole files each, in the order that tests/conftest.py gives
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+
 
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
@@ -15,8 +18,8 @@ from ops.servers import install
 )
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(arguments: tuple[str, ...]) -> None:
-    """Run all tests, or what ARGUMENTS (of pytest) select."""
+    """Run all tests in two processes; or in one what ARGUMENTS (of pytest) select."""
     install.ensure(["rabbitmq-server", "redis-server"], lambda line: click.echo(line, err=True))
     os.chdir(ROOT)
     # In our place, so that pytest's closing line is the last of all and its exit code is ours.
-    os.execv(sys.executable, [sys.executable, "-m", "pytest", *arguments])
+    os.execv(sys.executable, [sys.executable, "-m", "pytest", *(arguments or SIDE_BY_SIDE)])

@@ -11,6 +11,8 @@ from ops.servers import RabbitMQServer, RedisServer
 from tests.e2e.ops_tree import Tree, plant
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 EVERYTHING = {
     "up",
     "supervisord",

@@ -14,6 +14,7 @@ from shared.breaker.breaker import Forced, Permit
 from shared.settings.breaker import BreakerPolicy
 from tests.models.breaker import BreakerModel, Call, Told
 from tests.support.breaker_fakes import Bench
+from tests.support.examples import examples
 
 #: few enough that every way to open is met often
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)
@@ -118,7 +119,7 @@ def test_breaker_and_model_agree_whatever_happens_and_for_every_reason() -> None
 
     # Chance may miss a rare reason once, not three times.
     for _ in range(3):
-        run_state_machine_as_test(Here, settings=settings(max_examples=120, stateful_step_count=40, deadline=None))
+        run_state_machine_as_test(Here, settings=settings(max_examples=examples(120), stateful_step_count=40))
         if set(Here.reasons) == set(REASONS):
             return
     raise AssertionError(f"never met: {set(REASONS) - set(Here.reasons)}")

@@ -30,6 +30,7 @@ from tests.models import claim_table
 from tests.models.claim_table import Record, Row, Step, Working
 from tests.properties.claim_records import record_of, text_of
 from tests.support.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
+from tests.support.examples import examples
 
 _ids = itertools.count()
 
@@ -216,7 +217,7 @@ def test_any_order_does_what_the_table_says_and_reaches_every_row(redis_url: str
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+                max_examples=examples(150), stateful_step_count=40, suppress_health_check=list(HealthCheck)
             ),
         )
         if set(Here.reached) == set(Row):

@@ -20,6 +20,7 @@ from services.sms import twilio, vonage
 from shared.errors import Refusal, Refused
 from shared.http.client import Response
 from shared.providers.refusal import by_http_status
+from tests.support.examples import examples
 
 #: the message is given up
 DEAD = {Refusal.RECIPIENT_INVALID, Refusal.PAYLOAD_REJECTED}
@@ -31,7 +32,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SHAPELESS = b'{"error": 1, "messages": 2, "errors": 3, "code": {}}'
 DEEP = b"[" * 3_000 + b"]" * 3_000
 #: for what is asked of every row
-FEW = settings(max_examples=12)
+FEW = settings(max_examples=examples(12))
 
 
 def answer(status: int, document: object, retry_after: str = "7") -> Response:

@@ -1,5 +1,6 @@
 """Private servers for one test run, each run under a directory of its own that names its process."""
 
+import fcntl
 import os
 import shutil
 from collections import deque
@@ -43,15 +44,19 @@ def _range() -> tuple[int, int]:
 
 
 def new_run_directory() -> Path:
-    """A directory for this run's servers. What killed runs left behind is ended and removed first."""
-    for left in _LOCAL.glob("test-*"):
-        if PidFile(left / _OWNER).living() is None:
-            end_leftovers(left)
-    directory = _LOCAL / f"test-{os.getpid()}"
-    myself = Identity.of(os.getpid())
-    if myself is None:
-        raise RuntimeError("the system does not know this very process")
-    PidFile(directory / _OWNER).write(myself)
+    """Makes a directory for the servers of this process. What killed runs left behind is ended and removed first."""
+    _LOCAL.mkdir(exist_ok=True)
+    with (_LOCAL / "test.lock").open("w") as lock:
+        # Another test process, beside this one, must not take a directory without a record for one that was left.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in _LOCAL.glob("test-*"):
+            if PidFile(left / _OWNER).living() is None:
+                end_leftovers(left)
+        directory = _LOCAL / f"test-{os.getpid()}"
+        myself = Identity.of(os.getpid())
+        if myself is None:
+            raise RuntimeError("the system does not know this very process")
+        PidFile(directory / _OWNER).write(myself)
     return directory
 
 

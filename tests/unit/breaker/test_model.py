@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared.breaker.breaker import Permit
 from shared.settings.breaker import BreakerPolicy
 from tests.support.breaker_fakes import Bench
+from tests.support.examples import examples
 
 IN_FLIGHT = 256
 LEGAL = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}
@@ -103,4 +104,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = hypothesis_settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestAnyOrder.settings = hypothesis_settings(max_examples=examples(60), stateful_step_count=40)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from shared.errors import TemplateInvalid
 from shared.templates.render import render
 from shared.templates.template import Template
+from tests.support.examples import examples
 
 #: far above what any of these takes, far below what one that gets through would
 MOST_S = 2.0
@@ -181,7 +182,7 @@ _PIECES = st.sampled_from(
 
 
 @given(st.lists(_PIECES, max_size=40).map(" ".join) | st.text(max_size=80))
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=examples(150))
 def test_whatever_the_text_it_is_rendered_or_refused(text: str) -> None:
     rendered = attempt(text)
     assert rendered is None or len(rendered) <= 65_536
