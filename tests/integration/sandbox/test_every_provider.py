@@ -159,20 +159,3 @@ async def test_lookups_that_hang(http: aiohttp.ClientSession, sandbox: Sandbox, 
     hanging.cancel()
     async with http.get(LOOKUPS[lookup]) as response:
         assert response.status == 200
-
-
-@pytest.mark.parametrize(
-    ("provider", "fault"),
-    [
-        ("twilio", {"error_code": 21610, "field": "To"}),
-        ("vonage", {"error_code": 6, "field": "to"}),
-        ("vonage", {"status": 503, "field": "to"}),
-        ("smtp", {"status": 550, "field": "to"}),
-    ],
-)
-async def test_a_refusal_that_names_no_field_cannot_be_ordered_with_one(
-    http: aiohttp.ClientSession, provider: str, fault: dict[str, object]
-) -> None:
-    async with http.put(f"/sandbox/faults/{provider}", json={"mode": "status", **fault}) as response:
-        assert response.status == 422
-        assert [error["field"] for error in (await response.json())["errors"]] == ["field"]

@@ -1,6 +1,5 @@
 """A mail fault strikes at the command it is ordered for."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -68,36 +67,3 @@ async def test_one_recipient_can_be_refused_at_rcpt(http: aiohttp.ClientSession,
     await order(http, status=550, stage="rcpt", target="bob@example.com", count=1)
     assert await stage_of_refusal(smtp) == ("none", 250)
     assert await stage_of_refusal(smtp, "bob@example.com") == ("rcpt", 550)
-
-
-async def test_a_421_ends_the_connection_at_any_stage(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    await order(http, status=421, stage="rcpt")
-    reader, writer = await asyncio.open_connection(sandbox.host, sandbox.smtp_port)
-    writer.write(b"HELO test\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.com>\r\n")
-    replies = (await asyncio.wait_for(reader.read(), 5)).splitlines()
-    writer.close()
-    assert replies[-1].startswith(b"421 ")
-
-
-async def test_a_refusal_can_be_slow(http: aiohttp.ClientSession, smtp: aiosmtplib.SMTP) -> None:
-    await order(http, status=550, stage="rcpt", delay_ms=50)
-    began = asyncio.get_running_loop().time()
-    assert await stage_of_refusal(smtp) == ("rcpt", 550)
-    assert asyncio.get_running_loop().time() - began >= 0.05
-
-
-@pytest.mark.parametrize(
-    ("provider", "fault", "field"),
-    [
-        ("smtp", {"mode": "status", "status": 550, "stage": "quit"}, "stage"),
-        ("smtp", {"mode": "timeout", "stage": "rcpt"}, "stage"),
-        ("fcm", {"mode": "status", "status": 503, "stage": "rcpt"}, "stage"),
-        ("smtp", {"mode": "status", "status": 550, "stage": "mail", "target": TO}, "target"),
-    ],
-)
-async def test_a_stage_that_cannot_be_is_422(
-    http: aiohttp.ClientSession, provider: str, fault: dict[str, object], field: str
-) -> None:
-    async with http.put(f"/sandbox/faults/{provider}", json=fault) as response:
-        assert response.status == 422
-        assert [error["field"] for error in (await response.json())["errors"]] == [field]

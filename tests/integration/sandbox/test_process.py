@@ -1,6 +1,5 @@
 """``python -m sandbox`` as a process of its own: settings, signals, and what it may import."""
 
-import ast
 import os
 import signal
 import socket
@@ -16,7 +15,6 @@ import requests
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
-PRODUCT = {"gateway", "services", "shared"}
 
 
 def run(*options: str, **environment: str) -> "subprocess.Popen[str]":
@@ -99,20 +97,3 @@ def test_all_bad_settings_are_named_at_once() -> None:
         code, complaint = finished(process)
     assert code == 2
     assert all(name in complaint for name in ("SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SANDBOX_KEEP"))
-
-
-def imports(package: Path) -> set[str]:
-    """Top-level names that the files of ``package`` import from outside their own package."""
-    found: set[str] = set()
-    for file in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                found.update(alias.name.partition(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                found.add(node.module.partition(".")[0])
-    return found
-
-
-def test_sandbox_and_product_meet_on_the_wire_alone() -> None:
-    assert not imports(ROOT / "sandbox") & {*PRODUCT, "ops", "bench", "tests"}
-    assert not [name for name in PRODUCT if "sandbox" in imports(ROOT / name)]
