@@ -8,7 +8,7 @@ NotifyError
 │   ├── PublishRejected      nacked: the queue is over its limit or has no leader
 │   └── PublishUnknown       the answer never came: it may be stored
 ├── TopologyMismatch         a queue exists with other arguments: stop, let a human look
-├── StoreUnavailable         Redis did not answer, is full or read-only: wait, do not count an attempt
+├── RedisUnavailable         Redis did not answer, is full or read-only: wait, do not count an attempt
 ├── BrokerUnavailable        RabbitMQ did not answer: 503, come back later
 ├── Locked                   another operator works on failed.queue: come back later
 ├── InvalidSelection         it does not say which failed messages: 422, or exit 2
@@ -67,7 +67,7 @@ class TopologyMismatch(NotifyError):
     """A queue or exchange exists with other arguments than ours; it is never deleted by us."""
 
 
-class StoreUnavailable(NotifyError):
+class RedisUnavailable(NotifyError):
     """Redis did not answer, or could not write."""
 
 

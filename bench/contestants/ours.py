@@ -15,7 +15,7 @@ from shared.broker import topology
 from shared.broker.connection import Connection
 from shared.clock import now_ms, rfc3339
 from shared.message.channels import CHANNELS, Lane, Priority
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.settings.load import load_settings
 
 REPLICAS = 2
@@ -59,7 +59,7 @@ def fill_lane(arena: Arena, lane: Lane, count: int, run: str) -> None:
                 message_id=request_id,
                 correlation_id=request_id,
                 timestamp=accepted_ms // 1000,
-                headers=Travel(accepted_at=rfc3339(accepted_ms)).to_headers(),
+                headers=DeliveryState(accepted_at=rfc3339(accepted_ms)).to_headers(),
             )
             envelope = body(request_id, lane.channel, lane.priority)
             channel.basic_publish(topology.EXCHANGE, lane.routing_key, envelope, properties)

@@ -15,7 +15,7 @@ from shared.broker.topology import EXCHANGE
 from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, PLANNED_CHANNELS, Lane
 from shared.message.envelope import MAX_BODY_BYTES, Envelope, Recipient, validate_envelope
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Candidate:
                 exchange=EXCHANGE,
                 routing_key=lane.routing_key,
                 body=body,
-                headers=Travel(accepted_at=accepted_at).to_headers(),
+                headers=DeliveryState(accepted_at=accepted_at).to_headers(),
                 correlation_id=self.request_id,
             )
             for lane, body in self.parts

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.accept.gate import one_miss_breaker
 from shared.breaker.breaker import Permit
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.redis.batch import Batcher
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ class AcceptedRecords:
         with permit:
             try:
                 values = await self._redis.command("MGET", *map(_name, keys))
-            except StoreUnavailable as exc:
+            except RedisUnavailable as exc:
                 _missed(permit, exc)
                 return [None] * len(keys)
             permit.success(0.0)
@@ -63,11 +63,11 @@ class AcceptedRecords:
         with permit:
             # All are on their way before the first is waited for.
             calls = [self._remember.call(_name(key), digest.encode()) for key, digest in digests]
-            failure: StoreUnavailable | None = None
+            failure: RedisUnavailable | None = None
             for call in calls:
                 try:
                     await call
-                except StoreUnavailable as exc:
+                except RedisUnavailable as exc:
                     failure = failure or exc
             if failure is None:
                 permit.success(0.0)
@@ -75,7 +75,7 @@ class AcceptedRecords:
                 _missed(permit, failure)
 
 
-def _missed(permit: Permit, error: StoreUnavailable) -> None:
+def _missed(permit: Permit, error: RedisUnavailable) -> None:
     permit.failure(0.0)
     log.warning("accepted_records_unavailable", error=str(error))
 

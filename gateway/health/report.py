@@ -10,7 +10,7 @@ from pydantic import Field
 from gateway.health.workers import BreakerState, RedisReader, RedisView, WorkerView
 from gateway.http.answers import AnswerModel
 from shared.broker.queue_depth import Sampler
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.message.channels import CHANNELS, lanes_of
 
 BrokerState = Literal["up", "down", "blocked"]
@@ -63,7 +63,7 @@ class Health:
         """Return the answer. ``ready`` is null while a lane's depth is not known."""
         try:
             view: RedisView | None = self._redis.read()
-        except StoreUnavailable:
+        except RedisUnavailable:
             view = None
         workers = view.workers if view else {}
         channels = {name: self._channel(name, workers.get(name, ())) for name in CHANNELS}

@@ -40,7 +40,7 @@ class RedisReader:
         self._heartbeat_s = heartbeat_s
 
     def read(self) -> RedisView:
-        """Look now. Raises StoreUnavailable."""
+        """Look now. Raises RedisUnavailable."""
         workers = read_workers(self._redis, CHANNELS, self._heartbeat_s)
         with store_errors():
             facts = RedisFacts.read(self._redis.info("persistence", "memory"))

@@ -14,7 +14,7 @@ from shared.errors import (
     PublishRejected,
     PublishUnknown,
     PublishUnroutable,
-    StoreUnavailable,
+    RedisUnavailable,
 )
 
 FAULT: Final = Problem(500, "internal error; see the server log")
@@ -24,7 +24,7 @@ _UNAVAILABLE: tuple[tuple[type[NotifyError], str], ...] = (
     (PublishRejected, "the queue refuses notifications at the moment"),
     (PublishUnknown, "the broker has not confirmed the notification in time; sending it again is safe"),
     (BrokerUnavailable, "the broker does not answer at the moment"),
-    (StoreUnavailable, "the store does not answer at the moment"),
+    (RedisUnavailable, "the store does not answer at the moment"),
 )
 
 

@@ -16,7 +16,7 @@ from ops.errors import BadSetting, OpsError
 from ops.failed.action_log import log_actions
 from ops.settings import load
 from ops.system.local_servers import address_of, product_settings
-from shared.errors import BadSettings, StoreUnavailable
+from shared.errors import BadSettings, RedisUnavailable
 from shared.health.registry import HEARTBEATS_MISSED, Forced, force_breaker
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
@@ -122,7 +122,7 @@ def _redis() -> Iterator[tuple[redis.Redis, Settings]]:
     try:
         with sync_client(settings.redis.url) as client:
             yield client, settings
-    except StoreUnavailable as exc:
+    except RedisUnavailable as exc:
         host, port = address_of(settings.redis.url)
         raise OpsError(f"Redis at {host}:{port} does not serve: {exc}\nIs it running? ./notify status") from exc
     except BadSettings as exc:

@@ -52,7 +52,7 @@ class Survey:
 
 
 def survey(client: redis.Redis, heartbeat_s: float) -> Survey:
-    """Look now. Raises StoreUnavailable."""
+    """Look now. Raises RedisUnavailable."""
     workers = read_workers(client, CHANNELS, heartbeat_s)
     return Survey(
         {channel: [_worker(*entry) for entry in sorted(found.items())] for channel, found in workers.items()},

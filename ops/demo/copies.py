@@ -14,7 +14,7 @@ from shared.broker.threaded import ThreadedPublisher
 from shared.broker.topology import EXCHANGE
 from shared.message.channels import Lane
 from shared.message.envelope import validate_envelope
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.settings.settings import Settings
 
 _TIMEOUT_S = 5.0
@@ -31,7 +31,7 @@ class Copies:
         parsed = validate_envelope(envelope, extra="forbid")
         lane = Lane(channel, parsed.lane_priority)
         copy = Publication(
-            EXCHANGE, lane.routing_key, parsed.body_for(channel), Travel().to_headers(), parsed.request_id
+            EXCHANGE, lane.routing_key, parsed.body_for(channel), DeliveryState().to_headers(), parsed.request_id
         )
         publisher = ThreadedPublisher(self._settings, "demo")
         publisher.start()

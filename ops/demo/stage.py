@@ -71,7 +71,7 @@ class Stage:
         after_s = max(0.0, delivery.at_s - sent_s)
         self.say("received", f"{delivery.provider}, for {delivery.target}, after {after_s:.2f} s: {gist}")
 
-    def buried(self, request_id: str, reason: str) -> dict[str, Any]:
+    def dead_lettered(self, request_id: str, reason: str) -> dict[str, Any]:
         """Its entry in failed.queue, once it is there; it must be for this reason."""
         (entry,) = self.until(lambda: self.gateway.failed(request_id), f"{request_id} is not in failed.queue")
         self.check(entry["reason"] == reason, f"the reason is {entry['reason']}, not {reason}")

@@ -81,7 +81,7 @@ def dead_token(stage: Stage) -> None:
     with stage.nothing_left(envelope["request_id"]):
         stage.send(envelope, deliveries=0)
         stage.say("sent", f"{envelope['request_id']}: a push to a token that is no longer registered; 202")
-        entry = stage.buried(envelope["request_id"], "recipient_invalid")
+        entry = stage.dead_lettered(envelope["request_id"], "recipient_invalid")
         stage.check(entry["attempts"] == 1, f"it took {entry['attempts']} attempts")
     stage.say("cleared", f"{entry['id']} discarded from failed.queue")
 
@@ -95,7 +95,7 @@ def replayed(stage: Stage) -> None:
         with stage.sandbox.fault("fcm", mode="status", error_code="INVALID_ARGUMENT", target=token):
             stage.send(envelope)
             stage.say("sent", f"{request_id}: a push, which fcm wrongly refuses for good; 202")
-            stage.buried(request_id, "payload_rejected")
+            stage.dead_lettered(request_id, "payload_rejected")
         replayed_s = time.time()
         done = stage.gateway.replay(request_id)
         stage.check(done["done"] == 1, f"replay answered {done}")

@@ -19,11 +19,11 @@ from shared.clock import now_ms
 from shared.delivery.job import Job
 from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.delivery.sender import Answer, Sender
-from shared.errors import SourceNotFound, SourceUnavailable, StoreUnavailable, TemplateInvalid
+from shared.errors import RedisUnavailable, SourceNotFound, SourceUnavailable, TemplateInvalid
 from shared.idempotency.claim import ClaimLost
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import CHANNELS
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.providers.provider import Content, Message
@@ -41,7 +41,7 @@ TARGETS_AT_ONCE = 10
 class ServedTokens(Protocol):
     """Remembers which of a message's several targets have been served, so that a retry sends to the others only.
 
-    ``served_tokens`` raises StoreUnavailable; ``mark_token`` raises nothing: the provider has said yes by then.
+    ``served_tokens`` raises RedisUnavailable; ``mark_token`` raises nothing: the provider has said yes by then.
     """
 
     async def served_tokens(self, request_id: str) -> set[str]: ...
@@ -82,8 +82,8 @@ class Delivery:
             answer = await self._try(job, expires_ms)
         except ClaimLost as lost:
             return self.unclaimed(job, lost.answer)
-        except StoreUnavailable as exc:
-            log.warning("store_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+        except RedisUnavailable as exc:
+            log.warning("redis_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
             return Hold("redis")
         except SourceNotFound as exc:
             unknown_user = exc.source == "users"
@@ -97,7 +97,7 @@ class Delivery:
             log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
             answer = Failure("unexpected", repr(exc), counted=True)
         if isinstance(answer, Failure):
-            return after_failure(self._policy, answer, job.received.travel, self._clock_ms(), expires_ms, self._draw())
+            return after_failure(self._policy, answer, job.received.state, self._clock_ms(), expires_ms, self._draw())
         return answer
 
     def unclaimed(self, job: Job, answer: ClaimAnswer) -> Duplicate | Dead | Retry:
@@ -108,16 +108,16 @@ class Delivery:
             case "reused":
                 return Dead("request_id_reused", "this request_id belongs to a message with another body")
         failure = Failure("claimed_elsewhere", "claimed elsewhere", counted=False, least_s=answer.lease_left_s)
-        return self.later(failure, job.received.travel)
+        return self.later(failure, job.received.state)
 
-    def later(self, failure: Failure, travel: Travel) -> Retry:
+    def later(self, failure: Failure, state: DeliveryState) -> Retry:
         """Another try, uncounted, of a copy that holds no claim."""
-        return retry_later(self._policy, failure, travel, self._draw())
+        return retry_later(self._policy, failure, state, self._draw())
 
     async def _try(self, job: Job, expires_ms: int) -> Answer | Skipped:
-        """Raises ClaimLost, StoreUnavailable, SourceNotFound, SourceUnavailable and TemplateInvalid."""
+        """Raises ClaimLost, RedisUnavailable, SourceNotFound, SourceUnavailable and TemplateInvalid."""
         if self._clock_ms() >= expires_ms:
-            return Dead("expired", f"its life is over; {job.received.travel.last_error}".rstrip("; "))
+            return Dead("expired", f"its life is over; {job.received.state.last_error}".rstrip("; "))
         owner: Any = job.envelope.recipient
         if owner is None:
             owner = await self._directory.user(job.envelope.user_id or "")
@@ -170,7 +170,7 @@ class Delivery:
                 if isinstance(answer, BaseException):
                     raise answer
                 answers.append(answer)
-        return _together(answers, last=job.received.travel.attempt + 1 >= self._policy.max_attempts)
+        return _together(answers, last=job.received.state.attempt + 1 >= self._policy.max_attempts)
 
     async def _send_and_mark(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
         answer = await self._send(job, target, content, expires_ms)

@@ -25,6 +25,6 @@ class Job:
     def expires_ms(self, life_s: float) -> int:
         """The end of its life, milliseconds since the epoch: ``expires_at``, else ``life_s`` after it was accepted."""
         explicit = self.envelope.expires_at
-        if explicit is not None and not self.received.travel.ignore_expiry:
+        if explicit is not None and not self.received.state.ignore_expiry:
             return round(explicit.timestamp() * 1000)
         return self.received.accepted_ms + round(life_s * 1000)

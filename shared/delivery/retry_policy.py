@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.backoff import delay_s
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Retry, RetryReason
 from shared.settings.retry import RetryPolicy
 
@@ -22,24 +22,24 @@ class Failure:
 
 
 def after_failure(
-    policy: RetryPolicy, failure: Failure, travel: Travel, now_ms: int, expires_ms: int, draw: float
+    policy: RetryPolicy, failure: Failure, state: DeliveryState, now_ms: int, expires_ms: int, draw: float
 ) -> Retry | Dead:
     """Returns Retry, or Dead if the attempts are used up or the message's life ends before the next one.
 
     Times are Unix milliseconds; ``draw`` is in [0, 1).
     """
-    if failure.counted and travel.attempt + 1 >= policy.max_attempts:
+    if failure.counted and state.attempt + 1 >= policy.max_attempts:
         return Dead("attempts_exhausted", failure.error, failure.provider, counted=True)
-    retry = retry_later(policy, failure, travel, draw)
+    retry = retry_later(policy, failure, state, draw)
     if now_ms + retry.delay_s * 1000 >= expires_ms:
         error = f"its life ends before the next attempt; {failure.error}"
         return Dead("expired", error, failure.provider, counted=failure.counted)
     return retry
 
 
-def retry_later(policy: RetryPolicy, failure: Failure, travel: Travel, draw: float) -> Retry:
+def retry_later(policy: RetryPolicy, failure: Failure, state: DeliveryState, draw: float) -> Retry:
     """Returns Retry without asking whether it is worth while: a copy that holds no claim may not end a life."""
-    n = travel.attempt if failure.counted else travel.deferrals
+    n = state.attempt if failure.counted else state.deferrals
     wait_s = delay_s(
         n, base_s=policy.base_s, cap_s=policy.cap_s, min_s=policy.min_s, least_s=failure.least_s, draw=draw
     )

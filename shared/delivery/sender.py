@@ -49,7 +49,7 @@ class Sender:
     async def send(self, job: Job, message: Message, expires_ms: int) -> Answer:
         """Make exactly one call to one provider; Hold if none may be called now. Never sends after ``expires_ms``.
 
-        Raises ClaimLost and StoreUnavailable, after having waited for a connection, and what a bug in a provider's
+        Raises ClaimLost and RedisUnavailable, after having waited for a connection, and what a bug in a provider's
         ``prepare`` raises; then nothing was sent.
         """
         while (chosen := self._providers.choose()) is not None:

@@ -19,7 +19,7 @@ import orjson
 from shared.broker.incoming import Incoming
 from shared.clock import now_ms, parse_rfc3339, rfc3339
 from shared.message.channels import Lane, lane_by_queue, lane_by_routing_key
-from shared.message.headers import Travel, cut, read_travel
+from shared.message.headers import DeliveryState, cut, read_state
 from shared.message.outcome import Dead, DeadReason
 
 #: the broker's own words for messages that it dead-lettered, as far as they are not reasons of ours
@@ -48,7 +48,7 @@ class FailedEntry:
     queue: str
     body_bytes: int
     #: where the message was in its life
-    travel: Travel
+    state: DeliveryState
 
     @property
     def failed_at_ms(self) -> int | None:
@@ -60,24 +60,24 @@ class FailedEntry:
         return at_ms is None, at_ms or 0
 
 
-def failed_headers(incoming: Incoming, travel: Travel, accepted_ms: int, outcome: Dead) -> dict[str, Any]:
+def failed_headers(incoming: Incoming, state: DeliveryState, accepted_ms: int, outcome: Dead) -> dict[str, Any]:
     """Returns the headers with which a message goes to failed.queue, built from nothing.
 
     ``notify-failed-id`` is the same when the same outcome is published again, also after a crash.
     """
     headers: dict[str, Any] = {
-        "notify-failed-id": _failed_id(incoming, travel, outcome),
+        "notify-failed-id": _failed_id(incoming, state, outcome),
         "notify-failed-reason": outcome.reason,
         "notify-failed-error": cut(outcome.error),
         "notify-failed-provider": outcome.provider,
-        "notify-failed-attempts": travel.attempt + outcome.counted,
+        "notify-failed-attempts": state.attempt + outcome.counted,
         "notify-failed-queue": incoming.lane.queue,
         "notify-failed-at": rfc3339(now_ms()),
         "notify-accepted-at": rfc3339(accepted_ms),
-        "notify-replay": travel.replay,
+        "notify-replay": state.replay,
     }
-    if travel.first_attempt_at:
-        headers["notify-first-attempt-at"] = travel.first_attempt_at
+    if state.first_attempt_at:
+        headers["notify-first-attempt-at"] = state.first_attempt_at
     return headers
 
 
@@ -86,7 +86,7 @@ def read_entry(
 ) -> FailedEntry:
     """Returns what is known of a failed message. Raises nothing for any body and any headers."""
     death = _newest_death(headers)
-    travel = read_travel(headers)
+    state = read_state(headers)
     given_id = _text(headers, "notify-failed-id")
     queue = _text(headers, "notify-failed-queue") or _text(death, "queue")
     attempts = headers.get("notify-failed-attempts")
@@ -96,19 +96,19 @@ def read_entry(
         # A failed message keeps its routing key, which is all that is known of one without a queue.
         lane=lane_by_queue(queue) if queue else lane_by_routing_key(routing_key),
         reason=_text(headers, "notify-failed-reason") or _text(death, "reason") or "unknown",
-        error=_text(headers, "notify-failed-error") or travel.last_error,
+        error=_text(headers, "notify-failed-error") or state.last_error,
         provider=_text(headers, "notify-failed-provider"),
-        attempts=attempts if type(attempts) is int else travel.attempt,
-        first_attempt_at=travel.first_attempt_at,
+        attempts=attempts if type(attempts) is int else state.attempt,
+        first_attempt_at=state.first_attempt_at,
         failed_at=_text(headers, "notify-failed-at") or _time(death) or _published_at(timestamp_ms),
         queue=queue,
         body_bytes=len(body),
-        travel=travel,
+        state=state,
     )
 
 
-def _failed_id(incoming: Incoming, travel: Travel, outcome: Dead) -> str:
-    life = f"{incoming.message_id}|{incoming.lane.queue}|{travel.replay}|{travel.attempt}|{outcome.reason}|"
+def _failed_id(incoming: Incoming, state: DeliveryState, outcome: Dead) -> str:
+    life = f"{incoming.message_id}|{incoming.lane.queue}|{state.replay}|{state.attempt}|{outcome.reason}|"
     return hashlib.sha256(life.encode() + incoming.body).hexdigest()[:32]
 
 

@@ -18,7 +18,7 @@ from shared.errors import InvalidEnvelope, NotifyError, PublishFailed
 from shared.failed.entry import FailedEntry
 from shared.failed.results import FailedOutcome, SkippedMessage, SkipReason
 from shared.message.envelope import parse_queued
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.settings.settings import Settings
 
 #: messages that are published together; after a crash at most this many are both in their lane and in failed.queue
@@ -45,13 +45,13 @@ def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: i
         raise CannotReplay("undecodable", f"{exc.reason}: {exc}") from exc
     if envelope.expires_at is not None and not ignore_expiry and envelope.expires_at.timestamp() * 1000 <= now_ms:
         raise CannotReplay("expired", f"expires_at was {envelope.expires_at.isoformat()}")
-    travel = Travel(
+    state = DeliveryState(
         accepted_at=rfc3339(now_ms),
         # Above every earlier life's, or the claims would take it for a stale copy: also when our clock is behind.
-        replay=max(now_ms, entry.travel.replay + 1),
+        replay=max(now_ms, entry.state.replay + 1),
         ignore_expiry=ignore_expiry,
     )
-    return Publication(EXCHANGE, entry.lane.routing_key, body, travel.to_headers(), envelope.request_id)
+    return Publication(EXCHANGE, entry.lane.routing_key, body, state.to_headers(), envelope.request_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 import structlog
 
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.health.registry import Forced
 
 log = structlog.get_logger(__name__)
 
 
 class StateStore(Protocol):
-    """Where heartbeats are written and forced breakers read. Both raise StoreUnavailable."""
+    """Where heartbeats are written and forced breakers read. Both raise RedisUnavailable."""
 
     async def beat(self, state: dict[str, Any]) -> None: ...
 
@@ -63,7 +63,7 @@ class Heartbeat:
                 self._apply(await self._store.forced())
                 await self._store.beat(self._state())
                 silent = False
-            except StoreUnavailable as exc:
+            except RedisUnavailable as exc:
                 if not silent:
                     log.warning("heartbeat_not_written", error=str(exc))
                 silent = True
@@ -72,5 +72,5 @@ class Heartbeat:
                     await self._stopped.wait()
         try:
             await self._store.remove()
-        except StoreUnavailable as exc:
+        except RedisUnavailable as exc:
             log.info("heartbeat_left_to_expire", error=str(exc))

@@ -29,7 +29,7 @@ _FORGET = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.
 
 
 class WorkerState:
-    """One worker's side. All raise StoreUnavailable. ``heartbeat_s``: how often it means to beat."""
+    """One worker's side. All raise RedisUnavailable. ``heartbeat_s``: how often it means to beat."""
 
     def __init__(self, client: redis.asyncio.Redis, channel: str, instance: str, heartbeat_s: float) -> None:
         self._client = client
@@ -69,7 +69,7 @@ class WorkerState:
 def read_workers(
     client: redis.Redis, channels: Iterable[str], heartbeat_s: float
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Channel -> instance -> state, of the living workers. It writes nothing. Raises StoreUnavailable."""
+    """Channel -> instance -> state, of the living workers. It writes nothing. Raises RedisUnavailable."""
     names = tuple(channels)
     with store_errors(), client.pipeline(transaction=False) as pipeline:
         pipeline.time()
@@ -88,7 +88,7 @@ def read_workers(
 
 
 def force_breaker(client: redis.Redis, channel: str, provider: str, how: Forced | None) -> None:
-    """Every worker of the channel obeys at its next heartbeat; None lets them decide. Raises StoreUnavailable."""
+    """Every worker of the channel obeys at its next heartbeat; None lets them decide. Raises RedisUnavailable."""
     with store_errors():
         if how is None:
             client.hdel(_FORCED, f"{channel}/{provider}")
@@ -97,7 +97,7 @@ def force_breaker(client: redis.Redis, channel: str, provider: str, how: Forced 
 
 
 def forced_breakers(client: redis.Redis) -> dict[tuple[str, str], Forced]:
-    """(channel, provider) -> how, of all that are forced now. Raises StoreUnavailable."""
+    """(channel, provider) -> how, of all that are forced now. Raises RedisUnavailable."""
     with store_errors():
         return _readable(client.hgetall(_FORCED))
 

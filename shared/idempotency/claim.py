@@ -6,8 +6,8 @@ import time
 
 import structlog
 
-from shared.errors import NotifyError, StoreUnavailable
-from shared.idempotency.claims import ClaimAnswer, Claims, HandedOn, body_hash
+from shared.errors import NotifyError, RedisUnavailable
+from shared.idempotency.claims import ClaimAnswer, Claims, Forwarded, body_hash
 from shared.message.incoming import Received
 
 log = structlog.get_logger(__name__)
@@ -41,20 +41,20 @@ class Claim:
         self.held = False
 
     async def take(self) -> ClaimAnswer:
-        """Claim, or claim again. Raises StoreUnavailable, unless the setting says to proceed without Redis."""
+        """Claim, or claim again. Raises RedisUnavailable, unless the setting says to proceed without Redis."""
         asked_at = time.monotonic()
-        incoming, travel = self._received.incoming, self._received.travel
+        incoming, state = self._received.incoming, self._received.state
         try:
             answer = await self._claims.claim(
                 self._channel,
                 self.request_id,
                 incoming.token,
-                travel.replay,
-                travel.attempt,
+                state.replay,
+                state.attempt,
                 self._hash,
                 incoming.redelivered,
             )
-        except StoreUnavailable as exc:
+        except RedisUnavailable as exc:
             if not self._proceed:
                 raise
             log.warning("proceeding_without_a_claim", request_id=self.request_id, error=str(exc))
@@ -65,7 +65,7 @@ class Claim:
         return answer
 
     async def keep(self, send_s: float) -> None:
-        """Make sure that the lease covers a send of ``send_s`` seconds. Raises ClaimLost, StoreUnavailable."""
+        """Make sure that the lease covers a send of ``send_s`` seconds. Raises ClaimLost, RedisUnavailable."""
         if self._covered_until - time.monotonic() < send_s:
             answer = await self.take()
             if not self.held:
@@ -75,18 +75,18 @@ class Claim:
         """Claim again before publishing is repeated, which goes on whatever the answer is."""
         try:
             await self.take()
-        except StoreUnavailable as exc:
+        except RedisUnavailable as exc:
             log.warning("claim_not_renewed", request_id=self.request_id, error=str(exc))
 
     async def done(self, provider: str, provider_id: str) -> None:
-        """Record D: delivered, or skipped if ``provider`` is ''. Raises StoreUnavailable."""
+        """Record D: delivered, or skipped if ``provider`` is ''. Raises RedisUnavailable."""
         token = self._received.incoming.token
         await self._claims.done(self._channel, self.request_id, token, self._hash, provider, provider_id)
 
-    async def handed_on(self, n: HandedOn) -> None:
-        """Record F: only a copy at attempt ``n`` or above may be claimed. Raises StoreUnavailable."""
+    async def forwarded(self, n: Forwarded) -> None:
+        """Record F: only a copy at attempt ``n`` or above may be claimed. Raises RedisUnavailable."""
         received = self._received
-        await self._claims.handed_on(self._channel, self.request_id, received.incoming.token, received.travel.replay, n)
+        await self._claims.forwarded(self._channel, self.request_id, received.incoming.token, received.state.replay, n)
 
     async def release(self) -> None:
         """Give the claim back untried. If Redis does not answer, the delivery goes on under another token.
@@ -97,7 +97,7 @@ class Claim:
         incoming = self._received.incoming
         try:
             await self._claims.release(self._channel, self.request_id, incoming.token)
-        except StoreUnavailable as exc:
+        except RedisUnavailable as exc:
             incoming.renew_token()
             log.info("release_left_to_the_lease", request_id=self.request_id, error=str(exc))
 

@@ -26,7 +26,7 @@ from shared.redis.client import TIMEOUT_S
 Verdict = Literal["yes", "reused", "duplicate", "held", "stale"]
 #: above every attempt: this life of the message is over, only a later replay may be claimed
 END: Final = "end"
-HandedOn = int | Literal["end"]
+Forwarded = int | Literal["end"]
 
 #: longest part of a provider's id that is kept, characters: records are kept by the million
 PROVIDER_ID_CHARS = 128
@@ -56,7 +56,7 @@ def body_hash(body: bytes) -> str:
 
 
 class Claims:
-    """The transitions. All raise StoreUnavailable when Redis cannot serve: away, silent, full, read-only, loading.
+    """The transitions. All raise RedisUnavailable when Redis cannot serve: away, silent, full, read-only, loading.
 
     What raised may have been carried out; every transition may be repeated. A ``token`` names one delivery and has
     no colon in it. Connects when first used.
@@ -70,7 +70,7 @@ class Claims:
         lease_ms, ttl_ms = b"%d" % round(lease_s * 1000), b"%d" % round(ttl_s * 1000)
         self._claim = self._redis.script((_LUA / "claim.lua").read_text(), lease_ms, ttl_ms)
         self._done = self._redis.script((_LUA / "done.lua").read_text(), ttl_ms)
-        self._handed_on = self._redis.script((_LUA / "handed_on.lua").read_text(), ttl_ms)
+        self._forwarded = self._redis.script((_LUA / "forwarded.lua").read_text(), ttl_ms)
         self._release = self._redis.script((_LUA / "release.lua").read_text(), ttl_ms)
         self._mark_token = self._redis.script((_LUA / "mark_token.lua").read_text(), ttl_ms)
 
@@ -120,12 +120,12 @@ class Claims:
         if not await self._done.call(_key(channel, request_id), token.encode(), record):
             self._metrics.lease_lost.inc()
 
-    async def handed_on(self, channel: str, request_id: str, token: str, replay: int, n: HandedOn) -> None:
+    async def forwarded(self, channel: str, request_id: str, token: str, replay: int, n: Forwarded) -> None:
         """The hand-on is confirmed: only copies at attempt ``n`` or above, or of a later replay, may be claimed.
 
         If the claim is not ours any more nothing is changed, and it is counted.
         """
-        if not await self._handed_on.call(_key(channel, request_id), token.encode(), f"{n}:{replay}".encode()):
+        if not await self._forwarded.call(_key(channel, request_id), token.encode(), f"{n}:{replay}".encode()):
             self._metrics.lease_lost.inc()
 
     async def release(self, channel: str, request_id: str, token: str) -> None:

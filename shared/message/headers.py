@@ -20,7 +20,7 @@ _MOST = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Travel:
+class DeliveryState:
     """Where a message is in its life. Times are RFC 3339 strings, '' if unknown."""
 
     accepted_at: str = ""
@@ -52,11 +52,11 @@ class Travel:
         return headers
 
 
-def read_travel(headers: Mapping[str, Any] | None) -> Travel:
+def read_state(headers: Mapping[str, Any] | None) -> DeliveryState:
     """Read what travelled; unknown, missing or ill-typed headers read as their defaults."""
     if not headers:
-        return Travel()
-    return Travel(
+        return DeliveryState()
+    return DeliveryState(
         accepted_at=_time(headers.get("notify-accepted-at")),
         attempt=_count(headers.get("notify-attempt")),
         deferrals=_count(headers.get("notify-deferrals")),

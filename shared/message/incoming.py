@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from shared.clock import now_ms, parse_rfc3339
 from shared.message.channels import Lane
-from shared.message.headers import Travel, read_travel
+from shared.message.headers import DeliveryState, read_state
 
 # Together unique to a delivery: drawn once per process, then counted (a random name for each costs more than decoding).
 _PROCESS = secrets.token_hex(8)
@@ -74,7 +74,7 @@ class Received:
     """A delivery with its headers read. ``accepted_ms``: when its life began, milliseconds since the epoch."""
 
     incoming: Incoming
-    travel: Travel
+    state: DeliveryState
     accepted_ms: int
 
     @classmethod
@@ -83,7 +83,7 @@ class Received:
 
         It never begins in the future: a timestamp written in milliseconds instead of seconds would make it endless.
         """
-        travel = read_travel(incoming.headers)
-        accepted_ms = parse_rfc3339(travel.accepted_at) if travel.accepted_at else None
+        state = read_state(incoming.headers)
+        accepted_ms = parse_rfc3339(state.accepted_at) if state.accepted_at else None
         now = now_ms()
-        return cls(incoming, travel, min(accepted_ms or incoming.timestamp_ms or now, now))
+        return cls(incoming, state, min(accepted_ms or incoming.timestamp_ms or now, now))

@@ -46,14 +46,14 @@ class Batcher:
         return script
 
     async def command(self, *words: bytes | str) -> Any:
-        """One plain command. Raises StoreUnavailable."""
+        """One plain command. Raises RedisUnavailable."""
         single = Single(asyncio.get_running_loop().create_future(), *words)
         self._singles.append(single)
         self.schedule()
         return await single.future
 
     async def close(self) -> None:
-        """End the connection; who still waits gets StoreUnavailable."""
+        """End the connection; who still waits gets RedisUnavailable."""
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
@@ -138,7 +138,7 @@ class BatchedScript:
         self.futures: list[asyncio.Future[Any]] = []
 
     def call(self, key: bytes, *arguments: bytes) -> asyncio.Future[Any]:
-        """The script's answer for ``key``; every call brings as many arguments. Raises StoreUnavailable.
+        """The script's answer for ``key``; every call brings as many arguments. Raises RedisUnavailable.
 
         Who is cancelled while waiting takes nothing back: the call is made all the same.
         """

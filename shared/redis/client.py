@@ -19,7 +19,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from shared.errors import BadSettings, StoreUnavailable
+from shared.errors import BadSettings, RedisUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -43,11 +43,11 @@ def sync_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Whatever keeps Redis from serving, whether it is away, full or read-only, becomes StoreUnavailable."""
+    """Whatever keeps Redis from serving, whether it is away, full or read-only, becomes RedisUnavailable."""
     try:
         yield
     except RedisError as exc:
-        raise StoreUnavailable(f"{type(exc).__name__}: {exc}") from exc
+        raise RedisUnavailable(f"{type(exc).__name__}: {exc}") from exc
 
 
 def memory_share(info: Mapping[str, Any]) -> float:
@@ -84,13 +84,13 @@ class RedisFacts:
 
 
 async def read_facts(client: redis.asyncio.Redis) -> RedisFacts:
-    """Raises StoreUnavailable."""
+    """Raises RedisUnavailable."""
     with store_errors():
         return RedisFacts.read(await client.info("persistence", "memory"))
 
 
 async def check_durable(client: redis.asyncio.Redis, *, production: bool) -> RedisFacts:
-    """Look at the server once, at start. Raises StoreUnavailable, or BadSettings if it is unfit and in production."""
+    """Look at the server once, at start. Raises RedisUnavailable, or BadSettings if it is unfit and in production."""
     facts = await read_facts(client)
     problems = facts.problems()
     if problems and production:

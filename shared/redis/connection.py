@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import hiredis
 import redis.asyncio
 
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 
 #: how much longer a late reply is waited for when the process itself may have stood still, seconds
 GRACE_S = 0.02
@@ -33,9 +33,9 @@ class Expected(Protocol):
     def fail(self, why: str, cause: BaseException | None) -> None: ...
 
 
-def unavailable(why: str, cause: BaseException | None = None) -> StoreUnavailable:
+def unavailable(why: str, cause: BaseException | None = None) -> RedisUnavailable:
     """A fresh error for each waiter: one instance raised in many tasks would collect all their tracebacks."""
-    error = StoreUnavailable(why)
+    error = RedisUnavailable(why)
     error.__cause__ = cause
     return error
 
@@ -141,7 +141,7 @@ class Single:
 
 
 async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> Wire:
-    """Connect and log in, within ``timeout_s``. Raises StoreUnavailable."""
+    """Connect and log in, within ``timeout_s``. Raises RedisUnavailable."""
     loop = asyncio.get_running_loop()
     # The URL is read by redis-py, so that it means the same to every client here.
     target: Any = redis.asyncio.ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
@@ -162,7 +162,7 @@ async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> 
         raise unavailable(f"no connection to Redis within {timeout_s:g} s", exc) from exc
     except OSError as exc:
         raise unavailable(f"no connection to Redis: {exc.strerror or type(exc).__name__}", exc) from exc
-    except (StoreUnavailable, asyncio.CancelledError):
+    except (RedisUnavailable, asyncio.CancelledError):
         wire.drop("Redis did not let us in")
         raise
     return wire

@@ -12,7 +12,7 @@ import structlog
 from shared.delivery.delivery import Delivery
 from shared.delivery.job import Job
 from shared.delivery.retry_policy import Failure
-from shared.errors import InvalidEnvelope, StoreUnavailable
+from shared.errors import InvalidEnvelope, RedisUnavailable
 from shared.idempotency.claim import Claim
 from shared.idempotency.claims import Claims
 from shared.idempotency.local_copies import Turn, Turns
@@ -77,12 +77,12 @@ class Handler:
             await self._give_back(incoming, exc)
             return None
 
-    async def let_go(self, incoming: Incoming, cause: HoldCause) -> None:
+    async def requeue(self, incoming: Incoming, cause: HoldCause) -> None:
         """Send a message that was held for long to the ladder: uncounted, without a claim, nothing recorded."""
         job = await self._read(incoming)
         if job is not None:
             failure = Failure(_HELD_FOR[cause], f"paused: {cause}", counted=False)
-            await self._settler.settle(job, self._delivery.later(failure, job.received.travel))
+            await self._settler.settle(job, self._delivery.later(failure, job.received.state))
 
     async def _read(self, incoming: Incoming) -> Job | None:
         """The job; None if it cannot be read: then it has gone to failed.queue."""
@@ -100,8 +100,8 @@ class Handler:
             answer = await job.claim.take()
             while answer.verdict == "held" and await self._turns.wait_for_another(job.request_id, turn):
                 answer = await job.claim.take()
-        except StoreUnavailable as exc:
-            log.warning("store_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+        except RedisUnavailable as exc:
+            log.warning("redis_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
             return "redis"
         outcome: Outcome
         if answer.verdict != "yes":
@@ -127,5 +127,5 @@ class Handler:
             await self._settler.settle_unclaimed(received, Dead("delivery_limit", f"its handler failed: {error!r}"))
         else:
             failure = Failure("unexpected", repr(error), counted=False)
-            retry = self._delivery.later(failure, received.travel)
+            retry = self._delivery.later(failure, received.state)
             await self._settler.settle_unclaimed(received, retry, given_back=1)

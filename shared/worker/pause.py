@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import structlog
 
 from shared.broker.incoming import Incoming
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.idempotency.claims import Claims
 from shared.message.channels import Lane
 from shared.message.outcome import HoldCause
@@ -113,7 +113,7 @@ class Blockers:
             return waitable.retry_in_s() <= 0
         try:
             await self._claims.ping()
-        except StoreUnavailable:
+        except RedisUnavailable:
             return False
         return True
 
@@ -220,7 +220,7 @@ class Pause:
             await self._forward(kept)
 
     async def _forward(self, kept: HeldMessage) -> None:
-        await self._handler.let_go(kept.incoming, kept.cause)
+        await self._handler.requeue(kept.incoming, kept.cause)
 
     def _set_active(self, active: bool) -> None:
         self._active = active

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from shared.delivery.job import Job
-from shared.errors import StoreUnavailable
-from shared.idempotency.claims import Claims, HandedOn
+from shared.errors import RedisUnavailable
+from shared.idempotency.claims import Claims, Forwarded
 from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -23,7 +23,7 @@ TRY_EVERY_S = 0.25
 
 
 class Recorder:
-    """``done``, ``handed_on`` and ``mark_token`` raise nothing. ``patience_s``: how long a record is tried, seconds."""
+    """``done``, ``forwarded`` and ``mark_token`` raise nothing. ``patience_s``: how long a record is tried, seconds."""
 
     def __init__(self, claims: Claims, metrics: Metrics, patience_s: float, *, proceed: bool = False) -> None:
         self._claims = claims
@@ -35,15 +35,15 @@ class Recorder:
         """Record that it is delivered, or skipped if ``provider`` is ''."""
         await self._insist(job.request_id, lambda: job.claim.done(provider, provider_id))
 
-    async def handed_on(self, job: Job, n: HandedOn) -> None:
+    async def forwarded(self, job: Job, n: Forwarded) -> None:
         """Record that it is forwarded: only a copy at attempt ``n`` or above may be claimed."""
-        await self._insist(job.request_id, lambda: job.claim.handed_on(n))
+        await self._insist(job.request_id, lambda: job.claim.forwarded(n))
 
     async def served_tokens(self, request_id: str) -> set[str]:
-        """Digests of the targets already served. Raises StoreUnavailable, unless the setting says to proceed."""
+        """Digests of the targets already served. Raises RedisUnavailable, unless the setting says to proceed."""
         try:
             return await self._claims.served_tokens(request_id)
-        except StoreUnavailable:
+        except RedisUnavailable:
             if not self._proceed:
                 raise
             log.warning("served_targets_unknown", request_id=request_id)
@@ -58,7 +58,7 @@ class Recorder:
         while True:
             try:
                 await write()
-            except StoreUnavailable as exc:
+            except RedisUnavailable as exc:
                 if loop.time() >= until:
                     self._metrics.marker_lost.inc()
                     log.error("outcome_not_recorded", request_id=request_id, error=str(exc))

@@ -22,7 +22,7 @@ import uvloop
 from shared.broker.publisher import Publisher
 from shared.delivery.delivery import Delivery
 from shared.delivery.sender import Sender
-from shared.errors import BadSettings, StoreUnavailable, TopologyMismatch
+from shared.errors import BadSettings, RedisUnavailable, TopologyMismatch
 from shared.health.heartbeat import Heartbeat
 from shared.health.registry import WorkerState
 from shared.health.server import WorkerHttp
@@ -195,6 +195,6 @@ def _publisher(channel: str, settings: Settings, name: str, metrics: Metrics) ->
 async def _check_redis(redis: Any, settings: Settings) -> None:
     try:
         await check_durable(redis, production=settings.production)
-    except StoreUnavailable as exc:
+    except RedisUnavailable as exc:
         # It may come up later than we: the worker pauses until then.
         log.warning("redis_not_checked", error=str(exc))

@@ -56,9 +56,9 @@ class Settler:
     async def settle(self, job: Job, outcome: Settled) -> None:
         """Carry out the outcome of a message. Without a claim it is only forwarded or acked: nothing is recorded."""
         received = job.received
-        if not isinstance(outcome, Sent) and job.called and not received.travel.first_attempt_at:
+        if not isinstance(outcome, Sent) and job.called and not received.state.first_attempt_at:
             # It travels with what is published; a message that was delivered ends here.
-            received.travel = replace(received.travel, first_attempt_at=rfc3339(now_ms()))
+            received.state = replace(received.state, first_attempt_at=rfc3339(now_ms()))
         match outcome:
             case Sent():
                 await self._recorder.done(job, outcome.provider or "earlier", outcome.provider_id)
@@ -76,13 +76,13 @@ class Settler:
             case Retry() | Dead() if not job.claim.held:
                 await self.settle_unclaimed(received, outcome, job.request_id)
             case Retry():
-                await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
-                await self._recorder.handed_on(job, received.travel.attempt + outcome.counted)
+                await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+                await self._recorder.forwarded(job, received.state.attempt + outcome.counted)
                 received.incoming.ack()
                 self._log_retry(received, outcome, job.request_id)
             case Dead():
-                await self._hand_on(self._to_failed(received, outcome, job.request_id), job.claim.renew)
-                await self._recorder.handed_on(job, END)
+                await self._forward(self._to_failed(received, outcome, job.request_id), job.claim.renew)
+                await self._recorder.forwarded(job, END)
                 received.incoming.ack()
                 self._log_dead(received, outcome, job.request_id)
 
@@ -96,15 +96,15 @@ class Settler:
         if isinstance(outcome, Retry):
             # Nothing has shown yet that it is no poison: what is known of its redeliveries travels on.
             count = redeliveries(received.incoming) + given_back
-            await self._hand_on(self._to_ladder(received, outcome, request_id, count))
+            await self._forward(self._to_ladder(received, outcome, request_id, count))
             received.incoming.ack()
             self._log_retry(received, outcome, request_id)
         else:
-            await self._hand_on(self._to_failed(received, outcome, request_id))
+            await self._forward(self._to_failed(received, outcome, request_id))
             received.incoming.ack()
             self._log_dead(received, outcome, request_id)
 
-    async def _hand_on(
+    async def _forward(
         self, publication: Publication, renew_claim: Callable[[], Awaitable[None]] | None = None
     ) -> None:
         pause_s = REPEAT_FIRST_S
@@ -114,7 +114,7 @@ class Settler:
             except PublishFailed as exc:
                 self._metrics.forward_repeated.labels(self._channel).inc()
                 log.warning(
-                    "hand_on_repeated",
+                    "forward_repeated",
                     request_id=publication.correlation_id,
                     exchange=publication.exchange,
                     error=str(exc),
@@ -127,8 +127,8 @@ class Settler:
                 return
 
     def _to_ladder(self, received: Received, outcome: Retry, request_id: str, redelivered: int = 0) -> Publication:
-        before, incoming = received.travel, received.incoming
-        travel = replace(
+        before, incoming = received.state, received.incoming
+        state = replace(
             before,
             accepted_at=rfc3339(received.accepted_ms),
             attempt=before.attempt + outcome.counted,
@@ -137,15 +137,15 @@ class Settler:
             redeliveries=redelivered,
         )
         exchange = topology.retry_exchange(level_for(outcome.delay_s, self._levels_s))
-        return Publication(exchange, incoming.lane.routing_key, incoming.body, travel.to_headers(), request_id)
+        return Publication(exchange, incoming.lane.routing_key, incoming.body, state.to_headers(), request_id)
 
     def _to_failed(self, received: Received, outcome: Dead, request_id: str) -> Publication:
         incoming = received.incoming
-        headers = failed_headers(incoming, received.travel, received.accepted_ms, outcome)
+        headers = failed_headers(incoming, received.state, received.accepted_ms, outcome)
         return Publication(topology.FAILED_EXCHANGE, incoming.lane.routing_key, incoming.body, headers, request_id)
 
     def _about(self, received: Received, request_id: str) -> dict[str, object]:
-        return {"request_id": request_id, "channel": self._channel, "attempt": received.travel.attempt}
+        return {"request_id": request_id, "channel": self._channel, "attempt": received.state.attempt}
 
     def _log_sent(self, job: Job, outcome: Sent) -> None:
         received = job.received
@@ -160,7 +160,7 @@ class Settler:
             "delivered",
             request_id=job.request_id,
             channel=self._channel,
-            attempt=received.travel.attempt,
+            attempt=received.state.attempt,
             provider=outcome.provider,
             provider_id=outcome.provider_id,
             seconds=took_s,

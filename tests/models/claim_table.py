@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
-from shared.idempotency.claims import END, HandedOn, Verdict
+from shared.idempotency.claims import END, Forwarded, Verdict
 
 Counter = Literal["takeovers", "state_lost", "lease_lost"]
 
@@ -54,7 +54,7 @@ class Working:
 class Passed:
     """F: handed on; ``n`` is the lowest attempt that may be claimed in this replay."""
 
-    n: HandedOn
+    n: Forwarded
     replay: int
     body: str
 
@@ -115,7 +115,7 @@ def done(stored: Record, token: str, body: str, outcome: str) -> Step:
     return Step(Row.DONE_LOST, record, counted="lease_lost")
 
 
-def handed_on(stored: Record, token: str, replay: int, n: HandedOn) -> Step:
+def forwarded(stored: Record, token: str, replay: int, n: Forwarded) -> Step:
     if isinstance(stored, Working) and stored.token == token:
         return Step(Row.HANDED_ON_OURS, Passed(n, replay, stored.body))
     if isinstance(stored, Passed) and (stored.n, stored.replay) == (n, replay):
@@ -138,5 +138,5 @@ def _holds(stored: Record, token: str) -> bool:
     return isinstance(stored, Working) and stored.token == token
 
 
-def _above_all(n: HandedOn) -> float:
+def _above_all(n: Forwarded) -> float:
     return float("inf") if n == END else n

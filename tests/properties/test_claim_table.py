@@ -14,7 +14,7 @@ from typing import Any
 
 import redis
 
-from shared.idempotency.claims import END, ClaimAnswer, Claims, HandedOn
+from shared.idempotency.claims import END, ClaimAnswer, Claims, Forwarded
 from shared.metrics import Metrics
 from shared.redis.client import sync_client
 from tests.models import claim_table
@@ -23,7 +23,7 @@ from tests.properties.claim_records import record_of, text_of
 from tests.support.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
 
 TOKENS, REPLAYS, ATTEMPTS, BODIES = ("a", "b"), (0, 1), (0, 1, 2), (HASH, OTHER_HASH)
-FLOORS: tuple[HandedOn, ...] = (*ATTEMPTS, END)
+FLOORS: tuple[Forwarded, ...] = (*ATTEMPTS, END)
 COUNTERS = ("takeovers", "state_lost", "lease_lost")
 
 
@@ -68,7 +68,7 @@ def _outcomes(stored: Record) -> Iterator[Case]:
     for body in BODIES:
         yield Case(stored, "done", ("a", body, "", ""), claim_table.done(stored, "a", body, "skipped"))
     for replay, n in itertools.product(REPLAYS, FLOORS):
-        yield Case(stored, "handed_on", ("a", replay, n), claim_table.handed_on(stored, "a", replay, n))
+        yield Case(stored, "forwarded", ("a", replay, n), claim_table.forwarded(stored, "a", replay, n))
     yield Case(stored, "release", ("a",), claim_table.release(stored, "a"))
 
 

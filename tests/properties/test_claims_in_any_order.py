@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from shared.idempotency.claims import END, Claims, HandedOn
+from shared.idempotency.claims import END, Claims, Forwarded
 from shared.metrics import Metrics
 from shared.redis.client import sync_client
 from tests.models import claim_table
@@ -121,18 +121,18 @@ class AnyOrder(RuleBasedStateMachine):
         self.holders.clear()
 
     @rule(target=copies, one=given, counted=st.booleans())
-    def hand_on(self, one: Given, counted: bool) -> Copy:
+    def forward(self, one: Given, counted: bool) -> Copy:
         n = one.copy.attempt + counted
-        self.record_hand_on(one, n)
+        self.record_forward(one, n)
         return Copy(one.copy.replay, n, one.copy.body)
 
     @rule(one=given)
-    def bury(self, one: Given) -> None:
-        self.record_hand_on(one, END)
+    def dead_letter(self, one: Given) -> None:
+        self.record_forward(one, END)
 
-    def record_hand_on(self, one: Given, n: HandedOn) -> None:
-        step = claim_table.handed_on(self.record, one.token, one.copy.replay, n)
-        self.run(step, self.claims.handed_on("push", self.request_id, one.token, one.copy.replay, n))
+    def record_forward(self, one: Given, n: Forwarded) -> None:
+        step = claim_table.forwarded(self.record, one.token, one.copy.replay, n)
+        self.run(step, self.claims.forwarded("push", self.request_id, one.token, one.copy.replay, n))
         self.holders.discard(one.token)
 
     @rule(one=given)

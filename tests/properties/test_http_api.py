@@ -21,7 +21,7 @@ from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
-from tests.support.failed_messages import bury, failed, publishing
+from tests.support.failed_messages import dead_letter, failed, publishing
 from tests.support.gateway_process import GatewayProcess, gateway_process
 
 Directories = pytest.TempPathFactory
@@ -61,7 +61,7 @@ def vhost_for_all(rabbitmq: RabbitMQServer) -> Iterator[str]:
 
 async def _fill_failed_queue(url: str) -> None:
     async with publishing(url) as publisher:
-        await bury(publisher, [failed(f"failed-{n}") for n in range(FAILED_MESSAGES)])
+        await dead_letter(publisher, [failed(f"failed-{n}") for n in range(FAILED_MESSAGES)])
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from gateway.http.strict_json import parse_json
 from shared.clock import rfc3339
 from shared.idempotency.claims import body_hash
 from shared.message.envelope import parse_queued, validate_envelope
-from shared.message.headers import Travel, read_travel
+from shared.message.headers import DeliveryState, read_state
 from tests.support.envelopes import ENVELOPES
 
 COUNTS = st.integers(0, 2**53 - 2)
 TIMES = st.integers(0, 4_000_000_000_000).map(rfc3339)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 TRAVELS = st.builds(
-    Travel,
+    DeliveryState,
     accepted_at=TIMES,
     attempt=COUNTS,
     deferrals=COUNTS,
@@ -60,7 +60,7 @@ def test_what_was_accepted_is_what_a_worker_reads(document: dict[str, Any], asci
         read = parse_queued(body, lane.channel)
         assert read.model_dump(exclude=named) == written.model_dump(exclude=named)
         assert (read.targets, read.lane_priority) == ((lane.channel,), lane.priority)
-        assert read_travel(through_a_frame(publication.headers)) == Travel(accepted_at=now)
+        assert read_state(through_a_frame(publication.headers)) == DeliveryState(accepted_at=now)
 
 
 @given(ENVELOPES, st.booleans())
@@ -73,7 +73,7 @@ def test_the_same_document_is_the_same_message_however_it_was_escaped(
 
 
 @given(TRAVELS)
-def test_where_a_message_is_in_its_life_survives_any_number_of_hops(travel: Travel) -> None:
-    once = read_travel(through_a_frame(travel.to_headers()))
-    assert once == travel
-    assert read_travel(through_a_frame(once.to_headers())) == travel
+def test_where_a_message_is_in_its_life_survives_any_number_of_hops(state: DeliveryState) -> None:
+    once = read_state(through_a_frame(state.to_headers()))
+    assert once == state
+    assert read_state(through_a_frame(once.to_headers())) == state

@@ -17,7 +17,7 @@ from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
 from shared.failed.entry import failed_headers
 from shared.message.channels import Lane
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, DeadReason
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
@@ -47,7 +47,7 @@ def failed(
     *,
     reason: DeadReason = "attempts_exhausted",
     lane: Lane = PUSH,
-    travel: Travel | None = None,
+    state: DeliveryState | None = None,
     body: bytes | None = None,
     **headers: Any,
 ) -> Publication:
@@ -57,7 +57,7 @@ def failed(
     incoming = make_incoming(body, priority=lane.priority, channel=lane.channel)
     incoming.message_id = f"m-{next(_numbers)}"
     outcome = Dead(reason, "fcm 503", "fcm", counted=True)
-    written = failed_headers(incoming, travel or Travel(attempt=7), now_ms() - 60_000, outcome)
+    written = failed_headers(incoming, state or DeliveryState(attempt=7), now_ms() - 60_000, outcome)
     written |= {name.replace("_", "-"): value for name, value in headers.items()}
     return Publication(topology.FAILED_EXCHANGE, lane.routing_key, body, written, request_id)
 
@@ -79,7 +79,7 @@ async def publishing(url: str) -> AsyncIterator[Publisher]:
         await publisher.close()
 
 
-async def bury(publisher: Publisher, messages: Iterable[Publication]) -> None:
+async def dead_letter(publisher: Publisher, messages: Iterable[Publication]) -> None:
     """Put them into failed.queue."""
     assert set(await publisher.publish_all(list(messages))) <= {None}
 

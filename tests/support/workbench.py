@@ -16,7 +16,7 @@ from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
 from shared.idempotency.claims import Claims
 from shared.message.channels import CHANNELS, Lane, Priority
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message
@@ -118,9 +118,9 @@ class Bench:
         """Publish one envelope straight onto its lane."""
         rid = request_id or uuid.uuid4().hex
         lane = Lane(self.channel, priority)
-        travel = headers if headers is not None else Travel(accepted_at=rfc3339(now_ms())).to_headers()
+        state = headers if headers is not None else DeliveryState(accepted_at=rfc3339(now_ms())).to_headers()
         payload = body if body is not None else envelope(self.channel, rid, **fields)
-        await self.publisher.publish(Publication(topology.EXCHANGE, lane.routing_key, payload, travel, rid))
+        await self.publisher.publish(Publication(topology.EXCHANGE, lane.routing_key, payload, state, rid))
         return rid
 
     async def ready(self, queue: str) -> int:

@@ -14,12 +14,12 @@ from shared.clock import now_ms, rfc3339
 from shared.delivery.delivery import Delivery
 from shared.delivery.job import Job
 from shared.delivery.sender import Sender
-from shared.errors import PublishFailed, SourceNotFound, SourceUnavailable, StoreUnavailable
+from shared.errors import PublishFailed, RedisUnavailable, SourceNotFound, SourceUnavailable
 from shared.idempotency.claim import Claim
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import Priority
 from shared.message.envelope import parse_queued
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
@@ -62,7 +62,7 @@ class ScriptedClaims:
     async def done(self, _channel: str, _rid: str, _token: str, _hash: str, provider: str, provider_id: str) -> None:
         self._write(f"done {provider} {provider_id}".rstrip())
 
-    async def handed_on(self, _channel: str, _rid: str, _token: str, replay: int, n: int | str) -> None:
+    async def forwarded(self, _channel: str, _rid: str, _token: str, replay: int, n: int | str) -> None:
         self._write(f"handed on {n} of life {replay}")
 
     async def release(self, *_: Any) -> None:
@@ -77,7 +77,7 @@ class ScriptedClaims:
     def _write(self, line: str) -> None:
         self._journal.append(line if not self.away else f"{line}: away")
         if self.away:
-            raise StoreUnavailable("away")
+            raise RedisUnavailable("away")
 
 
 class ScriptedPublisher:
@@ -193,7 +193,7 @@ class Bench:
     def job(
         self,
         *,
-        travel: Travel | None = None,
+        state: DeliveryState | None = None,
         headers: dict[str, Any] | None = None,
         lane: Priority = "medium",
         budget_s: float = 25,
@@ -208,7 +208,7 @@ class Bench:
             **fields,
         }
         body = orjson.dumps(document)
-        travels = travel or Travel(accepted_at=rfc3339(now_ms()))
+        travels = state or DeliveryState(accepted_at=rfc3339(now_ms()))
         book: Any = JournalBook(self.journal)
         incoming = make_incoming(
             body,

@@ -10,7 +10,7 @@ import redis
 
 from shared.broker.topology import DELIVERY_LIMIT
 from shared.clock import now_ms, rfc3339
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.worker.poison import GIVE_UP_AT
 from tests.faults.faults import foreign
 from tests.faults.harness.system import System
@@ -77,7 +77,7 @@ class Deaths:
             await self._published("template_error", number, content=None, template_code="BROKEN")
             await self._published("expired", EACH + number, expires_at="2020-01-01T00:00:00Z")
             old = self._parcel("expired", 2 * EACH + number)
-            await system.load.publish([old], Travel(accepted_at=rfc3339(now_ms() - LONG_AGO_MS)))
+            await system.load.publish([old], DeliveryState(accepted_at=rfc3339(now_ms() - LONG_AGO_MS)))
             await self._one_reused(number)
             await self._system.load.publish_raw("push", b"{")
             await self._astray("invalid_envelope", number, "push", content=None)

@@ -73,7 +73,7 @@ FAMILIES = (
     "calm",
     "crashes",
     "gateways",
-    "handing_on",
+    "forwarding",
     "broker",
     "topology",
     "lanes",

@@ -31,7 +31,7 @@ from tests.support.moved_clock import time_ns_from
 
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
 #: a message on its way to the ladder or to failed.queue: not yet published, confirmed, recorded
-HAND_ON_POINTS = ("before_hand_on", "after_hand_on", "after_record")
+FORWARD_POINTS = ("before_forward", "after_forward", "after_record")
 #: turns of the event loop in which everything that was written has left the process
 TURNS = 5
 #: where the calls to a vendor leave, by channel: (module, class)
@@ -85,12 +85,12 @@ def install(channel: str, point: str, tick: Countdown) -> None:
             wrap(provider, "send", None, lambda _answer: tick())
     elif point == "after_done":
         wrap(Claims, "done", None, lambda _answer: tick())
-    elif point == "before_hand_on":
-        _before_hand_on(tick)
-    elif point == "after_hand_on":
+    elif point == "before_forward":
+        _before_forward(tick)
+    elif point == "after_forward":
         wrap(Publisher, "publish", None, lambda _answer: tick())
     elif point == "after_record":
-        wrap(Claims, "handed_on", None, lambda _answer: tick())
+        wrap(Claims, "forwarded", None, lambda _answer: tick())
     elif point == "before_ack":
         _before_ack(tick)
     elif point == "poison":
@@ -108,7 +108,7 @@ def _before_ack(tick: Countdown) -> None:
     Incoming.ack = ack  # type: ignore[method-assign, assignment]
 
 
-def _before_hand_on(tick: Countdown) -> None:
+def _before_forward(tick: Countdown) -> None:
     original = Publisher.publish
 
     async def publish(publisher: Publisher, publication: Publication, deadline_s: float | None = None) -> None:

@@ -17,7 +17,7 @@ from tests.support.waiting import eventually_async
 COMMAND_S = 60.0
 
 
-async def buried(system: System) -> int:
+async def dead_lettered(system: System) -> int:
     """Messages in failed.queue, by the broker's own count (half a second old at most)."""
     queues = await asyncio.to_thread(system.broker.list_queues, system.vhost)
     return queues[FAILED_QUEUE].messages if FAILED_QUEUE in queues else 0
@@ -27,12 +27,12 @@ async def all_buried(system: System, count: int, deadline_s: float = 40.0) -> No
     """Wait until failed.queue holds exactly so many."""
 
     async def reached() -> bool:
-        return await buried(system) == count
+        return await dead_lettered(system) == count
 
     try:
         await eventually_async(reached, deadline_s, 0.1)
     except AssertionError as exc:
-        raise AssertionError(f"{await buried(system)} in failed.queue, {count} expected") from exc
+        raise AssertionError(f"{await dead_lettered(system)} in failed.queue, {count} expected") from exc
 
 
 async def listed(system: System, gateway: int = 0) -> tuple[int, dict[str, Any]]:

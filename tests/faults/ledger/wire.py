@@ -17,7 +17,7 @@ from shared.broker.publisher import Publication
 from shared.broker.topology import EXCHANGE, FAILED_EXCHANGE
 from shared.clock import parse_rfc3339
 from shared.message.channels import Lane, lane_by_routing_key
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 
 FOLDER = Path(__file__).parents[2] / "fixtures/wire"
 #: the messages of a version are read this long after it accepted the last of them: every life that was not over then
@@ -37,7 +37,7 @@ class GoldenMessage:
     body: bytes
     headers: dict[str, Any]
     #: what today's code must read in its headers
-    travel: Travel
+    state: DeliveryState
     #: Redis commands that put its records there before it comes
     commands: tuple[tuple[str, ...], ...]
     #: DELIVERED once, DROPPED as a copy of what is settled, or FAILED and the reason in failed.queue
@@ -97,7 +97,7 @@ def read_at_ms(version: str) -> int:
 
     Their ends are true at this time only: a message's life depends on the date.
     """
-    accepted = [parse_rfc3339(message.travel.accepted_at) for message in messages(version)]
+    accepted = [parse_rfc3339(message.state.accepted_at) for message in messages(version)]
     return max(at_ms for at_ms in accepted if at_ms is not None) + READ_AFTER_MS
 
 
@@ -135,7 +135,7 @@ def _message(each: Mapping[str, Any]) -> GoldenMessage:
         lane,
         each["body"].encode(),
         amqp_headers(each["headers"]),
-        Travel(**each["travel"]),
+        DeliveryState(**each["travel"]),
         tuple(tuple(command) for command in each["records"]),
         each["end"],
         tuple(each.get("targets", ())),

@@ -12,7 +12,7 @@ import aiohttp
 from shared.broker.publisher import Publication, Publisher
 from shared.broker.topology import EXCHANGE
 from shared.clock import now_ms, rfc3339
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from tests.faults.ledger.ledgers import Answer, Ledgers, key_of
 from tests.faults.load.envelopes import Parcel, keys
 
@@ -63,10 +63,12 @@ class Load:
             self._ledgers.accepted.add(parcel.key)
         return answer
 
-    async def publish(self, parcels: Sequence[Parcel], travel: Travel | None = None, exchange: str = EXCHANGE) -> int:
+    async def publish(
+        self, parcels: Sequence[Parcel], state: DeliveryState | None = None, exchange: str = EXCHANGE
+    ) -> int:
         """Straight onto the lanes (or onto what else ``exchange`` leads to), pipelined; how many were confirmed."""
         self._ledgers.attempted |= keys(parcels)
-        headers = (travel or Travel(accepted_at=rfc3339(now_ms()))).to_headers()
+        headers = (state or DeliveryState(accepted_at=rfc3339(now_ms()))).to_headers()
         publications = [
             Publication(exchange, parcel.lane.routing_key, parcel.body, headers, parcel.request_id)
             for parcel in parcels

@@ -6,16 +6,16 @@ from tests.faults.mutations.mutation import Mutation
 
 MUTANTS = (
     Mutation(
-        "ack-before-hand-on",
+        "ack-before-forward",
         "acks a message before its next attempt is stored on the ladder",
         "Settler.settle",
-        "await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
+        "await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
         """
         received.incoming.ack()
         await asyncio.sleep(0)
-        await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+        await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
         """,
-        ("killed-at-the-hand-on",),
+        ("killed-while-forwarding",),
     ),
     Mutation(
         "held-is-dropped",
@@ -29,8 +29,8 @@ MUTANTS = (
         "copied-x-death",
         "copies the headers that the broker has added to the message of the next attempt",
         "Settler._to_ladder",
-        "travel.to_headers()",
-        "incoming.headers | travel.to_headers()",
+        "state.to_headers()",
+        "incoming.headers | state.to_headers()",
         ("moved-back-with-old-headers",),
     ),
     Mutation(
@@ -81,12 +81,12 @@ MUTANTS = (
         "recorded-before-the-confirm",
         "records a message as handed on before the broker has confirmed it",
         "Settler.settle",
-        "await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
+        "await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
         """
-        await self._recorder.handed_on(job, received.travel.attempt + outcome.counted)
-        await self._hand_on(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+        await self._recorder.forwarded(job, received.state.attempt + outcome.counted)
+        await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
         """,
-        ("killed-at-the-hand-on",),
+        ("killed-while-forwarding",),
     ),
     Mutation(
         "suspects-in-company",

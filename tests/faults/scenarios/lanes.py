@@ -84,7 +84,7 @@ async def ladder_of_one_lane_full(trial: Trial) -> None:
         await operator.limit(r"^retry\.push\.low\.", 0)
         await system.load.publish(system.writer.write(200, priority="low"))
         hurt_s = await _retries_of_others(system)
-        waited = system.workers[0].log.read_bytes().count(b'"event":"hand_on_repeated"')
+        waited = system.workers[0].log.read_bytes().count(b'"event":"forward_repeated"')
         assert waited, "no hand-on met the full ladder"
         await operator.lift_limit()
         system.healed()

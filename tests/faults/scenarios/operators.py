@@ -15,7 +15,7 @@ from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.bounds import Bounds
 from tests.faults.ledger.collecting import drained
-from tests.faults.ledger.failed_faces import all_buried, buried, listed, replayed_by_command, replayed_over_http
+from tests.faults.ledger.failed_faces import all_buried, dead_lettered, listed, replayed_by_command, replayed_over_http
 from tests.faults.load.traffic import flowing
 from tests.support.source_service import source_service
 
@@ -118,7 +118,7 @@ async def operator_killed_while_replaying(trial: Trial) -> None:
         for _ in range(3):
             await die_at_ack(system, trial.draw.randint(1, left[-1]))
             await drained(system.broker, system.vhost, trial.bounds.drain_s)
-            left.append(await buried(system))
+            left.append(await dead_lettered(system))
         system.healed()
         done = await replayed_over_http(system, all=True)
         assert not done["skipped"], f"not replayed: {done['skipped'][:3]}"

@@ -15,7 +15,7 @@ import pytest
 from ops.place import ROOT
 from shared.broker.publisher import Publication
 from shared.failed.session import failed_operation
-from tests.support.failed_messages import bury, count, failed, failed_before, publishing, push_body
+from tests.support.failed_messages import count, dead_letter, failed, failed_before, publishing, push_body
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,7 +37,7 @@ def notify(vhost_url: str, tmp_path: Path) -> Command:
 
 
 @pytest.fixture
-def buried(vhost_url: str) -> list[Publication]:
+def dead_lettered(vhost_url: str) -> list[Publication]:
     messages = [
         failed_before(7200, "r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"]})),
         failed("r2", reason="recipient_invalid", notify_failed_error="[bold]no such\x1b[2J device[/bold]"),
@@ -46,7 +46,7 @@ def buried(vhost_url: str) -> list[Publication]:
 
     async def publish() -> None:
         async with publishing(vhost_url) as publisher:
-            await bury(publisher, messages)
+            await dead_letter(publisher, messages)
 
     asyncio.run(publish())
     return messages
@@ -60,26 +60,26 @@ def _left(url: str) -> int:
     return asyncio.run(look())
 
 
-def test_a_listing_shows_each_id_whole(notify: Command, buried: list[Publication]) -> None:
+def test_a_listing_shows_each_id_whole(notify: Command, dead_lettered: list[Publication]) -> None:
     shown = notify("list")
     assert shown.returncode == 0, shown.stderr
-    for message in buried:
+    for message in dead_lettered:
         assert message.headers["notify-failed-id"] in shown.stdout
     assert "[bold]no such\N{REPLACEMENT CHARACTER}[2J device[/bold]" in shown.stdout
     assert "3 of 3 looked at" in shown.stdout
     narrow = notify("list", "--reason", "recipient_invalid", COLUMNS="60").stdout
-    assert buried[1].headers["notify-failed-id"] in narrow
-    assert buried[0].headers["notify-failed-id"] not in narrow
+    assert dead_lettered[1].headers["notify-failed-id"] in narrow
+    assert dead_lettered[0].headers["notify-failed-id"] not in narrow
 
 
-def test_json_is_what_the_gateway_answers(notify: Command, buried: list[Publication]) -> None:
+def test_json_is_what_the_gateway_answers(notify: Command, dead_lettered: list[Publication]) -> None:
     listed = json.loads(notify("list", "--older-than", "1h", "--json").stdout)
     assert [item["request_id"] for item in listed["items"]] == ["r1"]
     assert (listed["scanned"], listed["truncated"]) == (3, False)
 
 
-def test_one_message_is_shown_masked_unless_revealed(notify: Command, buried: list[Publication]) -> None:
-    failed_id = buried[0].headers["notify-failed-id"]
+def test_one_message_is_shown_masked_unless_revealed(notify: Command, dead_lettered: list[Publication]) -> None:
+    failed_id = dead_lettered[0].headers["notify-failed-id"]
     masked, revealed = notify("show", failed_id).stdout, notify("show", failed_id, "--reveal").stdout
     assert "***34" in masked
     assert "device-token-1234" not in masked
@@ -89,23 +89,25 @@ def test_one_message_is_shown_masked_unless_revealed(notify: Command, buried: li
 
 
 def test_a_replay_says_what_it_left_and_is_on_record(
-    notify: Command, buried: list[Publication], vhost_url: str, tmp_path: Path
+    notify: Command, dead_lettered: list[Publication], vhost_url: str, tmp_path: Path
 ) -> None:
     dry = notify("replay", "--all", "--dry-run")
     assert (dry.returncode, "2 of 3 would be replayed" in dry.stdout) == (0, True)
     done = notify("replay", "--all")
     assert (done.returncode, "2 of 3 replayed" in done.stdout) == (0, True)
-    assert buried[2].headers["notify-failed-id"] in done.stdout
+    assert dead_lettered[2].headers["notify-failed-id"] in done.stdout
     assert _left(vhost_url) == 1
-    late = json.loads(notify("replay", buried[2].headers["notify-failed-id"], "--ignore-expiry", "--json").stdout)
+    late = json.loads(
+        notify("replay", dead_lettered[2].headers["notify-failed-id"], "--ignore-expiry", "--json").stdout
+    )
     assert (late["matched"], late["done"]) == (1, 1)
     lines = [json.loads(line) for line in (tmp_path / "log/operator.log").read_text().splitlines()]
     actions = [(line["dry_run"], line["done"]) for line in lines if line["event"] == "failed_replayed"]
     assert actions == [(True, 0), (False, 2), (False, 1)]
 
 
-def test_a_discard_deletes_what_was_named(notify: Command, buried: list[Publication], vhost_url: str) -> None:
-    done = notify("discard", *(message.headers["notify-failed-id"] for message in buried[:2]))
+def test_a_discard_deletes_what_was_named(notify: Command, dead_lettered: list[Publication], vhost_url: str) -> None:
+    done = notify("discard", *(message.headers["notify-failed-id"] for message in dead_lettered[:2]))
     assert (done.returncode, "2 of 2 discarded" in done.stdout) == (0, True)
     assert _left(vhost_url) == 1
 
@@ -131,7 +133,7 @@ def test_bad_usage_is_2_and_names_the_option(notify: Command, arguments: list[st
     assert said in refused.stderr
 
 
-def test_another_operator_at_work_is_5(notify: Command, buried: list[Publication], vhost_url: str) -> None:
+def test_another_operator_at_work_is_5(notify: Command, dead_lettered: list[Publication], vhost_url: str) -> None:
     async def hold_and_ask() -> list[int]:
         async with failed_operation(vhost_url):
             return [

@@ -22,12 +22,12 @@ from shared.failed.queue import FailedQueue
 from shared.failed.selection import parse_discard, parse_listing, parse_replay
 from shared.failed.session import failed_operation
 from shared.message.channels import CHANNELS, Lane, lanes_of
-from shared.message.headers import Travel, read_travel
+from shared.message.headers import DeliveryState, read_state
 from shared.message.outcome import DeadReason
 from tests.support.failed_messages import (
     RawHeader,
-    bury,
     count,
+    dead_letter,
     failed,
     failed_before,
     publish_expiring,
@@ -62,7 +62,7 @@ async def test_a_mixed_queue_is_listed_whole_and_oldest_first(publisher: Publish
     messages = [
         failed_before(3000 - n, f"r{n}", reason=reasons[n % 3], body=b"{" if n % 3 == 2 else None) for n in range(1500)
     ]
-    await bury(publisher, messages)
+    await dead_letter(publisher, messages)
     for _ in range(2):
         listed = await queue.list(EVERYTHING)
         assert (listed.scanned, len(listed.items), listed.truncated) == (1500, 1000, True)
@@ -74,9 +74,9 @@ async def test_a_mixed_queue_is_listed_whole_and_oldest_first(publisher: Publish
 
 async def test_what_a_worker_wrote_is_what_is_shown(publisher: Publisher, queue: FailedQueue) -> None:
     lane = Lane("email", "high")
-    travel = Travel(attempt=3, first_attempt_at="2026-01-02T03:04:05.678Z")
-    message = failed("r1", reason="payload_rejected", lane=lane, travel=travel)
-    await bury(publisher, [message])
+    state = DeliveryState(attempt=3, first_attempt_at="2026-01-02T03:04:05.678Z")
+    message = failed("r1", reason="payload_rejected", lane=lane, state=state)
+    await dead_letter(publisher, [message])
     (item,) = (await queue.list(EVERYTHING)).model_dump()["items"]
     assert item == {
         "id": message.headers["notify-failed-id"],
@@ -98,7 +98,7 @@ async def test_fifty_listings_leave_everything_where_it_is(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
     # More often than the 20 deliveries after which RabbitMQ drops a message unless told otherwise.
-    await bury(publisher, [failed(f"r{n}") for n in range(40)])
+    await dead_letter(publisher, [failed(f"r{n}") for n in range(40)])
     for _ in range(50):
         listed = await queue.list(EVERYTHING)
         assert len({entry.request_id for entry in listed.items}) == 40
@@ -125,7 +125,7 @@ async def test_a_header_that_cannot_be_read_stops_nobody(
 
     encode_value = pika.data.encode_value
     monkeypatch.setattr(pika.data, "encode_value", encode)
-    await bury(publisher, [failed("r1"), failed("r2", notify_other=RawHeader(wire)), failed("r3")])
+    await dead_letter(publisher, [failed("r1"), failed("r2", notify_other=RawHeader(wire)), failed("r3")])
     entries = (await queue.list(EVERYTHING)).items
     assert {(entry.request_id, entry.reason) for entry in entries} == {
         ("r1", "attempts_exhausted"),
@@ -140,7 +140,7 @@ async def test_a_header_that_cannot_be_read_stops_nobody(
 async def test_a_scan_is_bounded_by_count_and_by_bytes(
     publisher: Publisher, channel: AmqpChannel, vhost_url: str
 ) -> None:
-    await bury(
+    await dead_letter(
         publisher, [failed(f"r{n}", body=push_body(f"r{n}", metadata={"fill": "x" * 10_000})) for n in range(60)]
     )
     async with failed_operation(vhost_url, most_messages=25) as scan:
@@ -159,7 +159,7 @@ async def test_a_scan_is_bounded_by_count_and_by_bytes(
 async def test_of_two_operators_at_once_one_is_told_so(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, vhost_url: str
 ) -> None:
-    await bury(publisher, [failed(f"r{n}") for n in range(30)])
+    await dead_letter(publisher, [failed(f"r{n}") for n in range(30)])
     async with failed_operation(vhost_url) as scan:
         await scan.take(lambda _message: True)
         assert await count(channel) == 0
@@ -181,7 +181,7 @@ async def test_of_two_operators_at_once_one_is_told_so(
 async def test_a_cancelled_listing_leaves_everything_where_it_is(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, vhost_url: str
 ) -> None:
-    await bury(publisher, [failed(f"r{n}") for n in range(500)])
+    await dead_letter(publisher, [failed(f"r{n}") for n in range(500)])
     taken = asyncio.Event()
 
     async def look() -> None:
@@ -202,7 +202,7 @@ async def test_a_cancelled_listing_leaves_everything_where_it_is(
 async def test_an_operator_whose_process_dies_leaves_everything_where_it_is(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, vhost_url: str
 ) -> None:
-    await bury(publisher, [failed(f"r{n}") for n in range(500)])
+    await dead_letter(publisher, [failed(f"r{n}") for n in range(500)])
     assert await _crash("taken", vhost_url) == -signal.SIGKILL
     await eventually_async(lambda: _is(channel, 500))
 
@@ -218,7 +218,7 @@ async def test_an_operator_whose_process_dies_leaves_everything_where_it_is(
 async def test_a_replay_that_dies_between_publish_and_ack_loses_nothing(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, vhost_url: str
 ) -> None:
-    await bury(publisher, [failed(f"r{n}") for n in range(300)])
+    await dead_letter(publisher, [failed(f"r{n}") for n in range(300)])
     assert await _crash("published", vhost_url) == -signal.SIGKILL
     # None was let go before its copy was confirmed, and no more than one batch is in both places.
     await eventually_async(lambda: _is(channel, 300))
@@ -234,7 +234,7 @@ async def test_a_replay_that_dies_between_publish_and_ack_loses_nothing(
     await eventually_async(unlocked)
     assert await count(channel) == 0
     copies = await take_all(channel, "push.queue")
-    lives = [(properties.correlation_id, read_travel(properties.headers).replay) for _, properties, _ in copies]
+    lives = [(properties.correlation_id, read_state(properties.headers).replay) for _, properties, _ in copies]
     assert {request_id for request_id, _ in lives} == {f"r{n}" for n in range(300)}
     # The second copy's life is above the first's: the claims tell which is stale.
     assert len(set(lives)) == 500
@@ -245,9 +245,11 @@ async def test_a_replay_begins_a_new_life_in_the_lane_that_the_message_had(
 ) -> None:
     lanes = [lane for name in CHANNELS for lane in lanes_of(name)]
     earlier = now_ms() + 3_600_000  # as a machine wrote it whose clock is an hour ahead
-    travel = Travel(attempt=7, deferrals=4, replay=earlier, last_error="e", first_attempt_at="2026-01-01T00:00:00.000Z")
-    messages = {lane: failed(lane.routing_key.replace(".", "-"), lane=lane, travel=travel) for lane in lanes}
-    await bury(publisher, messages.values())
+    state = DeliveryState(
+        attempt=7, deferrals=4, replay=earlier, last_error="e", first_attempt_at="2026-01-01T00:00:00.000Z"
+    )
+    messages = {lane: failed(lane.routing_key.replace(".", "-"), lane=lane, state=state) for lane in lanes}
+    await dead_letter(publisher, messages.values())
     done = await queue.replay(parse_replay({"all": True}), operator="test")
     assert (done.matched, done.done, done.skipped) == (len(lanes), len(lanes), [])
     assert await count(channel) == 0
@@ -256,7 +258,7 @@ async def test_a_replay_begins_a_new_life_in_the_lane_that_the_message_had(
         assert body == message.body
         assert properties.correlation_id == message.correlation_id
         assert set(properties.headers) == {"notify-accepted-at", "notify-attempt", "notify-deferrals", "notify-replay"}
-        life = read_travel(properties.headers)
+        life = read_state(properties.headers)
         assert (life.attempt, life.deferrals, life.replay) == (0, 0, earlier + 1)
         assert now_ms() - (parse_rfc3339(life.accepted_at) or 0) < 60_000
 
@@ -332,7 +334,7 @@ async def test_what_cannot_be_replayed_sensibly_stays_and_is_said(
         "unknown_queue": failed("lost", notify_failed_queue="fax.queue"),
         "expired": failed("late", body=past),
     }
-    await bury(publisher, [*messages.values(), failed("fine")])
+    await dead_letter(publisher, [*messages.values(), failed("fine")])
     done = await queue.replay(parse_replay({"all": True}), operator="test")
     assert (done.matched, done.done) == (4, 1)
     ids = {reason: message.headers["notify-failed-id"] for reason, message in messages.items()}
@@ -342,13 +344,13 @@ async def test_what_cannot_be_replayed_sensibly_stays_and_is_said(
     assert (done.matched, done.done) == (3, 1)
     late = (await take_all(channel, "push.queue"))[-1]
     assert late[2] == past
-    assert read_travel(late[1].headers).ignore_expiry
+    assert read_state(late[1].headers).ignore_expiry
 
 
 async def test_a_dry_run_says_what_would_be_and_changes_nothing(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
-    await bury(publisher, [failed("r1"), failed("r2", body=b"{")])
+    await dead_letter(publisher, [failed("r1"), failed("r2", body=b"{")])
     replay = await queue.replay(parse_replay({"all": True, "dry_run": True}), operator="test")
     discard = await queue.discard(parse_discard({"all": True, "dry_run": True}), operator="test")
     assert (replay.matched, replay.done, len(replay.skipped), replay.dry_run) == (2, 0, 1, True)
@@ -360,7 +362,7 @@ async def test_a_dry_run_says_what_would_be_and_changes_nothing(
 async def test_a_discard_removes_what_was_selected_and_nothing_else(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
-    await bury(
+    await dead_letter(
         publisher,
         [
             failed_before(7200, "old"),
@@ -396,7 +398,7 @@ async def test_every_other_message_of_many_is_discarded_for_good(
 ) -> None:
     # Thousands of single acks: the broker buffers some, and must have them before the channel ends.
     reasons: tuple[DeadReason, DeadReason] = ("expired", "no_recipient")
-    await bury(publisher, [failed(f"r{n}", reason=reasons[n % 2]) for n in range(2000)])
+    await dead_letter(publisher, [failed(f"r{n}", reason=reasons[n % 2]) for n in range(2000)])
     done = await queue.discard(parse_discard({"reason": "expired"}), operator="test")
     assert done.done == 1000
     listed = await queue.list(EVERYTHING)
@@ -405,7 +407,7 @@ async def test_every_other_message_of_many_is_discarded_for_good(
 
 async def test_an_address_is_shown_only_when_asked_for(publisher: Publisher, queue: FailedQueue) -> None:
     message = failed("r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"], "email": "a@b.c"}))
-    await bury(publisher, [failed("r0"), message])
+    await dead_letter(publisher, [failed("r0"), message])
     masked = await queue.show(message.headers["notify-failed-id"], reveal=False, operator="test")
     assert masked is not None
     assert (masked.envelope or {})["recipient"] == {"push_tokens": ["***34"], "email": "a***@b.c"}
@@ -418,7 +420,7 @@ async def test_an_address_is_shown_only_when_asked_for(publisher: Publisher, que
 async def test_a_lane_that_takes_nothing_keeps_its_messages_in_failed_queue(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, rabbitmq: RabbitMQServer, vhost: str
 ) -> None:
-    await bury(publisher, [failed("p1"), failed("e1", lane=Lane("email", "medium"))])
+    await dead_letter(publisher, [failed("p1"), failed("e1", lane=Lane("email", "medium"))])
     rabbitmq.ctl("set_policy", "-p", vhost, "full", "^push.queue$", '{"max-length":0}', "--apply-to", "queues")
     await publisher.publish_all([Publication(topology.EXCHANGE, "push", push_body("fill"), {})])
     done = await queue.replay(parse_replay({"all": True}), operator="test")
@@ -439,7 +441,7 @@ async def test_a_broker_that_is_away_is_said_within_the_gateways_time(vhost_url:
 async def test_a_broker_that_stands_still_in_the_middle_is_said_too(
     publisher: Publisher, channel: AmqpChannel, rabbitmq: RabbitMQServer, vhost_url: str
 ) -> None:
-    await bury(publisher, [failed(f"r{n}") for n in range(5)])
+    await dead_letter(publisher, [failed(f"r{n}") for n in range(5)])
     with pytest.raises(BrokerUnavailable):
         async with failed_operation(vhost_url) as scan:
             rabbitmq.pause()

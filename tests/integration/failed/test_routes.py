@@ -18,7 +18,7 @@ from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedO
 from shared.failed.session import failed_operation
 from shared.message.channels import Lane
 from shared.settings.gateway import ApiKey
-from tests.support.failed_messages import bury, count, failed, publishing, push_body, settings_for
+from tests.support.failed_messages import count, dead_letter, failed, publishing, push_body, settings_for
 from tests.support.gateway_client import gateway
 
 _OPERATOR, _SENDER = "operators-key", "senders-key"
@@ -39,7 +39,7 @@ def client(tmp_path: Path, vhost_url: str) -> Iterator[FlaskClient]:
 
 
 @pytest.fixture
-def buried(vhost_url: str) -> list[Publication]:
+def dead_lettered(vhost_url: str) -> list[Publication]:
     messages = [
         failed("r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"]})),
         failed("r2", reason="recipient_invalid", lane=Lane("email", "high")),
@@ -48,7 +48,7 @@ def buried(vhost_url: str) -> list[Publication]:
 
     async def publish() -> None:
         async with publishing(vhost_url) as publisher:
-            await bury(publisher, messages)
+            await dead_letter(publisher, messages)
 
     asyncio.run(publish())
     return messages
@@ -74,11 +74,11 @@ def _in_queues(url: str, *queues: str) -> list[int]:
     return asyncio.run(counts())
 
 
-def test_a_listing_has_every_field_and_obeys_its_filters(client: FlaskClient, buried: list[Publication]) -> None:
+def test_a_listing_has_every_field_and_obeys_its_filters(client: FlaskClient, dead_lettered: list[Publication]) -> None:
     answer = client.get("/failed")
     assert answer.status_code == 200
     listed = FailedList.model_validate_json(answer.data)
-    assert [item.id for item in listed.items] == [_id(message) for message in buried]
+    assert [item.id for item in listed.items] == [_id(message) for message in dead_lettered]
     assert (listed.scanned, listed.truncated) == (3, False)
     assert set(answer.get_json()["items"][0]) == set(FailedItem.model_fields)
     assert [item.request_id for item in listed.items] == ["r1", "r2", None]
@@ -138,7 +138,7 @@ def test_a_bad_query_is_422_and_names_the_field(client: FlaskClient, query: str,
     ],
 )
 def test_a_selection_that_says_nothing_or_nonsense_is_422_and_nothing_happens(
-    client: FlaskClient, buried: list[Publication], document: Any, fields: set[str]
+    client: FlaskClient, dead_lettered: list[Publication], document: Any, fields: set[str]
 ) -> None:
     for action in ("replay", "discard"):
         problem = _problem(client.post(f"/failed/{action}", json=document), 422)
@@ -156,32 +156,36 @@ def test_a_body_that_is_not_json_is_refused_as_anywhere(client: FlaskClient) -> 
     _problem(client.post("/failed/discard", data="{", content_type="application/json"), 400)
 
 
-def test_one_message_is_shown_masked_unless_revealed(client: FlaskClient, buried: list[Publication]) -> None:
-    path = f"/failed/{_id(buried[0])}"
+def test_one_message_is_shown_masked_unless_revealed(client: FlaskClient, dead_lettered: list[Publication]) -> None:
+    path = f"/failed/{_id(dead_lettered[0])}"
     shown = FailedMessage.model_validate_json(client.get(path).data)
     assert shown.envelope is not None
     assert shown.envelope["recipient"] == {"push_tokens": ["***34"]}
     revealed = client.get(f"{path}?reveal=true").get_json()
     assert revealed["envelope"]["recipient"] == {"push_tokens": ["device-token-1234"]}
     assert client.get(f"{path}?reveal=false").get_json() == shown.model_dump()
-    assert client.get(f"/failed/{_id(buried[2])}").get_json()["envelope"] is None
+    assert client.get(f"/failed/{_id(dead_lettered[2])}").get_json()["envelope"] is None
     assert _problem(client.get(f"{path}?reveal=1"), 422).errors[0].field == "reveal"
     assert "unknown" in _problem(client.get("/failed/unknown"), 404).detail
 
 
 def test_a_replay_says_what_it_did_and_what_it_left(
-    client: FlaskClient, buried: list[Publication], vhost_url: str
+    client: FlaskClient, dead_lettered: list[Publication], vhost_url: str
 ) -> None:
     dry = client.post("/failed/replay", json={"all": True, "dry_run": True}).get_json()
     assert (dry["matched"], dry["done"], dry["dry_run"]) == (3, 0, True)
     done = FailedOutcome.model_validate_json(client.post("/failed/replay", json={"all": True}).data)
     assert (done.matched, done.done, done.dry_run) == (3, 2, False)
-    assert [(each.id, each.reason) for each in done.skipped] == [(_id(buried[2]), "undecodable")]
+    assert [(each.id, each.reason) for each in done.skipped] == [(_id(dead_lettered[2]), "undecodable")]
     assert _in_queues(vhost_url, "failed.queue", "push.queue", "email.high.queue") == [1, 1, 1]
 
 
-def test_a_discard_deletes_what_was_named(client: FlaskClient, buried: list[Publication], vhost_url: str) -> None:
-    done = client.post("/failed/discard", json={"ids": [_id(buried[0]), _id(buried[2]), "unknown"]}).get_json()
+def test_a_discard_deletes_what_was_named(
+    client: FlaskClient, dead_lettered: list[Publication], vhost_url: str
+) -> None:
+    done = client.post(
+        "/failed/discard", json={"ids": [_id(dead_lettered[0]), _id(dead_lettered[2]), "unknown"]}
+    ).get_json()
     assert (done["matched"], done["done"], done["skipped"]) == (2, 2, [])
     assert _in_queues(vhost_url, "failed.queue", "push.queue") == [1, 0]
 
@@ -197,7 +201,9 @@ def test_every_route_asks_for_the_scope(client: FlaskClient) -> None:
         _problem(client.open(path, method=method, headers={"Authorization": "Bearer nobody"}), 401)
 
 
-def test_a_second_operator_is_told_to_come_back(client: FlaskClient, buried: list[Publication], vhost_url: str) -> None:
+def test_a_second_operator_is_told_to_come_back(
+    client: FlaskClient, dead_lettered: list[Publication], vhost_url: str
+) -> None:
     async def hold_and_ask() -> list[TestResponse]:
         async with failed_operation(vhost_url):
             return [
@@ -220,10 +226,10 @@ def test_a_broker_that_is_away_is_503(tmp_path: Path) -> None:
 
 
 def test_what_an_operator_did_is_in_the_log(
-    client: FlaskClient, buried: list[Publication], capsys: pytest.CaptureFixture[str]
+    client: FlaskClient, dead_lettered: list[Publication], capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.post("/failed/replay", json={"channel": "push", "dry_run": True})
-    client.get(f"/failed/{_id(buried[0])}?reveal=true")
+    client.get(f"/failed/{_id(dead_lettered[0])}?reveal=true")
     client.post("/failed/discard", json={"reason": "recipient_invalid", "limit": 5})
     written = capsys.readouterr().out
     for event in ("failed_replayed", "failed_revealed", "failed_discarded"):

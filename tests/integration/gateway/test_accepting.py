@@ -15,7 +15,7 @@ import requests
 from ops.servers import RabbitMQServer, RedisServer
 from shared.message.channels import CHANNELS, lanes_of
 from shared.message.envelope import parse_queued
-from shared.message.headers import read_travel
+from shared.message.headers import read_state
 from tests.support.gateway_process import GatewayProcess, children, gateway_process, taken
 from tests.support.waiting import eventually
 
@@ -62,9 +62,9 @@ def test_an_accepted_notification_lies_in_its_lane(gateway: GatewayProcess, vhos
     assert parse_queued(body, "push").request_id == "a"
     assert (properties.correlation_id, properties.delivery_mode) == ("a", 2)
     assert properties.message_id
-    travel = read_travel(properties.headers)
-    assert travel.accepted_at.endswith("Z")
-    assert (travel.attempt, travel.deferrals, travel.replay) == (0, 0, 0)
+    state = read_state(properties.headers)
+    assert state.accepted_at.endswith("Z")
+    assert (state.attempt, state.deferrals, state.replay) == (0, 0, 0)
 
 
 def test_one_message_a_channel(gateway: GatewayProcess, vhost_url: str) -> None:

@@ -10,7 +10,7 @@ import redis
 import redis.asyncio
 
 from ops.servers import RedisServer, free_ports
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.health.registry import WorkerState, force_breaker, forced_breakers, read_workers
 from shared.redis.client import async_client, sync_client
 from tests.support.waiting import eventually
@@ -124,7 +124,7 @@ async def test_a_redis_that_is_away_is_said_so() -> None:
     async with async_client(url) as client:
         worker = WorkerState(client, "push", "a:1", HEARTBEAT_S)
         for asked in (worker.beat({}), worker.forced(), worker.remove()):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(RedisUnavailable):
                 await asked
     with sync_client(url) as gateway:
         for ask in (
@@ -132,7 +132,7 @@ async def test_a_redis_that_is_away_is_said_so() -> None:
             lambda: forced_breakers(gateway),
             lambda: force_breaker(gateway, "push", "fcm", "open"),
         ):
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(RedisUnavailable):
                 ask()
 
 
@@ -141,7 +141,7 @@ async def test_a_full_redis_is_said_so(
 ) -> None:
     gateway.config_set("maxmemory", 1)
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(RedisUnavailable):
             await WorkerState(client, "push", "a:1", HEARTBEAT_S).beat({})
     finally:
         gateway.config_set("maxmemory", 0)

@@ -21,7 +21,7 @@ _ids = itertools.count()
     order=st.lists(
         st.one_of(
             st.tuples(st.just("claim"), st.sampled_from(TOKENS), st.integers(0, 1), st.integers(0, 2)),
-            st.tuples(st.sampled_from(("handed_on", "release")), st.sampled_from(TOKENS)),
+            st.tuples(st.sampled_from(("forwarded", "release")), st.sampled_from(TOKENS)),
         ),
         min_size=2,
         max_size=24,
@@ -46,7 +46,7 @@ def test_two_tokens_never_both_hold_the_claim(redis_url: str, order: list[tuple[
                     await (
                         lab.claims.release("push", request_id, token)
                         if name == "release"
-                        else lab.claims.handed_on("push", request_id, token, 0, 0)
+                        else lab.claims.forwarded("push", request_id, token, 0, 0)
                     )
 
             # One handler a token, each doing one thing after the other, all of them at the same time.

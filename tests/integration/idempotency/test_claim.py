@@ -104,7 +104,7 @@ NOT_ABOVE = [
 
 
 @pytest.mark.parametrize(("stored", "copy"), [*ABOVE, (("end", 0), (99, 0)), (("end", 1), (99, 0))])
-async def test_a_copy_below_what_was_handed_on_is_stale(
+async def test_a_copy_below_what_was_forwarded_is_stale(
     lab: Lab, stored: tuple[int | str, int], copy: tuple[int, int]
 ) -> None:
     record = f"F:{stored[0]}:{stored[1]}:{HASH}"
@@ -114,7 +114,7 @@ async def test_a_copy_below_what_was_handed_on_is_stale(
 
 
 @pytest.mark.parametrize(("stored", "copy"), [*NOT_ABOVE, (("end", 0), (0, 1))])
-async def test_a_copy_at_or_above_what_was_handed_on_is_claimed(
+async def test_a_copy_at_or_above_what_was_forwarded_is_claimed(
     lab: Lab, stored: tuple[int | str, int], copy: tuple[int, int]
 ) -> None:
     lab.store(f"F:{stored[0]}:{stored[1]}:{HASH}")

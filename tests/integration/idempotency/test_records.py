@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.idempotency.claims import END, PROVIDER_ID_CHARS, HandedOn
+from shared.idempotency.claims import END, PROVIDER_ID_CHARS, Forwarded
 from tests.support.claims import HASH, LAPSED, OTHER_HASH, RUNNING, TTL_S, Lab, lab_on
 
 
@@ -72,9 +72,9 @@ async def test_what_a_provider_calls_a_message_cannot_spoil_the_record(lab: Lab)
 
 @pytest.mark.parametrize("n", [1, 4, 3, END])
 @pytest.mark.parametrize("lease_end", [LAPSED, RUNNING])
-async def test_a_hand_on_replaces_our_claim(lab: Lab, n: HandedOn, lease_end: int) -> None:
+async def test_a_forward_replaces_our_claim(lab: Lab, n: Forwarded, lease_end: int) -> None:
     lab.store(f"P:me:{lease_end}:7:3:{HASH}")
-    await lab.claims.handed_on("push", lab.request_id, "me", 7, n)
+    await lab.claims.forwarded("push", lab.request_id, "me", 7, n)
     assert lab.record() == f"F:{n}:7:{HASH}"
     assert lab.counted() == {}
 
@@ -92,33 +92,33 @@ async def test_a_hand_on_replaces_our_claim(lab: Lab, n: HandedOn, lease_end: in
         f"D:{HASH}:fcm:x",
     ],
 )
-async def test_a_hand_on_of_a_lost_claim_changes_nothing_and_is_counted(lab: Lab, record: str | None) -> None:
+async def test_a_forward_of_a_lost_claim_changes_nothing_and_is_counted(lab: Lab, record: str | None) -> None:
     if record is not None:
         lab.store(record)
     before = lab.record()
-    await lab.claims.handed_on("push", lab.request_id, "me", 0, 1)
+    await lab.claims.forwarded("push", lab.request_id, "me", 0, 1)
     assert lab.record() == before
     assert lab.counted() == {"lease_lost": 1}
 
 
-async def test_a_hand_on_may_be_recorded_again_after_a_lost_answer(lab: Lab) -> None:
+async def test_a_forward_may_be_recorded_again_after_a_lost_answer(lab: Lab) -> None:
     await lab.claim()
     for _ in range(2):
-        await lab.claims.handed_on("push", lab.request_id, "me", 0, END)
+        await lab.claims.forwarded("push", lab.request_id, "me", 0, END)
     assert lab.record() == f"F:end:0:{HASH}"
     assert lab.counted() == {}
 
 
 async def test_after_an_uncounted_retry_both_copies_may_be_claimed_but_not_together(lab: Lab) -> None:
     await lab.claim("first", attempt=2)
-    await lab.claims.handed_on("push", lab.request_id, "first", 0, 2)
+    await lab.claims.forwarded("push", lab.request_id, "first", 0, 2)
     assert await lab.claim("original", attempt=2) == "yes"
     assert await lab.claim("copy", attempt=2) == "held"
 
 
 async def test_after_the_end_only_a_replay_may_be_claimed(lab: Lab) -> None:
     await lab.claim()
-    await lab.claims.handed_on("push", lab.request_id, "me", 0, END)
+    await lab.claims.forwarded("push", lab.request_id, "me", 0, END)
     assert await lab.claim("other", attempt=99) == "stale"
     assert await lab.claim("other", replay=1_763_000_000_000) == "yes"
 
@@ -149,7 +149,7 @@ async def test_every_record_lives_as_long_as_done(lab: Lab) -> None:
     await lab.claims.release("push", lab.request_id, "me")
     lives.append(lab.redis.pttl(lab.key))
     await lab.claim()
-    await lab.claims.handed_on("push", lab.request_id, "me", 0, 1)
+    await lab.claims.forwarded("push", lab.request_id, "me", 0, 1)
     lives.append(lab.redis.pttl(lab.key))
     await lab.claims.done("push", lab.request_id, "me", HASH, "fcm", "x")
     lives.append(lab.redis.pttl(lab.key))

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from ops.servers import RedisServer
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.idempotency.claims import ClaimAnswer, Claims
 from shared.metrics import Metrics
 from shared.redis.batch import MOST_CALLS
@@ -46,7 +46,7 @@ async def serves_again(claims: Claims) -> None:
         try:
             await claims.ping()
             break
-        except StoreUnavailable:
+        except RedisUnavailable:
             assert time.monotonic() < give_up_at
             await asyncio.sleep(0.02)
     assert kinds(await claim_many(claims, 300, "again")) == {"yes"}
@@ -86,7 +86,7 @@ async def test_one_message_that_cannot_be_written_is_that_ones_alone(claims: Cla
         spoilt, fine = await asyncio.gather(
             claims.mark_token("spoilt", "aa"), claims.mark_token("fine", "aa"), return_exceptions=True
         )
-    assert isinstance(spoilt, StoreUnavailable)
+    assert isinstance(spoilt, RedisUnavailable)
     assert fine is None
     assert await claims.served_tokens("fine") == {"aa"}
 
@@ -114,11 +114,11 @@ async def test_a_redis_that_cannot_write_says_so_to_every_transition_and_to_the_
                 claims.claim("push", "new", "t", 0, 0, HASH, False),
                 claims.claim("push", "r0", "t0", 0, 0, HASH, False),
                 claims.done("push", "r0", "t0", HASH, "fcm", "x"),
-                claims.handed_on("push", "r0", "t0", 0, 1),
+                claims.forwarded("push", "r0", "t0", 0, 1),
                 claims.release("push", "r0", "t0"),
                 claims.mark_token("r0", "aa"),
             ):
-                with pytest.raises(StoreUnavailable, match=word):
+                with pytest.raises(RedisUnavailable, match=word):
                     await asked
             assert client.get("notify:push:r0") == before
         finally:
@@ -132,7 +132,7 @@ async def test_a_killed_redis_fails_all_and_is_found_again(claims: Claims, redis
     try:
         redis_server.kill()
         began = time.monotonic()
-        assert kinds(await claim_many(claims, 300, "dead")) == {"StoreUnavailable"}
+        assert kinds(await claim_many(claims, 300, "dead")) == {"RedisUnavailable"}
         assert time.monotonic() - began < 3 * TIMEOUT_S
     finally:
         redis_server.start()
@@ -146,7 +146,7 @@ async def test_a_redis_killed_under_load_leaves_nobody_waiting(claims: Claims, r
         for n in range(10_000):
             try:
                 outcomes.append(await claims.claim("push", f"{worker}-{n}", "t", 0, 0, HASH, False))
-            except StoreUnavailable as exc:
+            except RedisUnavailable as exc:
                 outcomes.append(exc)
                 return
 
@@ -157,7 +157,7 @@ async def test_a_redis_killed_under_load_leaves_nobody_waiting(claims: Claims, r
         await asyncio.wait_for(asyncio.gather(*workers), 10)
     finally:
         redis_server.start()
-    assert kinds(outcomes) == {"yes", "StoreUnavailable"}
+    assert kinds(outcomes) == {"yes", "RedisUnavailable"}
     await serves_again(claims)
 
 
@@ -166,7 +166,7 @@ async def test_a_redis_that_stands_still_is_given_up_in_time(claims: Claims, red
     try:
         redis_server.pause()
         began = time.monotonic()
-        assert kinds(await claim_many(claims, 300, "silent")) == {"StoreUnavailable"}
+        assert kinds(await claim_many(claims, 300, "silent")) == {"RedisUnavailable"}
         assert TIMEOUT_S <= time.monotonic() - began < 3 * TIMEOUT_S + 0.5
     finally:
         redis_server.resume()
@@ -194,7 +194,7 @@ async def test_a_password_and_a_database_are_used(redis_url: str) -> None:
                 assert fifth.dbsize() == 2
             wrong = f"redis://worker:wr%40ng@{address}/5"
             async with Claims(wrong, lease_s=60, ttl_s=3600, metrics=Metrics()) as claims:
-                with pytest.raises(StoreUnavailable, match="WRONGPASS") as caught:
+                with pytest.raises(RedisUnavailable, match="WRONGPASS") as caught:
                     await claims.ping()
                 assert "wr@ng" not in str(caught.value)
         finally:

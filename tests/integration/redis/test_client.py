@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ops.servers import RedisServer, free_ports
-from shared.errors import BadSettings, StoreUnavailable
+from shared.errors import BadSettings, RedisUnavailable
 from shared.redis.client import async_client, check_durable, read_facts, sync_client
 
 
@@ -18,7 +18,7 @@ def nobody() -> str:
 
 async def test_a_refused_connection_is_not_tried_again_behind_our_back() -> None:
     client, began = async_client(nobody()), time.monotonic()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(RedisUnavailable):
         await read_facts(client)
     with sync_client(nobody()) as blocking, pytest.raises(RedisConnectionError):
         blocking.ping()
@@ -30,7 +30,7 @@ async def test_a_silent_server_is_given_up_in_time(redis_server: RedisServer, re
     client, began = async_client(redis_url), time.monotonic()
     redis_server.pause()
     try:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(RedisUnavailable):
             await read_facts(client)
     finally:
         redis_server.resume()

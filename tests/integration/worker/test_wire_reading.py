@@ -20,11 +20,11 @@ from shared.failed.queue import FailedQueue
 from shared.failed.selection import parse_listing, parse_replay
 from shared.health.registry import forced_breakers
 from shared.idempotency.claims import Claims
-from shared.message.headers import read_travel
+from shared.message.headers import read_state
 from shared.metrics import Metrics
 from shared.redis.client import sync_client
 from tests.faults.ledger import wire
-from tests.support.failed_messages import bury, publishing
+from tests.support.failed_messages import dead_letter, publishing
 from tests.support.gateway_process import gateway_process
 from tests.support.moved_clock import time_ns_from
 from tests.support.waiting import eventually_async
@@ -48,7 +48,7 @@ def _put(store: redis.Redis, command: Sequence[str]) -> None:
 @_VERSIONS
 def test_headers_mean_what_they_meant(version: str) -> None:
     for message in wire.messages(version):
-        assert read_travel(message.headers) == message.travel, message.id
+        assert read_state(message.headers) == message.state, message.id
 
 
 @_VERSIONS
@@ -121,7 +121,7 @@ async def test_failed_messages_are_listed_and_sent_again(
     failures = wire.failures(version)
     settings = quick_settings(vhost_url, redis_url)
     async with publishing(vhost_url) as publisher:
-        await bury(publisher, [failure.publication for failure in failures])
+        await dead_letter(publisher, [failure.publication for failure in failures])
     queue = FailedQueue(settings)
     listed = (await queue.list(parse_listing({}))).model_dump()["items"]
     assert sorted(listed, key=_id) == sorted((failure.listed for failure in failures), key=_id)
@@ -142,7 +142,7 @@ def _id(item: dict[str, Any]) -> str:
 def test_a_replay_is_above_every_earlier_life(version: str) -> None:
     for failure in wire.failures(version):
         entry = read_entry(failure.publication.body, failure.publication.headers, failure.publication.routing_key)
-        assert entry.travel.replay == failure.publication.headers["notify-replay"], failure.id
+        assert entry.state.replay == failure.publication.headers["notify-replay"], failure.id
 
 
 @_VERSIONS

@@ -37,6 +37,9 @@ NEWEST = wire.versions()[-1]
 #: one level of the ladder, so long that what is put there stays
 LEVEL_S = 3600.0
 
+#: what a call is named today that was named otherwise in a version's files
+_TODAYS_NAME = {"handed_on": "forwarded"}
+
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[redis.Redis]:
@@ -90,7 +93,9 @@ async def test_the_record_of_every_transition(row: dict[str, Any], claims: Claim
     document = wire.golden(NEWEST, "claims")
     for transition, *arguments in row["written_by"]:
         more = [False] if transition == "claim" else []
-        await getattr(claims, transition)("push", document["request_id"], *arguments, *more)
+        await getattr(claims, _TODAYS_NAME.get(transition, transition))(
+            "push", document["request_id"], *arguments, *more
+        )
     written = store.get(document["key"])
     assert isinstance(written, bytes)
     # When a lease ends is never the same twice.

@@ -16,7 +16,7 @@ from shared.broker.incoming import Incoming
 from shared.broker.publisher import REDECLARE_EVERY_S
 from shared.errors import Refusal, Refused, Unavailable
 from shared.message.channels import PRIORITIES, Lane
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.providers.provider import Message
 from shared.settings.settings import Settings
 from shared.worker.poison import GIVE_UP_AT
@@ -101,7 +101,7 @@ async def test_bad_messages_on_the_queue_get_their_reason_and_those_behind_them_
         for body in (b"{", b'{"request_id": 5}', b"x" * 5_000_000, envelope("email", "w")):
             await bench.put(body=body)
         await bench.put("late", expires_at=past)
-        await bench.put("old", headers=Travel(accepted_at="2020-01-01T00:00:00.000Z").to_headers())
+        await bench.put("old", headers=DeliveryState(accepted_at="2020-01-01T00:00:00.000Z").to_headers())
         await bench.put("nobody", recipient={"email": "a@example.org"})
         await bench.put("good")
         await eventually_async(lambda: "good" in provider.accepted)
@@ -155,7 +155,7 @@ async def test_another_body_under_the_same_request_id_is_refused_not_swallowed(s
         assert headers["notify-failed-reason"] == "request_id_reused"
 
 
-async def test_a_stale_copy_of_a_message_that_was_handed_on_is_acked(settings: Settings) -> None:
+async def test_a_stale_copy_of_a_message_that_was_forwarded_is_acked(settings: Settings) -> None:
     async def script(_message: Message) -> str:
         raise Refused(Refusal.PAYLOAD_REJECTED, "no")
 
@@ -347,8 +347,8 @@ async def test_a_stop_finishes_what_is_in_flight(settings: Settings) -> None:
 async def test_a_message_that_was_given_out_too_often_is_buried_unsent(settings: Settings) -> None:
     provider = ScriptedProvider()
     async with running(settings, [provider]) as bench:
-        await bench.put("poison", headers=Travel(redeliveries=8).to_headers())
-        await bench.put("suspect", headers=Travel(redeliveries=3).to_headers())
+        await bench.put("poison", headers=DeliveryState(redeliveries=8).to_headers())
+        await bench.put("suspect", headers=DeliveryState(redeliveries=3).to_headers())
         await bench.put("innocent")
         [(headers, _)] = await eventually_async(bench.failed)
         assert headers["notify-failed-reason"] == "delivery_limit"

@@ -32,7 +32,7 @@ def ordered(rules: Rules, life: int, attempt: int) -> tuple[int, int]:
     return (life if rules.life_first else 0, attempt)
 
 
-def record_hand_on(rules: Rules, stored: Record | None, holds: bool, copy: Copy, n: int) -> Record | None:
+def record_forward(rules: Rules, stored: Record | None, holds: bool, copy: Copy, n: int) -> Record | None:
     new = Record("F", copy.life, n, copy.body)
     if holds or rules.record_over == "anything":
         return new

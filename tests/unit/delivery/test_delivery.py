@@ -11,7 +11,7 @@ from shared.clock import now_ms, rfc3339
 from shared.delivery import sender as sending
 from shared.errors import Refusal, Refused, Unavailable
 from shared.idempotency.claims import ClaimAnswer
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.templates.template import Template
@@ -36,8 +36,8 @@ def reason(outcome: Outcome) -> str:
 
 
 async def test_a_message_over_its_channels_life_is_never_sent(bench: Bench) -> None:
-    old = Travel(accepted_at=rfc3339(now_ms() - DAY_MS - 1_000), last_error="fcm 503")
-    outcome = await bench.delivery.attempt(bench.job(travel=old))
+    old = DeliveryState(accepted_at=rfc3339(now_ms() - DAY_MS - 1_000), last_error="fcm 503")
+    outcome = await bench.delivery.attempt(bench.job(state=old))
     assert reason(outcome) == "expired"
     assert isinstance(outcome, Dead)
     assert "fcm 503" in outcome.error
@@ -50,13 +50,15 @@ async def test_a_message_over_its_own_expiry_is_never_sent(bench: Bench) -> None
 
 
 async def test_its_own_expiry_wins_over_the_channels_life(bench: Bench) -> None:
-    job = bench.job(travel=Travel(accepted_at=rfc3339(now_ms() - 2 * DAY_MS)), expires_at=rfc3339(now_ms() + 60_000))
+    job = bench.job(
+        state=DeliveryState(accepted_at=rfc3339(now_ms() - 2 * DAY_MS)), expires_at=rfc3339(now_ms() + 60_000)
+    )
     assert isinstance(await bench.delivery.attempt(job), Sent)
 
 
 async def test_an_operator_may_send_it_after_its_expiry(bench: Bench) -> None:
-    travel = Travel(accepted_at=rfc3339(now_ms()), replay=1, ignore_expiry=True)
-    assert isinstance(await bench.delivery.attempt(bench.job(travel=travel, expires_at="2020-01-01T00:00:00Z")), Sent)
+    state = DeliveryState(accepted_at=rfc3339(now_ms()), replay=1, ignore_expiry=True)
+    assert isinstance(await bench.delivery.attempt(bench.job(state=state, expires_at="2020-01-01T00:00:00Z")), Sent)
 
 
 # -- 2. where to --------------------------------------------------------------------------------------------------
@@ -145,7 +147,7 @@ AWAY = [
 async def test_a_source_that_is_away_costs_no_attempt(source: str, fields: dict[str, Any], why: str) -> None:
     bench = Bench()
     getattr(bench, source).away = True
-    job = bench.job(travel=Travel(accepted_at=rfc3339(now_ms()), attempt=7, deferrals=3), **fields)
+    job = bench.job(state=DeliveryState(accepted_at=rfc3339(now_ms()), attempt=7, deferrals=3), **fields)
     assert await bench.delivery.attempt(job) == Retry(40, why, False, f"{source}: 503")  # type: ignore[arg-type]
     assert job.called is False
 
@@ -222,7 +224,7 @@ async def test_an_answer_that_may_have_been_a_yes_is_counted(error: Exception, t
 
 async def test_the_last_attempt_ends_in_failed_queue(bench: Bench) -> None:
     bench.provider.answers["t1"] = Unavailable("503")
-    job = bench.job(travel=Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1))
+    job = bench.job(state=DeliveryState(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1))
     assert await bench.delivery.attempt(job) == Dead("attempts_exhausted", "503", "fcm", counted=True)
 
 
@@ -345,14 +347,14 @@ async def test_the_longest_wait_that_was_asked_for_is_waited(bench: Bench) -> No
 
 async def test_after_the_last_attempt_whoever_was_served_counts(bench: Bench) -> None:
     bench.provider.answers["t2"] = Unavailable("503")
-    last = Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
-    assert isinstance(await bench.delivery.attempt(bench.job(travel=last, recipient=THREE)), Sent)
+    last = DeliveryState(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
+    assert isinstance(await bench.delivery.attempt(bench.job(state=last, recipient=THREE)), Sent)
 
 
 async def test_an_attempt_that_did_not_count_was_not_the_last(bench: Bench) -> None:
     bench.provider.answers["t2"] = Refused(Refusal.CREDENTIALS, "401")
-    last = Travel(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
-    assert reason(await bench.delivery.attempt(bench.job(travel=last, recipient=THREE))) == "misconfigured"
+    last = DeliveryState(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
+    assert reason(await bench.delivery.attempt(bench.job(state=last, recipient=THREE))) == "misconfigured"
 
 
 async def test_when_all_were_served_before_nobody_is_called(bench: Bench) -> None:

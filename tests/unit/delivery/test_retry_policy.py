@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.backoff import RETRY_AFTER_MAX_S
 from shared.delivery.retry_policy import Failure, after_failure, retry_later
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Retry, RetryReason
 from shared.settings.retry import RetryPolicy
 
@@ -20,37 +20,39 @@ FAR = 10**15
 
 
 def test_an_attempt_that_reached_the_provider_is_counted_and_backs_off() -> None:
-    assert after_failure(POLICY, DOWN, Travel(attempt=2), 0, FAR, draw=0.5) == Retry(
+    assert after_failure(POLICY, DOWN, DeliveryState(attempt=2), 0, FAR, draw=0.5) == Retry(
         20, "provider_unavailable", True, "503", "fcm"
     )
 
 
 def test_the_last_attempt_ends_in_attempts_exhausted() -> None:
-    assert after_failure(POLICY, DOWN, Travel(attempt=7), 0, FAR, 0.5) == Dead(
+    assert after_failure(POLICY, DOWN, DeliveryState(attempt=7), 0, FAR, 0.5) == Dead(
         "attempts_exhausted", "503", "fcm", counted=True
     )
 
 
 def test_an_uncounted_return_never_exhausts_and_backs_off_by_deferrals() -> None:
     failure = replace(DOWN, counted=False)
-    assert after_failure(POLICY, failure, Travel(attempt=7, deferrals=100), 0, FAR, 0.5) == Retry(
+    assert after_failure(POLICY, failure, DeliveryState(attempt=7, deferrals=100), 0, FAR, 0.5) == Retry(
         450, "provider_unavailable", False, "503", "fcm"
     )
 
 
 def test_a_life_that_ends_before_the_next_attempt_ends_now() -> None:
-    outcome = after_failure(POLICY, replace(DOWN, least_s=60), Travel(), now_ms=1_000, expires_ms=61_000, draw=0.0)
+    outcome = after_failure(
+        POLICY, replace(DOWN, least_s=60), DeliveryState(), now_ms=1_000, expires_ms=61_000, draw=0.0
+    )
     assert isinstance(outcome, Dead)
     assert outcome.reason == "expired"
 
 
 def test_a_life_that_ends_just_after_it_gets_the_attempt() -> None:
-    assert isinstance(after_failure(POLICY, replace(DOWN, least_s=60), Travel(), 1_000, 61_001, 0.0), Retry)
+    assert isinstance(after_failure(POLICY, replace(DOWN, least_s=60), DeliveryState(), 1_000, 61_001, 0.0), Retry)
 
 
 def test_who_holds_no_claim_may_not_end_a_life() -> None:
     retry = retry_later(
-        POLICY, Failure("claimed_elsewhere", "", counted=False, least_s=42), Travel(attempt=99), draw=0.0
+        POLICY, Failure("claimed_elsewhere", "", counted=False, least_s=42), DeliveryState(attempt=99), draw=0.0
     )
     assert retry.delay_s == 42
 
@@ -63,18 +65,18 @@ FAILURES = st.builds(
     provider=st.just("fcm"),
     least_s=st.none() | st.floats(),
 )
-TRAVELS = st.builds(Travel, attempt=st.integers(0, 2**53 - 2), deferrals=st.integers(0, 2**53 - 2)) | st.builds(
-    Travel, attempt=st.integers(0, 8), deferrals=st.integers(0, 8)
+TRAVELS = st.builds(DeliveryState, attempt=st.integers(0, 2**53 - 2), deferrals=st.integers(0, 2**53 - 2)) | st.builds(
+    DeliveryState, attempt=st.integers(0, 8), deferrals=st.integers(0, 8)
 )
 
 
 @given(FAILURES, TRAVELS, st.integers(-(10**6), 10**8), st.floats(0, 1, exclude_max=True))
 def test_whatever_failed_there_is_another_attempt_within_its_life_or_an_end(
-    failure: Failure, travel: Travel, left_ms: int, draw: float
+    failure: Failure, state: DeliveryState, left_ms: int, draw: float
 ) -> None:
     now_ms = 1_767_225_600_000
-    outcome = after_failure(POLICY, failure, travel, now_ms, now_ms + left_ms, draw)
-    used_up = failure.counted and travel.attempt + 1 >= POLICY.max_attempts
+    outcome = after_failure(POLICY, failure, state, now_ms, now_ms + left_ms, draw)
+    used_up = failure.counted and state.attempt + 1 >= POLICY.max_attempts
     if isinstance(outcome, Retry):
         assert not used_up
         assert POLICY.min_s <= outcome.delay_s <= max(POLICY.cap_s, RETRY_AFTER_MAX_S)
@@ -85,6 +87,6 @@ def test_whatever_failed_there_is_another_attempt_within_its_life_or_an_end(
 
 
 @given(FAILURES, TRAVELS, st.floats(0, 1, exclude_max=True))
-def test_a_copy_without_a_claim_always_gets_another_try(failure: Failure, travel: Travel, draw: float) -> None:
-    retry = retry_later(POLICY, failure, travel, draw)
+def test_a_copy_without_a_claim_always_gets_another_try(failure: Failure, state: DeliveryState, draw: float) -> None:
+    retry = retry_later(POLICY, failure, state, draw)
     assert POLICY.min_s <= retry.delay_s <= max(POLICY.cap_s, RETRY_AFTER_MAX_S)

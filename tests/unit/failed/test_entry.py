@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.failed.entry import REASONS, failed_headers, read_entry
 from shared.failed.results import item_of
 from shared.message.channels import Lane
-from shared.message.headers import Travel
+from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead
 from tests.support.incoming import make_incoming
 
@@ -39,7 +39,7 @@ def test_every_reason_of_the_broker_can_be_selected(reason: str) -> None:
 
 def test_a_worker_knows_better_than_the_broker() -> None:
     incoming = make_incoming(b"{}", headers={})
-    headers = failed_headers(incoming, Travel(attempt=2), 1, Dead("no_recipient", "none"))
+    headers = failed_headers(incoming, DeliveryState(attempt=2), 1, Dead("no_recipient", "none"))
     entry = read_entry(b"{}", {**death(), **headers})
     assert (entry.id, entry.reason) == (headers["notify-failed-id"], "no_recipient")
     assert (entry.queue, entry.attempts) == ("push.queue", 2)

@@ -8,7 +8,7 @@ import pytest
 from gateway.accept.candidate import candidate_from
 from gateway.http.problem import Problem
 from shared.message.envelope import MAX_BODY_BYTES, parse_queued
-from shared.message.headers import read_travel
+from shared.message.headers import read_state
 
 PUSH: dict[str, Any] = {
     "request_id": "r-1",
@@ -112,8 +112,8 @@ def test_one_message_a_channel_in_its_lane_with_headers_of_our_own() -> None:
     assert (first.exchange, first.routing_key) == ("notifications.direct", "push.high")
     assert second.routing_key == "email.high"
     assert first.correlation_id == "r-1"
-    travel = read_travel(first.headers)
-    assert (travel.accepted_at, travel.attempt, travel.replay) == ("2026-01-01T00:00:00.000Z", 0, 0)
+    state = read_state(first.headers)
+    assert (state.accepted_at, state.attempt, state.replay) == ("2026-01-01T00:00:00.000Z", 0, 0)
     for publication, channel in ((first, "push"), (second, "email")):
         envelope = parse_queued(publication.body, channel)
         assert envelope.targets == (channel,)

@@ -7,7 +7,7 @@ import pytest
 from gateway.health.report import BrokerState, ChannelHealth, Health, HealthAnswer
 from gateway.health.workers import RedisReader, RedisView, WorkerView
 from shared.broker.queue_depth import Sampler
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.message.channels import CHANNELS, Lane
 
 FINE = WorkerView(paused=False, breakers={"one": "closed"})
@@ -19,7 +19,7 @@ class Redis(RedisReader):
 
     def read(self) -> RedisView:
         if self.view is None:
-            raise StoreUnavailable("away")
+            raise RedisUnavailable("away")
         return self.view
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.health.heartbeat import Heartbeat
 from shared.health.registry import Forced
 from tests.support.waiting import eventually_async
@@ -51,7 +51,7 @@ async def test_it_obeys_the_operator_before_it_says_so_and_takes_its_sign_down_a
 
 
 async def test_it_goes_on_while_redis_does_not_answer_and_says_so_once_for_each_outage() -> None:
-    away = StoreUnavailable("away")
+    away = RedisUnavailable("away")
     store = Store(away, away, None, away, None)
     heartbeat = heartbeat_of(store)
     with capture_logs() as lines:

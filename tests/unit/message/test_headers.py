@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pika import spec
 
 from shared.clock import now_ms, rfc3339
-from shared.message.headers import ERROR_BYTES, Travel, cut, read_travel
+from shared.message.headers import ERROR_BYTES, DeliveryState, cut, read_state
 from shared.message.incoming import Received
 from shared.worker.poison import redeliveries
 from tests.support.incoming import make_incoming
@@ -22,7 +22,7 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
 
 @given(
     st.builds(
-        Travel,
+        DeliveryState,
         accepted_at=TIMES,
         attempt=COUNTS,
         deferrals=COUNTS,
@@ -33,13 +33,13 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
         redeliveries=COUNTS,
     )
 )
-def test_what_was_written_is_read_back(travel: Travel) -> None:
-    assert read_travel(travel.to_headers()) == travel
+def test_what_was_written_is_read_back(state: DeliveryState) -> None:
+    assert read_state(state.to_headers()) == state
 
 
 def test_nothing_travels_but_our_own_headers() -> None:
     given_to_us = {"x-death": [{"count": 3}], "x-delivery-count": 2, "expiration": "5", "trace": "abc"}
-    headers = read_travel({**given_to_us, "notify-attempt": 2}).to_headers()
+    headers = read_state({**given_to_us, "notify-attempt": 2}).to_headers()
     assert headers["notify-attempt"] == 2
     assert all(name.startswith("notify-") for name in headers)
 
@@ -51,24 +51,24 @@ def test_nothing_travels_but_our_own_headers() -> None:
     )
 )
 def test_whatever_somebody_wrote_can_travel_on(headers: dict[str, Any]) -> None:
-    travel = read_travel(headers)
-    counts = (travel.attempt, travel.deferrals, travel.replay, travel.redeliveries)
+    state = read_state(headers)
+    counts = (state.attempt, state.deferrals, state.replay, state.redeliveries)
     assert all(isinstance(count, int) and 0 <= count < 2**53 for count in counts)
-    assert spec.BasicProperties(headers=travel.to_headers()).encode()
+    assert spec.BasicProperties(headers=state.to_headers()).encode()
 
 
 @pytest.mark.parametrize("count", [True, -1, 2**53, 2**63 - 1, "3", 2.0, None])
 def test_a_count_that_is_none_reads_as_nought(count: Any) -> None:
-    assert read_travel({"notify-attempt": count}).attempt == 0
+    assert read_state({"notify-attempt": count}).attempt == 0
 
 
 @pytest.mark.parametrize("headers", [None, {}])
 def test_whoever_sends_no_headers_begins_at_nought(headers: dict[str, Any] | None) -> None:
-    assert read_travel(headers) == Travel()
+    assert read_state(headers) == DeliveryState()
 
 
 def test_a_time_of_many_kilobytes_does_not_travel_on() -> None:
-    assert read_travel({"notify-first-attempt-at": "2" * 100_000}).first_attempt_at == ""
+    assert read_state({"notify-first-attempt-at": "2" * 100_000}).first_attempt_at == ""
 
 
 @given(st.text(max_size=2_000))

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.redis.batch import Batcher
 from tests.support.scripted_redis import scripted_redis
 
@@ -46,6 +46,6 @@ async def test_a_known_certificate_is_taken_and_an_unknown_one_is_not(tmp_path: 
         assert await known.command("PING") == b"OK"
         await known.close()
         unknown = Batcher(f"rediss://127.0.0.1:{redis.port}/0", timeout_s=2)
-        with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+        with pytest.raises(RedisUnavailable, match="certificate verify failed"):
             await unknown.command("PING")
         await unknown.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.redis.batch import MOST_CALLS, MOST_UNDER_WAY, BatchedScript, Batcher
 from tests.support.scripted_redis import ScriptedRedis, ones, scripted_redis
 from tests.support.waiting import eventually_async
@@ -48,7 +48,7 @@ def outcomes(answers: list[Any]) -> set[Any]:
 async def test_every_error_says_that_redis_cannot_serve_and_frees_the_batcher(error: str) -> None:
     async with scripted_redis(lambda _: f"-{error}\r\n".encode()) as redis:
         batcher, script = batcher_for(redis)
-        with pytest.raises(StoreUnavailable, match=error.split()[0]):
+        with pytest.raises(RedisUnavailable, match=error.split()[0]):
             await script.call(b"key", b"argument")
         redis.script = ones
         assert await script.call(b"key", b"argument") == 1
@@ -60,7 +60,7 @@ async def test_one_bad_answer_in_a_reply_is_one_callers_alone() -> None:
         batcher, script = batcher_for(redis)
         first, second, third = await calls(script, 3)
         assert (first, third) == (1, 1)
-        assert isinstance(second, StoreUnavailable)
+        assert isinstance(second, RedisUnavailable)
         await batcher.close()
 
 
@@ -68,7 +68,7 @@ async def test_one_bad_answer_in_a_reply_is_one_callers_alone() -> None:
 async def test_an_answer_of_another_shape_fails_its_own_batch_only(reply: bytes) -> None:
     async with scripted_redis(lambda _: reply) as redis:
         batcher, script = batcher_for(redis)
-        assert outcomes(await calls(script, 2)) == {StoreUnavailable}
+        assert outcomes(await calls(script, 2)) == {RedisUnavailable}
         redis.script = ones
         assert outcomes(await calls(script, 2)) == {1}
         assert redis.connections == 1
@@ -91,7 +91,7 @@ async def test_a_late_answer_is_never_given_to_a_later_call() -> None:
     async with scripted_redis(lambda words: None if words[3] == b"key0" else b"*1\r\n:42\r\n") as redis:
         batcher, script = batcher_for(redis)
         began = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="did not answer"):
+        with pytest.raises(RedisUnavailable, match="did not answer"):
             await script.call(b"key0", b"argument")
         assert time.monotonic() - began < TIMEOUT_S + 0.5
         assert await script.call(b"key1", b"argument") == 42
@@ -132,7 +132,7 @@ async def test_a_lost_connection_fails_what_was_sent_and_nothing_else() -> None:
         redis.script = ones
         redis.hang_up()
         answers = await waiting
-        assert outcomes(answers[:sent]) == {StoreUnavailable}
+        assert outcomes(answers[:sent]) == {RedisUnavailable}
         assert answers[sent:] == [1] * 10
         await batcher.close()
 
@@ -169,7 +169,7 @@ async def test_nobody_home_is_said_at_once() -> None:
     async with scripted_redis() as redis:
         batcher, script = batcher_for(redis)
     began = time.monotonic()
-    with pytest.raises(StoreUnavailable, match="no connection"):
+    with pytest.raises(RedisUnavailable, match="no connection"):
         await script.call(b"key", b"argument")
     assert time.monotonic() - began < TIMEOUT_S + 0.5
     await batcher.close()
@@ -177,7 +177,7 @@ async def test_nobody_home_is_said_at_once() -> None:
 
 async def test_a_name_that_cannot_be_looked_up_leaves_nobody_waiting() -> None:
     batcher = Batcher(f"redis://{'x' * 70}.invalid:6379/0", timeout_s=2)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(RedisUnavailable):
         await batcher.script("return 1").call(b"key", b"argument")
     await batcher.close()
 
@@ -185,7 +185,7 @@ async def test_a_name_that_cannot_be_looked_up_leaves_nobody_waiting() -> None:
 async def test_a_server_that_accepts_and_is_silent_is_given_up() -> None:
     async with scripted_redis(lambda _: None) as redis:
         batcher = Batcher(f"redis://:a-password@127.0.0.1:{redis.port}/2", timeout_s=TIMEOUT_S)
-        with pytest.raises(StoreUnavailable) as caught:
+        with pytest.raises(RedisUnavailable) as caught:
             await batcher.script("return 1").call(b"key", b"argument")
         assert "a-password" not in str(caught.value)
         await batcher.close()
@@ -205,8 +205,8 @@ async def test_after_the_end_nobody_waits() -> None:
         waiting = calls(script, MOST_CALLS * (MOST_UNDER_WAY + 1))
         await eventually_async(lambda: redis.commands)
         await batcher.close()
-        assert outcomes(await waiting) == {StoreUnavailable}
-        with pytest.raises(StoreUnavailable, match="closed"):
+        assert outcomes(await waiting) == {RedisUnavailable}
+        with pytest.raises(RedisUnavailable, match="closed"):
             await script.call(b"key", b"argument")
 
 
@@ -216,7 +216,7 @@ async def test_an_end_while_connecting_leaves_nobody_waiting() -> None:
         waiting = calls(batcher.script("return 1"), 3)
         await eventually_async(lambda: redis.commands)
         await batcher.close()
-        assert outcomes(await waiting) == {StoreUnavailable}
+        assert outcomes(await waiting) == {RedisUnavailable}
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])

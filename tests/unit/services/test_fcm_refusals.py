@@ -73,7 +73,7 @@ def test_every_documented_error_code_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("code", ["QUOTA_EXCEEDED", "UNAVAILABLE"])
-def test_the_vendors_time_is_handed_on(code: str) -> None:
+def test_the_vendors_time_is_forwarded(code: str) -> None:
     error = refused(answer(503, code, retry_after="17"))
     assert error.retry_after_s == 17
 

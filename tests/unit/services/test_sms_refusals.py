@@ -54,7 +54,7 @@ def test_twilios_text_names_no_number() -> None:
     assert str(error) == "twilio 400 21211: To is not a phone number"
 
 
-def test_twilios_time_is_handed_on() -> None:
+def test_twilios_time_is_forwarded() -> None:
     error = twilio.refused(twilio_answer(429, 20429))
     assert error.refusal is QUOTA
     assert error.retry_after_s == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from shared.message.headers import Travel, read_travel
+from shared.message.headers import DeliveryState, read_state
 from shared.message.incoming import Incoming
 from shared.settings.load import load_settings
 from shared.worker.handler import Handler
@@ -58,11 +58,11 @@ async def test_a_message_that_meets_a_bug_returns_once_after_a_delay(
 ) -> None:
     break_claim(bench, monkeypatch)
     with capture_logs() as lines:
-        assert await bench.handler.handle(bench.incoming(travel=Travel(attempt=2, deferrals=3))) is None
+        assert await bench.handler.handle(bench.incoming(state=DeliveryState(attempt=2, deferrals=3))) is None
     (publication,) = bench.publisher.tried
-    travel = read_travel(publication.headers)
+    state = read_state(publication.headers)
     assert publication.exchange.startswith("notifications.retry.")
-    assert (travel.attempt, travel.deferrals, travel.redeliveries) == (2, 4, 1)
+    assert (state.attempt, state.deferrals, state.redeliveries) == (2, 4, 1)
     assert bench.journal[-1] == "ack"
     assert bench.failures == 1
     (line,) = [line for line in lines if line["event"] == "handler_failed"]
@@ -73,10 +73,10 @@ async def test_a_message_that_always_meets_a_bug_ends_in_failed_queue(
     bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_claim(bench, monkeypatch)
-    travel = Travel()
+    state = DeliveryState()
     while not bench.publisher.tried or bench.publisher.tried[-1].exchange != "notifications.failed":
-        await bench.handler.handle(bench.incoming(travel=travel))
-        travel = read_travel(bench.publisher.tried[-1].headers)
+        await bench.handler.handle(bench.incoming(state=state))
+        state = read_state(bench.publisher.tried[-1].headers)
         assert len(bench.publisher.tried) <= GIVE_UP_AT
     assert bench.publisher.tried[-1].headers["notify-failed-reason"] == "delivery_limit"
     assert "a bug" in bench.publisher.tried[-1].headers["notify-failed-error"]

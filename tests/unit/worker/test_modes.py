@@ -96,7 +96,7 @@ class Holding:
     async def handle(self, _incoming: Any) -> HoldCause:
         return "provider"
 
-    async def let_go(self, _incoming: Any, _cause: HoldCause) -> None:
+    async def requeue(self, _incoming: Any, _cause: HoldCause) -> None:
         """Forwarded."""
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from shared.errors import StoreUnavailable
+from shared.errors import RedisUnavailable
 from shared.worker.recorder import Recorder
 from tests.support.worker_fakes import Bench
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("away"), TypeError("a bug")], ids=repr)
+@pytest.mark.parametrize("error", [RedisUnavailable("away"), TypeError("a bug")], ids=repr)
 async def test_a_record_that_fails_is_counted_and_raises_nothing(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from shared.clock import now_ms, rfc3339
 from shared.delivery.job import Job
 from shared.errors import PublishRejected, PublishUnknown, PublishUnroutable
 from shared.idempotency.claims import ClaimAnswer
-from shared.message.headers import ERROR_BYTES, Travel, read_travel
+from shared.message.headers import ERROR_BYTES, DeliveryState, read_state
 from shared.message.outcome import Dead, Duplicate, Retry, Sent, Skipped
 from shared.worker import recorder as recording
 from shared.worker import settler as settling
@@ -39,7 +39,7 @@ class SettlingBench(Bench):
         self.settler = Settler(channel, self.publisher, recorder, self.metrics, LEVELS_S)
 
     @property
-    def handed_on(self) -> Publication:
+    def forwarded(self) -> Publication:
         return self.publisher.tried[-1]
 
     def count(self, name: str, **labels: str) -> float:
@@ -55,7 +55,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> SettlingBench:
 
 def second_try(bench: SettlingBench, **fields: Any) -> Job:
     """A message that has been tried once, deferred twice and replayed once."""
-    travel = Travel(
+    state = DeliveryState(
         accepted_at=rfc3339(now_ms() - 5_000),
         attempt=1,
         deferrals=2,
@@ -64,7 +64,7 @@ def second_try(bench: SettlingBench, **fields: Any) -> Job:
         last_error="fcm 500",
         redeliveries=2,
     )
-    return bench.job(travel=travel, headers=FOREIGN, **fields)
+    return bench.job(state=state, headers=FOREIGN, **fields)
 
 
 # -- the order ----------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ async def test_what_was_not_wanted_is_recorded_then_acked(bench: SettlingBench) 
     assert bench.count("notify_skipped_total", reason="opted_out") == 1
 
 
-async def test_a_retry_is_handed_on_then_recorded_then_acked(bench: SettlingBench) -> None:
+async def test_a_retry_is_forwarded_then_recorded_then_acked(bench: SettlingBench) -> None:
     await bench.settler.settle(second_try(bench), RETRY)
     assert bench.journal == ["confirmed notifications.retry.15s", "handed on 2 of life 1767225600000", "ack"]
     assert bench.count("notify_retried_total", reason="provider_unavailable") == 1
@@ -93,14 +93,14 @@ async def test_an_uncounted_retry_leaves_original_and_copy_both_claimable(bench:
     assert bench.journal[1] == "handed on 1 of life 1767225600000"
 
 
-async def test_what_is_dead_is_handed_on_then_its_life_is_ended_then_it_is_acked(bench: SettlingBench) -> None:
+async def test_what_is_dead_is_forwarded_then_its_life_is_ended_then_it_is_acked(bench: SettlingBench) -> None:
     await bench.settler.settle(second_try(bench), DEAD)
     assert bench.journal == ["confirmed notifications.failed", "handed on end of life 1767225600000", "ack"]
     assert bench.count("notify_failed_total", reason="recipient_invalid") == 1
 
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
-async def test_a_copy_without_a_claim_is_handed_on_and_nothing_is_recorded(outcome: Any, bench: SettlingBench) -> None:
+async def test_a_copy_without_a_claim_is_forwarded_and_nothing_is_recorded(outcome: Any, bench: SettlingBench) -> None:
     job = second_try(bench)
     job.claim.held = False
     await bench.settler.settle(job, outcome)
@@ -118,7 +118,7 @@ async def test_a_copy_whose_life_is_settled_is_only_acked(bench: SettlingBench) 
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
 @pytest.mark.parametrize("answer", ["yes", "held", "stale", "duplicate"])
-async def test_a_hand_on_is_repeated_until_it_is_confirmed_whatever_the_claim_says(
+async def test_a_forward_is_repeated_until_it_is_confirmed_whatever_the_claim_says(
     outcome: Any, answer: Any, bench: SettlingBench
 ) -> None:
     bench.publisher.failures.extend((PublishUnknown("silence"), PublishRejected("full"), PublishUnroutable("gone")))
@@ -129,7 +129,7 @@ async def test_a_hand_on_is_repeated_until_it_is_confirmed_whatever_the_claim_sa
     assert bench.count("notify_forward_repeated_total") == 3
 
 
-async def test_a_hand_on_goes_on_although_redis_is_away(bench: SettlingBench) -> None:
+async def test_a_forward_goes_on_although_redis_is_away(bench: SettlingBench) -> None:
     bench.publisher.failures.append(PublishUnknown("silence"))
     bench.claims.away = True
     await bench.settler.settle(bench.job(), RETRY)
@@ -145,7 +145,7 @@ async def test_what_holds_no_claim_takes_none_to_repeat_itself(bench: SettlingBe
     assert bench.journal == ["not confirmed", "confirmed notifications.retry.15s", "ack"]
 
 
-async def test_a_repeated_hand_on_is_the_same_failed_message(bench: SettlingBench) -> None:
+async def test_a_repeated_forward_is_the_same_failed_message(bench: SettlingBench) -> None:
     bench.publisher.failures.extend([PublishUnknown("silence")] * 2)
     job = bench.job()
     await bench.settler.settle(job, DEAD)
@@ -180,40 +180,40 @@ async def test_headers_are_built_anew_and_the_body_stays(outcome: Any, claimed: 
     job = second_try(bench, lane="high")
     job.claim.held = claimed
     await bench.settler.settle(job, outcome)
-    assert all(name.startswith("notify-") for name in bench.handed_on.headers)
-    assert bench.handed_on.body is job.received.incoming.body
-    assert bench.handed_on.routing_key == "push.high"
-    assert bench.handed_on.correlation_id == "r-1"
+    assert all(name.startswith("notify-") for name in bench.forwarded.headers)
+    assert bench.forwarded.body is job.received.incoming.body
+    assert bench.forwarded.routing_key == "push.high"
+    assert bench.forwarded.correlation_id == "r-1"
 
 
 async def test_a_counted_retry_travels_with_its_attempt_and_its_error(bench: SettlingBench) -> None:
     job = second_try(bench)
     await bench.settler.settle(job, RETRY)
-    travel = read_travel(bench.handed_on.headers)
-    assert (travel.attempt, travel.deferrals, travel.last_error) == (2, 2, "fcm 503")
-    assert (travel.replay, travel.accepted_at) == (job.received.travel.replay, job.received.travel.accepted_at)
-    assert travel.first_attempt_at == "2026-01-01T00:00:00.000Z"
+    state = read_state(bench.forwarded.headers)
+    assert (state.attempt, state.deferrals, state.last_error) == (2, 2, "fcm 503")
+    assert (state.replay, state.accepted_at) == (job.received.state.replay, job.received.state.accepted_at)
+    assert state.first_attempt_at == "2026-01-01T00:00:00.000Z"
 
 
 async def test_an_uncounted_retry_travels_with_one_deferral_more(bench: SettlingBench) -> None:
     await bench.settler.settle(second_try(bench), Retry(1, "directory_unavailable", counted=False))
-    travel = read_travel(bench.handed_on.headers)
-    assert (travel.attempt, travel.deferrals, travel.last_error) == (1, 3, "fcm 500")
+    state = read_state(bench.forwarded.headers)
+    assert (state.attempt, state.deferrals, state.last_error) == (1, 3, "fcm 500")
 
 
 async def test_who_sent_no_time_of_acceptance_gets_one_that_stays(bench: SettlingBench) -> None:
-    job = bench.job(travel=Travel())
+    job = bench.job(state=DeliveryState())
     await bench.settler.settle(job, RETRY)
-    assert read_travel(bench.handed_on.headers).accepted_at == rfc3339(job.received.accepted_ms)
+    assert read_state(bench.forwarded.headers).accepted_at == rfc3339(job.received.accepted_ms)
 
 
 async def test_the_time_of_the_first_attempt_is_that_of_the_first_call(bench: SettlingBench) -> None:
     never_called, called = bench.job(), bench.job()
     called.called = True
     await bench.settler.settle(never_called, Retry(1, "directory_unavailable", counted=False))
-    assert read_travel(bench.handed_on.headers).first_attempt_at == ""
+    assert read_state(bench.forwarded.headers).first_attempt_at == ""
     await bench.settler.settle(called, RETRY)
-    assert read_travel(bench.handed_on.headers).first_attempt_at != ""
+    assert read_state(bench.forwarded.headers).first_attempt_at != ""
 
 
 async def test_an_unclaimed_copy_carries_on_what_is_known_of_its_redeliveries(bench: SettlingBench) -> None:
@@ -221,18 +221,18 @@ async def test_an_unclaimed_copy_carries_on_what_is_known_of_its_redeliveries(be
     job.received.incoming.delivery_count = 3
     job.claim.held = False
     await bench.settler.settle(job, Retry(1, "claimed_elsewhere", counted=False))
-    assert read_travel(bench.handed_on.headers).redeliveries == 5
+    assert read_state(bench.forwarded.headers).redeliveries == 5
 
 
 async def test_what_was_handled_to_its_end_is_suspected_no_more(bench: SettlingBench) -> None:
     await bench.settler.settle(second_try(bench), RETRY)
-    assert read_travel(bench.handed_on.headers).redeliveries == 0
+    assert read_state(bench.forwarded.headers).redeliveries == 0
 
 
 async def test_a_failed_message_says_all_that_an_operator_asks(bench: SettlingBench) -> None:
     job = second_try(bench, lane="low")
     await bench.settler.settle(job, DEAD)
-    headers = dict(bench.handed_on.headers)
+    headers = dict(bench.forwarded.headers)
     assert headers.pop("notify-failed-id")
     assert headers.pop("notify-failed-at")
     assert headers == {
@@ -242,7 +242,7 @@ async def test_a_failed_message_says_all_that_an_operator_asks(bench: SettlingBe
         "notify-failed-attempts": 2,
         "notify-failed-queue": "push.low.queue",
         "notify-first-attempt-at": "2026-01-01T00:00:00.000Z",
-        "notify-accepted-at": job.received.travel.accepted_at,
+        "notify-accepted-at": job.received.state.accepted_at,
         "notify-replay": 1_767_225_600_000,
     }
 
@@ -252,19 +252,19 @@ async def test_a_long_error_is_cut(kind: str, bench: SettlingBench) -> None:
     error = "é" * 140_000
     outcome = Retry(1, "unexpected", True, error) if kind == "retry" else Dead("payload_rejected", error)
     await bench.settler.settle(bench.job(), outcome)
-    longest = max(len(str(value).encode()) for value in bench.handed_on.headers.values())
+    longest = max(len(str(value).encode()) for value in bench.forwarded.headers.values())
     assert longest == ERROR_BYTES
 
 
 @pytest.mark.parametrize(("delay_s", "level"), [(0.1, "1s"), (1, "1s"), (1.1, "5s"), (60, "1m"), (600, "1m")])
 async def test_a_delay_is_rounded_up_to_a_level(delay_s: float, level: str, bench: SettlingBench) -> None:
     await bench.settler.settle(bench.job(), Retry(delay_s, "throttled", counted=True))
-    assert bench.handed_on.exchange == f"notifications.retry.{level}"
+    assert bench.forwarded.exchange == f"notifications.retry.{level}"
 
 
 async def test_what_cannot_be_read_is_kept_with_its_reason(bench: SettlingBench) -> None:
     job = bench.job()
     await bench.settler.settle_unclaimed(job.received, Dead("invalid_json", "line 1"))
     assert bench.journal == ["confirmed notifications.failed", "ack"]
-    assert bench.handed_on.headers["notify-failed-reason"] == "invalid_json"
-    assert bench.handed_on.body is job.received.incoming.body
+    assert bench.forwarded.headers["notify-failed-reason"] == "invalid_json"
+    assert bench.forwarded.body is job.received.incoming.body

@@ -33,10 +33,10 @@ def parked(context: Context, world: World, process: int, handler: Handler) -> Mo
         # To the new token the old one is a stranger: its lease must run out.
         resumed = resumed._replace(holds=False, late="")
     yield Move(f"process {process} resumes {handler.copy}", False, partial(put, world, process, handler, resumed))
-    let_go = handler._replace(
+    requeue = handler._replace(
         place="handing on", outcome="elsewhere", late="" if handler.late == "release" else handler.late
     )
-    yield Move(f"process {process} lets go of {handler.copy}", False, partial(put, world, process, handler, let_go))
+    yield Move(f"process {process} lets go of {handler.copy}", False, partial(put, world, process, handler, requeue))
 
 
 def claimed(context: Context, world: World, process: int, handler: Handler) -> Moves:

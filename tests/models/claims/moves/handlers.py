@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from tests.models.claims.moves import claiming, handing_on, sending
+from tests.models.claims.moves import claiming, forwarding, sending
 from tests.models.claims.moves.context import Context
 from tests.models.claims.state import Handler, Move, Moves, Place, World, put
 
@@ -33,9 +33,9 @@ _BY_PLACE: dict[Place, Steps] = {
     "claimed": claiming.claimed,
     "sending": sending.sending,
     "accepted": sending.accepted,
-    "handing on": handing_on.handing_on,
-    "renewing": handing_on.renewing,
-    "recording": handing_on.recording,
-    "publishing late": handing_on.publishing_late,
+    "handing on": forwarding.forwarding,
+    "renewing": forwarding.renewing,
+    "recording": forwarding.recording,
+    "publishing late": forwarding.publishing_late,
     "acking": _ack,
 }

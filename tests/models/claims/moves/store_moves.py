@@ -19,7 +19,7 @@ from tests.models.claims.state import (
     holder,
     minus,
 )
-from tests.models.claims.store import claim, lapsed, record_hand_on
+from tests.models.claims.store import claim, lapsed, record_forward
 
 
 def moves(context: Context, world: World) -> Moves:
@@ -66,5 +66,5 @@ def _arrive(context: Context, world: World, command: LateCommand) -> World:
     if command.what == "claim":
         answer, record = claim(context.rules, world.record, False, command.copy)
         return world._replace(record=record) if answer == "yes" else world
-    record = record_hand_on(context.rules, world.record, False, command.copy, command.n)
+    record = record_forward(context.rules, world.record, False, command.copy, command.n)
     return world if record == world.record else disown(world._replace(record=record))

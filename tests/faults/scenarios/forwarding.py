@@ -9,7 +9,7 @@ from shared.broker.topology import EXCHANGE
 from tests.faults.harness.scale import BREAKERS_NEVER_OPEN
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.trial import Trial
-from tests.faults.harness.worker_process import HAND_ON_POINTS
+from tests.faults.harness.worker_process import FORWARD_POINTS
 from tests.faults.ledger.bounds import Bounds
 from tests.faults.load.envelopes import Parcel, keys
 
@@ -19,14 +19,14 @@ FAILING, NTH = 40, 3
 
 
 @scenario(Bounds(doubles_exactly=0, drain_s=20), quick=True)
-async def killed_at_the_hand_on(trial: Trial) -> None:
+async def killed_while_forwarding(trial: Trial) -> None:
     """A worker dies before a retry is stored on the ladder, another after its confirm, a third after its record: each
     message is delivered exactly once."""
     one_in_hand = {"PREFETCH": "1", **BREAKERS_NEVER_OPEN}
     plan: dict[str, Any] = {
         "gateways": 0,
         "variables": one_in_hand,
-        "points": HAND_ON_POINTS,
+        "points": FORWARD_POINTS,
         "nth": NTH,
         "start_workers": False,
     }
@@ -35,8 +35,8 @@ async def killed_at_the_hand_on(trial: Trial) -> None:
         await system.load.publish(system.writer.write(MESSAGES))
         await system.start_workers()
         await system.delivered(MESSAGES, deadline_s=15)
-        assert system.deaths == len(HAND_ON_POINTS), f"{system.deaths} deaths"
-    trial.note(f"died {', '.join(point.replace('_', ' ') for point in HAND_ON_POINTS)}")
+        assert system.deaths == len(FORWARD_POINTS), f"{system.deaths} deaths"
+    trial.note(f"died {', '.join(point.replace('_', ' ') for point in FORWARD_POINTS)}")
 
 
 @scenario(Bounds(drain_s=20), quick=True)

@@ -8,7 +8,7 @@ from tests.models.claims.accounts import entered, entered_reused, excuse
 from tests.models.claims.moves.context import Context
 from tests.models.claims.scenarios import spend
 from tests.models.claims.state import UNCLAIMED, Copy, Handler, LateCommand, Move, Moves, World, disown, plus, put
-from tests.models.claims.store import claim, floor_after, record_hand_on, released
+from tests.models.claims.store import claim, floor_after, record_forward, released
 
 _TO = {
     "retry": "the next attempt goes to the ladder",
@@ -20,7 +20,7 @@ _TO = {
 }
 
 
-def handing_on(context: Context, world: World, process: int, handler: Handler) -> Moves:
+def forwarding(context: Context, world: World, process: int, handler: Handler) -> Moves:
     rules, about = context.rules, f"process {process} with {handler.copy}"
     if rules.ack_first and handler.attached:
         acked = handler._replace(attached=False)
@@ -91,7 +91,7 @@ def _renew(context: Context, world: World, process: int, handler: Handler) -> Wo
 
 def _record(context: Context, world: World, process: int, handler: Handler, after: Handler) -> World:
     n = floor_after(context.rules, handler)
-    record = record_hand_on(context.rules, world.record, handler.holds, handler.copy, n)
+    record = record_forward(context.rules, world.record, handler.holds, handler.copy, n)
     world = put(world, process, handler, after)
     return world if record == world.record else disown(world._replace(record=record))
 
