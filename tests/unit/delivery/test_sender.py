@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.clock import now_ms, rfc3339
 from shared.delivery.job import Job
@@ -55,8 +56,10 @@ async def test_bad_addresses_do_not_close_the_breaker_of_a_dead_provider(bench: 
 
 async def test_a_bug_in_the_preparation_is_not_the_providers_fault(bench: Bench) -> None:
     bench.provider.unpreparable["t1"] = KeyError("k")
-    for _ in range(10):
-        assert await bench.delivery.attempt(bench.job()) == Retry(5, "unexpected", True, "KeyError('k')")
+    with capture_logs() as lines:
+        for _ in range(10):
+            assert await bench.delivery.attempt(bench.job()) == Retry(5, "unexpected", True, "KeyError('k')")
+    assert [line["event"] for line in lines] == ["handling_failed_unexpectedly"] * 10
     assert bench.providers.worst_state == "closed"
     assert ambiguous(bench) == 0
 
@@ -72,9 +75,11 @@ async def one_waiting(bench: Bench, job: Job) -> AsyncIterator[asyncio.Task[Outc
     await eventually_async(lambda: bench.provider.at_work == 1)
     second = asyncio.create_task(bench.delivery.attempt(job))
     await eventually_async(lambda: bench.journal == ["claim", "claim"])
-    yield second
-    bench.provider.gate.set()
-    await first
+    try:
+        yield second
+    finally:
+        bench.provider.gate.set()
+        await asyncio.wait([first, second], timeout=10)
 
 
 async def test_no_more_calls_are_at_work_than_there_are_connections_and_nobody_is_blamed() -> None:

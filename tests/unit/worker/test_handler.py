@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from shared.errors import RedisUnavailable
 from shared.message.headers import DeliveryState, read_state
 from shared.message.incoming import Incoming
 from shared.settings.load import load_settings
@@ -35,7 +37,14 @@ class HandlingBench(Bench):
 
 
 @pytest.fixture
-def bench() -> HandlingBench:
+def lines() -> Iterator[Sequence[MutableMapping[str, Any]]]:
+    with capture_logs() as captured:
+        yield captured
+
+
+@pytest.fixture
+def bench(lines: Sequence[MutableMapping[str, Any]]) -> HandlingBench:
+    """Its log is captured: to print a traceback takes longer than all the rest."""
     return HandlingBench()
 
 
@@ -54,11 +63,10 @@ async def test_a_message_is_claimed_sent_recorded_and_acked(bench: HandlingBench
 
 
 async def test_a_message_that_meets_a_bug_returns_once_after_a_delay(
-    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+    bench: HandlingBench, lines: Sequence[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_claim(bench, monkeypatch)
-    with capture_logs() as lines:
-        assert await bench.handler.handle(bench.incoming(state=DeliveryState(attempt=2, deferrals=3))) is None
+    assert await bench.handler.handle(bench.incoming(state=DeliveryState(attempt=2, deferrals=3))) is None
     (publication,) = bench.publisher.tried
     state = read_state(publication.headers)
     assert publication.exchange.startswith("notifications.retry.")
@@ -111,11 +119,27 @@ async def test_a_handler_that_failed_does_not_block_the_other_copies(
     assert "done fcm id-of-t1" in bench.journal
 
 
-async def test_a_held_message_gives_its_claim_back_unless_redis_is_what_it_waits_for(bench: HandlingBench) -> None:
+async def test_a_held_message_gives_its_claim_back_unless_redis_is_what_it_waits_for(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench.providers.breaker("fcm").force("open")
     assert await bench.handler.handle(bench.incoming()) == "provider"
     assert bench.journal == ["claim", "release"]
     bench.journal.clear()
+
+    async def away(_request_id: str) -> set[str]:
+        raise RedisUnavailable("away")
+
+    monkeypatch.setattr(bench.claims, "served_tokens", away)
+    assert await bench.handler.handle(bench.incoming(recipient={"push_tokens": ["a", "b"]})) == "redis"
+    assert bench.journal == ["claim"]
     bench.claims.away = True
     assert await bench.handler.handle(bench.incoming()) == "redis"
-    assert bench.journal == ["claim: away"]
+    assert bench.journal == ["claim", "claim: away"]
+
+
+async def test_a_message_that_may_kill_its_worker_is_not_tried(bench: HandlingBench) -> None:
+    await bench.handler.handle(bench.incoming(state=DeliveryState(redeliveries=GIVE_UP_AT)))
+    assert bench.publisher.tried[-1].headers["notify-failed-reason"] == "delivery_limit"
+    assert bench.journal == ["claim", "confirmed notifications.failed", "handed on end of life 0", "ack"]
+    assert bench.provider.messages == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.errors import RedisUnavailable
 from shared.worker.recorder import Recorder
@@ -21,5 +22,6 @@ async def test_a_record_that_fails_is_counted_and_raises_nothing(
         raise error
 
     monkeypatch.setattr(bench.claims, "done", done)
-    await Recorder(bench.claims, bench.metrics, patience_s=0.0).done(bench.job(), "fcm", "1")
+    with capture_logs():
+        await Recorder(bench.claims, bench.metrics, patience_s=0.0).done(bench.job(), "fcm", "1")
     assert bench.metrics.registry.get_sample_value("notify_marker_lost_total") == 1
