@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.clock import now_ms, rfc3339
 from shared.delivery import sender as sending
@@ -14,6 +15,7 @@ from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
+from shared.providers.provider import Message
 from shared.templates.template import Template
 from shared.users.user import User
 from tests.support.worker_fakes import POLICY, Bench
@@ -375,3 +377,29 @@ async def test_a_hundred_targets_are_served_ten_at_a_time_each_ten_under_a_claim
     assert isinstance(await bench.delivery.attempt(job), Sent)
     assert sorted(bench.provider.targets) == sorted(tokens)
     assert bench.journal == ["claim"] * 10
+
+
+async def test_an_error_at_one_target_is_passed_on_when_the_others_have_come_to_their_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, marked = asyncio.Event(), asyncio.Event()
+
+    async def answer(message: Message) -> str:
+        if message.target == "t2":
+            await go.wait()
+        return "id"
+
+    async def mark_token(_request_id: str, token_digest: str) -> None:
+        if token_digest == digest("t1"):
+            marked.set()
+            raise TypeError("a bug")
+
+    monkeypatch.setattr(bench.provider, "_answer", answer)
+    monkeypatch.setattr(bench.claims, "mark_token", mark_token)
+    with capture_logs():
+        attempt = asyncio.create_task(bench.delivery.attempt(bench.job(recipient=THREE)))
+        await marked.wait()
+        done, _ = await asyncio.wait([attempt], timeout=0.05)
+        assert not done
+        go.set()
+        assert reason(await attempt) == "unexpected"
