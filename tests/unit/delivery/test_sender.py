@@ -89,7 +89,8 @@ async def test_no_more_calls_are_at_work_than_there_are_connections_and_nobody_i
     attempts = [asyncio.create_task(bench.delivery.attempt(job)) for job in jobs]
     await eventually_async(lambda: bench.provider.at_work == 3)
     bench.provider.gate.set()
-    assert all(isinstance(outcome, Sent) for outcome in await asyncio.gather(*attempts))
+    async with asyncio.timeout(20):
+        assert all(isinstance(outcome, Sent) for outcome in await asyncio.gather(*attempts))
     assert len(bench.provider.messages) == 80
     assert bench.provider.most_at_work == 3
     assert bench.providers.worst_state == "closed"
@@ -138,7 +139,8 @@ async def test_who_is_cancelled_while_waiting_was_never_sent_and_takes_no_place_
         with pytest.raises(asyncio.CancelledError):
             await second
     assert ambiguous(bench) == 0
-    assert isinstance(await bench.delivery.attempt(bench.job()), Sent)
+    async with asyncio.timeout(20):
+        assert isinstance(await bench.delivery.attempt(bench.job()), Sent)
 
 
 # -- refused ------------------------------------------------------------------------------------------------------
