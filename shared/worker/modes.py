@@ -12,7 +12,8 @@ paused    No lane flows, because nothing could be delivered. One message at a ti
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from typing import Any, Literal
 
 import structlog
 
@@ -49,6 +50,9 @@ class Flow:
                 incoming = await self._supply.take(lane)
                 if incoming is None:
                     break
+                if is_suspect(incoming):
+                    # Handlers that outlived a reconnection may still run.
+                    await self._executor.finish(self._finish_s)
                 if await self._executor.handle_one(incoming) is not None:
                     return "paused"
                 if not is_suspect(incoming):
@@ -61,10 +65,10 @@ class Flow:
         signals.cause = None
         # The broker does not count held messages against a new consumer, which gets that much less until they are done.
         held = self._held.by_lane()
-        drained = self._executor.start_all(kept.incoming for kept in self._held.take_all()) if held else None
-        if drained is not None:
-            drained.add_done_callback(lambda _: signals.wake())
+        drained = self._resume_held() if held else None
         self._executor.flow()
+        if signals.suspects:
+            return "alone"
         await supply.flow(held)
         while signals.calm:
             if signals.suspects:
@@ -79,6 +83,18 @@ class Flow:
                 await supply.repair()
         self._executor.stop_starting()
         return "careful"
+
+    def _resume_held(self) -> asyncio.Future[Any]:
+        """Start the messages that were held, but set the suspects among them aside; the future is done with them."""
+        innocent = []
+        for kept in self._held.take_all():
+            if is_suspect(kept.incoming):
+                self._signals.suspect(kept.incoming)
+            else:
+                innocent.append(kept.incoming)
+        drained = self._executor.start_all(innocent)
+        drained.add_done_callback(lambda _: self._signals.wake())
+        return drained
 
     async def alone(self) -> Mode:
         """Handle each suspect while nothing else runs in this process."""

@@ -20,6 +20,7 @@ from shared.message.outcome import HoldCause
 from shared.metrics import Metrics
 from shared.worker.executor import Executor
 from shared.worker.handler import Handler
+from shared.worker.poison import is_suspect
 from shared.worker.signals import Signals
 from shared.worker.supply import Supply
 
@@ -126,7 +127,8 @@ class Blockers:
 class Pause:
     """Runs the mode paused. Messages held for longer than ``hold_s`` seconds go to the retry ladder.
 
-    ``probe_s``: seconds between two looks whether the cause is over.
+    ``probe_s``: seconds between two looks whether the cause is over. ``finish_s``: longest wait for running handlers
+    before a suspect is tried, seconds.
     """
 
     def __init__(
@@ -142,6 +144,7 @@ class Pause:
         *,
         probe_s: float,
         hold_s: float,
+        finish_s: float,
     ) -> None:
         self._channel = channel
         self._executor = executor
@@ -151,7 +154,7 @@ class Pause:
         self._handler = handler
         self._blockers = blockers
         self._gauge = metrics.paused.labels(channel)
-        self._probe_s, self._hold_s = probe_s, hold_s
+        self._probe_s, self._hold_s, self._finish_s = probe_s, hold_s, finish_s
         self._active = False
 
     @property
@@ -197,6 +200,9 @@ class Pause:
         """Try messages one at a time for as long as they go through; returns whether the cause is over."""
         while self._signals.calm:
             incoming = await self._next_probe(cause)
+            if incoming is not None and is_suspect(incoming):
+                # It may kill this process, so the handlers that the pause has left at work finish first.
+                await self._executor.finish(self._finish_s)
             if incoming is not None and await self._executor.handle_one(incoming) is not None:
                 return False
             if self._blockers.is_over(cause):

@@ -190,6 +190,7 @@ def build_worker(
         metrics,
         probe_s=settings.breaker.probe_s,
         hold_s=settings.worker.pause_hold_s,
+        finish_s=settings.worker.shutdown_s,
     )
     return Worker(
         channel, consumer, executor, held, signals, flow, pause, metrics, shutdown_s=settings.worker.shutdown_s

@@ -17,7 +17,7 @@ from shared.metrics import Metrics
 from shared.worker.executor import Executor
 from shared.worker.modes import Flow
 from shared.worker.pause import Held, Pause
-from shared.worker.poison import SUSPECT_AT
+from shared.worker.poison import SUSPECT_AT, is_suspect
 from shared.worker.signals import Signals
 from shared.worker.supply import BrokenLanes
 from shared.worker.worker import Worker
@@ -28,8 +28,9 @@ from tests.support.waiting import eventually_async
 class EmptyLanes:
     """Stands in for the supply. Its first ``full`` lanes give one message; asked in between, ``on_take`` is told."""
 
-    def __init__(self, full: int = 0) -> None:
+    def __init__(self, full: int = 0, heads: list[Incoming] | None = None) -> None:
         self.full = full
+        self.heads = heads or []
         self.journal: list[str] = []
         self.on_take: list[Any] = []
 
@@ -40,6 +41,8 @@ class EmptyLanes:
         self.journal.append("take")
         for tell in self.on_take:
             tell(lane)
+        if self.heads:
+            return self.heads.pop(0)
         if self.full:
             self.full -= 1
             return make_incoming(priority=lane.priority)
@@ -80,14 +83,17 @@ class UpConsumer:
         """Nothing to close."""
 
 
-class Unmended:
-    """The cause of the pause is not over, and a probe is always worth while."""
+class Cause:
+    """Stands in for the blockers: a probe is always worth trying, and the cause is over if ``over`` says so."""
+
+    def __init__(self, over: bool = False) -> None:
+        self.over = over
 
     async def may_probe(self, _cause: HoldCause) -> bool:
         return True
 
     def is_over(self, _cause: HoldCause) -> bool:
-        return False
+        return self.over
 
 
 class Holding:
@@ -110,14 +116,43 @@ class Delivering:
         self.handled.append(incoming)
 
 
+class Working:
+    """Innocent messages are at work until ``gate`` opens. ``company``: innocents at work while a suspect was."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.at_work = 0
+        self.done: list[Incoming] = []
+        self.company: list[int] = []
+
+    async def handle(self, incoming: Incoming) -> None:
+        if is_suspect(incoming):
+            self.company.append(self.at_work)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.company.append(self.at_work)
+        else:
+            self.at_work += 1
+            await self.gate.wait()
+            self.at_work -= 1
+        self.done.append(incoming)
+
+
 class Driven:
     """A worker among fakes: the lanes, the consumer, the handler and the blockers."""
 
-    def __init__(self, lanes: EmptyLanes, handler: Any, probe_s: float = 5, consumer: UpConsumer | None = None) -> None:
+    def __init__(
+        self,
+        lanes: EmptyLanes,
+        handler: Any,
+        probe_s: float = 5,
+        consumer: UpConsumer | None = None,
+        over: bool = False,
+    ) -> None:
         metrics = Metrics()
-        supply, blockers = cast("Any", lanes), cast("Any", Unmended())
+        supply, blockers = cast("Any", lanes), cast("Any", Cause(over))
         self.signals = Signals(BrokenLanes("push", metrics))
-        held = Held()
+        self.held = held = Held()
 
         def hold(incoming: Incoming, cause: HoldCause) -> None:
             held.keep(incoming, cause)
@@ -136,6 +171,7 @@ class Driven:
             metrics,
             probe_s=probe_s,
             hold_s=300,
+            finish_s=5,
         )
         self.worker = Worker(
             "push",
@@ -219,3 +255,58 @@ async def test_an_unforeseen_error_in_a_mode_ends_the_worker() -> None:
     lanes.on_take.append(stumble)
     with pytest.raises(KeyError, match="unforeseen"):
         await asyncio.wait_for(Driven(lanes, Delivering()).worker.run(), 5)
+
+
+async def turns() -> None:
+    """Let everything that can happen now happen."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+async def test_a_suspect_that_was_held_is_not_resumed_together_with_the_others() -> None:
+    lanes, handler = EmptyLanes(), Working()
+    suspect, innocents = make_incoming(delivery_count=SUSPECT_AT), [make_incoming(tag=tag) for tag in (2, 3)]
+    async with driven(lanes, handler, over=True) as among_fakes:
+        await eventually_async(lambda: "flow" in lanes.journal)
+        for incoming in (*innocents, suspect):
+            incoming.probed = True
+            among_fakes.held.keep(incoming, "users")
+        among_fakes.signals.hold("provider")
+        await eventually_async(lambda: handler.at_work == 2)
+        await turns()
+        assert handler.company == []
+        handler.gate.set()
+        await eventually_async(lambda: len(handler.done) == 3)
+        assert handler.company == [0, 0]
+
+
+async def test_a_suspect_is_a_probe_only_once_nothing_else_is_at_work() -> None:
+    lanes, handler = EmptyLanes(), Working()
+    async with driven(lanes, handler, over=True) as among_fakes:
+        await eventually_async(lambda: "flow" in lanes.journal)
+        among_fakes.executor.add(make_incoming(tag=2))
+        await eventually_async(lambda: handler.at_work == 1)
+        among_fakes.held.keep(make_incoming(delivery_count=SUSPECT_AT), "provider")
+        among_fakes.signals.hold("provider")
+        await eventually_async(lambda: "cancel" in lanes.journal)
+        await turns()
+        assert handler.company == []
+        handler.gate.set()
+        await eventually_async(lambda: len(handler.done) == 2)
+        assert handler.company == [0, 0]
+
+
+async def test_a_suspect_at_the_head_of_a_lane_waits_for_handlers_that_outlived_a_reconnection() -> None:
+    lanes, handler = EmptyLanes(), Working()
+    async with driven(lanes, handler) as among_fakes:
+        await eventually_async(lambda: "flow" in lanes.journal)
+        among_fakes.executor.add(make_incoming(tag=2))
+        await eventually_async(lambda: handler.at_work == 1)
+        lanes.heads.append(make_incoming(delivery_count=SUSPECT_AT))
+        among_fakes.signals.trouble(None)
+        await eventually_async(lambda: not lanes.heads)
+        await turns()
+        assert handler.company == []
+        handler.gate.set()
+        await eventually_async(lambda: len(handler.done) == 2)
+        assert handler.company == [0, 0]
