@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from tests.faults.harness.prove import left_over, parse, planned
+from tests.faults.harness.prove import left_over, parse
 from tests.faults.harness.trial import Result
 from tests.faults.ledger.figures import Figures, read_figures
 from tests.faults.mutations.trial import Verdict
@@ -22,14 +20,6 @@ def test_figures_survive_their_file(tmp_path: Path) -> None:
     (tmp_path / "figures.json").write_text(FIGURES.to_json())
     assert read_figures(tmp_path / "figures.json") == FIGURES
     assert parse(["--resume", str(tmp_path / "figures.json")]).resume == FIGURES
-
-
-@pytest.mark.parametrize("text", ["{}", "no json", '{"seed": 1, "took_s": 1, "machine": {}, "results": [{}]}'])
-def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text(text)
-    with pytest.raises(SystemExit) as ended:
-        parse(["--resume", str(tmp_path / "other.json")])
-    assert ended.value.code == 2
 
 
 def test_only_what_was_broken_or_missed_is_run_again_with_its_own_seed() -> None:
@@ -49,25 +39,3 @@ def test_a_repeated_run_takes_the_place_of_the_first_and_says_what_that_said() -
     assert both.results[0] == GOOD
     assert both.results[1].notes == ["run again at commit bbb; at first: I1: 3 lost"]
     assert [verdict.caught_by for verdict in both.verdicts] == ["broker-killed", "topology-deleted"]
-
-
-def test_where_chance_has_a_say_a_whole_run_draws_twice() -> None:
-    work = planned(parse([]), 7)
-    seeds: dict[str, list[int]] = {}
-    for scenario, seed in work.runs:
-        seeds.setdefault(scenario.name, []).append(seed)
-        assert not scenario.on_demand
-    assert seeds["random-kills"] == [7, 8]
-    assert seeds["no-fault"] == [7]
-    assert work.mutants
-    assert work.whole
-
-
-def test_named_and_quick_runs_publish_nothing() -> None:
-    named, quick = planned(parse(["soak", "mutations"]), 7), planned(parse(["--quick"]), 7)
-    assert [scenario.name for scenario, _ in named.runs] == ["soak"]
-    assert named.mutants
-    assert quick.runs
-    assert not quick.mutants
-    assert not named.whole
-    assert not quick.whole

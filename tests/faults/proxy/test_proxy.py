@@ -17,12 +17,10 @@ from ops.servers import RabbitMQServer, RedisServer
 from shared.broker.publisher import Publication, Publisher
 from shared.errors import PublishUnknown
 from tests.faults.proxy import Proxy, proxy
-from tests.faults.proxy.frames import Frame, FrameWalk
 from tests.support.servers import run_ports
 from tests.support.waiting import eventually_async
 
 LANE = ("notifications.direct", "push")
-MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -152,18 +150,6 @@ async def test_a_black_hole_is_silence_for_old_and_new_and_what_was_sent_arrives
             writer.close()
 
 
-async def test_who_gives_up_in_a_black_hole_is_never_heard_of_by_the_server(redis_port: int) -> None:
-    async with proxy([redis_port]) as front:
-        front.black_hole()
-        _, writer = await dial(front)
-        await eventually_async(lambda: front.counts.open == 1)
-        writer.transport.abort()
-        await asyncio.sleep(0.05)  # let the end arrive
-        front.pass_on()
-        await eventually_async(lambda: front.counts.open == 0)
-        assert front.served[redis_port] == 0
-
-
 async def test_latency_is_added_each_way_and_the_order_kept(redis_port: int) -> None:
     async with proxy([redis_port]) as front:
         reader, writer = await dial(front)
@@ -232,59 +218,3 @@ async def test_any_protocol_is_cut_after_so_many_bytes_and_only_once() -> None:
         writer.write(b"abcdef")
         assert await reader.readexactly(6) == b"abcdef"
         writer.close()
-
-
-async def test_a_half_closed_connection_still_answers() -> None:
-    async with echo_server() as port, proxy([port]) as front:
-        reader, writer = await dial(front)
-        writer.write(b"the end")
-        writer.write_eof()
-        assert await reader.read() == b"the end"
-        writer.close()
-        await eventually_async(lambda: front.counts.open == 0)
-
-
-async def test_a_slow_reader_holds_the_sender_back() -> None:
-    async with echo_server() as port, proxy([port]) as front:
-        reader, writer = await dial(front)
-        writer.write(b"x" * 64 * MIB)
-        taken = front.counts.bytes_up
-
-        async def stands() -> bool:
-            nonlocal taken
-            before, taken = taken, front.counts.bytes_up
-            await asyncio.sleep(0.1)
-            return before == taken > 0
-
-        await eventually_async(stands)
-        assert taken < 40 * MIB  # the kernel's buffers hold some of it; the proxy next to nothing
-        assert len(await reader.readexactly(64 * MIB)) == 64 * MIB
-        writer.close()
-
-
-async def test_held_answers_hold_the_server_back() -> None:
-    async with echo_server() as port, proxy([port]) as front:
-        front.hold_answers()
-        reader, writer = await dial(front)
-        writer.write(b"x" * 64 * MIB)
-        await eventually_async(lambda: front.kept_bytes("down") > 4 * MIB)
-        await asyncio.sleep(0.2)
-        assert front.kept_bytes("down") < 6 * MIB
-        front.pass_on()
-        assert len(await reader.readexactly(64 * MIB)) == 64 * MIB
-        writer.close()
-
-
-@pytest.mark.parametrize("piece_bytes", [1, 3, 7, 8, 1000])
-def test_frames_are_found_whatever_the_pieces(piece_bytes: int) -> None:
-    def frame(payload: bytes) -> bytes:
-        return b"\x01\x00\x01" + len(payload).to_bytes(4, "big") + payload + b"\xce"
-
-    stream = b"AMQP\x00\x00\x09\x01" + frame(b"") + frame(b"a" * 30) + frame(b"b" * 40)
-    walk, found = FrameWalk(), None
-    for at in range(0, len(stream), piece_bytes):
-        hit = walk.walk(stream[at : at + piece_bytes], 40)
-        if hit is not None:
-            found = Frame(at + hit.start, hit.total_bytes)
-    assert found == Frame(8 + 8 + 38, 48)
-    assert FrameWalk().walk(b"*1\r\n$4\r\nPING\r\n" * 10, 0) is None

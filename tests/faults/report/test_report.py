@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from ops.place import ROOT
 from tests.faults.harness.machine import described
 from tests.faults.harness.trial import Result
 from tests.faults.mutations.trial import Verdict
-from tests.faults.report.report import END_MARK, MARK, quoted, totals, written
+from tests.faults.report.report import END_MARK, MARK, totals, written
 
 GOOD = Result("calm-sea", "calm", "Nothing.", 7, attempted=9, accepted=9, delivered=8, duplicated=1, allowed=2)
 BAD = Result("storm", "broker", "Wind.", 8, attempted=5, accepted=4, lost=3, broken=["I1: 3 lost"])
@@ -28,17 +26,6 @@ def test_a_broken_promise_and_a_missed_defect_are_not_hidden() -> None:
     assert "BROKEN: I1: 3 lost" in text
     assert "| late-ack | acks late | **nobody** |" in text
     assert "--seed 7" in text
-
-
-def test_what_a_scenario_said_cannot_break_the_table() -> None:
-    assert "I1: 2 lost / more" in written([GOOD], [CAUGHT], described(), 7, 60)
-
-
-def test_the_readme_gets_the_sentence_between_its_marks_and_nowhere_else() -> None:
-    before = f"a\n{MARK}\nold\n{END_MARK}\nb"
-    assert quoted(before, "new \\1") == f"a\n{MARK}\nnew \\1\n{END_MARK}\nb"
-    with pytest.raises(ValueError, match="README"):
-        quoted("no marks", "new")
 
 
 def test_the_readme_quotes_the_published_run() -> None:

@@ -1,13 +1,11 @@
 """The command line as a whole."""
 
-import re
 from pathlib import Path
 
 import click
 import pytest
 
 from ops.cli import COMMANDS, command, main
-from ops.place import ROOT
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -52,10 +50,3 @@ def test_a_place_that_cannot_be_written_to_is_named_with_its_setting(
         main()
     assert ended.value.code == 2
     assert "NOTIFY_LOCAL_DIR: cannot write to" in capsys.readouterr().err
-
-
-def test_actions_are_pinned_by_commit() -> None:
-    workflow = (ROOT / ".github/workflows/ci.yml").read_text()
-    used = re.findall(r"uses: (\S+)", workflow)
-    assert used
-    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in used)

@@ -108,17 +108,3 @@ def _import_all(tmp_path: Path, root: Path, *modules: str) -> str:
 @pytest.mark.parametrize("package", [*PRODUCT, "sandbox", "ops"])
 def test_nothing_connects_reads_settings_or_starts_a_thread_at_import(package: str, tmp_path: Path) -> None:
     assert _import_all(tmp_path, ROOT, *_modules(package)) == ""
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "import socket\nsocket.socket()",
-        "import threading\nthreading.Thread(target=print).start()",
-        "import socket\nsocket.create_connection(('127.0.0.1', 9))",
-        "from shared.settings.load import load_settings\nload_settings()",
-    ],
-)
-def test_what_acts_at_import_would_be_noticed(text: str, tmp_path: Path) -> None:
-    (tmp_path / "acts.py").write_text(f"import sys\nsys.path.append({str(ROOT)!r})\n{text}\n")
-    assert "acts: " in _import_all(tmp_path, tmp_path, "acts")
