@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,10 @@ from shared.message.headers import ERROR_BYTES, DeliveryState, cut, read_state
 from shared.message.incoming import Received
 from shared.worker.poison import redeliveries
 from tests.support.incoming import make_incoming
+from tests.support.moved_clock import time_ns_from
 
+#: after the times of the messages that are read here: no life begins in the future
+LATER_MS = 1_767_312_000_000
 COUNTS = st.integers(0, 2**53 - 2)
 TIMES = st.integers(0, 4_000_000_000_000).map(rfc3339)
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
@@ -82,12 +86,16 @@ def test_an_error_with_a_lone_surrogate_can_be_sent() -> None:
     assert cut("token \ud800 refused").encode() == b"token ? refused"
 
 
-def test_a_life_begins_when_it_was_accepted() -> None:
+def test_a_life_begins_when_it_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", time_ns_from(LATER_MS))
     headers = {"notify-accepted-at": "2026-01-01T00:00:00.500Z"}
     assert Received.read(make_incoming(headers=headers)).accepted_ms == 1_767_225_600_500
 
 
-def test_who_sent_no_time_of_acceptance_is_counted_from_the_amqp_timestamp_or_from_now() -> None:
+def test_who_sent_no_time_of_acceptance_is_counted_from_the_amqp_timestamp_or_from_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "time_ns", time_ns_from(LATER_MS))
     stamped = make_incoming()
     stamped.timestamp_ms = 1_767_225_600_000
     assert Received.read(stamped).accepted_ms == 1_767_225_600_000
