@@ -12,6 +12,7 @@ from typing import Any
 import pika
 import requests
 
+from tests.support.moved_clock import clock_variables
 from tests.support.servers import run_ports
 from tests.support.waiting import eventually
 
@@ -26,7 +27,13 @@ class GatewayProcess:
         self.port = run_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "gateway.log"
-        variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "GATEWAY_PORT": str(self.port), **settings}
+        variables = {
+            "PATH": os.environ["PATH"],
+            **clock_variables(),
+            "PYTHONPATH": str(ROOT),
+            "GATEWAY_PORT": str(self.port),
+            **settings,
+        }
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gateway"],

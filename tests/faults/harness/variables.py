@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 from ops.place import ROOT
 from tests.faults.harness.providers import ProviderSide
 from tests.faults.harness.scale import PROVIDER_TIMEOUT_S, scaled_variables
+from tests.support.moved_clock import clock_variables
 
 #: what a process inherits of whoever runs the harness
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -17,6 +18,7 @@ def product_variables(amqp_url: str, redis_url: str, providers: ProviderSide, **
     """For gateways and workers alike; ``more`` wins."""
     return {
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+        **clock_variables(),
         "PYTHONPATH": str(ROOT),
         "RABBITMQ_URL": amqp_url,
         "REDIS_URL": redis_url,

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from tests.support.moved_clock import clock_variables
 from tests.support.waiting import eventually_async
 from tests.support.workbench import ScriptedProvider, quick_settings, running
 
@@ -20,7 +21,7 @@ async def run_example(rabbitmq_url: str) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLE),
-        env={"PATH": os.environ["PATH"], "RABBITMQ_URL": rabbitmq_url},
+        env={"PATH": os.environ["PATH"], **clock_variables(), "RABBITMQ_URL": rabbitmq_url},
         stderr=asyncio.subprocess.PIPE,
     )
     _, errors = await asyncio.wait_for(process.communicate(), 30)

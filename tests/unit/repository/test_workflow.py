@@ -10,7 +10,7 @@ import yaml
 from tests.faults.harness.prove import parse, planned
 
 ROOT = Path(__file__).resolve().parents[3]
-WORKFLOWS: dict[str, dict[str, Any]] = {
+WORKFLOWS: dict[str, dict[Any, Any]] = {
     file.stem: yaml.safe_load(file.read_text()) for file in (ROOT / ".github" / "workflows").glob("*.yml")
 }
 
@@ -29,8 +29,14 @@ def test_every_fault_is_proved_every_night_and_the_soak_with_it() -> None:
     assert soak.scenario == ["soak"]
 
 
+def test_every_night_the_tests_run_on_days_long_before_and_after() -> None:
+    job = WORKFLOWS["nightly"]["jobs"]["another-day"]
+    assert commands(job) == [["./notify", "test", "--days", "${{", "matrix.days", "}}"]]
+    assert job["strategy"]["matrix"]["days"] == [400, -400]
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())
-def test_a_workflow_may_only_read_its_actions_are_pinned_and_no_job_can_run_for_ever(workflow: dict[str, Any]) -> None:
+def test_a_workflow_may_only_read_its_actions_are_pinned_and_no_job_can_run_for_ever(workflow: dict[Any, Any]) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
