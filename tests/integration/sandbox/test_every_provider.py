@@ -107,7 +107,11 @@ async def test_slow(http: aiohttp.ClientSession, sandbox: Sandbox, name: str) ->
 
 @pytest.mark.parametrize("name", HTTP)
 @pytest.mark.parametrize(
-    ("retry_after", "least_s", "most_s"), [(7, 7, 7), (formatdate(time.time() + 3000, usegmt=True), 2000, 3000)]
+    ("retry_after", "least_s", "most_s"),
+    [
+        pytest.param(7, 7, 7, id="seconds"),
+        pytest.param(formatdate(time.time() + 3000, usegmt=True), 2000, 3000, id="date"),
+    ],
 )
 async def test_too_fast_with_a_time_to_wait(
     http: aiohttp.ClientSession, sandbox: Sandbox, name: str, retry_after: object, least_s: float, most_s: float
