@@ -58,7 +58,7 @@ class Gate:
 
     @property
     def silent(self) -> bool:
-        """Whether the broker as a whole has stopped to confirm: a deadline was missed, and nothing has been answered
+        """Whether the broker as a whole has stopped confirming: a deadline was missed, and nothing has been answered
         since that message was sent.
 
         It is forgotten after MISS_IS_RECENT_S: a gateway that gets no requests while it counts as silent would have
@@ -137,7 +137,7 @@ class Admission:
 
 
 class _ChangeLog:
-    """Logs when a lane stops to confirm and when it confirms again, not each probe between."""
+    """Logs when a lane stops confirming and when it confirms again, not each probe between."""
 
     def changed(self, name: str, old: str, new: str, why: str) -> None:
         if new == "closed":

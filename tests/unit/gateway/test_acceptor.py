@@ -131,11 +131,12 @@ def test_clients_do_not_share_request_ids(world: World) -> None:
     assert world.one(other("a"), client="bank") == Accepted("a", ["push"])
 
 
-def test_with_one_channel_unconfirmed_the_whole_notification_is_503(world: World) -> None:
-    def only_push(publication: Publication) -> PublishFailed | None:
-        return None if publication.routing_key == "push" else PublishRejected("full")
+@pytest.mark.parametrize("confirmed", ["push", "email"])
+def test_with_one_channel_unconfirmed_the_whole_notification_is_503(world: World, confirmed: str) -> None:
+    def only_one(publication: Publication) -> PublishFailed | None:
+        return None if publication.routing_key == confirmed else PublishRejected("full")
 
-    world.broker.fate = only_push
+    world.broker.fate = only_one
     assert world.statuses(both("a")) == [503]
     assert world.records.digests == {}
 

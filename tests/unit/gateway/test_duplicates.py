@@ -1,5 +1,6 @@
 """The accepted records: what is asked of Redis, and how little a Redis costs that does not answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -52,16 +53,28 @@ async def test_a_silent_redis_costs_one_request_a_second_its_timeout(world: Worl
     assert len(world.redis.commands) == 2
 
 
-async def test_a_redis_that_answers_again_is_asked_again(world: World) -> None:
+def answers(words: list[bytes]) -> bytes:
+    return b"*1\r\n$1\r\nd\r\n" if words[0] == b"MGET" else ones(words)
+
+
+async def test_one_answer_to_a_look_up_is_enough_for_all_to_ask_again(world: World) -> None:
     world.redis.script = lambda _: None
     await world.records.find([A])
-    world.redis.script = ones
-    await world.records.remember([(A, "d")])
-    assert len(world.redis.commands) == 1
+    world.redis.script = answers
+    world.now += 1.01
+    assert await world.records.find([A]) == ["d"]
+    found = await asyncio.gather(*(world.records.find([key]) for key in (A, B)))
+    assert found == [["d"], ["d"]]
+
+
+async def test_one_record_that_is_written_is_enough_for_all_to_ask_again(world: World) -> None:
+    world.redis.script = lambda _: None
+    await world.records.find([A])
+    world.redis.script = answers
     world.now += 1.01
     await world.records.remember([(A, "d")])
-    await world.records.remember([(B, "d")])
-    assert len(world.redis.commands) == 3
+    found = await asyncio.gather(*(world.records.find([key]) for key in (A, B)))
+    assert found == [["d"], ["d"]]
 
 
 async def test_a_redis_that_cannot_write_is_no_error_and_left_alone_for_a_second(world: World) -> None:
