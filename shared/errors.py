@@ -146,7 +146,7 @@ class Refused(NotifyError):
 
 
 class Unavailable(Refused):
-    """No answer came at all: ``Refusal.UNAVAILABLE``, in the words of those who only send and know no refusals."""
+    """No answer came at all. The HTTP client and the SMTP session raise it: they know no vendor's codes."""
 
     def __init__(self, detail: str, *, ambiguous: bool = False) -> None:
         super().__init__(Refusal.UNAVAILABLE, detail, ambiguous=ambiguous)
