@@ -1,10 +1,14 @@
-"""Redis in micro-batches: all calls of one loop turn travel together, one command a script.
+"""Calls Redis in micro-batches: all calls of one turn of the event loop travel together, one command per script.
 
-The price of a round trip, in Python and in system calls, is paid once a batch instead of once a message. While a batch
-is under way the next one gathers, so the batches grow with the load and stay small without it.
+The price of a round trip, in Python and in system calls, is paid once per batch instead of once per call. While a batch
+is on its way the next one gathers, so batches grow with the load and stay small without it. Measured side by side with
+256 calls in flight (``python -m bench.redis_clients``, on a busy machine: the ratio is what counts): 7 us of CPU per
+call, against 229 us with redis-py's asyncio client and a pool of 64 connections. A message needs two calls, a claim and
+a record, and its whole delivery takes about 100 us.
 
-A call that was sent and whose answer did not come fails with its whole batch (it may have been carried out: every
-script may be repeated). A call that was not sent yet when a connection ended goes over the next one.
+A call that was sent and got no answer fails together with its whole batch; it may have been carried out, so every
+script can be repeated. A call that was not sent when a connection ended goes over the next one. No failure leaves a
+caller waiting or the batcher stuck, and a Redis that has forgotten its scripts (NOSCRIPT) gets them again.
 """
 
 from __future__ import annotations
