@@ -1,5 +1,6 @@
 """A copy of a message, put straight onto its queue as another service might."""
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -9,9 +10,9 @@ import requests
 from ops.errors import OpsError
 from ops.settings import Configuration
 from ops.system.fleet import programs
-from shared.broker.publisher import Publication
-from shared.broker.threaded import ThreadedPublisher
+from shared.broker.publisher import Publication, Publisher
 from shared.broker.topology import EXCHANGE
+from shared.errors import PublishFailed
 from shared.message.channels import Lane
 from shared.message.envelope import validate_envelope
 from shared.message.headers import DeliveryState
@@ -33,15 +34,26 @@ class Copies:
         copy = Publication(
             EXCHANGE, lane.routing_key, parsed.body_for(channel), DeliveryState().to_headers(), parsed.request_id
         )
-        publisher = ThreadedPublisher(self._settings, "demo")
-        publisher.start()
         try:
-            (failure,) = publisher.publish([copy])
-        finally:
-            publisher.stop()
-        if failure is not None:
+            asyncio.run(self._publish(copy))
+        except PublishFailed as failure:
             raise OpsError(f"the copy was not confirmed: {failure}") from failure
         return lane.queue
+
+    async def _publish(self, copy: Publication) -> None:
+        broker = self._settings.broker
+        publisher = Publisher(
+            broker.url,
+            "demo",
+            levels_s=broker.retry_levels_s,
+            deadline_s=broker.publish_deadline_s,
+            max_pending=broker.publish_max_pending,
+        )
+        publisher.start()
+        try:
+            await publisher.publish(copy)
+        finally:
+            await publisher.close()
 
     def suppressed(self, channel: str) -> float:
         """``notify_duplicates_total`` of the channel, over its workers. Raises OpsError."""

@@ -5,24 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from shared.errors import RedisUnavailable
-from shared.health.registry import Forced
+from shared.health.registry import Forced, WorkerState
 
 log = structlog.get_logger(__name__)
-
-
-class StateStore(Protocol):
-    """Where heartbeats are written and forced breakers read. Both raise RedisUnavailable."""
-
-    async def beat(self, state: dict[str, Any]) -> None: ...
-
-    async def forced(self) -> Mapping[str, Forced]: ...
-
-    async def remove(self) -> None: ...
 
 
 class Heartbeat:
@@ -34,12 +24,12 @@ class Heartbeat:
 
     def __init__(
         self,
-        store: StateStore,
+        redis: WorkerState,
         every_s: float,
         state: Callable[[], dict[str, Any]],
         apply: Callable[[Mapping[str, Forced]], None],
     ) -> None:
-        self._store, self._every_s = store, every_s
+        self._redis, self._every_s = redis, every_s
         self._state, self._apply = state, apply
         self._stopped = asyncio.Event()
 
@@ -60,8 +50,8 @@ class Heartbeat:
         silent = False
         while not self._stopped.is_set():
             try:
-                self._apply(await self._store.forced())
-                await self._store.beat(self._state())
+                self._apply(await self._redis.forced())
+                await self._redis.beat(self._state())
                 silent = False
             except RedisUnavailable as exc:
                 if not silent:
@@ -71,6 +61,6 @@ class Heartbeat:
                 async with asyncio.timeout(self._every_s):
                     await self._stopped.wait()
         try:
-            await self._store.remove()
+            await self._redis.remove()
         except RedisUnavailable as exc:
             log.info("heartbeat_left_to_expire", error=str(exc))

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import structlog
 
 from shared.backoff import level_for
 from shared.broker import topology
-from shared.broker.publisher import Publication
+from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
 from shared.delivery.job import Job
 from shared.errors import PublishFailed
@@ -33,17 +32,11 @@ log = structlog.get_logger(__name__)
 REPEAT_FIRST_S, REPEAT_CAP_S = 0.2, 5.0
 
 
-class Publishes(Protocol):
-    """The publisher, as far as the settler needs it."""
-
-    async def publish(self, publication: Publication, deadline_s: float | None = None) -> None: ...
-
-
 class Settler:
     """The only one that acks, and only what it has forwarded or recorded, or what was settled before."""
 
     def __init__(
-        self, channel: str, publisher: Publishes, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
+        self, channel: str, publisher: Publisher, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
     ) -> None:
         self._channel = channel
         self._publisher = publisher

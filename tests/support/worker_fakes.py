@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from shared.broker.publisher import Publication
+from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
 from shared.delivery.delivery import Delivery
 from shared.delivery.job import Job
@@ -80,7 +80,7 @@ class ScriptedClaims:
             raise RedisUnavailable("away")
 
 
-class ScriptedPublisher:
+class ScriptedPublisher(Publisher):
     """Confirms, after raising each of ``failures`` once."""
 
     def __init__(self, journal: list[str]) -> None:

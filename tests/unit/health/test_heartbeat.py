@@ -11,18 +11,18 @@ from structlog.testing import capture_logs
 
 from shared.errors import RedisUnavailable
 from shared.health.heartbeat import Heartbeat
-from shared.health.registry import Forced
+from shared.health.registry import Forced, WorkerState
 from tests.support.waiting import eventually_async
 
 
-class Store:
+class Store(WorkerState):
     """Raises each of its errors at one beat (None: that beat is written); remembers the order of everything."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)
         self.journal: list[str] = []
 
-    async def forced(self) -> Mapping[str, Forced]:
+    async def forced(self) -> dict[str, Forced]:
         return {"fcm": "open"}
 
     async def beat(self, _state: Mapping[str, Any]) -> None:

@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from shared.errors import TopologyMismatch
 from shared.health.heartbeat import Heartbeat
-from shared.health.registry import Forced
+from shared.health.registry import Forced, WorkerState
 from shared.worker.run import supervise
 
 
-class Beats:
+class Beats(WorkerState):
     """Stands in for the worker's state in Redis. ``on_beat`` may raise."""
 
     def __init__(self, on_beat: Callable[[], None] = lambda: None) -> None:
@@ -28,7 +28,7 @@ class Beats:
         self.beats += 1
         self.on_beat()
 
-    async def forced(self) -> Mapping[str, Forced]:
+    async def forced(self) -> dict[str, Forced]:
         return {}
 
     async def remove(self) -> None:
