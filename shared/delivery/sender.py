@@ -49,6 +49,8 @@ class Sender:
     async def send(self, job: Job, message: Message, expires_ms: int) -> Answer:
         """Make exactly one call to one provider; Hold if none may be called now. Never sends after ``expires_ms``.
 
+        A cancellation that comes while it waits for a connection gives Hold too.
+
         Raises ClaimLost and RedisUnavailable, after having waited for a connection, and what a bug in a provider's
         ``prepare`` raises; then nothing was sent.
         """
@@ -60,7 +62,11 @@ class Sender:
                 # No call was made: it counts neither as an attempt nor as a sign of life.
                 return Dead(_DEAD[refused.refusal], str(refused), provider.name)
             has_to_wait = room.locked()
-            await room.acquire()
+            try:
+                await room.acquire()
+            except asyncio.CancelledError:
+                # The worker stops, and nothing was sent: as a held message it is forwarded, not merely redelivered.
+                return Hold("provider")
             try:
                 if has_to_wait:
                     if now_ms() >= expires_ms:
