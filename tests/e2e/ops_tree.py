@@ -71,7 +71,8 @@ def plant_product(root: Path) -> Tree:
 
 def _copy(root: Path, *packages: str) -> None:
     for package in packages:
-        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+        # With what Python has compiled: to do that again for each tree would take seconds.
+        shutil.copytree(ROOT / package, root / package)
 
 
 def _choose_ports(root: Path) -> dict[str, int]:

@@ -12,8 +12,6 @@ import pytest
 from ops.place import ROOT
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 MAIN = "import os, sys; print(sys.prefix, os.getcwd(), os.environ['NOTIFY_CALLED_FROM'], *sys.argv[1:], sep='|')"
 
 

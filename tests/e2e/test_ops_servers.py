@@ -13,8 +13,6 @@ from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
 from tests.support.servers import private_rabbitmq, private_redis, run_ports
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 
 def publish(url: str, queue: str, body: bytes = b"x") -> None:
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:

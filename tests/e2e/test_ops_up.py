@@ -11,8 +11,6 @@ from ops.servers import RabbitMQServer, RedisServer
 from tests.e2e.ops_tree import Tree, plant
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 EVERYTHING = {
     "up",
     "supervisord",
@@ -119,7 +117,7 @@ def test_status_and_logs(tree: Tree) -> None:
 def test_a_part_that_is_not_well_is_named(tree: Tree) -> None:
     (tree.root / "sms.fails").touch()
     (tree.root / "degraded").touch()
-    up = tree.notify("up", "-d", NOTIFY_UP_TIMEOUT_S="15")
+    up = tree.notify("up", "-d", NOTIFY_UP_TIMEOUT_S="8")
     assert up.returncode == 1
     assert "push: no consumer on push.queue" in up.stdout
     assert "sms fails because it was told to" in up.stdout

@@ -212,12 +212,12 @@ def test_any_order_does_what_the_table_says_and_reaches_every_row(redis_url: str
         reached: ClassVar[Counter[Row]] = Counter()
 
     Here.redis_url = redis_url
-    # Chance may miss a rare row once, not three times.
-    for _ in range(3):
+    # Chance may miss a rare row a few times, not eight.
+    for _ in range(8):
         run_state_machine_as_test(
             Here,
             settings=settings(
-                max_examples=examples(150), stateful_step_count=40, suppress_health_check=list(HealthCheck)
+                max_examples=examples(60), stateful_step_count=40, suppress_health_check=list(HealthCheck)
             ),
         )
         if set(Here.reached) == set(Row):

@@ -21,6 +21,7 @@ from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
+from tests.support.examples import examples
 from tests.support.failed_messages import dead_letter, failed, publishing
 from tests.support.gateway_process import GatewayProcess, gateway_process
 
@@ -33,12 +34,15 @@ ANSWER_WITHIN_S = 15.0
 FAILED_MESSAGES = 20
 _CONFIG: dict[str, Any] = {
     "seed": 1,
-    "generation": {"deterministic": True, "max-examples": 15, "database": "none"},
+    "generation": {"deterministic": True, "max-examples": examples(9), "database": "none"},
     # 413 is a refusal too.
     "checks": {
         "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "422"]}
     },
-    "operations": [*EXPECTED_STATUSES, {"include-name": "POST /notifications", "generation": {"max-examples": 100}}],
+    "operations": [
+        *EXPECTED_STATUSES,
+        {"include-name": "POST /notifications", "generation": {"max-examples": examples(60)}},
+    ],
 }
 
 
