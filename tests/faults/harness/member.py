@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.ledger.descriptors import descriptors
 from tests.faults.ledger.ledgers import Resources
 
 #: a process that ends so often in one scenario is not going to get better
@@ -124,7 +123,7 @@ class Member:
         """
         pids = self.family()
         return {
-            "fds": float(sum(descriptors(pid, but_to) for pid in pids)),
+            "fds": float(sum(_descriptors(pid, but_to) for pid in pids)),
             "threads": float(sum(len(os.listdir(f"/proc/{pid}/task")) for pid in pids)),
             "memory_mb": sum(_resident_mb(pid) for pid in pids),
         }
@@ -167,3 +166,24 @@ def _children(pid: int) -> list[int]:
 def _resident_mb(pid: int) -> float:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _descriptors(pid: int, but_to: Collection[int] = ()) -> int:
+    """Open file descriptors, connections from or to the ports ``but_to`` aside: pools that breathe with the traffic."""
+    aside = _sockets(pid, but_to) if but_to else frozenset()
+    return sum(_target(pid, number) not in aside for number in os.listdir(f"/proc/{pid}/fd"))
+
+
+def _target(pid: int, number: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{number}")
+    except FileNotFoundError:
+        return "closed in between"
+
+
+def _sockets(pid: int, ports: Collection[int]) -> frozenset[str]:
+    """The TCP sockets that have one of ``ports`` at either end, as /proc/PID/fd names them."""
+    rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
+    return frozenset(
+        f"socket:[{row[9]}]" for row in rows if any(int(end.rpartition(":")[2], 16) in ports for end in row[1:3])
+    )

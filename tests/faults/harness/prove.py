@@ -13,15 +13,15 @@ from pathlib import Path
 
 from ops.place import ROOT
 from shared.logs import configure_logs
-from tests.faults.harness import machine
 from tests.faults.harness.scale import DEAD_LETTER_REPEAT_S, FACTOR
 from tests.faults.harness.scenario import Scenario, load_scenarios
 from tests.faults.harness.stage import staged
 from tests.faults.harness.trial import Result, run
-from tests.faults.ledger.figures import Figures, read_figures
 from tests.faults.mutations.mutants import MUTANTS
 from tests.faults.mutations.mutation import Mutation
 from tests.faults.mutations.trial import Verdict, try_all
+from tests.faults.report import machine
+from tests.faults.report.figures import Figures, read_figures
 from tests.faults.report.report import quoted, totals, written
 from tests.support.servers import end_leftovers, new_run_directory
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from tests.faults.harness.member import Member
+from tests.faults.load.envelopes import Parcel
 from tests.support.waiting import eventually_async
 
 
@@ -44,3 +46,18 @@ async def opened(workers: Iterable[Member], provider: str, deadline_s: float = 1
     """Wait until a breaker of this provider has opened; the first time that one did."""
     workers = list(workers)
     return (await eventually_async(lambda: breaker_changes(workers, provider, "open"), deadline_s))[0]
+
+
+def returned_after_s(log: Path, parcels: Iterable[Parcel]) -> list[float] | None:
+    """From acceptance to the provider's yes, of those that were delivered at the second try; None until all were."""
+    wanted = {parcel.request_id for parcel in parcels}
+    took_s: list[float] = []
+    for line in log.read_bytes().splitlines():
+        if b'"event":"delivered"' not in line:
+            continue
+        said = orjson.loads(line)
+        if said["request_id"] in wanted:
+            wanted.discard(said["request_id"])
+            if said["attempt"] == 1:
+                took_s.append(said["seconds"])
+    return None if wanted else took_s

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ops.place import ROOT
-from tests.faults.harness.machine import described
 from tests.faults.harness.trial import Result
 from tests.faults.mutations.trial import Verdict
+from tests.faults.report.machine import described
 from tests.faults.report.report import END_MARK, MARK, totals, written
 
 GOOD = Result("calm-sea", "calm", "Nothing.", 7, attempted=9, accepted=9, delivered=8, duplicated=1, allowed=2)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
-from tests.faults.harness.balanced import Balanced, balanced
+from tests.faults.harness.cluster import Balanced, balanced
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.ledgers import Ledgers
-from tests.faults.ledger.spans import first_after, last_after, longest_gap
 from tests.faults.load.traffic import some_are_retried, unending
 from tests.support.waiting import eventually_async
 
@@ -134,3 +134,19 @@ async def nodes_restarted_in_turn(trial: Trial) -> None:
         await asyncio.to_thread(clustered.cluster.rolling_restart)
         clustered.system.healed()
         await clustered.goes_on()
+
+
+def longest_gap(times: Iterable[float], since: float, until: float) -> float:
+    """The longest stretch of ``since`` to ``until`` with none of ``times`` in it."""
+    within = sorted(at for at in times if since < at < until)
+    return max(later - earlier for earlier, later in pairwise((since, *within, until)))
+
+
+def first_after(times: Iterable[float], since: float) -> float | None:
+    """How long after ``since`` the first of ``times`` is; None if none is."""
+    return min((at - since for at in times if at > since), default=None)
+
+
+def last_after(times: Iterable[float], since: float) -> float | None:
+    """How long after ``since`` the last of ``times`` is; None if none is."""
+    return max((at - since for at in times if at > since), default=None)

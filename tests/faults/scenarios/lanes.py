@@ -12,8 +12,8 @@ from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.checker import percentile
-from tests.faults.ledger.returning import returned_after_s
 from tests.faults.ledger.truth import all_well
+from tests.faults.ledger.worker_log import returned_after_s
 from tests.faults.load.envelopes import Parcel
 from tests.faults.load.traffic import some_are_retried
 from tests.support.waiting import eventually_async

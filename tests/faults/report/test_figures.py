@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.faults.harness.prove import left_over, parse
 from tests.faults.harness.trial import Result
-from tests.faults.ledger.figures import Figures, read_figures
 from tests.faults.mutations.trial import Verdict
+from tests.faults.report.figures import Figures, read_figures
 
 GOOD = Result("no-fault", "calm", "Nothing.", 7, accepted=9)
 BAD = Result("random-kills", "crashes", "Kills.", 8, accepted=4, lost=3, broken=["I1: 3 lost"])
