@@ -70,6 +70,7 @@ def plant_product(root: Path) -> Tree:
 
 
 def _copy(root: Path, *packages: str) -> None:
+    shutil.copy(ROOT / "VERSION", root)
     for package in packages:
         # With what Python has compiled: to do that again for each tree would take seconds.
         shutil.copytree(ROOT / package, root / package)

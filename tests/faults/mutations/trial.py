@@ -16,7 +16,7 @@ from ops.place import ROOT
 from tests.faults.mutations.mutation import DoesNotApply, Mutation, mutate
 
 #: what a copy needs to run scenarios
-COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml")
+COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml", "VERSION")
 #: copies under trial at the same time: most of a trial is waiting
 AT_ONCE = 2
 #: a run of the scenarios for one mutation takes no longer, seconds
