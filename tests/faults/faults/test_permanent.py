@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
 
 import aiohttp
 import pytest
@@ -15,9 +14,9 @@ from services.push import fcm
 from services.sms import twilio, vonage
 from shared.errors import Refusal, Refused
 from shared.providers import refusal
-from shared.providers.provider import Provider
 from tests.faults.faults.permanent import PAYLOAD, PERMANENT, RECIPIENT, Permanent
-from tests.support.messages import REQUEST_ID, built, message, send
+from tests.support.messages import REQUEST_ID, message, send
+from tests.support.sandbox import provider_at
 
 REASONS = {Refusal.RECIPIENT_INVALID: RECIPIENT, Refusal.PAYLOAD_REJECTED: PAYLOAD}
 TARGETS = {"push": "token-1", "email": "ada@example.com", "sms": "+15550000001"}
@@ -68,18 +67,6 @@ def test_each_rule_about_the_named_field_has_its_rows() -> None:
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with start() as running:
         yield running
-
-
-def provider_at(sandbox: Sandbox, name: str) -> Provider[Any]:
-    http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
-    made: Provider[Any] = {
-        "fcm": lambda: built(fcm.build, f"fcm://{http}/demo?tls=0"),
-        "smtp": lambda: built(smtp.build, f"smtp://smtp:any@{mail}?from=us@example.com&starttls=0"),
-        "sendgrid": lambda: built(sendgrid.build, f"sendgrid://key@{http}?from=us@example.com&tls=0"),
-        "twilio": lambda: built(twilio.build, f"twilio://AC1:any@{http}?from=%2B15550000000&tls=0&callback=http://cb"),
-        "vonage": lambda: built(vonage.build, f"vonage://key:any@{http}?from=us&tls=0"),
-    }[name]()
-    return made
 
 
 @pytest.mark.parametrize("row", PERMANENT, ids=lambda row: f"{row.provider} {row.entry} {row.reason}")

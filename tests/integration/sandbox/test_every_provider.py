@@ -10,13 +10,10 @@ import aiohttp
 import pytest
 
 from sandbox.server import Sandbox
-from services.email import sendgrid, smtp
-from services.push import fcm
-from services.sms import twilio, vonage
 from shared.errors import Refusal, Refused
 from shared.providers.provider import Provider
-from shared.providers.urls import Builder
-from tests.support.messages import REQUEST_ID, built, message, send
+from tests.support.messages import REQUEST_ID, message, send
+from tests.support.sandbox import provider_at
 from tests.support.waiting import eventually_async
 
 HTTP = ("fcm", "sendgrid", "twilio", "vonage")
@@ -26,20 +23,6 @@ TARGETS = {"fcm": "token-1", "smtp": "ada@example.com", "sendgrid": "ada@example
 PHONE = "+15550000001"
 #: How one target's own rate looks; FCM tells it from the project's by the subject of the quota.
 ONE_TARGET_TOO_FAST = {"status": 429, "error_code": "QUOTA_EXCEEDED", "field": "device"}
-
-
-def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[Any]:
-    http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
-    urls: dict[str, tuple[Builder, str]] = {
-        "fcm": (fcm.build, f"fcm://{http}/demo?tls=0"),
-        "smtp": (smtp.build, f"smtp://smtp:any@{mail}?from=us@example.com&starttls=0"),
-        "sendgrid": (sendgrid.build, f"sendgrid://key@{http}?from=us@example.com&tls=0"),
-        "twilio": (twilio.build, f"twilio://AC1:any@{http}?from=%2B15550000000&tls=0&callback=http://cb"),
-        "vonage": (vonage.build, f"vonage://key:any@{http}?from=us&tls=0"),
-    }
-    builder, url = urls[name]
-    made: Provider[Any] = built(builder, f"{url}&timeout={timeout_s}")
-    return made
 
 
 async def order(http: aiohttp.ClientSession, provider: str, **fault: object) -> None:
