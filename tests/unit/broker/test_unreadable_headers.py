@@ -1,4 +1,4 @@
-"""Reads frames from bytes: a message with headers that pika cannot decode arrives without them, its neighbours whole."""
+"""Reads frames from bytes: a message whose headers pika cannot decode arrives without them, the others whole."""
 
 from __future__ import annotations
 
