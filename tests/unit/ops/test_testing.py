@@ -56,6 +56,8 @@ def test_what_cannot_be_built_is_an_error(command: list[str], tmp_path: Path, mo
     [
         (["--days", "-400", "-q"], "moved", ["--ignore=tests/e2e", "-q"]),
         (["-q", "tests/unit"], None, ["-q", "tests/unit"]),
+        (["--days", "-400"], "moved", ["--ignore=tests/e2e", *testing.SIDE_BY_SIDE]),
+        ([], None, [*testing.SIDE_BY_SIDE]),
     ],
 )
 def test_pytest_gets_the_clock_and_the_arguments(
