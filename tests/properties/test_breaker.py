@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared.breaker.breaker import Forced, Permit
 from shared.settings.breaker import BreakerPolicy
 from tests.models.breaker import BreakerModel, Call, Told
-from tests.support.breaker_fakes import Bench
 from tests.support.examples import examples
+from tests.support.fakes.breaker import Bench
 
 #: few enough that every way to open is met often
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)

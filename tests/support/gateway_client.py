@@ -17,7 +17,7 @@ from gateway.health.workers import RedisReader, RedisView, WorkerView
 from gateway.wiring import Parts
 from shared.message.channels import CHANNELS
 from shared.settings.load import load_settings
-from tests.support.gateway_fakes import FakeBroker, FakeDepths, FakeRecords, running
+from tests.support.fakes.gateway import FakeBroker, FakeDepths, FakeRecords, running
 
 
 class FakeRedis(RedisReader):

@@ -16,7 +16,7 @@ from tests.faults.faults import foreign
 from tests.faults.harness.system import System
 from tests.faults.ledger.failed_faces import all_buried
 from tests.faults.load.envelopes import Parcel, given
-from tests.support.source_service import SourceService, json_answer
+from tests.support.peers.source_service import SourceService, json_answer
 
 #: of each route: one is replayed over HTTP, one by command
 EACH = 2

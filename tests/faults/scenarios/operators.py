@@ -17,7 +17,7 @@ from tests.faults.ledger.bounds import Bounds
 from tests.faults.ledger.collecting import drained
 from tests.faults.ledger.failed_faces import all_buried, dead_lettered, listed, replayed_by_command, replayed_over_http
 from tests.faults.load.traffic import flowing
-from tests.support.source_service import source_service
+from tests.support.peers.source_service import source_service
 
 #: what cannot be read as an envelope of its channel is never sent
 UNDECODABLE = {"invalid_json": EACH, "invalid_envelope": EACH, "wrong_channel": EACH}

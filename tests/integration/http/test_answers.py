@@ -6,7 +6,7 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import MAX_ANSWER_BYTES
 from tests.integration.http.calls import post
-from tests.support.raw_http import Act, RawHttp, answer, close, raw_http, reset, say
+from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http, reset, say
 from tests.support.waiting import eventually_async
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

@@ -12,7 +12,7 @@ from shared.http.client import HttpClient
 from shared.http.connection import Connection
 from shared.http.pool import dial
 from tests.integration.http.calls import full_backlog, post
-from tests.support.raw_http import answer, raw_http
+from tests.support.peers.raw_http import answer, raw_http
 from tests.support.waiting import eventually_async
 
 

@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import Connection, Listener
 from tests.integration.http.calls import post
-from tests.support.raw_http import RawHttp, after, answer, answer_then_close, raw_http, reset, say
+from tests.support.peers.raw_http import RawHttp, after, answer, answer_then_close, raw_http, reset, say
 from tests.support.waiting import eventually_async
 
 

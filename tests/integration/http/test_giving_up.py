@@ -9,7 +9,7 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import Connection
 from tests.integration.http.calls import post
-from tests.support.raw_http import after, answer, hang, raw_http
+from tests.support.peers.raw_http import after, answer, hang, raw_http
 from tests.support.waiting import eventually_async
 
 

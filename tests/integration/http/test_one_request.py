@@ -11,8 +11,8 @@ import pytest
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from tests.integration.http.calls import BODY, full_backlog, post
-from tests.support.certificates import self_signed
-from tests.support.raw_http import (
+from tests.support.peers.certificates import self_signed
+from tests.support.peers.raw_http import (
     Act,
     answer,
     answer_then_close,

@@ -10,8 +10,8 @@ import pytest
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from tests.integration.http.calls import BODY, post
-from tests.support.certificates import self_signed
-from tests.support.raw_http import Act, answer, close, cut_in_the_body, raw_http, reset, say
+from tests.support.peers.certificates import self_signed
+from tests.support.peers.raw_http import Act, answer, close, cut_in_the_body, raw_http, reset, say
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from shared.http.client import HttpClient
 from shared.http.connection import Connection
 from shared.http.pool import Pool
 from tests.integration.http.calls import post
-from tests.support.raw_http import after, answer, hang, raw_http, say
+from tests.support.peers.raw_http import after, answer, hang, raw_http, say
 from tests.support.waiting import eventually_async
 
 

@@ -15,7 +15,7 @@ from shared.templates.library import HttpLibrary
 from shared.templates.template import Template
 from shared.users.directory import HttpDirectory
 from shared.users.user import User
-from tests.support.source_service import (
+from tests.support.peers.source_service import (
     Answer,
     SourceService,
     cut,

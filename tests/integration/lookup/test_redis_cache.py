@@ -15,7 +15,7 @@ from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.users.directory import HttpDirectory
 from shared.users.user import User
-from tests.support.source_service import SourceService, json_answer, source_service
+from tests.support.peers.source_service import SourceService, json_answer, source_service
 from tests.support.waiting import eventually_async
 
 ANN = {"id": "u1", "email": "ann@example.com", "secret": "not ours to keep"}

@@ -20,7 +20,7 @@ from services.push.fcm import Fcm
 from shared.errors import BadSettings, Refusal, Refused
 from shared.providers.urls import providers_for
 from tests.support.messages import DOWN, OURS, REQUEST_ID, built, message, refusing, send, settings
-from tests.support.raw_http import Act, RawHttp, answer, close, hang, raw_http
+from tests.support.peers.raw_http import Act, RawHttp, answer, close, hang, raw_http
 
 YES = answer(200, {"name": "projects/p/messages/1"})
 UNAUTHENTICATED = answer(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})

@@ -10,7 +10,7 @@ from services.email import sendgrid
 from services.email.sendgrid import SendGrid
 from shared.errors import Refusal, Refused
 from tests.support.messages import DOWN, REQUEST_ID, built, message, refusing, send
-from tests.support.raw_http import answer, raw_http, reset
+from tests.support.peers.raw_http import answer, raw_http, reset
 
 TO = "ada@example.org"
 

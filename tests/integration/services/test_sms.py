@@ -13,7 +13,7 @@ from services.sms.vonage import Vonage
 from shared.errors import Refusal, Refused
 from shared.providers.urls import Builder, providers_for
 from tests.support.messages import DOWN, QUOTA, REQUEST_ID, built, message, refusing, send, settings
-from tests.support.raw_http import Act, RawHttp, answer, close, raw_http, reset
+from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http, reset
 
 TO = "+15005550001"
 TWILIO_YES = answer(201, {"sid": "SM1", "status": "queued", "error_code": None})

@@ -14,9 +14,9 @@ from services.email import smtp
 from services.email.smtp import Smtp
 from shared.errors import Refusal, Refused
 from shared.providers.urls import providers_for
-from tests.support.certificates import self_signed
 from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, refusing, send, settings
-from tests.support.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
+from tests.support.peers.certificates import self_signed
+from tests.support.peers.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
 from tests.support.waiting import eventually_async
 
 TO = "ada@example.org"

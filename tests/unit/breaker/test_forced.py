@@ -1,4 +1,4 @@
-from tests.support.breaker_fakes import Bench
+from tests.support.fakes.breaker import Bench
 
 
 def test_forced_open_admits_nobody_however_long() -> None:

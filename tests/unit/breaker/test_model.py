@@ -6,8 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shared.breaker.breaker import Permit
 from shared.settings.breaker import BreakerPolicy
-from tests.support.breaker_fakes import Bench
 from tests.support.examples import examples
+from tests.support.fakes.breaker import Bench
 
 IN_FLIGHT = 256
 LEGAL = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}

@@ -2,7 +2,7 @@ import pytest
 
 from shared.breaker.report import State
 from shared.settings.breaker import BreakerPolicy
-from tests.support.breaker_fakes import Bench
+from tests.support.fakes.breaker import Bench
 
 
 def test_five_failures_in_a_row_open_it() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from shared.settings.breaker import BreakerPolicy
-from tests.support.breaker_fakes import Bench
+from tests.support.fakes.breaker import Bench
 
 
 def fail_one_probe(bench: Bench) -> float:

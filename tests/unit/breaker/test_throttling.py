@@ -1,6 +1,6 @@
 import pytest
 
-from tests.support.breaker_fakes import Bench
+from tests.support.fakes.breaker import Bench
 
 
 def throttle(bench: Bench, target: str, retry_after_s: float | None = 7, *, whole_provider: bool = False) -> None:

@@ -18,7 +18,7 @@ from shared.message.privacy import digest
 from shared.providers.provider import Message
 from shared.templates.template import Template
 from shared.users.user import User
-from tests.support.worker_fakes import POLICY, Bench
+from tests.support.fakes.worker import POLICY, Bench
 
 DAY_MS = 86_400_000
 THREE = {"push_tokens": ["t1", "t2", "t3"]}

@@ -15,8 +15,8 @@ from shared.delivery.job import Job
 from shared.errors import Refusal, Refused
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent
+from tests.support.fakes.worker import Bench
 from tests.support.waiting import eventually_async
-from tests.support.worker_fakes import Bench
 
 BAD_ADDRESS = Refused(Refusal.RECIPIENT_INVALID, "not an address")
 

@@ -14,7 +14,7 @@ from gateway.http.problem import Problem
 from shared.broker.publisher import Publication
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable
 from shared.message.channels import Lane
-from tests.support.gateway_fakes import FakeBroker, FakeCounts, FakeDepths, FakeRecords, running
+from tests.support.fakes.gateway import FakeBroker, FakeCounts, FakeDepths, FakeRecords, running
 from tests.support.waiting import eventually
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.accept.duplicates import AcceptedRecords
 from shared.redis.batch import Batcher
-from tests.support.scripted_redis import ScriptedRedis, ones, scripted_redis
+from tests.support.peers.scripted_redis import ScriptedRedis, ones, scripted_redis
 
 A, B = ("shop", "a"), ("shop", "b")
 

@@ -6,7 +6,7 @@ from gateway.accept.gate import Gate
 from gateway.http.problem import Problem
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable
 from shared.message.channels import Lane
-from tests.support.gateway_fakes import FakeDepths
+from tests.support.fakes.gateway import FakeDepths
 
 PUSH, LOW, EMAIL = Lane("push", "medium"), Lane("push", "low"), Lane("email", "medium")
 SILENCE = PublishUnknown("silence")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.worker_fakes import Bench
+from tests.support.fakes.worker import Bench
 
 
 async def test_after_a_release_that_was_not_answered_the_message_is_claimed_under_another_token() -> None:

@@ -4,7 +4,7 @@ import gc
 import pytest
 
 from shared.lookup.memory_cache import ENTRY_BYTES, Loaded, TtlCache
-from tests.support.breaker_fakes import Clock
+from tests.support.fakes.breaker import Clock
 from tests.support.waiting import eventually_async
 
 PLENTY = 1_000_000

@@ -7,7 +7,7 @@ from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
 from shared.providers.provider import Message
 from shared.settings.breaker import BreakerPolicy
-from tests.support.breaker_fakes import Clock
+from tests.support.fakes.breaker import Clock
 
 
 class Named:

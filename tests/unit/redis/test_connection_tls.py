@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from shared.errors import RedisUnavailable
 from shared.redis.batch import Batcher
-from tests.support.scripted_redis import scripted_redis
+from tests.support.peers.scripted_redis import scripted_redis
 
 
 def self_signed(directory: Path) -> Path:

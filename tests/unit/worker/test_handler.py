@@ -16,7 +16,7 @@ from shared.worker.handler import Handler
 from shared.worker.poison import GIVE_UP_AT
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
-from tests.support.worker_fakes import Bench, ScriptedPublisher
+from tests.support.fakes.worker import Bench, ScriptedPublisher
 
 
 class HandlingBench(Bench):

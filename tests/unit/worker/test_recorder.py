@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from shared.errors import RedisUnavailable
 from shared.worker.recorder import Recorder
-from tests.support.worker_fakes import Bench
+from tests.support.fakes.worker import Bench
 
 
 @pytest.mark.parametrize("error", [RedisUnavailable("away"), TypeError("a bug")], ids=repr)

@@ -17,7 +17,7 @@ from shared.worker import recorder as recording
 from shared.worker import settler as settling
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
-from tests.support.worker_fakes import Bench, ScriptedPublisher
+from tests.support.fakes.worker import Bench, ScriptedPublisher
 
 LEVELS_S = (1.0, 5.0, 15.0, 60.0)
 RETRY = Retry(12, "provider_unavailable", counted=True, error="fcm 503", provider="fcm")
