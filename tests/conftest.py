@@ -27,6 +27,8 @@ def pytest_configure() -> None:
 
     # By default SIGTERM ends Python at once, and with it the fixtures that stop the servers.
     signal.signal(signal.SIGTERM, stop)
+    # What the tests start, again and again, compiles its modules once.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Settings of the person who runs the tests must not reach the product under test.
     for name in list(os.environ):
         if name.startswith(("RABBITMQ_", "REDIS_", "CACHE_REDIS_", "NOTIFY_")) and not name.startswith("NOTIFY_TEST_"):
