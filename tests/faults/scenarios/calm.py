@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.harness.scale import PATIENT_S, scaled_variables
+from tests.faults.harness.scale import PATIENT_S, UNHURRIED, scaled_variables
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
@@ -28,10 +28,10 @@ async def no_fault(trial: Trial) -> None:
     """Nothing goes wrong: all three channels, over HTTP and straight onto the queues, each message exactly once; and
     those that their recipient does not want are skipped.
     """
-    async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         parcels = system.writer.write(2000 - UNWANTED) + system.writer.write_unwanted(UNWANTED)
         trial.draw.shuffle(parcels)
-        await system.load.stream(parcels, per_s=400, draw=trial.draw)
+        await system.load.stream(parcels, per_s=200, draw=trial.draw)
     skipped = len(system.ledgers.skipped)
     assert skipped == UNWANTED, f"{skipped} were skipped, {UNWANTED} not wanted"
 
@@ -39,7 +39,7 @@ async def no_fault(trial: Trial) -> None:
 @scenario()
 async def mixed_batches(trial: Trial) -> None:
     """Batches of good, bad and repeated notifications: each item gets its own verdict, each good one is sent once."""
-    async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         for _ in range(3):
             items = mixed(system.writer, trial.draw, good=400, several=50, bad=50)
             await told(system, items)

@@ -122,7 +122,7 @@ async def orderly_stops(trial: Trial) -> None:
         trial.draw.shuffle(parcels)
         stops = 0
         async with asyncio.TaskGroup() as under_load:
-            sending = under_load.create_task(system.load.stream(parcels, per_s=150, draw=trial.draw))
+            sending = under_load.create_task(system.load.stream(parcels, per_s=75, draw=trial.draw))
             while not sending.done():
                 worker = trial.draw.choice(system.workers)
                 worker.terminate()
