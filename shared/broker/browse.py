@@ -1,7 +1,7 @@
-"""Looking through a queue, which AMQP has no word for: take its messages, ack some, give the rest back.
+"""Looks through a queue, for which AMQP has no operation: takes its messages, acks some, and requeues the rest.
 
-Messages are taken by a consumer in rounds. A round's prefetch is the number of messages wanted, so that the broker
-never has more under way than that; each round is a fresh consumer, since a living one's prefetch cannot be changed.
+A consumer takes the messages in rounds. The prefetch of a round is the number of messages wanted, so that the broker
+never sends more than that. Each round uses a fresh consumer, because the prefetch of a running one cannot be changed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from shared.broker.queue_depth import BELIEVED_WITHIN_S
 
 log = structlog.get_logger(__name__)
 
-#: messages in the first round, when nothing is known of their size, and in any later one
+#: most messages in the first round, when their size is not known yet, and in each later round
 FIRST_ROUND, ROUND = 16, 512
-#: what one round may bring if its messages are no larger than the largest so far, bytes
+#: most bytes in one round, provided that no message is larger than the largest one so far
 ROUND_BYTES = 32 * 1024 * 1024
-#: longest wait for the broker's answer to one method: somebody waits for ours, seconds
+#: longest wait for the broker's answer to one method, seconds: a caller waits for our answer meanwhile
 ANSWER_WITHIN_S = 3.0
-#: a round into which nothing came for so long has ended, seconds
+#: a round ends if no message arrives for this long, seconds
 STALLED_S = 2.0
-#: longest wait for the queue to show what was given back, seconds
+#: longest wait until the queue shows the requeued messages, seconds
 RETURNED_WITHIN_S = 10.0
 POLL_S = 0.01
 
@@ -37,7 +37,7 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
-    """A message in hand; it returns to its queue unless it is acked."""
+    """Holds one message taken from the queue; it returns to its queue unless it is acked."""
 
     body: bytes
     headers: Mapping[str, Any]
@@ -48,14 +48,15 @@ class Taken:
     tag: int
 
     def ack(self) -> None:
-        """It is settled: let the broker forget it."""
+        """Acknowledges the settled message, so that the broker forgets it."""
         self.scan.ack(self.tag)
 
 
 class Scan:
-    """One look through ``queue``, over what was ready in it when ``take`` began.
+    """Looks once through the messages that were ready in ``queue`` when ``take`` began.
 
-    Not in order of age: what an earlier scan gave back comes first, shuffled by the broker.
+    They do not come in order of age: messages that an earlier scan requeued come first, in an order that the broker
+    has shuffled.
     """
 
     def __init__(self, channel: AmqpChannel, queue: str, *, most_messages: int, most_bytes: int, within_s: float):
@@ -64,19 +65,19 @@ class Scan:
         self._book = AckBook(channel)
         self._acked = 0
         self._largest = 0
-        #: messages and bytes taken so far
+        #: number of messages, and of bytes, taken so far
         self.taken = 0
         self.taken_bytes = 0
-        #: there was more than could be taken
+        #: True if the queue held more than could be taken
         self.truncated = False
 
     async def take(self, visit: Callable[[Taken], bool]) -> None:
-        """Show every message to ``visit`` until it returns False, the queue ends or a bound is reached.
+        """Passes each message to ``visit`` until it returns False, the queue is empty or a limit is reached.
 
-        Raises ChannelGone if the broker went away, TimeoutError if it does not answer.
+        Raises ChannelGone if the broker is lost, TimeoutError if it does not answer.
         """
         until = asyncio.get_running_loop().time() + self._within_s
-        # Those that fail while we look belong to the next look: the number is known before the first is taken.
+        # Messages that fail during this scan belong to the next one: count before the first message is taken.
         waiting = await self.ready()
         wanted = min(waiting, self._most_messages)
         while self.taken < wanted and self.taken_bytes < self._most_bytes:
@@ -86,13 +87,13 @@ class Scan:
                 if not visit(message):
                     return
             if len(arrived) < size:
-                # Not in time, or somebody else took or purged the rest.
+                # The rest did not arrive in time, or another client has taken or purged it.
                 self.truncated = await self.ready() > 0
                 return
         self.truncated = self.taken < waiting
 
     async def ready(self) -> int:
-        """Messages ready in the queue; 0 if there is no such queue. Raises ChannelGone, TimeoutError."""
+        """Returns the number of ready messages; 0 if there is no such queue. Raises ChannelGone, TimeoutError."""
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -113,10 +114,10 @@ class Scan:
         self._book.ack(tag)
 
     async def give_back(self) -> None:
-        """Return what was not acked, and wait until the queue has it again: the next operator must not miss it.
+        """Requeues the messages that were not acked, and waits until the queue has them: the next scan needs them.
 
-        Raises ChannelGone if the broker went away (then it has everything back, acks of the last moment apart),
-        TimeoutError.
+        Raises ChannelGone if the broker is lost (it then requeues all messages itself, except those whose last acks
+        still reached it), and TimeoutError.
         """
         kept = self.taken - self._acked
         self._book.flush()
@@ -127,7 +128,7 @@ class Scan:
         expected = await self.ready() + kept
         if kept:
             self._channel.raw.basic_nack(0, multiple=True, requeue=True)
-        # The queue works through the acks and this in order: seeing them returned means that the acks are through.
+        # The queue handles the acks and this nack in order: once the messages are back, the acks have been handled.
         deadline = asyncio.get_running_loop().time() + RETURNED_WITHIN_S
         while await self.ready() < expected:
             if asyncio.get_running_loop().time() > deadline:
@@ -142,7 +143,7 @@ class Scan:
         return max(1, min(ROUND, wanted, bytes_left // self._largest))
 
     async def _round(self, size: int, until: float) -> list[Taken]:
-        """Take ``size`` messages; fewer if nothing came for STALLED_S, or at ``until`` (loop time)."""
+        """Takes ``size`` messages; fewer if none arrives for STALLED_S seconds, or at ``until`` (loop time)."""
         channel, loop = self._channel, asyncio.get_running_loop()
         arrived: list[Taken] = []
         news = asyncio.Event()
@@ -152,7 +153,7 @@ class Scan:
             news.set()
 
         await self._ask(channel.raw.basic_qos, prefetch_count=size)
-        # Always a fresh tag: consuming again with one that was used before closes the connection (541).
+        # Always use a fresh tag: to consume again with a used one closes the connection (541).
         tag = f"scan-{uuid4().hex}"
         await self._ask(channel.raw.basic_consume, queue=self._queue, on_message_callback=deliver, consumer_tag=tag)
         try:

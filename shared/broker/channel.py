@@ -1,4 +1,4 @@
-"""One AMQP channel with awaitable methods: every request ends in an answer, in ChannelGone, or after a deadline."""
+"""Makes the methods of an AMQP channel awaitable: each ends in an answer, in ChannelGone, or after a deadline."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ GetAnswer = tuple[Any, Any, bytes]
 
 
 class ChannelGone(NotifyError):
-    """The channel, or its connection, is closed. ``code`` is AMQP's reply code (0 if the connection broke)."""
+    """Says that the channel or its connection is closed. ``code`` is AMQP's reply code (0 if the connection broke)."""
 
     def __init__(self, code: int, text: str) -> None:
         self.code = code
         super().__init__(f"{code} {text}" if code else text)
 
 
-#: every error in which a conversation with the broker may end; who catches them begins it again
+#: every error that can end an exchange with the broker; a caller that catches one starts the exchange again
 BROKER_FAILURES: tuple[type[Exception], ...] = (ChannelGone, TimeoutError, AMQPError)
 
 
 class AmqpChannel:
-    """Wraps an open pika channel. ``on_closed`` is called once, with the ChannelGone that every waiter gets."""
+    """Wraps an open pika channel. Calls ``on_closed`` once, with the ChannelGone that all waiting calls raise."""
 
     def __init__(self, raw: PikaChannel, on_closed: Callable[[ChannelGone], None] | None = None) -> None:
         self.raw = raw
@@ -45,17 +45,20 @@ class AmqpChannel:
         return self.gone is None and self.raw.is_open
 
     async def call(self, method: Callable[..., Any], /, **arguments: Any) -> Any:
-        """Send one synchronous method and wait for its ok.
+        """Sends one synchronous method and returns the broker's answer to it (for example ``Queue.DeclareOk``).
 
-        Raises ChannelGone, or TimeoutError after RPC_DEADLINE_S.
+        Raises ChannelGone, or TimeoutError after RPC_DEADLINE_S seconds.
         """
         return await self._answer(lambda waiter: method(callback=_resolver(waiter), **arguments))
 
     async def get(self, queue: str) -> GetAnswer | None:
-        """``basic.get``: (method, properties, body), or None if the queue is empty. Raises as ``call``."""
+        """Takes one message by ``basic.get``. Raises the same errors as ``call``.
+
+        Returns (method, properties, body), or None if the queue is empty.
+        """
 
         def send(waiter: asyncio.Future[GetAnswer | None]) -> None:
-            # pika tells of an empty queue through its callback registry only.
+            # pika reports an empty queue only through its callback registry.
             empty = _resolver(waiter, None)
             self.raw.add_callback(empty, [spec.Basic.GetEmpty], True)
 
@@ -70,7 +73,10 @@ class AmqpChannel:
         return answer
 
     async def close(self) -> None:
-        """Close; what was unacked returns to its queue. Nothing is raised if it is closed already."""
+        """Closes the channel; its unacked messages return to their queue. Does nothing if it is closed already.
+
+        Raises TimeoutError after RPC_DEADLINE_S seconds.
+        """
         if self.is_open:
             closed = asyncio.Event()
             self.raw.add_on_close_callback(lambda *_: closed.set())

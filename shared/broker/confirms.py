@@ -1,4 +1,4 @@
-"""Publishes messages on one channel, matches the broker's confirms and returns to them, and renews the channel."""
+"""Publishes messages on one channel, matches the broker's confirms and returns to them, and replaces the channel."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from shared.broker.connection import Connection
 
 log = structlog.get_logger(__name__)
 
-#: after a refusal what follows goes through a fresh channel, at most this often, seconds
+#: after a refused message a fresh channel is opened for the following ones, at most once per this many seconds
 RENEW_EVERY_S = 1.0
-#: longest wait for the confirms that a channel which was replaced still owes, seconds
+#: longest wait for the outstanding confirms of a replaced channel, and how often they are checked, seconds
 DRAIN_S, DRAIN_POLL_S = 10.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One message to publish. ``correlation_id`` is the request_id; the caller builds ``headers`` from nothing."""
+    """Describes one message to publish. ``correlation_id`` is the request_id; the caller builds new ``headers``."""
 
     exchange: str
     routing_key: str
@@ -37,7 +37,7 @@ class Publication:
 
 
 class Fate(Enum):
-    """The broker's answer to one publish; LOST means that no answer can come any more."""
+    """Lists the broker's possible answers to one publish; LOST means that no answer can come any more."""
 
     CONFIRMED = "confirmed"
     RETURNED = "returned"
@@ -47,9 +47,9 @@ class Fate(Enum):
 
 @dataclass(slots=True)
 class Pending:
-    """A message that was published and is not confirmed yet.
+    """Tracks a message that was published and is not confirmed yet.
 
-    The broker returns an unroutable message and then confirms it: ``returned`` remembers the first of the two.
+    The broker returns an unroutable message and then confirms it; ``returned`` is True once the return has come.
     """
 
     fate: asyncio.Future[Fate]
@@ -58,12 +58,15 @@ class Pending:
 
 
 class Outlet:
-    """One channel at a time on ``connection``. ``on_closed`` is told when the broker alone has closed it."""
+    """Publishes on one channel of ``connection`` at a time.
+
+    ``on_closed`` is called when the broker has closed the channel but not the connection.
+    """
 
     def __init__(self, connection: Connection, max_pending: int, on_closed: Callable[[], None]) -> None:
         self._connection = connection
         self._on_closed = on_closed
-        #: places for unconfirmed messages; who sends takes one first
+        #: free places for unconfirmed messages; a sender takes one before it sends
         self.room = asyncio.Semaphore(max_pending)
         #: set while there is a channel
         self.ready = asyncio.Event()
@@ -75,18 +78,19 @@ class Outlet:
         self._renewing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Send through a fresh channel from now on. Raises ChannelGone, TimeoutError."""
+        """Opens a fresh channel and sends through it from now on. Raises ChannelGone, TimeoutError."""
         channel = await self._connection.channel(self._channel_closed)
         base: int
-        # The broker counts each channel's tags from 1; ours go on, so that two channels' confirms are never mixed up.
+        # The broker counts the tags of each channel from 1. Ours continue across channels, so that the confirms of
+        # two channels are never mixed up.
         await channel.call(channel.raw.confirm_delivery, ack_nack_callback=lambda frame: self._on_confirm(base, frame))
-        base = self._tag  # with no await between here and the channel's first use
+        base = self._tag  # there is no await between this line and the first use of the channel
         channel.raw.add_on_return_callback(self._on_return)
         self._channel = channel
         self.ready.set()
 
     def send(self, publication: Publication, loop: asyncio.AbstractEventLoop) -> Pending:
-        """Write it, with a place in ``room`` taken; the place is given back when its fate is known."""
+        """Writes the message. The caller has taken a place in ``room``; it is released when the fate is known."""
         pending = Pending(loop.create_future(), next(self._ids))
         channel = self._channel
         if channel is None or not channel.is_open:
@@ -105,8 +109,8 @@ class Outlet:
                 publication.exchange, publication.routing_key, publication.body, properties, mandatory=True
             )
         except Exception:
-            # Nothing was written (a header that AMQP cannot hold, say). Only what was written has a tag: one more
-            # here, and from now on each message would be taken for stored by its neighbour's confirm.
+            # Nothing was written, for example because AMQP cannot hold a header. Only a written message has a tag: if
+            # the tag were counted here, each later message would be matched with the confirm of its neighbour.
             self.room.release()
             raise
         self._tag += 1
@@ -114,14 +118,14 @@ class Outlet:
         return pending
 
     def lost(self) -> None:
-        """The connection is gone, or given up: what is unconfirmed stays unknown."""
+        """Settles all unconfirmed messages as LOST, because the connection is closed."""
         self.ready.clear()
         self._channel = None
         for tag in list(self._pending):
             self._settle(tag, Fate.LOST)
 
     def stop(self) -> None:
-        """Renew nothing any more."""
+        """Stops replacing the channel."""
         if self._renewing is not None:
             self._renewing.cancel()
 
@@ -154,7 +158,7 @@ class Outlet:
             self._settle(tag, fate)
 
     def _channel_closed(self, gone: ChannelGone) -> None:
-        # A 404 (a missing exchange) takes the channel and half of what was pipelined with it.
+        # A 404 (a missing exchange) closes the channel; half of the pipelined messages can be lost with it.
         if self._channel is None or self._channel.gone is not gone:
             return
         self.lost()
@@ -163,10 +167,11 @@ class Outlet:
             self._on_closed()
 
     async def _renew(self) -> None:
-        """After a refusal: a channel whose first publish found the queue without a leader is refused for ever.
+        """Replaces the channel after a message was refused.
 
-        Seen on RabbitMQ 3.10, when the leader's node was killed; a fresh channel is served. The old one still gets
-        the confirms that it is owed.
+        If the first publish on a channel finds the queue without a leader, the broker refuses all later publishes of
+        that channel. This was seen on RabbitMQ 3.10 when the leader's node was killed; a fresh channel is served. The
+        old channel still receives its outstanding confirms.
         """
         old = self._channel
         if old is None:
@@ -179,7 +184,7 @@ class Outlet:
         await asyncio.sleep(RENEW_EVERY_S)
 
     async def _drain(self, old: AmqpChannel, last: int) -> None:
-        """Let ``old`` give the confirms that it owes, up to tag ``last``; then close it. Raises as its ``close``."""
+        """Waits for the outstanding confirms of ``old`` up to tag ``last``, then closes it. Raises as its ``close``."""
         give_up_at = asyncio.get_running_loop().time() + DRAIN_S
         while old.is_open and any(tag <= last for tag in self._pending):
             if asyncio.get_running_loop().time() > give_up_at:

@@ -1,4 +1,4 @@
-"""One AMQP connection on the running loop that comes back by itself (0.5 to 15 s, full jitter)."""
+"""Keeps one AMQP connection on the running event loop and reconnects by itself (after 0.5 to 15 s, full jitter)."""
 
 from __future__ import annotations
 
@@ -25,33 +25,35 @@ State = Literal["up", "down", "blocked"]
 Use = Literal["consume", "publish", "operate"]
 #: bounds of the wait before the next try, seconds
 BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.5, 15.0
-#: longest wait until a connection is open, seconds: the first try, and the longest of those that follow. Behind a
-#: balancer the first may meet a node that stands still, and the next a better one
+#: longest wait until a connection is open, seconds: for the first try, and the upper bound for later tries. Behind a
+#: load balancer the first try may reach an unresponsive node, and the next try a healthy one
 CONNECT_FIRST_S, CONNECT_CAP_S = 3.0, 10.0
-#: an idle connection says something so often, both ways, seconds. Of a broker that stands still it is known after 1.5
-#: of them; a process of ours that stands still for two is given up by the broker
+#: AMQP heartbeat interval, both ways, seconds. An unresponsive broker is detected after 1.5 intervals; the broker
+#: closes the connection of a process that is unresponsive for two intervals
 HEARTBEAT_S = 5
-#: longest wait for the broker's goodbye, seconds
+#: longest wait for the broker's answer to a close, seconds
 GOODBYE_S = 2.0
-#: time between two looks for a silent broker, seconds
+#: time between two checks for a silent broker, seconds
 LOOK_EVERY_S = 0.5
 #: a broker that sends no byte for this many heartbeat intervals counts as silent
 SILENT_INTERVALS = 1.5
 
-#: what a connection, or its preparation, may end in
+#: errors that can end a connection or its preparation
 _FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, OSError)
 
 
 class Connection:
-    """``declare`` makes the topology: before the first connection counts as up, and beside the use of each later one,
-    for a cluster of which a node stands still keeps whoever binds waiting until it counts that node as gone (measured).
-    ``on_ready`` opens what each fresh connection needs before it counts as up; ``on_lost`` is told of each loss.
+    """Connects to RabbitMQ, prepares each fresh connection, and connects again after each loss.
+
+    ``declare`` declares the topology. The first connection counts as up only after it; on each later connection it runs
+    while the connection is already in use, because a cluster with an unresponsive node delays every bind until it
+    counts that node as down (measured). ``on_ready`` opens what each fresh connection needs before it counts as up;
+    ``on_lost`` is called after each loss.
 
     The keeper is the task behind ``start`` that connects again after each loss. A TopologyMismatch from ``declare``
-    ends it for good, because reconnecting cannot help. It logs every other error and tries again; an error that nothing
-    here foresees is logged with its traceback and counted (``notify_broker_errors_total``). ``watch`` raises the error
-    that ended the keeper: a process runs it beside its other tasks, so that it never waits for a connection that
-    nothing keeps.
+    ends it for good, because reconnecting cannot help. It logs every other error and tries again; an unexpected error
+    is logged with its traceback and counted (``notify_broker_errors_total``). ``watch`` raises the error that ended the
+    keeper: a process runs it beside its other tasks, so that it never waits for a connection that nothing keeps.
     """
 
     def __init__(
@@ -90,16 +92,16 @@ class Connection:
         return "blocked" if self._blocked else "up"
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Starts to connect in the background, and returns at once."""
         self._failed = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._keep(), name=f"amqp {self._name}")
 
     async def wait_up(self) -> None:
-        """Return once the connection is open and prepared."""
+        """Returns once the connection is open and prepared."""
         await self._up.wait()
 
     async def wait_failed(self) -> TopologyMismatch:
-        """Return the TopologyMismatch for which this connection has been given up, if ever.
+        """Waits until a TopologyMismatch has ended the keeper, and returns it; usually that never happens.
 
         Raises the error of a keeper that ended in any other way.
         """
@@ -108,13 +110,14 @@ class Connection:
         return await asyncio.shield(self._failed)
 
     async def watch(self) -> NoReturn:
-        """Run until cancelled. Raises the TopologyMismatch, or another error, that has ended the keeper."""
+        """Runs until it is cancelled. Raises the TopologyMismatch, or another error, that has ended the keeper."""
         raise await self.wait_failed()
 
     async def channel(self, on_closed: Callable[[ChannelGone], None] | None = None) -> AmqpChannel:
-        """Open a channel. Raises ChannelGone if the connection is not open, TimeoutError if the broker is silent.
+        """Opens a channel. Raises ChannelGone if the connection is not open, TimeoutError if the broker is silent.
 
-        A channel that opens only after that deadline is closed: nothing would use it, and it counts for the broker.
+        A channel that opens only after that deadline is closed: nothing would use it, and the broker limits how many a
+        connection may have.
         """
         raw = self._raw
         if raw is None or not raw.is_open:
@@ -137,7 +140,7 @@ class Connection:
                 _close_unwanted(opening)
 
     async def close(self) -> None:
-        """Close for good. What was unacked returns to its queue."""
+        """Closes the connection for good. Its unacked messages return to their queues."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
@@ -146,27 +149,27 @@ class Connection:
             self._watch.cancel()
 
     def drop(self) -> None:
-        """Give the present connection up, as if the network had cut it; a fresh one follows."""
+        """Aborts the present connection, as if the network had cut it; the keeper then opens a fresh one."""
         if self._raw is not None:
             self._raw.abort("dropped by the client")
 
     async def _keep(self) -> None:
         failed = self._failed
         try:
-            await self._come_back_for_ever()
+            await self._reconnect_indefinitely()
         except TopologyMismatch as exc:
             log.error("topology_mismatch", connection=self._name, error=str(exc))
             await self._hang_up()
             if failed is not None and not failed.done():
                 failed.set_result(exc)
         except Exception as exc:
-            # Not reached by an error of one connection, only by one of the keeper itself.
+            # An error of one connection does not get here, only an error of the keeper itself.
             log.exception("connection_keeper_ended", connection=self._name)
             if failed is not None and not failed.done():
                 failed.set_exception(exc)
 
-    async def _come_back_for_ever(self) -> None:
-        """Raises TopologyMismatch."""
+    async def _reconnect_indefinitely(self) -> None:
+        """Connects, serves, and connects again after each loss. Raises TopologyMismatch."""
         tries, declared = 0, False
         while True:
             try:
@@ -192,11 +195,12 @@ class Connection:
             tries += 1
 
     async def _serve(self, declare: Callable[[], Awaitable[None]] | None) -> None:
-        """Be up until the connection is gone. Raises TopologyMismatch."""
+        """Counts as up, and returns when the connection is closed. Raises TopologyMismatch."""
         self._up.set()
         log.info("broker_connected", connection=self._name)
         if declare is not None:
-            # What is missing shows: a message is returned, a channel closed; then it is declared again.
+            # If this fails, a missing queue or exchange is noticed later, by a returned message or a closed channel,
+            # and is declared then.
             try:
                 await declare()
             except TopologyMismatch:
@@ -236,7 +240,7 @@ class Connection:
         self._watch = asyncio.create_task(self._abort_in_silence(raw, gone), name=f"silence {self._name}")
 
     async def _abort_in_silence(self, raw: WireConnection, gone: asyncio.Event) -> None:
-        """Without a goodbye, for which a broker that stands still would keep us waiting."""
+        """Aborts the connection once the broker is silent; an unresponsive broker would not answer a proper close."""
         ended = asyncio.create_task(gone.wait())
         silent = asyncio.create_task(silence(lambda: raw.heard_bytes, self._heartbeat_s))
         try:
@@ -257,26 +261,27 @@ class Connection:
         self._up.clear()
         if raw is None or raw.is_closed:
             return
-        # One that is still being opened too: given up without a close, its socket would stay open until its time is up.
+        # This closes also a connection that is still being opened: otherwise its socket would stay open until pika's
+        # own connection timeout.
         if not raw.is_closing:
             raw.close()
         try:
             async with asyncio.timeout(GOODBYE_S):
                 await self._gone.wait()
         except TimeoutError:
-            raw.abort("no goodbye")
+            raw.abort("the broker did not answer the close")
 
 
 async def silence(received: Callable[[], int], heartbeat_s: float) -> None:
-    """Return once ``received()``, a count of bytes, has not grown for one and a half heartbeat intervals.
+    """Returns once ``received()``, a count of bytes, has not grown for one and a half heartbeat intervals.
 
-    It notices a frozen broker, whose kernel keeps the connection open and accepts what is written. RabbitMQ sends
-    something in each heartbeat interval on every connection. A question would prove nothing: under a memory alarm, or
-    while a queue without a leader holds back hundreds of publishes, a healthy broker does not read. pika looks only
-    once per interval and waits five seconds more, which takes 25 s with an interval of 10 s.
+    This detects a frozen broker, whose kernel keeps the connection open and accepts all that is written. RabbitMQ sends
+    at least one frame in each heartbeat interval on every connection. A request to the broker would prove nothing:
+    under a memory alarm, or while a queue without a leader holds back hundreds of publishes, a healthy broker does not
+    read. pika checks only once per interval and waits five seconds more, which takes 25 s with an interval of 10 s.
 
-    Looks are counted, not seconds: a process that was frozen itself for a minute has looked once, and it reads the
-    bytes that came in the meantime before it looks again.
+    Checks are counted, not seconds: a process that was itself frozen for a minute has checked once, and it reads the
+    bytes that came in the meantime before it checks again.
     """
     enough = round(SILENT_INTERVALS * heartbeat_s / LOOK_EVERY_S)
     silent, before = 0, received()
@@ -288,13 +293,16 @@ async def silence(received: Callable[[], int], heartbeat_s: float) -> None:
 
 
 def backoff_s(tries: int, draw: float) -> float:
-    """Full jitter: between nothing and 0.5 s doubled ``tries`` times, at most 15 s; ``draw`` is in [0, 1)."""
+    """Returns the wait before the next try, in seconds, with full jitter.
+
+    It is the part ``draw``, in [0, 1), of 0.5 s doubled ``tries`` times (at most 15 s), and at least 0.05 s.
+    """
     ceiling = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** min(tries, 10))
     return max(0.05, draw * ceiling)
 
 
 def _close_unwanted(opening: PikaChannel) -> None:
-    """Close a channel that nothing waits for any more; one that is still being opened is closed once it is open."""
+    """Closes a channel that nothing waits for any more; one that is still being opened is closed once it is open."""
     if not (opening.is_closed or opening.is_closing):
         opening.close()
 

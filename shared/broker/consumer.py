@@ -1,6 +1,6 @@
-"""The consumer: one connection, one AMQP channel a lane, and the only place that acks.
+"""Consumes lanes over one connection, with one AMQP channel per lane. No other module acks the lanes' messages.
 
-It knows lanes, tags and prefetch, and nothing of what a message means.
+It knows lanes, tags and prefetch, but not what a message means.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class _LaneChannel:
-    """A lane's channel, its acks and its present consumer tag."""
+    """Keeps a lane's channel, its acks and its present consumer tag."""
 
     def __init__(self, lane: Lane, channel: AmqpChannel) -> None:
         self.lane = lane
@@ -48,9 +48,10 @@ class _LaneChannel:
 
 
 class Consumer:
-    """``on_delivery`` gets each message of a consumed lane. ``on_trouble`` is told what was lost without our doing: one
-    lane's consumer (``declare`` and ``consume`` it again), or, with None, the connection and all lanes (begin again
-    with ``wait_up``).
+    """Passes each message of a consumed lane to ``on_delivery``, and each loss to ``on_trouble``.
+
+    ``on_trouble`` gets the lane whose consumer was lost (``declare`` and ``consume`` it again), or None if the
+    connection and all lanes were lost (begin again with ``wait_up``). It is not called for a close of our own.
     """
 
     def __init__(
@@ -82,22 +83,22 @@ class Consumer:
         return self._connection.state
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Starts to connect in the background, and returns at once."""
         self._connection.start()
 
     async def wait_up(self) -> None:
-        """Return once connected; the first time with the topology declared."""
+        """Returns once connected; the first time the topology is declared by then."""
         await self._connection.wait_up()
 
     async def close(self) -> None:
-        """Flush the acks and close; what is unacked returns to its queue."""
+        """Flushes the acks and closes the connection; unacked messages return to their queues."""
         channels, self._open = list(self._open.values()), {}
         for lane_channel in channels:
             lane_channel.book.flush()
         await self._connection.close()
 
     async def declare(self) -> None:
-        """Declare the topology of these lanes, on a channel of its own. Raises as ``topology.declare``."""
+        """Declares the topology of these lanes, on a separate channel. Raises the errors of ``topology.declare``."""
         channel = await self._connection.channel()
         try:
             await topology.declare(channel, self._levels_s, sorted({lane.channel for lane in self._lanes}))
@@ -105,22 +106,22 @@ class Consumer:
             await channel.close()
 
     async def get(self, lane: Lane) -> Incoming | None:
-        """Take one message, or None if the lane is empty. Raises ChannelGone, TimeoutError."""
+        """Takes one message; returns None if the lane is empty. Raises ChannelGone, TimeoutError."""
         lane_channel = await self._lane_channel(lane)
         answer = await lane_channel.channel.get(lane.queue)
         return None if answer is None else lane_channel.incoming(*answer)
 
     async def consume(self, prefetch: Mapping[Lane, int]) -> None:
-        """Let these lanes flow, each with so many unacked messages at most. Raises ChannelGone, TimeoutError.
+        """Starts to consume each lane with its prefetch (most unacked messages). Raises ChannelGone, TimeoutError.
 
-        A lane that flows already is cancelled first: a living consumer's prefetch cannot be changed.
+        A lane that is consumed already is cancelled first: the prefetch of a running consumer cannot be changed.
         """
         for lane, count in prefetch.items():
             lane_channel = await self._lane_channel(lane)
             await self._cancel(lane_channel)
             channel = lane_channel.channel
             await channel.call(channel.raw.basic_qos, prefetch_count=count)
-            # Always a fresh tag: consuming again with one that was used before closes the connection (541).
+            # Always use a fresh tag: to consume again with a used one closes the connection (541).
             tag = f"{lane.routing_key}-{uuid4().hex}"
             lane_channel.consumer_tag = tag
 
@@ -134,7 +135,7 @@ class Consumer:
             )
 
     async def cancel(self) -> None:
-        """Stop all lanes; what was delivered stays in hand and can be acked. Never raises for a lost channel."""
+        """Stops consuming all lanes; delivered messages can still be acked. Raises nothing for a lost channel."""
         for lane_channel in list(self._open.values()):
             try:
                 await self._cancel(lane_channel)
@@ -166,9 +167,9 @@ class Consumer:
     def _channel_closed(self, lane: Lane, gone: ChannelGone) -> None:
         lane_channel = self._open.get(lane)
         if lane_channel is None or lane_channel.channel.gone is not gone:
-            return  # closed by us, or replaced already
+            return  # we closed it, or it is replaced already
         if not gone.code:
-            return  # with the connection, which is told of once
+            return  # it closed with its connection, whose loss is reported once
         del self._open[lane]
         log.warning("lane_channel_closed", lane=lane.routing_key, error=str(gone))
         self._on_trouble(lane)

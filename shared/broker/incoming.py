@@ -1,4 +1,4 @@
-"""The acknowledgements of one AMQP channel."""
+"""Gathers the acknowledgements of one AMQP channel and writes them in few frames."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["AckBook", "Incoming"]
 
 
 class AckBook:
-    """Acks of one channel, written once a loop turn, as few frames as their order allows."""
+    """Writes the acks of one channel once per turn of the event loop, in as few frames as their order allows."""
 
     def __init__(self, channel: AmqpChannel) -> None:
         self._channel = channel
         self._floor = 0  # every tag up to here is acked
-        self._acked: set[int] = set()  # acked one by one, above the floor
+        self._acked: set[int] = set()  # tags above the floor that were acked one by one
         self._fresh: set[int] = set()
         self._scheduled = False
 
@@ -31,7 +31,7 @@ class AckBook:
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what has gathered: one ``multiple`` ack for the unbroken run from the floor, single ones above."""
+        """Writes the gathered acks: one ``multiple`` ack for the unbroken run above the floor, then single acks."""
         self._scheduled = False
         fresh, self._fresh = self._fresh, set()
         if not self._channel.is_open:
@@ -47,7 +47,7 @@ class AckBook:
             top = tag
         self._floor = top
         if last_fresh:
-            # The broker refuses an unknown tag, so a run ends at one that is still outstanding.
+            # The broker refuses a tag that was acked before, so the frame names the last tag that is still unacked.
             self._channel.raw.basic_ack(last_fresh, multiple=True)
         for tag in fresh:
             self._channel.raw.basic_ack(tag)

@@ -1,7 +1,8 @@
-"""The one publisher: pipelined confirms, mandatory, returns, a deadline, a bounded number unconfirmed.
+"""Publishes messages and waits for their confirms, within a deadline and with a limit on unconfirmed messages.
 
-Used by the gateway (in a thread) and by workers alike. "Confirmed" means stored on a quorum queue; a message that no
-queue takes is returned, the topology is declared anew, and it is published again before the caller hears of it.
+The gateway (in a thread) and the workers use it alike. "Confirmed" means stored on a quorum queue. All messages are
+mandatory: if no queue takes a message, the broker returns it. Then the topology is declared again and the message is
+published again, before the caller gets an error.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ __all__ = ["Publication", "Publisher"]
 
 log = structlog.get_logger(__name__)
 
-#: declarations after a return happen at most this often, seconds
+#: after a returned message the topology is declared again at most once per this many seconds
 REDECLARE_EVERY_S = 1.0
-#: what a declaration may end in
+#: errors that can end a declaration
 _DECLARATION_FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, TopologyMismatch)
-#: less time than this is too little to publish again, seconds
+#: a message is not published again if less than this is left before the deadline, seconds
 LEAST_TRY_S = 0.2
-#: times that a returned message is published again
+#: how often a returned message is published, the first time included
 RETURNED_TRIES = 3
 
 
 class Publisher:
-    """Owns one connection. ``channels`` are those whose topology it declares."""
+    """Publishes over its own connection, and declares the topology of ``channels``."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Publisher:
 
     @property
     def connection(self) -> Connection:
-        """For collaborators that need a channel beside the publishing one (the depth sampler)."""
+        """Returns the connection, for users that need a further channel on it (the depth sampler)."""
         return self._connection
 
     @property
@@ -74,11 +75,11 @@ class Publisher:
         return self._connection.state
 
     def start(self) -> None:
-        """Begin to connect; returns at once."""
+        """Starts to connect in the background, and returns at once."""
         self._connection.start()
 
     async def close(self) -> None:
-        """Close; what is unconfirmed stays unknown."""
+        """Closes the connection; the fate of unconfirmed messages stays unknown."""
         if self._reopening is not None:
             self._reopening.cancel()
         self._outlet.stop()
@@ -86,10 +87,10 @@ class Publisher:
         self._outlet.lost()
 
     async def publish(self, publication: Publication, deadline_s: float | None = None) -> None:
-        """Return once RabbitMQ has confirmed it.
+        """Publishes one message, and returns once RabbitMQ has confirmed it.
 
-        Raises PublishUnroutable if no queue took it, PublishRejected if one refused it, PublishUnknown if the answer
-        never came within ``deadline_s`` (it may be stored: publish again).
+        Raises PublishUnroutable if no queue took it, PublishRejected if a queue refused it, PublishUnknown if no answer
+        came within ``deadline_s`` seconds (it may be stored: publish it again).
         """
         failure = (await self.publish_all([publication], deadline_s))[0]
         if failure is not None:
@@ -98,7 +99,10 @@ class Publisher:
     async def publish_all(
         self, publications: Sequence[Publication], deadline_s: float | None = None
     ) -> list[PublishFailed | None]:
-        """Publish pipelined; one entry a publication, in order: None once confirmed, else what befell it."""
+        """Publishes all messages without waiting for each single confirm.
+
+        Returns one entry per publication, in order: None if it was confirmed, else the error.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + (deadline_s or self._deadline_s)
         results: list[PublishFailed | None] = [None] * len(publications)
@@ -106,7 +110,7 @@ class Publisher:
         for tries in itertools.count(1):
             sent = await self._send_all(publications, todo, until)
             for index in todo[len(sent) :]:
-                results[index] = PublishUnknown("the broker is away or busy: not sent within the deadline")
+                results[index] = PublishUnknown("the broker is unavailable or busy: not sent within the deadline")
             if sent:
                 await asyncio.wait([p.fate for p in sent], timeout=max(0.0, until - loop.time()))
             again = self._judge(todo, sent, results)
@@ -117,7 +121,7 @@ class Publisher:
                     break
                 await self._declare_again(until)
                 if until - loop.time() < LEAST_TRY_S:
-                    # Sent once more it would only be unknown, and a broker that returns is not one that is silent.
+                    # There is no time for another answer: "unroutable" tells the caller more than "unknown" would.
                     break
             todo = again
             for index in todo:
@@ -125,12 +129,12 @@ class Publisher:
         return results
 
     def _judge(self, todo: list[int], sent: list[Pending], results: list[PublishFailed | None]) -> list[int]:
-        """Write down each fate; return the indexes worth another try."""
+        """Writes each message's fate into ``results``, and returns the indexes that are worth another try."""
         again = []
         for index, pending in zip(todo, sent, strict=False):
             fate = pending.fate.result() if pending.fate.done() else None
             if fate is None:
-                # Still unconfirmed: its confirm, should it come, finds nobody waiting.
+                # Still unconfirmed: a late confirm is ignored.
                 results[index] = PublishUnknown("no confirm within the deadline")
             elif fate is Fate.NACKED:
                 results[index] = PublishRejected("refused by the queue")
@@ -143,7 +147,7 @@ class Publisher:
         return again
 
     async def _send_all(self, publications: Sequence[Publication], todo: list[int], until: float) -> list[Pending]:
-        """Send as many of ``todo`` as the deadline allows, in order."""
+        """Sends as many of ``todo`` as the deadline allows, in order, and returns them."""
         sent: list[Pending] = []
         loop, outlet = asyncio.get_running_loop(), self._outlet
         for index in todo:
@@ -179,7 +183,7 @@ class Publisher:
             log.warning("publishing_channel_not_reopened", error=str(exc))
             self._connection.drop()
         except Exception:
-            # Unseen, it would leave a connection that is up and never publishes again.
+            # Without this, the connection would stay up but never publish again.
             log.exception("publishing_channel_not_reopened")
             self._connection.drop()
 
@@ -192,7 +196,10 @@ class Publisher:
         self._declared_at = asyncio.get_running_loop().time()
 
     async def _declare_again(self, until: float) -> None:
-        """Declare after a return, unless somebody has since; at most once a second, within the deadline."""
+        """Declares the topology after a returned message, at most once per second and until ``until`` (loop time).
+
+        Does nothing if another call has declared it in the meantime.
+        """
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         try:

@@ -1,6 +1,6 @@
-"""How many messages wait in each lane, sampled by passive declares on a channel of its own.
+"""Samples how many messages wait in each lane, by passive declares on a separate channel.
 
-A slow answer is unknown, not 0: a queue without a leader answers 0 after 250 ms.
+A slow answer counts as unknown, not as 0: a queue without a leader answers 0 after 250 ms.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from shared.message.channels import CHANNELS, Lane, lanes_of
 log = structlog.get_logger(__name__)
 
 SAMPLE_EVERY_S = 1.0
-#: an answer that took longer is not believed, seconds
+#: an answer that took longer than this is not believed, seconds
 BELIEVED_WITHIN_S = 0.2
 
 
 class Sampler:
-    """``run`` samples on the connection's loop; ``ready`` may be asked from any thread."""
+    """Samples the lanes of ``channels``. ``run`` works on the connection's loop; any thread may call ``ready``."""
 
     def __init__(self, channels: Iterable[str] = tuple(CHANNELS), every_s: float = SAMPLE_EVERY_S) -> None:
         self._lanes = tuple(lane for channel in channels for lane in lanes_of(channel))
@@ -31,17 +31,18 @@ class Sampler:
         self._ready: dict[Lane, int] = {}
 
     def ready(self, lane: Lane) -> int | None:
-        """Messages ready in the lane's queue a moment ago, or None if that is not known."""
+        """Returns how many messages were ready in the lane's queue a moment ago, or None if that is not known."""
         return self._ready.get(lane)
 
     async def run(self, connection: Connection) -> None:
-        """Sample until cancelled, over every loss of the connection."""
+        """Samples until it is cancelled, and continues after each loss of the connection."""
         while True:
             await connection.wait_up()
             try:
                 await self._sample_on(await connection.channel())
             except (ChannelGone, TimeoutError, AMQPError) as exc:
-                # A lane that does not exist closes the channel; what the others held is stale by the next round.
+                # A lane whose queue is missing closes the channel. The other lanes' numbers would be stale by the
+                # next round, so all are cleared.
                 log.info("sampling_interrupted", error=str(exc) or repr(exc))
             self._ready.clear()
             await asyncio.sleep(self._every_s)

@@ -1,8 +1,8 @@
 """Names every exchange and queue, and declares them; no other module declares anything.
 
-Only what can never change is an argument: RabbitMQ refuses (406) to declare a queue again with other arguments.
-A lane has a ladder of its own, because the at-least-once dead-letter worker of a source queue stops at 32 unconfirmed
-messages: one missing or full lane would stop the retries of all.
+A queue's arguments hold only what can never change: RabbitMQ refuses (406) to declare a queue again with other
+arguments. Each lane has its own ladder, because the at-least-once dead-letter worker of a source queue stops at 32
+unconfirmed messages: with a shared ladder one missing or full lane would stop the retries of all lanes.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ FAILED_EXCHANGE = "notifications.failed"
 FAILED_QUEUE = "failed.queue"
 LOCK_QUEUE = "notifications.failed.lock"
 
-#: the broker's backstop; the worker itself dead-letters at ``GIVE_UP_AT`` (``shared/worker/poison``)
+#: the broker's own limit, as a backstop; the worker dead-letters earlier, at ``GIVE_UP_AT`` (``shared/worker/poison``)
 DELIVERY_LIMIT = 20
-#: operators look at failed.queue by taking and returning messages, which counts as deliveries
+#: an operator's look at failed.queue takes and requeues its messages, and each time counts as a delivery
 FAILED_DELIVERY_LIMIT = 1_000_000
 
-#: least time between a queue's end and its new declaration, seconds. Measured on RabbitMQ 3.10: it tells its
-#: consumers of the end some 20 ms later; if the queue is back by then it keeps them instead, and what it delivers to
-#: them never arrives
+#: shortest time between the end of a queue and its new declaration, seconds. Measured on RabbitMQ 3.10: it tells the
+#: consumers of a deleted queue about 20 ms later. If the queue exists again by then, it keeps them instead, and the
+#: messages that it delivers to them never arrive
 CONSUMERS_TOLD_S = 0.5
 
 _RESOURCE_LOCKED, _PRECONDITION_FAILED = 405, 406
 
 
 def level_name(level_s: float) -> str:
-    """``1s 5s 15s 1m 5m 15m 1h``; a level that is not one of the seven is named by its milliseconds."""
+    """Returns the name of a level: ``1s 5s 15s 1m 5m 15m 1h``, or its milliseconds if it is not one of these seven."""
     names = {1: "1s", 5: "5s", 15: "15s", 60: "1m", 300: "5m", 900: "15m", 3600: "1h"}
     return names.get(level_s, f"{round(level_s * 1000)}ms")  # type: ignore[call-overload, no-any-return]
 
@@ -71,15 +71,15 @@ def failed_arguments() -> dict[str, Any]:
 
 
 async def declare(channel: AmqpChannel, levels_s: Sequence[float], channels: Iterable[str] = tuple(CHANNELS)) -> None:
-    """Declare everything that ``channels`` need, idempotently.
+    """Declares everything that ``channels`` need; it may be repeated.
 
-    Raises TopologyMismatch if something exists with other arguments (its text names the argument), ChannelGone
-    if the channel is lost.
+    Raises TopologyMismatch if a queue or exchange exists with other arguments (its text names the argument), and
+    ChannelGone if the channel is lost.
     """
     raw = channel.raw
     lanes = [lane for name in channels for lane in lanes_of(name)]
     try:
-        # Without callbacks pika sends nowait methods: a hundred of them cost one round trip, not a hundred.
+        # Without a callback pika does not ask for an answer: a hundred methods cost one round trip, not a hundred.
         raw.exchange_declare(EXCHANGE, "direct", durable=True)
         raw.exchange_declare(FAILED_EXCHANGE, "fanout", durable=True)
         raw.queue_declare(FAILED_QUEUE, durable=True, arguments=failed_arguments())
@@ -93,7 +93,7 @@ async def declare(channel: AmqpChannel, levels_s: Sequence[float], channels: Ite
                 queue = retry_queue(lane, level_s)
                 raw.queue_declare(queue, durable=True, arguments=retry_arguments(level_s))
                 raw.queue_bind(queue, retry_exchange(level_s), lane.routing_key)
-        # The broker works through a channel's methods in order: this answer means that all before are done.
+        # The broker handles a channel's methods in order: this answer means that all methods before it are done.
         await channel.call(raw.exchange_declare, exchange=EXCHANGE, exchange_type="direct", durable=True)
     except ChannelGone as exc:
         if exc.code == _PRECONDITION_FAILED:
@@ -102,7 +102,7 @@ async def declare(channel: AmqpChannel, levels_s: Sequence[float], channels: Ite
 
 
 async def declare_lock(channel: AmqpChannel) -> None:
-    """Declare the operators' lock, an exclusive queue that lasts as long as the channel's connection.
+    """Declares the operators' lock, an exclusive queue that lasts as long as the channel's connection.
 
     Raises Locked if another connection holds it (the broker then closes the channel), ChannelGone, TimeoutError.
     """
@@ -115,5 +115,5 @@ async def declare_lock(channel: AmqpChannel) -> None:
         )
     except ChannelGone as exc:
         if exc.code == _RESOURCE_LOCKED:
-            raise Locked("another operation on failed.queue is under way") from exc
+            raise Locked("another operation on failed.queue is in progress; try again when it has ended") from exc
         raise
