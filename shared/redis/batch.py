@@ -1,14 +1,14 @@
-"""Calls Redis in micro-batches: all calls of one turn of the event loop travel together, one command per script.
+"""Calls Redis in micro-batches: all calls of one turn of the event loop are sent together, one command per script.
 
-The price of a round trip, in Python and in system calls, is paid once per batch instead of once per call. While a batch
-is on its way the next one gathers, so batches grow with the load and stay small without it. Measured side by side with
-256 calls in flight (``python -m bench.redis_clients``, on a busy machine: the ratio is what counts): 7 us of CPU per
-call, against 229 us with redis-py's asyncio client and a pool of 64 connections. A message needs two calls, a claim and
-a record, and its whole delivery takes about 100 us.
+The cost of a round trip, in Python and in system calls, is paid once per batch instead of once per call. While one
+batch is in flight the next one gathers, so batches grow with the load and stay small without it. Measured side by side
+with 256 calls in flight (``python -m bench.redis_clients``, on a busy machine: the ratio is what counts): 7 us of CPU
+per call, against 229 us with redis-py's asyncio client and a pool of 64 connections. A message needs two calls, a claim
+and a record, and its whole delivery takes about 100 us.
 
-A call that was sent and got no answer fails together with its whole batch; it may have been carried out, so every
-script can be repeated. A call that was not sent when a connection ended goes over the next one. No failure leaves a
-caller waiting or the batcher stuck, and a Redis that has forgotten its scripts (NOSCRIPT) gets them again.
+If a call was sent and got no answer, it fails together with its whole batch; it may have been carried out, so every
+script can be repeated safely. If a call was not sent when a connection ended, it is sent over the next one. No failure
+leaves a caller waiting or the batcher stuck, and a Redis that has lost its scripts (NOSCRIPT) gets them again.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import hiredis
 from shared.redis.client import TIMEOUT_S
 from shared.redis.connection import Single, Wire, open_wire, pack, unavailable
 
-#: most calls of one script in one command: Redis serves nobody else while it runs
+#: most calls of one script in one command: Redis serves no other client while a script runs
 MOST_CALLS = 128
-#: commands under way from which on the next calls gather
-MOST_UNDER_WAY = 4
+#: with this many commands or more in flight, further calls wait and gather
+MOST_IN_FLIGHT = 4
 
 
 class Batcher:
-    """All scripts and commands of one process to one Redis, over one connection, which is made when it is needed."""
+    """Sends all scripts and commands of one process to one Redis, over one connection that it opens when needed."""
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         self._url = url
@@ -44,20 +44,24 @@ class Batcher:
         self._closed = False
 
     def script(self, source: str, *constants: bytes) -> BatchedScript:
-        """``source`` gets KEYS one a call, ARGV ``constants`` and then each call's; it answers one value a call."""
+        """Registers the Lua text ``source``, and returns the script to call.
+
+        The Lua code gets one key per call in KEYS; in ARGV it gets ``constants``, then the arguments of each call. It
+        must return one value per call.
+        """
         script = BatchedScript(self, source, constants)
         self._scripts.append(script)
         return script
 
     async def command(self, *words: bytes | str) -> Any:
-        """One plain command. Raises RedisUnavailable."""
+        """Sends one plain command and returns Redis' reply. Raises RedisUnavailable."""
         single = Single(asyncio.get_running_loop().create_future(), *words)
         self._singles.append(single)
         self.schedule()
         return await single.future
 
     async def close(self) -> None:
-        """End the connection; who still waits gets RedisUnavailable."""
+        """Ends the connection; calls that still wait raise RedisUnavailable."""
         self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
@@ -67,13 +71,13 @@ class Batcher:
         self._fail_unsent("closed")
 
     def schedule(self) -> None:
-        """Send at the end of this loop turn what has been asked for by then."""
+        """Sends the gathered calls at the end of this turn of the event loop."""
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn_over)
 
     def again(self, batch: Batch) -> None:
-        """Redis has forgotten the script: send it along this time."""
+        """Sends ``batch`` once more, because Redis has lost its script."""
         self._again.append(batch)
 
     def _turn_over(self) -> None:
@@ -85,7 +89,7 @@ class Batcher:
         if wire is None or wire.closed:
             self._reconnect()
             return
-        while wire.unanswered < MOST_UNDER_WAY:
+        while wire.unanswered < MOST_IN_FLIGHT:
             round_trip = list(self._take())
             if not round_trip:
                 return
@@ -112,7 +116,7 @@ class Batcher:
         if task.cancelled():
             self._fail_unsent("closed")
         elif (error := task.exception()) is not None:
-            # Whatever it was, nobody may be left waiting.
+            # No error of any kind may leave a caller waiting.
             self._fail_unsent(str(error), error)
         else:
             self._wire = task.result()
@@ -128,7 +132,7 @@ class Batcher:
 
 
 class BatchedScript:
-    """A Lua script; ``call`` it for one key at a time."""
+    """Gathers the calls of one Lua script. Each ``call`` is for one key."""
 
     __slots__ = ("_arguments", "_batcher", "_constants", "_keys", "_sha", "_source", "futures")
 
@@ -142,9 +146,10 @@ class BatchedScript:
         self.futures: list[asyncio.Future[Any]] = []
 
     def call(self, key: bytes, *arguments: bytes) -> asyncio.Future[Any]:
-        """The script's answer for ``key``; every call brings as many arguments. Raises RedisUnavailable.
+        """Returns a future for the script's answer for ``key``; the future raises RedisUnavailable.
 
-        Who is cancelled while waiting takes nothing back: the call is made all the same.
+        All calls of a script must have the same number of arguments. If the waiting caller is cancelled, the call is
+        made all the same.
         """
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._keys.append(key)
@@ -154,7 +159,7 @@ class BatchedScript:
         return future
 
     def take(self) -> Batch:
-        """The oldest calls, at most ``MOST_CALLS``, as one command. Only if there are any."""
+        """Removes the oldest calls, at most ``MOST_CALLS``, and returns them as one command. There must be some."""
         calls = min(MOST_CALLS, len(self._keys))
         words = calls * (len(self._arguments) // len(self._keys))
         tail: tuple[bytes | str, ...] = (str(calls), *self._keys[:calls], *self._constants, *self._arguments[:words])
@@ -164,7 +169,7 @@ class BatchedScript:
 
 
 class Batch:
-    """Several calls of one script as one command; each caller gets the answer at his place in the reply."""
+    """Holds several calls of one script as one command; each caller gets the answer at its place in the reply."""
 
     __slots__ = ("_batcher", "_futures", "_source", "_tail", "payload")
 
@@ -192,12 +197,12 @@ class Batch:
                 else:
                     future.set_result(answer)
         elif isinstance(reply, hiredis.ReplyError) and str(reply).startswith("NOSCRIPT"):
-            # Nothing was carried out. A restart of Redis or SCRIPT FLUSH made it forget; EVAL also makes it learn.
+            # Nothing was carried out. A restart of Redis or SCRIPT FLUSH removes its scripts; EVAL stores this one.
             self.payload = pack("EVAL", self._source, *self._tail)
             self._batcher.again(self)
         else:
             cause = reply if isinstance(reply, hiredis.ReplyError) else None
-            self.fail(str(cause or "Redis gave an answer of another shape"), cause)
+            self.fail(str(cause or "Redis did not give one answer per call"), cause)
 
     def fail(self, why: str, cause: BaseException | None) -> None:
         for future in self._futures:

@@ -1,7 +1,7 @@
-"""Clients for Redis that fail fast, and what must be true of the Redis that keeps the claims.
+"""Makes Redis clients that fail fast, and checks that the Redis for the claims keeps its data.
 
-By default redis-py tries again by itself: a refused connection took 4.5 s a command. Who calls decides what a failure
-means, so there are no hidden retries here, and half a second is the longest that anything waits.
+By default redis-py retries by itself: with a refused connection each command took 4.5 s. Here the caller decides what a
+failure means, so there are no hidden retries, and nothing waits for longer than half a second.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ TIMEOUT_S = 0.5
 
 
 def async_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.asyncio.Redis:
-    """A client for the running loop; connects when first used. Close it with ``aclose``."""
+    """Returns a client for the running loop; it connects when first used. Close it with ``aclose``."""
     return redis.asyncio.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=AsyncRetry(NoBackoff(), 0)
     )
 
 
 def sync_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
-    """A client for threads; connects when first used."""
+    """Returns a client for threads; it connects when first used."""
     return redis.Redis.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
@@ -43,7 +43,7 @@ def sync_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Whatever keeps Redis from serving, whether it is away, full or read-only, becomes RedisUnavailable."""
+    """Turns each error of redis-py (unavailable, full, read-only) into RedisUnavailable."""
     try:
         yield
     except RedisError as exc:
@@ -51,14 +51,14 @@ def store_errors() -> Iterator[None]:
 
 
 def memory_share(info: Mapping[str, Any]) -> float:
-    """Used of ``maxmemory``, by ``INFO memory``; 0 without a limit."""
+    """Returns which part of ``maxmemory`` is used, by ``INFO memory``; 0 if there is no limit."""
     limit = int(info.get("maxmemory", 0))
     return int(info.get("used_memory", 0)) / limit if limit else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """What ``INFO`` says of keeping data."""
+    """Holds what ``INFO`` says about keeping data."""
 
     append_only: bool
     eviction: str
@@ -66,7 +66,7 @@ class RedisFacts:
 
     @classmethod
     def read(cls, info: Mapping[str, Any]) -> RedisFacts:
-        """From the sections ``persistence`` and ``memory``, which servers answer even where CONFIG is forbidden."""
+        """Reads the sections ``persistence`` and ``memory``, which servers give even where CONFIG is forbidden."""
         return cls(
             append_only=bool(int(info.get("aof_enabled", 0))),
             eviction=str(info.get("maxmemory_policy", "unknown")),
@@ -74,7 +74,7 @@ class RedisFacts:
         )
 
     def problems(self) -> list[tuple[str, str]]:
-        """(setting of the server, what it puts at risk), one a setting."""
+        """Returns one (setting of the server, what it puts at risk) per unfit setting."""
         found = []
         if not self.append_only:
             found.append(("appendonly", "is not yes: a crash of Redis loses the records, and messages are sent twice"))
@@ -84,13 +84,16 @@ class RedisFacts:
 
 
 async def read_facts(client: redis.asyncio.Redis) -> RedisFacts:
-    """Raises RedisUnavailable."""
+    """Asks the server for its facts. Raises RedisUnavailable."""
     with store_errors():
         return RedisFacts.read(await client.info("persistence", "memory"))
 
 
 async def check_durable(client: redis.asyncio.Redis, *, production: bool) -> RedisFacts:
-    """Look at the server once, at start. Raises RedisUnavailable, or BadSettings if it is unfit and in production."""
+    """Checks the server once, at start, and logs what makes it unfit.
+
+    Raises RedisUnavailable, or BadSettings in production if the server is unfit.
+    """
     facts = await read_facts(client)
     problems = facts.problems()
     if problems and production:

@@ -1,7 +1,7 @@
-"""One connection to Redis over which many commands are under way at once.
+"""Sends many commands at once over one connection to Redis, without waiting for each reply.
 
-Replies come in the order of the commands, so a reply is matched by its place. That is why a connection on which one
-reply is late is dropped whole: whatever comes after it could be taken for somebody else's answer.
+Replies come in the order of the commands, so each reply is matched by its place. If one reply is late, the whole
+connection is dropped: a later reply could be taken for the answer to another command.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import redis.asyncio
 
 from shared.errors import RedisUnavailable
 
-#: how much longer a late reply is waited for when the process itself may have stood still, seconds
+#: how much longer to wait for a late reply, because this process itself may have been suspended, seconds
 GRACE_S = 0.02
 
 
 def pack(*words: bytes | str) -> bytes:
-    """One command as Redis reads it. Raises UnicodeEncodeError for text that is none."""
+    """Returns the bytes of one command. Raises UnicodeEncodeError for text that UTF-8 cannot hold."""
     return cast(bytes, hiredis.pack_command(words))  # type: ignore[arg-type]  # its stub asks for a tuple of one
 
 
 class Expected(Protocol):
-    """Who waits for one reply. Exactly one of the two is called, once; neither raises."""
+    """Waits for one reply. Exactly one of the two methods is called, once; neither raises."""
 
     def answer(self, reply: object) -> None: ...
 
@@ -34,14 +34,14 @@ class Expected(Protocol):
 
 
 def unavailable(why: str, cause: BaseException | None = None) -> RedisUnavailable:
-    """A fresh error for each waiter: one instance raised in many tasks would collect all their tracebacks."""
+    """Returns a new error for each waiter: one instance raised in many tasks would collect all their tracebacks."""
     error = RedisUnavailable(why)
     error.__cause__ = cause
     return error
 
 
 class Wire(asyncio.Protocol):
-    """``on_room`` is called when replies have come in, and when the connection has ended."""
+    """Speaks to Redis over one connection. Calls ``on_room`` after replies came in, and after the connection ended."""
 
     def __init__(self, timeout_s: float, on_room: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -55,11 +55,11 @@ class Wire(asyncio.Protocol):
 
     @property
     def unanswered(self) -> int:
-        """Commands under way."""
+        """Returns the number of commands that wait for a reply."""
         return len(self._waiting)
 
     def send(self, payload: bytes, expected: Iterable[Expected]) -> None:
-        """Write commands, one for each of ``expected``; each hears of its reply, or of the connection's end."""
+        """Writes commands, one for each of ``expected``; each of them gets its reply or the connection's end."""
         now = self._loop.time()
         self._waiting.extend((now, one) for one in expected)
         if self._transport is not None:
@@ -68,7 +68,7 @@ class Wire(asyncio.Protocol):
             self._timer = self._loop.call_later(self._timeout_s, self._look)
 
     def drop(self, why: str, cause: BaseException | None = None) -> None:
-        """End the connection now and fail all that wait for a reply on it."""
+        """Ends the connection now, and fails every command that waits for a reply on it."""
         if self.closed:
             return
         self.closed = True
@@ -95,13 +95,13 @@ class Wire(asyncio.Protocol):
             while (reply := reader.gets()) is not _MORE:
                 waiting.popleft()[1].answer(reply)
         except (hiredis.ProtocolError, IndexError) as exc:
-            # Not a reply, or one that nobody asked for: what follows cannot be matched any more.
-            self.drop("Redis answered out of turn", exc)
+            # Not a valid reply, or a reply to no command: the following ones cannot be matched any more.
+            self.drop("Redis sent an invalid or unexpected reply", exc)
         else:
             self._on_room()
 
     def _look(self) -> None:
-        """One timer for all: it runs after the oldest, and is set again only while something is under way."""
+        """Checks the oldest command's deadline. One timer serves all commands, and runs only while replies are due."""
         self._timer = None
         if not self._waiting:
             return
@@ -110,7 +110,7 @@ class Wire(asyncio.Protocol):
         if left_s > 0:
             self._timer = self._loop.call_later(left_s, self._look)
         else:
-            # This process may have stood still itself, with the reply waiting in the socket: read that first.
+            # This process itself may have been suspended while the reply waits in the socket: read that first.
             self._timer = self._loop.call_later(GRACE_S, self._give_up, oldest)
 
     def _give_up(self, oldest: Expected) -> None:
@@ -121,7 +121,7 @@ class Wire(asyncio.Protocol):
 
 
 class Single:
-    """One command and the one who waits for it."""
+    """Holds one plain command and the future for its reply."""
 
     __slots__ = ("future", "payload")
 
@@ -141,9 +141,9 @@ class Single:
 
 
 async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> Wire:
-    """Connect and log in, within ``timeout_s``. Raises RedisUnavailable."""
+    """Connects and logs in, within ``timeout_s`` seconds. Raises RedisUnavailable."""
     loop = asyncio.get_running_loop()
-    # The URL is read by redis-py, so that it means the same to every client here.
+    # redis-py reads the URL, so that it means the same to every client in this package.
     target: Any = redis.asyncio.ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     wire = Wire(timeout_s, on_room)
     try:
@@ -158,12 +158,12 @@ async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> 
                 wire.send(greeting.payload, [greeting])
                 await greeting.future
     except TimeoutError as exc:
-        wire.drop("Redis did not let us in")
+        wire.drop("the login to Redis did not succeed")
         raise unavailable(f"no connection to Redis within {timeout_s:g} s", exc) from exc
     except OSError as exc:
         raise unavailable(f"no connection to Redis: {exc.strerror or type(exc).__name__}", exc) from exc
     except (RedisUnavailable, asyncio.CancelledError):
-        wire.drop("Redis did not let us in")
+        wire.drop("the login to Redis did not succeed")
         raise
     return wire
 

@@ -10,8 +10,8 @@ import pytest
 import uvloop
 
 from shared.errors import RedisUnavailable
-from shared.redis.batch import MOST_CALLS, MOST_UNDER_WAY, BatchedScript, Batcher
-from tests.support.peers.scripted_redis import ScriptedRedis, ones, scripted_redis
+from shared.redis.batch import MOST_CALLS, MOST_IN_FLIGHT, BatchedScript, Batcher
+from tests.support.scripted_redis import ScriptedRedis, ones, scripted_redis
 from tests.support.waiting import eventually_async
 
 TIMEOUT_S = 0.2
@@ -126,9 +126,9 @@ async def test_a_forgotten_script_is_sent_again_whole() -> None:
 async def test_a_lost_connection_fails_what_was_sent_and_nothing_else() -> None:
     async with scripted_redis(lambda _: None) as redis:
         batcher, script = batcher_for(redis, timeout_s=5)
-        sent = MOST_CALLS * MOST_UNDER_WAY
+        sent = MOST_CALLS * MOST_IN_FLIGHT
         waiting = calls(script, sent + 10)
-        await eventually_async(lambda: len(redis.commands) == MOST_UNDER_WAY)
+        await eventually_async(lambda: len(redis.commands) == MOST_IN_FLIGHT)
         redis.script = ones
         redis.hang_up()
         answers = await waiting
@@ -202,7 +202,7 @@ async def test_login_and_database_come_before_the_first_command() -> None:
 async def test_after_the_end_nobody_waits() -> None:
     async with scripted_redis(lambda _: None) as redis:
         batcher, script = batcher_for(redis, timeout_s=5)
-        waiting = calls(script, MOST_CALLS * (MOST_UNDER_WAY + 1))
+        waiting = calls(script, MOST_CALLS * (MOST_IN_FLIGHT + 1))
         await eventually_async(lambda: redis.commands)
         await batcher.close()
         assert outcomes(await waiting) == {RedisUnavailable}
