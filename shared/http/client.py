@@ -1,8 +1,9 @@
-"""The hot path's HTTP client: llhttp (by httptools) on the event loop itself.
+"""Calls providers over HTTP, with the llhttp parser (by httptools) directly on the event loop.
 
-HTTP is the largest part of a delivery's CPU, and what was written must be known exactly, not guessed from a library's
-error text. A call costs 10 to 11 us of CPU, against 24 to 34 with pyreqwest and 67 to 73 with aiohttp, side by side in
-four runs of ``python -m bench.http_clients`` (77 000 to 97 000, 29 000 to 33 000 and 13 000 to 15 000 calls/s).
+HTTP takes the largest part of a delivery's CPU time, and the client must know exactly whether a request was written,
+not guess it from a library's error text. A call costs 10 to 11 us of CPU, against 24 to 34 us with pyreqwest and 67 to
+73 us with aiohttp, side by side in four runs of ``python -m bench.http_clients`` (77 000 to 97 000, 29 000 to 33 000
+and 13 000 to 15 000 calls/s).
 """
 
 from __future__ import annotations
@@ -17,21 +18,23 @@ from shared.http.response import Response
 
 __all__ = ["HttpClient", "Response"]
 
-#: an idle connection is dropped after this long: sooner than servers do (nginx 75 s, many balancers 20 to 60 s), so
-#: that a request is seldom written into one that the server is just closing
+#: an idle connection is closed after this many seconds: sooner than servers do it (nginx 75 s, many load balancers 20
+#: to 60 s), so that a request is seldom written to a connection that the server is just closing
 POOL_IDLE_S = 15.0
 CONNECT_TIMEOUT_S = 3.0
-#: to one scheme, host and port, below what a process may have open; a worker makes no more calls at once than this
+#: most connections to one scheme, host and port. It is less than the number of files that a process may have open, and
+#: a worker does not make more calls at once
 CONNECTIONS_PER_ORIGIN = 512
-# Providers post to one URL each; a caller that makes new ones all the time must not fill the memory.
+# Each provider posts to one URL; a caller that makes new URLs all the time must not fill the memory.
 _URLS_KEPT = 256
 
 
 class HttpClient:
-    """A pool of keep-alive connections. No redirects, no retries, no proxies from the environment, no cookies.
+    """Posts requests over pooled keep-alive connections.
 
-    A request is written at most once, and never behind another that is still unanswered. If the server has closed an
-    idle connection before the first byte of a request was written to it, another is used; after that byte, never.
+    It follows no redirects, makes no retries, uses no proxies from the environment, and keeps no cookies. A request is
+    written at most once, and never behind another that is still unanswered. If the server closed an idle connection
+    before the first byte of a request was written to it, another connection is used; after that byte, never.
     """
 
     def __init__(
@@ -44,14 +47,14 @@ class HttpClient:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
-        """Take the running loop; nothing is connected yet."""
+        """Binds the client to the running loop; it does not connect yet."""
         self._loop = asyncio.get_running_loop()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Response:
-        """One POST; ``timeout_s`` covers everything from connecting to the answer's last byte.
+        """Sends one POST; ``timeout_s`` covers everything from connecting to the answer's last byte.
 
-        Raises Unavailable, ambiguous unless no byte of the request was handed to a socket; ValueError for a URL or a
-        header field that cannot be sent.
+        Raises Unavailable, which is ambiguous unless no byte of the request was passed to a socket; ValueError for a
+        URL or a header field that cannot be sent.
         """
         if self._loop is None:
             raise RuntimeError("HttpClient is not open")
@@ -62,14 +65,14 @@ class HttpClient:
             began = self._loop.time()
             connection = await pool.obtain(timeout_s)
             timeout_s -= self._loop.time() - began
-        # From here to the write nothing else runs: what the connection was found to be, it still is.
+        # No other code runs between the check of the connection and the write, so the check still holds.
         try:
             return await connection.ask(request, timeout_s)
         finally:
             pool.leave()
 
     async def close(self) -> None:
-        """Close every connection. Whoever waits gets Unavailable: ambiguous if the request was written."""
+        """Closes every connection. Waiting calls raise Unavailable, ambiguous if their request was written."""
         for pool in self._pools.values():
             pool.close()
         self._loop = None

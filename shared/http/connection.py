@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection, on which one request at a time is under way."""
+"""Sends requests over one HTTP/1.1 connection, one at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ Listener = Callable[["Connection"], None]
 
 
 class Connection(asyncio.Protocol):
-    """``on_idle`` is called when the answer is whole and another request may follow, ``on_lost`` after the end."""
+    """Speaks HTTP/1.1 with one server.
+
+    Calls ``on_idle`` when an answer is complete and another request may follow, and ``on_lost`` after the end.
+    """
 
     def __init__(self, on_idle: Listener, on_lost: Listener) -> None:
         self._loop = asyncio.get_running_loop()
@@ -35,9 +38,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def is_quiet(self) -> bool:
-        """Whether it is open and the peer has sent nothing, not even a FIN or a reset, that the loop has yet to read.
+        """Returns True if the connection is open and no bytes, FIN or reset from the peer wait to be read.
 
-        In a busy loop that can be a while; a request written meanwhile would be lost, or be answered by what waits.
+        A busy loop may read them late. A request written before that would be lost, or the waiting bytes would be taken
+        for its answer.
         """
         return self.is_open() and not self._poll.poll(0)
 
@@ -45,34 +49,35 @@ class Connection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing()
 
     async def ask(self, request: bytes, timeout_s: float) -> Response:
-        """Write ``request``, once, and wait for the whole answer. Raises Unavailable, always ambiguous.
+        """Writes ``request`` once and waits for the whole answer. Raises Unavailable, always ambiguous.
 
-        Whoever is cancelled takes the connection along: the answer, should it come, must not meet the next request.
+        If the caller is cancelled, the connection is closed: a late answer must not be taken for the next request's.
         """
         waiter = self._write(request, timeout_s)
         try:
             outcome = await waiter
         except asyncio.CancelledError:
-            # If the answer had come just before, the connection may already carry somebody else's request.
+            # If the answer came just before the cancellation, the connection may already carry another request.
             if self._waiter is waiter:
-                self.end("given up")
+                self.end("the call was cancelled")
             raise
         if isinstance(outcome, Unavailable):
             raise outcome
         return outcome
 
     def end(self, why: str, cause: BaseException | None = None) -> None:
-        """Close at once; whoever waits for an answer hears ``why``."""
+        """Closes the connection at once; a call that waits for an answer raises Unavailable with ``why``."""
         self._deadline.stop()
         if self._transport is not None:
-            # Not close(): it would first write what nobody wants sent any more, and over TLS wait for the peer.
+            # Not close(): that would first write the rest of a request that is no longer wanted, and over TLS it would
+            # wait for the peer.
             self._transport.abort()
         error = Unavailable(f"no answer: {why}", ambiguous=True)
         error.__cause__ = cause
         self._settle(error)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
+        # A cast, not an isinstance check: uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
@@ -89,23 +94,23 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
-            # Nobody has asked: the next request would take it for its answer.
-            self.end("unasked")
+            # No request is in flight: the next request would take these bytes for its answer.
+            self.end("the server sent data without a request")
             return
         self._received += len(data)
         try:
             answer = self._reader.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self.end("not an HTTP answer", exc)
+            self.end("not a valid HTTP answer", exc)
             return
         if answer is not None:
             self._deliver(answer)
         elif self._received > MAX_ANSWER_BYTES:
-            self.end(f"longer than {MAX_ANSWER_BYTES} bytes")
+            self.end(f"the answer is longer than {MAX_ANSWER_BYTES} bytes")
 
     def _write(self, request: bytes, timeout_s: float) -> asyncio.Future[Outcome]:
         if self._transport is None or self._waiter is not None:
-            raise RuntimeError("not connected, or a request is under way")
+            raise RuntimeError("not connected, or another request is in flight")
         self._waiter = waiter = self._loop.create_future()
         self._received = 0
         self._deadline.set(timeout_s)
@@ -114,7 +119,7 @@ class Connection(asyncio.Protocol):
 
     def _deliver(self, answer: Response) -> None:
         self._settle(answer)
-        # Should the answer come before all of the request was written, nobody knows what the server does with the rest.
+        # If the answer came before the whole request was written, it is unknown what the server does with the rest.
         if self._reader.reusable and self._transport is not None and not self._transport.get_write_buffer_size():
             self._on_idle(self)
         else:
@@ -127,14 +132,14 @@ class Connection(asyncio.Protocol):
             waiter.set_result(outcome)
 
     def _give_up(self) -> None:
-        self.end("the time is up")
+        self.end("the time limit has passed")
 
 
 class Deadline:
-    """How long a connection waits for an answer: calls ``on_passed`` once the time set last has passed.
+    """Limits the wait for an answer: calls ``on_passed`` when the time that was last set has passed.
 
-    One timer serves many requests: it is set anew only when it has run, or would run too late. One timer per request
-    would cost a fifth of the whole call.
+    One timer serves many requests: it is set again only after it has run, or if it would run too late. One timer per
+    request would cost a fifth of the whole call.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_passed: Callable[[], None]) -> None:
@@ -145,7 +150,7 @@ class Deadline:
         self._timer: asyncio.TimerHandle | None = None
 
     def set(self, seconds: float) -> None:
-        """From now."""
+        """Sets the limit, counted from now."""
         self._at = at = self._loop.time() + seconds
         if at < self._looks_at:
             self._look_at(at)
@@ -154,7 +159,7 @@ class Deadline:
         self._at = math.inf
 
     def stop(self) -> None:
-        """Clear it for good."""
+        """Cancels the timer for good."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -166,7 +171,7 @@ class Deadline:
 
     def _look(self) -> None:
         self._looks_at = math.inf
-        # What came while this process stood still has been read by now: both loops poll before they run timers.
+        # Bytes that came while this process was suspended have been read by now: both loops poll before timers run.
         if self._at <= self._loop.time():
             self._on_passed()
         elif self._at < math.inf:

@@ -16,13 +16,13 @@ from shared.errors import Unavailable
 from shared.http.connection import Connection, Listener
 from shared.http.request import Origin
 
-#: the next address is tried beside one that has not answered for this long, seconds: a dead IPv6 route is common
+#: if an address does not answer for this long, the next one is tried in parallel, seconds: dead IPv6 routes are common
 _NEXT_ADDRESS_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """Times in seconds; ``connections`` is how many there may be to one origin."""
+    """Holds the limits of a pool: times in seconds, and the most ``connections`` to one origin."""
 
     connect_timeout_s: float
     idle_s: float
@@ -30,9 +30,10 @@ class PoolLimits:
 
 
 class Pool:
-    """A call is ``take()`` or else ``await obtain()``, one ``ask``, and ``leave()`` whatever came of it.
+    """Gives each call a connection to ``origin``.
 
-    At most ``limits.connections`` calls at once; the rest wait, first come, first served.
+    A call is ``take()`` or else ``await obtain()``, then one ``ask``, then always ``leave()``, also after an error.
+    At most ``limits.connections`` calls run at once; the others wait in the order in which they came.
     """
 
     def __init__(self, origin: Origin, tls: ssl.SSLContext | None, limits: PoolLimits) -> None:
@@ -48,8 +49,8 @@ class Pool:
         self._closed = False
 
     def take(self) -> Connection | None:
-        """The idle connection that was used last, and a place among the calls; None if ``obtain`` has to be awaited."""
-        # While anybody queues, all places are taken: nobody is overtaken here.
+        """Takes a place and the idle connection that was used last. Returns None if ``obtain`` must be awaited."""
+        # While a call waits in the queue, all places are taken, so no call can overtake it here.
         if self._calls >= self._limits.connections:
             return None
         connection = self._idle.take()
@@ -58,7 +59,10 @@ class Pool:
         return connection
 
     async def obtain(self, timeout_s: float) -> Connection:
-        """As ``take``, waiting for a place and for a fresh connection. Raises Unavailable, never ambiguous."""
+        """Does the same as ``take``, but waits for a place and, if needed, for a fresh connection.
+
+        Raises Unavailable, never ambiguous, after ``timeout_s`` seconds.
+        """
         began = self._loop.time()
         await self._enter(timeout_s)
         connection = None
@@ -70,7 +74,7 @@ class Pool:
                 self.leave()
 
     def leave(self) -> None:
-        """Give the call's place to the one who has waited longest."""
+        """Passes the call's place to the call that has waited longest."""
         while self._queue:
             waiter = self._queue.popleft()
             if not waiter.done():
@@ -79,7 +83,7 @@ class Pool:
         self._calls -= 1
 
     def close(self) -> None:
-        """Close everything; whoever waits gets Unavailable. Sockets close in the loop's next turns."""
+        """Closes everything; waiting calls raise Unavailable. The sockets close in the loop's next turns."""
         self._closed = True
         self._idle.stop()
         for wait in self._waits:
@@ -101,7 +105,7 @@ class Pool:
                 entered = True
         finally:
             if not entered and waiter.done() and not waiter.cancelled():
-                # The place came together with the timeout or the cancellation: without this it would be lost for ever.
+                # The place came together with the timeout or the cancellation: without this call nothing would free it.
                 self.leave()
 
     async def _connect(self, left_s: float) -> Connection:
@@ -113,13 +117,13 @@ class Pool:
             raise Unavailable(f"no connection: {exc.strerror or exc}") from exc
         if self._closed or not connection.is_open():
             connection.end("the client was closed")
-            raise Unavailable("no connection: closed before the request")
+            raise Unavailable("no connection: it was closed before the request was written")
         self._open.add(connection)
         return connection
 
     @asynccontextmanager
     async def _at_most(self, timeout_s: float, what: str) -> AsyncIterator[None]:
-        """Raise Unavailable when ``timeout_s`` is over, or the pool is closed."""
+        """Raises Unavailable when ``timeout_s`` seconds have passed, or the pool is closed."""
         try:
             async with asyncio.timeout(timeout_s) as wait:
                 self._waits.add(wait)
@@ -128,20 +132,20 @@ class Pool:
                 finally:
                     self._waits.discard(wait)
         except TimeoutError as exc:
-            why = "the client was closed" if self._closed else f"{timeout_s:g} s"
+            why = "the client was closed" if self._closed else f"waited {timeout_s:g} s"
             raise Unavailable(f"{what}: {why}") from exc
 
 
 class IdleConnections:
-    """Connections that wait for their next request, as a stack: the one used last is taken first.
+    """Keeps the connections that wait for their next request, as a stack: the one used last is taken first.
 
-    So the connections that are not needed grow old at its bottom, and are closed after ``idle_s`` seconds.
+    Connections that are not needed therefore stay at its bottom, and are closed after ``idle_s`` seconds.
     """
 
     def __init__(self, idle_s: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._idle_s = idle_s
-        #: (when it was put here, connection), the oldest first
+        #: (loop time when it was put here, connection), the oldest first
         self._stack: list[tuple[float, Connection]] = []
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -151,17 +155,17 @@ class IdleConnections:
             self._sweeper = self._loop.call_later(self._idle_s, self._sweep)
 
     def take(self) -> Connection | None:
-        """One that the peer has left alone, as far as the kernel knows at this moment; None if there is none."""
+        """Returns the newest connection on which the peer has sent nothing and which it has not closed, or None."""
         while self._stack:
             connection = self._stack.pop()[1]
             if connection.is_quiet():
                 return connection
-            # Not left to the loop: what came over TLS may be no data, and then nobody would ever close it.
-            connection.end("stale")
+            # Close it here, not in the loop: over TLS the waiting bytes may hold no data, and then it would stay open.
+            connection.end("the server has sent or closed while it was idle")
         return None
 
     def stop(self) -> None:
-        """No more sweeping. The connections are left to their owner."""
+        """Stops closing old connections. Their owner closes them."""
         if self._sweeper is not None:
             self._sweeper.cancel()
 
@@ -172,7 +176,7 @@ class IdleConnections:
             if since > young and connection.is_open():
                 kept.append((since, connection))
             else:
-                connection.end("idle for long")
+                connection.end("it was idle for too long")
         self._stack = kept
         self._sweeper = self._loop.call_at(kept[0][0] + self._idle_s, self._sweep) if kept else None
 
@@ -185,7 +189,7 @@ def client_tls() -> ssl.SSLContext:
 
 
 async def dial(origin: Origin, tls: ssl.SSLContext | None, on_idle: Listener, on_lost: Listener) -> Connection:
-    """Connect, TLS handshake included; nothing of a request is written. Raises OSError."""
+    """Connects, including the TLS handshake, and returns the connection; writes no request. Raises OSError."""
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     opened = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1)

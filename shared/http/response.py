@@ -1,4 +1,4 @@
-"""What a server answered, and the reader that takes it off the wire (llhttp, by httptools)."""
+"""Reads a server's answers from their bytes (llhttp, by httptools), and holds what an answer says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.http.retry_after import parse_retry_after
 
 
 class Headers(Mapping[str, str]):
-    """An answer's header fields, looked up without regard to case; of a repeated one, the first."""
+    """Maps an answer's header fields, ignoring case; of a repeated field it holds the first."""
 
     __slots__ = ("_raw",)
 
@@ -35,7 +35,7 @@ class Headers(Mapping[str, str]):
 
 
 class Response(NamedTuple):
-    """A whole answer. ``headers`` are looked up without regard to case."""
+    """Holds a complete answer. ``headers`` ignores the case of names."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,11 +47,11 @@ class Response(NamedTuple):
 
     @property
     def retry_after_s(self) -> float | None:
-        """The header ``Retry-After`` in seconds, None if there is none that can be read."""
+        """Returns the header ``Retry-After`` in seconds, or None if it is missing or unreadable."""
         return parse_retry_after(self.headers.get("retry-after"), time.time)
 
     def json_object(self) -> dict[str, Any]:
-        """The body as a JSON object; {} if it is anything else."""
+        """Returns the body as a JSON object; {} if it is anything else."""
         try:
             document = orjson.loads(self.body)
         except orjson.JSONDecodeError:
@@ -62,8 +62,8 @@ class Response(NamedTuple):
 class AnswerReader:
     """Reads the answers of one connection, one after the other.
 
-    ``reusable`` tells after each whole answer whether another request may follow on the connection: both sides keep it
-    open, and nothing came after the answer.
+    After each complete answer ``reusable`` tells whether another request may follow on the connection: True if both
+    sides keep it open and no bytes came after the answer.
     """
 
     __slots__ = ("_answer", "_chunks", "_fields", "_headers", "_parser", "on_body", "on_header", "reusable")
@@ -74,26 +74,29 @@ class AnswerReader:
         self._fields: Headers | None = None
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
-        # The parser looks its callbacks up by name, once, here. These two need no Python of ours to run for each field.
+        # The parser looks up its callbacks by name, once, here. These two run no Python code of ours for each field.
         self.on_header: Callable[[bytes, bytes], object] = self._headers.setdefault
         self.on_body: Callable[[bytes], object] = self._chunks.append
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> Response | None:
-        """The answer, once ``data`` makes it whole. Raises HttpParserError and HttpParserUpgrade for what is none."""
+        """Reads ``data``. Returns the answer if ``data`` completes it, else None.
+
+        Raises HttpParserError or HttpParserUpgrade if the bytes are not an answer.
+        """
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            # Once the answer is whole, only what follows it is rubbish, and nobody will read that.
+            # If the answer is complete, only the bytes after it are invalid, and they are never read.
             if self._answer is None:
                 raise
         answer, self._answer = self._answer, None
         return answer
 
     def end(self) -> Response | None:
-        """The answer that the end of the stream makes whole; None if it is cut, or if none had begun.
+        """Returns the answer that the end of the stream completes; None if it is cut off, or if none had begun.
 
-        Only one that announced no length ends this way. For any other, the end came too early.
+        Only an answer that announced no length ends this way. For any other, the end came too early.
         """
         fields, self._fields = self._fields, None
         if fields is None or _announces_its_length(fields):
@@ -102,20 +105,20 @@ class AnswerReader:
 
     def on_message_begin(self) -> None:
         if self._answer is not None:
-            # A second answer to one request: the next request must not take it for its own.
+            # A second answer to one request: it must not be taken for the answer to the next request.
             self.reusable = False
         self._headers.clear()
         self._chunks.clear()
 
     def on_headers_complete(self) -> None:
-        # Trailers come through the same callback later: they are no header fields.
+        # Copy, because trailers come later through the same callback, and are not header fields.
         self._fields = Headers(self._headers.copy())
 
     def on_message_complete(self) -> None:
-        # Taken away, or else a connection that ends before the next answer begins would seem to complete it.
+        # Reset the fields: otherwise a connection that ends before the next answer begins would seem to complete it.
         fields, self._fields = self._fields, None
         status = self._parser.get_status_code()
-        # Below 200, 100 Continue or 103 Early Hints: the answer is still to come.
+        # A status below 200 (100 Continue, 103 Early Hints) is interim: the answer is still to come.
         if fields is not None and status >= 200 and self._answer is None:
             self.reusable = self._parser.should_keep_alive()
             self._answer = Response(status, fields, b"".join(self._chunks))

@@ -1,4 +1,4 @@
-"""The one reader of ``Retry-After``."""
+"""Reads the header ``Retry-After``; no other module does."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,6})?")
 
 
 def parse_retry_after(value: str | None, now_s: Callable[[], float]) -> float | None:
-    """Seconds to wait, at least 0, from a number of seconds or an HTTP date; None if there is none or it is rubbish.
+    """Returns the seconds to wait, at least 0, from a number of seconds or an HTTP date; None if missing or invalid.
 
-    ``now_s`` tells seconds since the epoch. The result is what the vendor said: the rule book clamps it.
+    ``now_s`` returns the seconds since the epoch. The result is the vendor's own value; the callers limit it.
     """
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
