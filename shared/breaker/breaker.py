@@ -1,22 +1,23 @@
 """Guards the calls to one provider: a circuit breaker for hundreds of calls in flight on one event loop.
 
-pybreaker keeps the state and tells the listener. This module decides which calls are admitted and which results count,
-for pybreaker's own ways (1.4.1) failed when they were measured:
+pybreaker keeps the state and calls the listener. This module decides which calls are admitted and which results count,
+because pybreaker's own ways (1.4.1) failed when they were measured:
 
 * ``call()`` holds a lock while the guarded call runs: 16 threads with calls of 50 ms made 20 calls/s instead of 315.
-* ``calling()`` holds none, but with 256 calls in flight it moved to open 252 times where one was right, it admitted 256
+* ``calling()`` holds no lock, but with 256 calls in flight it moved to open 252 times instead of once, it admitted 256
   probes when half open, and six cancelled tasks opened it.
-* It counts failures in a row only: a provider that failed four of every five calls never opened it.
-* Its Redis storage adds two blocking commands to each call, and every process probes. Here each process has its state.
+* It counts only failures in a row: a provider that failed four of every five calls never opened it.
+* Its Redis storage adds two blocking commands to each call, and every process probes. Here each process keeps its own
+  state.
 
-Every permit carries the generation in which it was given. A result from an earlier generation is ignored: the state has
-changed since.
+Each permit carries the generation in which it was given. A result from an earlier generation is ignored, because the
+state has changed in the meantime.
 
     closed ── failures in a row, or too many failed or slow in the window, or credentials refused ──► open
-    open ──── its time is over, and somebody asks ──► half open: one permit at a time
+    open ──── its time is over, and a permit is asked for ──► half open: one permit at a time
     half open ── enough successes ──► closed; one failure ──► open, for twice as long
 
-Not for use from several threads.
+Do not use it from several threads.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ _STATES: dict[str, State] = {STATE_CLOSED: "closed", STATE_HALF_OPEN: "half_open
 
 
 class Permit:
-    """The right to make one call. Tell it once how the call went; whatever is told later is ignored.
+    """Gives the right to make one call, and takes its result; only the first result that it is told counts.
 
-    As a context manager it counts as neither success nor failure unless told otherwise, so that a cancelled call
-    frees its place.
+    As a context manager it reports neither success nor failure at the end of the block, unless a result was told
+    before. So a cancelled call frees its place.
     """
 
     __slots__ = ("_breaker", "_generation")
@@ -62,31 +63,32 @@ class Permit:
         self._generation = generation
 
     def success(self, duration_s: float) -> None:
-        """The provider did its work; also when it refused the message for the message's own fault."""
+        """Reports that the provider did its work, even if it refused the message because the message is wrong."""
         if breaker := self._current():
             breaker._record(failed=False, duration_s=duration_s)
 
     def failure(self, duration_s: float) -> None:
-        """The provider did not do its work: 5xx, timeout, connection error."""
+        """Reports that the provider did not do its work: 5xx, timeout, connection error."""
         if breaker := self._current():
             breaker._record(failed=True, duration_s=duration_s)
 
     def misconfigured(self) -> None:
-        """Our credentials were refused: opens at once."""
+        """Reports that our credentials were refused; the breaker opens at once."""
         if breaker := self._current():
             breaker._open("credentials refused")
 
     def throttled(self, target: str, retry_after_s: float | None, *, whole_provider: bool) -> None:
-        """Too fast; neither success nor failure.
+        """Reports that the provider asked to slow down; this counts as neither success nor failure.
 
-        The provider is paused for ``retry_after_s`` seconds (1 s to 1 h; the policy's ``open_s`` if it named none) if
-        the quota is the ``whole_provider``'s, or once several targets in a row, with no success between, were refused.
+        The provider is paused for ``retry_after_s`` seconds (1 s to 1 h; the policy's ``open_s`` if it is None) if the
+        limit holds for the ``whole_provider``, or once several targets in a row, without a success between, were
+        throttled.
         """
         if breaker := self._current():
             breaker._throttled(target, retry_after_s, whole_provider)
 
     def neither(self) -> None:
-        """The call says nothing about the provider, or was never made."""
+        """Reports that the call says nothing about the provider, or was never made."""
         if breaker := self._current():
             breaker._free()
 
@@ -100,7 +102,7 @@ class Permit:
 
     def _current(self) -> Breaker | None:
         breaker, self._breaker = self._breaker, None
-        # A late result: 255 failures that come after the one that opened must not keep it open for longer.
+        # Ignore late results: 255 failures after the one that opened the breaker must not keep it open for longer.
         if breaker is None or breaker._generation != self._generation:
             return None
         return breaker
@@ -137,23 +139,23 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """As of now. Open lasts until a permit is asked for after its time."""
+        """Returns the present state. Open lasts until a permit is asked for after its time is over."""
         return _STATES[self._circuit.current_state]
 
     @property
     def forced(self) -> Forced:
-        """What the operator said, else None."""
+        """Returns the state that an operator has forced, or None."""
         return self._forced
 
     @property
     def is_open(self) -> bool:
-        """Not everybody is admitted now: open, half open or paused."""
+        """Returns True if not every call is admitted now: the breaker is open, half open or paused."""
         if self._forced is not None:
             return self._forced == "open"
         return self._circuit.current_state != STATE_CLOSED or self._clock() < self._paused_until
 
     def permit(self) -> Permit | None:
-        """The right to make one call now, or None."""
+        """Returns a permit to make one call now, or None."""
         if self._forced is None:
             now = self._clock()
             if now < self._paused_until:
@@ -172,7 +174,7 @@ class Breaker:
         return Permit(self, self._generation)
 
     def retry_in_s(self) -> float:
-        """Seconds until asking for a permit makes sense; 0 if it does now."""
+        """Returns the seconds until it makes sense to ask for a permit; 0 if it makes sense now."""
         if self._forced is not None:
             return self.policy.probe_s if self._forced == "open" else 0.0
         now = self._clock()
@@ -184,19 +186,19 @@ class Breaker:
         return wait_s
 
     def pause(self, pause_s: float) -> None:
-        """No permits for ``pause_s`` seconds; not a failure. A longer pause already under way stays."""
+        """Gives no permits for ``pause_s`` seconds; this is not a failure. A pause that ends later already stays."""
         now = self._clock()
         is_new = now >= self._paused_until
         self._paused_until = max(self._paused_until, now + pause_s)
         self._throttled_targets.clear()
-        # Everything in flight may be throttled too: one line, not 256.
+        # All calls in flight may be throttled too: log one line, not 256.
         if is_new:
             self._listener.paused(self.name, pause_s)
 
     def force(self, to: Forced) -> None:
-        """The operator's word: ``open`` admits nobody, ``closed`` everybody, None ends either.
+        """Sets an operator's order: ``open`` admits no call, ``closed`` admits all, None ends the order.
 
-        After a forced ``open`` the provider has to prove itself by probes. Saying the same again changes nothing.
+        After a forced ``open`` ends, probes must succeed before the breaker closes. To repeat an order changes nothing.
         """
         if to == self._forced:
             return
@@ -208,7 +210,7 @@ class Breaker:
             self._move(STATE_OPEN if to == "open" else STATE_CLOSED, "operator")
 
     def give_up(self, why: str) -> None:
-        """Open a closed breaker now: whoever makes the calls knows more than they count. Not if it is forced."""
+        """Opens a closed breaker now, because the caller knows more than the calls show. Does nothing if forced."""
         if self._circuit.current_state == STATE_CLOSED:
             self._open(why)
 
@@ -261,7 +263,8 @@ class Breaker:
         if to == self._circuit.current_state:
             return
         self._relay.why = why
-        # pybreaker stores the state only after its listeners: one that raises (a broken log pipe) must not undo it.
+        # pybreaker stores the state only after it has called its listeners. One that raises (for example because of a
+        # broken log pipe) must not prevent the change, so the state is stored first.
         self._storage.state = to
         match to:
             case "open":
@@ -280,7 +283,7 @@ class Breaker:
 
 
 class _Relay(CircuitBreakerListener):
-    """Passes pybreaker's news on in our words."""
+    """Passes pybreaker's state changes to our listener, with our names of the states."""
 
     def __init__(self, listener: BreakerListener) -> None:
         self._listener = listener

@@ -1,4 +1,4 @@
-"""Decides when a breaker opens and for how long: arithmetic, without a clock or a state of its own."""
+"""Decides when a breaker opens and for how long. It only calculates: it has no clock and no state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from shared.breaker.window import CallWindow
 from shared.settings.breaker import BreakerPolicy
 
-# Beyond this the doubling has long met its bound; without it a float would overflow.
+# The doubling reaches its upper bound long before this; without this limit a float would overflow.
 _MOST_DOUBLINGS = 60
 
 

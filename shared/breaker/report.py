@@ -1,4 +1,4 @@
-"""Tells the outside of a breaker's changes: the listener that a breaker calls, and one that keeps a gauge and logs."""
+"""Reports a breaker's changes: defines the listener that a breaker calls, and one that sets a gauge and logs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from shared.metrics import Metrics
 
 State = Literal["closed", "half_open", "open"]
 
-#: the gauge's numbers, rising with how bad it is
+#: the gauge's value for each state; a higher value is worse
 SEVERITY: dict[State, int] = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class BreakerListener(Protocol):
-    """Hears of each change of a breaker. Its methods are called on the event loop and must return at once."""
+    """Is called for each change of a breaker. Its methods run on the event loop and must return at once."""
 
     def changed(self, name: str, old: State, new: State, why: str) -> None:
-        """The breaker has moved from ``old`` to ``new``."""
+        """Is called when the breaker has moved from ``old`` to ``new``."""
 
     def paused(self, name: str, pause_s: float) -> None:
-        """The provider throttles: no permits for ``pause_s`` seconds. A pause that only grows is not reported."""
+        """Is called when the provider throttles: the breaker gives no permits for ``pause_s`` seconds.
+
+        It is not called when a pause only gets longer.
+        """
 
 
 class Silent:
-    """A listener that does nothing."""
+    """Ignores all changes."""
 
     def changed(self, name: str, old: State, new: State, why: str) -> None:
         return
@@ -35,7 +38,7 @@ class Silent:
 
 
 class BreakerReport:
-    """A listener that keeps ``notify_breaker_state{channel,provider}`` and logs each change and pause."""
+    """Sets the gauge ``notify_breaker_state{channel,provider}`` and logs each change and pause."""
 
     def __init__(self, metrics: Metrics, channel: str, provider: str, log: Any = None) -> None:
         self._log = (log or structlog.get_logger()).bind(channel=channel, provider=provider)

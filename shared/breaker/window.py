@@ -1,10 +1,10 @@
-"""How the calls of the last seconds went: counts that forget by themselves."""
+"""Counts the calls of the last seconds by their results, and drops old calls by itself."""
 
 from __future__ import annotations
 
 from collections import deque
 
-#: the window moves on in steps of this part of its length
+#: number of slices of the window; it moves on by one slice at a time
 _SLICES = 30
 
 
@@ -17,7 +17,7 @@ class _Slice:
 
 
 class CallWindow:
-    """``calls``, ``failed`` and ``slow`` within the last ``length_s`` seconds, to a thirtieth of it."""
+    """Counts ``calls``, ``failed`` and ``slow`` within the last ``length_s`` seconds, exact to a thirtieth of it."""
 
     __slots__ = ("_slice_s", "_slices", "calls", "failed", "slow")
 
@@ -27,7 +27,7 @@ class CallWindow:
         self.calls = self.failed = self.slow = 0
 
     def add(self, now_s: float, *, failed: bool, slow: bool) -> None:
-        """Count one call that ended at ``now_s`` (monotonic)."""
+        """Counts one call that ended at ``now_s`` (monotonic, seconds)."""
         number = int(now_s / self._slice_s)
         slices = self._slices
         if not slices or slices[-1].number != number:
