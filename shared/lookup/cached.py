@@ -1,4 +1,4 @@
-"""Looks up what messages refer to (users, templates): in memory, in a shared Redis if there is one, else over HTTP."""
+"""Looks up the users and templates that messages name: in memory, in a shared Redis if there is one, else over HTTP."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from shared.settings.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
-#: an answer "not found" is kept at most this long, seconds: the thing may be created at this moment
+#: an answer "not found" is cached for at most this long, seconds: the entry may be created at any moment
 MISSING_TTL_S = 5.0
-#: memory that the entries of one source may take. One answer may have 1 MiB, and SOURCE_CACHE_ENTRIES of them 10 GB
+#: most memory for the entries of one source, bytes. One answer may have 1 MiB, so that SOURCE_CACHE_ENTRIES (10 000)
+#: of them would need 10 GB
 MOST_CACHED_BYTES = 32 * 1024 * 1024
 
 _SETTINGS = {"users": "USER_ENDPOINT", "templates": "TEMPLATE_ENDPOINT"}
@@ -28,13 +29,13 @@ _SETTINGS = {"users": "USER_ENDPOINT", "templates": "TEMPLATE_ENDPOINT"}
 
 @dataclass(frozen=True, slots=True)
 class _Failing:
-    """In place of an entry: the service answers, but not for this key."""
+    """Stands in the cache in place of an entry: the service answers, but not for this key."""
 
     error: str
 
 
 class Source(Generic[M]):
-    """``model`` by key. An entry may be as old as ``SOURCE_TTL_S``."""
+    """Looks up a ``model`` by its key. An entry may be up to ``SOURCE_TTL_S`` seconds old."""
 
     def __init__(
         self, name: Literal["users", "templates"], model: type[M], settings: Settings, metrics: Metrics
@@ -42,9 +43,9 @@ class Source(Generic[M]):
         self._name = name
         self._model = model
         self._ttl_s = settings.lookup.ttl_s
-        # The first answer closes it: what it admits are lookups, and most of them are answered from the cache.
+        # The first good answer closes it: the caches answer most lookups, so further probes could take long to come.
         policy = settings.breaker.model_copy(update={"successes": 1})
-        # Not a channel's: the label is empty, which to Prometheus is none.
+        # A source belongs to no channel: its label is empty, and Prometheus treats an empty label as no label.
         self.breaker = Breaker(name, policy, listener=BreakerReport(metrics, "", name))
         self._service = self._service_at(settings)
         cache_url = settings.lookup.cache_redis_url
@@ -66,9 +67,10 @@ class Source(Generic[M]):
             await self._shared.close()
 
     async def get(self, key: str) -> M:
-        """Raises SourceNotFound; SourceUnavailable if it is in no cache and the service could not be asked.
+        """Returns the entry of ``key``.
 
-        Then it ``is_open`` if the service is away, and is not if it fails for this key alone.
+        Raises SourceNotFound; SourceUnavailable if no cache has the entry and the service did not give it. After a
+        SourceUnavailable ``is_open`` is True if the service is unavailable, and False if it fails for this key alone.
         """
         found = await self._cache.get(key)
         if isinstance(found, _Failing):
@@ -79,12 +81,13 @@ class Source(Generic[M]):
 
     @property
     def is_open(self) -> bool:
-        """The service cannot be asked now: who needs more than the caches hold had better wait."""
-        # Not until a probe has succeeded, as with providers: messages may go on for long without any lookup.
+        """Returns True if the service cannot be asked now: callers that need more than the caches hold should wait."""
+        # Unlike a provider's breaker, it does not stay open until a probe has succeeded: the caches may serve all
+        # messages for a long time, so that no probe is made.
         return self.retry_in_s() > 0
 
     def retry_in_s(self) -> float:
-        """Seconds until a lookup makes sense again; 0 if it does now."""
+        """Returns the seconds until a lookup makes sense again; 0 if it makes sense now."""
         return self.breaker.retry_in_s()
 
     def _service_at(self, settings: Settings) -> HttpSource[M] | None:
@@ -103,11 +106,11 @@ class Source(Generic[M]):
         try:
             found = await self._service.fetch(key)
         except KeyUnavailable as exc:
-            # Not asked for again for a while: many messages for one bad key would open the breaker for all others.
+            # Do not ask for this key again for a while: many messages for one bad key would open the breaker for all.
             return Loaded(_Failing(str(exc)), self.breaker.policy.open_s, 0)
         if found is None:
             return Loaded(None, min(self._ttl_s, MISSING_TTL_S), 0)
-        # What is kept is the model, which may be far smaller than the answer: the length of its JSON is its size.
+        # The cache keeps the model, which may be far smaller than the answer: its size is the length of its JSON.
         document = found.model_dump_json().encode()
         if self._shared is not None:
             await self._shared.put(key, document, self._ttl_s)
@@ -120,5 +123,5 @@ class Source(Generic[M]):
         try:
             return Loaded(self._model.model_validate_json(entry[0]), entry[1], len(entry[0]))
         except ValidationError:
-            # Written by another version: as good as none, and overwritten now.
+            # Another version has written it: treat it as missing; it is overwritten now.
             return None

@@ -1,4 +1,4 @@
-"""A service of ours that answers ``GET {endpoint}/{key}`` with one JSON object: users, templates."""
+"""Asks an internal service (users, templates) that answers ``GET {endpoint}/{key}`` with one JSON object."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from shared.settings.settings import Settings
 #: largest answer that is read, bytes
 MAX_ANSWER_BYTES = 1024 * 1024
 _ATTEMPTS = 3
-# All attempts together take at most this part of a message's handling budget: two sources and a send have to fit.
+# All attempts together take at most this part of a message's handling budget: two lookups and a send must fit in it.
 _BUDGET_PART = 0.3
-# The service speaks about this key, not about itself. 400 and 422: a key that it cannot even read.
+# These answers mean that this key has no entry; the service itself works. 400 and 422: it cannot read the key.
 _NO_SUCH_THING = frozenset({400, 404, 410, 414, 422})
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class _Passing(SourceUnavailable):
-    """Trying again at once may help."""
+    """Says that another attempt at once may succeed."""
 
 
 class KeyUnavailable(SourceUnavailable):
-    """The service did not answer for this key, although it answers for others."""
+    """Says that the service did not answer for this key, although it answers for others."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLimits:
-    """Times in seconds: of one attempt, and of all together."""
+    """Holds the longest times, in seconds, of one attempt and of all attempts of one fetch together."""
 
     timeout_s: float
     budget_s: float
@@ -51,7 +51,10 @@ class SourceLimits:
 
 
 class HttpSource(Generic[M]):
-    """Reads ``model`` from the service at ``endpoint``, through its breaker. ``setting`` is the endpoint's variable."""
+    """Reads a ``model`` from the service at ``endpoint``, through its breaker.
+
+    ``setting`` is the name of the endpoint's variable. Raises BadSettings if the endpoint is not usable.
+    """
 
     def __init__(
         self, name: str, endpoint: str, setting: str, model: type[M], limits: SourceLimits, breaker: Breaker
@@ -70,7 +73,7 @@ class HttpSource(Generic[M]):
         self._answered: tuple[str, ...] = ()
 
     async def open(self) -> None:
-        """Make the connection pool; nothing is sent yet."""
+        """Creates the connection pool; it sends nothing yet."""
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=self._limits.timeout_s),
             headers={"Accept": "application/json"},
@@ -82,19 +85,20 @@ class HttpSource(Generic[M]):
             await self._session.close()
 
     async def fetch(self, key: str) -> M | None:
-        """What the service has under ``key``, None if there is no such thing.
+        """Returns the service's entry for ``key``, or None if there is no such entry.
 
-        Raises SourceUnavailable: after a few quick attempts if it did not answer or answered 5xx; at once if it
-        refused us, told us to slow down, answered nonsense, or its breaker is open. Then the breaker is open, unless
-        it is KeyUnavailable: whoever waits for the service knows at the first failed fetch, not at the second.
+        Raises SourceUnavailable: after a few quick attempts if the service did not answer or answered 5xx; at once if
+        it refused us, asked us to slow down, gave an unreadable answer, or its breaker is open. The breaker is then
+        open, so that callers know at the first failed fetch that the service is unavailable. If the service fails for
+        this key alone, the error is a KeyUnavailable and the breaker stays closed.
         """
         if key in (".", ".."):
-            # In a path these do not name an entry but lead out of the collection.
+            # In a URL path these do not name an entry: they lead out of the collection.
             return None
         limits = self._limits
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_Passing),
-            # Two: the last attempt's, and that of asking for another key.
+            # Two timeouts are left: one for the last attempt, and one to ask for another key.
             stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(limits.budget_s - 2 * limits.timeout_s),
             wait=wait_random(0.05, 0.2),
             reraise=True,
@@ -113,7 +117,10 @@ class HttpSource(Generic[M]):
         return found
 
     async def _answers_for_another(self, key: str, within_s: float) -> bool:
-        """Ask for another key that was answered before: a key of its own trouble must not stop everybody."""
+        """Asks for another key that was answered before, and returns True if the service answers.
+
+        So a single bad key does not stop all lookups.
+        """
         other = next((known for known in self._answered if known != key), None)
         if other is None or within_s <= 0:
             return False
@@ -129,7 +136,7 @@ class HttpSource(Generic[M]):
         if permit is None:
             raise SourceUnavailable(self._name, f"{self._name}: breaker {self._breaker.state}")
         began = time.monotonic()
-        # Leaving the block unsettled, when cancelled, frees the permit.
+        # If the call is cancelled, leaving this block frees the permit.
         with permit:
             try:
                 status, retry_after, body = await self._get(key)
@@ -143,7 +150,7 @@ class HttpSource(Generic[M]):
 
     async def _get(self, key: str) -> tuple[int, str, bytes]:
         if self._session is None:
-            raise RuntimeError(f"{self._name}: not open")
+            raise RuntimeError(f"{self._name}: call open() first")
         url = URL(f"{self._endpoint}/{quote(key, safe='')}", encoded=True)
         async with self._session.get(url, allow_redirects=False) as response:
             body = bytearray()
@@ -174,6 +181,6 @@ class HttpSource(Generic[M]):
 
 
 def _fields(exc: ValidationError) -> str:
-    """Where the answer is wrong, without what it says."""
+    """Returns which fields of the answer are wrong, without their values."""
     errors = exc.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'body'}: {e['type']}" for e in errors[:5])

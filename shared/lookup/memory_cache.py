@@ -1,6 +1,6 @@
 """Caches loaded values in memory for one event loop, within a number of entries and a number of bytes.
 
-Any number of callers that miss the same key at the same time cause one load.
+If several callers miss the same key at the same time, they share one load.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Generic, NamedTuple, TypeVar
 
 V = TypeVar("V")
 
-#: what an entry takes besides its value's own bytes (key, objects, table), bytes: about this, for a user or a template
+#: about how many bytes an entry takes besides its value (key, objects, table), for a user or a template
 ENTRY_BYTES = 1024
 
 
 class Loaded(NamedTuple, Generic[V]):
-    """A value, how long it may be kept (seconds), and about how much memory it takes (bytes)."""
+    """Holds a loaded value, how long it may be kept (seconds), and about how much memory it takes (bytes)."""
 
     value: V
     ttl_s: float
@@ -35,9 +35,10 @@ Load = Callable[[str], Awaitable[Loaded[V]]]
 
 
 class TtlCache(Generic[V]):
-    """``get`` answers from memory, else by ``load``. ``clock`` is monotonic, in seconds.
+    """Keeps values in memory, and loads missing ones by ``load``. ``clock`` is monotonic, in seconds.
 
-    The entries never exceed ``most_entries``, nor ``most_bytes`` by their estimates: the oldest go first.
+    There are never more than ``most_entries`` entries, nor more than ``most_bytes`` by their estimated sizes: the
+    oldest are dropped first.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class TtlCache(Generic[V]):
         self._clock = clock
         self._entries: dict[str, _Entry[V]] = {}
         self._loading: dict[str, asyncio.Task[V]] = {}
-        #: about how much memory the entries take
+        #: about how much memory the entries take, bytes
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -57,11 +58,11 @@ class TtlCache(Generic[V]):
 
     @property
     def loading(self) -> int:
-        """The number of loads that have not ended yet."""
+        """Returns the number of loads that have not ended yet."""
         return len(self._loading)
 
     async def get(self, key: str) -> V:
-        """Returns the value. Raises what the load raises, and keeps nothing then."""
+        """Returns the value of ``key``. Raises the load's error, and then keeps nothing."""
         entry = self._entries.get(key)
         if entry is not None and self._clock() < entry.until:
             return entry.value
@@ -69,11 +70,11 @@ class TtlCache(Generic[V]):
         if load is None:
             load = self._loading[key] = asyncio.create_task(self._fill(key))
             load.add_done_callback(lambda _: self._loading.pop(key))
-        # One caller that is cancelled must not take the load from the others.
+        # A caller that is cancelled must not cancel the load for the others.
         return await asyncio.shield(load)
 
     async def close(self) -> None:
-        """Cancel the loads that have not ended."""
+        """Cancels the loads that have not ended."""
         loads = list(self._loading.values())
         for load in loads:
             load.cancel()
@@ -87,7 +88,7 @@ class TtlCache(Generic[V]):
         if size_bytes > self._most_bytes:
             return value
         while len(self._entries) >= self._most_entries or self.bytes + size_bytes > self._most_bytes:
-            # The oldest: among entries that live equally long, the next to end.
+            # Drop the oldest: among entries with the same time to live, it is the next one to expire.
             self._drop(next(iter(self._entries)))
         self._entries[key] = _Entry(value, self._clock() + ttl_s, size_bytes)
         self.bytes += size_bytes

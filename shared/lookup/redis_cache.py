@@ -1,4 +1,4 @@
-"""An optional second level of cache, in a Redis that all workers share. Losing it costs speed, never a message."""
+"""Caches entries in a Redis that all workers share: an optional second level. Its loss costs speed, never a message."""
 
 from __future__ import annotations
 
@@ -16,22 +16,25 @@ from shared.settings.breaker import BreakerPolicy
 
 T = TypeVar("T")
 
-# One error is enough: asking again and again would cost every miss its timeout.
+# Open at the first error: otherwise each lookup that misses the memory cache would wait for the timeout.
 _POLICY = BreakerPolicy(failures=1, open_s=10, open_max_s=60, successes=1)
 
 
 class SharedCache:
-    """Entries under ``prefix`` in the Redis at ``url``. Raises nothing when Redis is away: then there is no entry."""
+    """Keeps entries under ``prefix`` in the Redis at ``url``.
+
+    While Redis is unavailable it finds no entry, and raises no error.
+    """
 
     def __init__(self, url: str, prefix: str, policy: BreakerPolicy = _POLICY) -> None:
         self._redis = async_client(url)
         self._prefix = prefix
         self._breaker = Breaker(prefix, policy, listener=_CacheLog())
-        #: calls that Redis did not answer
+        #: number of calls that Redis did not answer
         self.errors = 0
 
     async def get(self, key: str) -> tuple[bytes, float] | None:
-        """The entry and the seconds that are left of its life."""
+        """Returns the entry and the seconds until it expires, or None."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(self._prefix + key)
         pipeline.pttl(self._prefix + key)
@@ -63,7 +66,7 @@ class SharedCache:
 
 
 class _CacheLog:
-    """One line when it goes, one when it is back."""
+    """Logs one line when the cache is lost, and one when it is back."""
 
     def changed(self, name: str, old: State, new: State, why: str) -> None:
         log = structlog.get_logger(__name__)
