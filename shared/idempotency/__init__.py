@@ -1,4 +1,4 @@
-"""Decides in Redis which worker may work on a message, and remembers what has become of each message.
+"""Decides in Redis which delivery of a message may be sent, and records the result of each message.
 
 Each transition of a claim is one Lua script under ``scripts/``. The package may import ``shared.redis`` and what lies
 below it. Start with ``claims`` (records and transitions), then ``scripts/claim.lua``; docs/architecture.md draws the

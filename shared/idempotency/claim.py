@@ -1,4 +1,4 @@
-"""The claim on one message during one delivery: taken, renewed in time, and ended by a record."""
+"""Claims one message for one delivery, renews the claim in time, and ends it by recording the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = structlog.get_logger(__name__)
 
 
 class ClaimLost(NotifyError):
-    """The claim was repeated before a send, and now belongs to another delivery; ``answer`` is what Redis said."""
+    """Says that a claim renewed before a send belongs to another delivery now; ``answer`` is Redis' answer."""
 
     def __init__(self, answer: ClaimAnswer) -> None:
         self.answer = answer
@@ -24,8 +24,8 @@ class ClaimLost(NotifyError):
 class Claim:
     """Claims the message that was ``received``, and remembers until when the lease surely covers a send.
 
-    ``budget_s``: how long a claim covers the handling, seconds. ``proceed``: go on without a claim while Redis is
-    unavailable. ``held``: the last answer was yes.
+    ``budget_s`` is how long a claim covers the handling, seconds. With ``proceed`` the delivery goes on without a claim
+    while Redis is unavailable. ``held`` is True if the last answer was yes.
     """
 
     __slots__ = ("_budget_s", "_claims", "_covered_until", "_hash", "_proceed", "_received", "held", "request_id")
@@ -41,7 +41,7 @@ class Claim:
         self.held = False
 
     async def take(self) -> ClaimAnswer:
-        """Claim, or claim again. Raises RedisUnavailable, unless the setting says to proceed without Redis."""
+        """Claims the message, or renews the claim. Raises RedisUnavailable, unless ``proceed`` is True."""
         asked_at = time.monotonic()
         incoming, state = self._received.incoming, self._received.state
         try:
@@ -59,40 +59,40 @@ class Claim:
                 raise
             log.warning("proceeding_without_a_claim", request_id=self.request_id, error=str(exc))
             answer = ClaimAnswer("yes")
-        # Counted from the question, not the answer: the lease may have begun that early.
+        # Count from the request, not from the answer: the lease may have begun that early.
         self._covered_until = asked_at + self._budget_s
         self.held = answer.verdict == "yes"
         return answer
 
     async def keep(self, send_s: float) -> None:
-        """Make sure that the lease covers a send of ``send_s`` seconds. Raises ClaimLost, RedisUnavailable."""
+        """Makes sure that the lease covers a send of ``send_s`` seconds. Raises ClaimLost, RedisUnavailable."""
         if self._covered_until - time.monotonic() < send_s:
             answer = await self.take()
             if not self.held:
                 raise ClaimLost(answer)
 
     async def renew(self) -> None:
-        """Claim again before publishing is repeated, which goes on whatever the answer is."""
+        """Renews the claim before a publish is repeated; the publish is repeated regardless of the answer."""
         try:
             await self.take()
         except RedisUnavailable as exc:
             log.warning("claim_not_renewed", request_id=self.request_id, error=str(exc))
 
     async def done(self, provider: str, provider_id: str) -> None:
-        """Record D: delivered, or skipped if ``provider`` is ''. Raises RedisUnavailable."""
+        """Records D (done): delivered, or skipped if ``provider`` is ''. Raises RedisUnavailable."""
         token = self._received.incoming.token
         await self._claims.done(self._channel, self.request_id, token, self._hash, provider, provider_id)
 
     async def forwarded(self, n: Forwarded) -> None:
-        """Record F: only a copy at attempt ``n`` or above may be claimed. Raises RedisUnavailable."""
+        """Records F (forwarded): only a copy at attempt ``n`` or above may be claimed. Raises RedisUnavailable."""
         received = self._received
         await self._claims.forwarded(self._channel, self.request_id, received.incoming.token, received.state.replay, n)
 
     async def release(self) -> None:
-        """Give the claim back untried. If Redis does not answer, the delivery goes on under another token.
+        """Releases the claim of a message that was not tried. If Redis does not answer, the delivery gets a new token.
 
-        A release that was not answered may still arrive. Under the same token it would end a later claim of this very
-        message in the middle of its send, and another copy could be sent beside it.
+        A release without an answer may still arrive later. With the same token it would end a later claim of this
+        message in the middle of its send, and another copy could be sent at the same time.
         """
         incoming = self._received.incoming
         try:

@@ -1,14 +1,14 @@
-"""Who may work on a message, and what has become of it: one record in Redis a channel and request_id.
+"""Decides which delivery of a message may be sent, by one record in Redis per channel and request_id.
 
 ::
 
     P:<token>:<lease end, ms>:<replay>:<attempt>:<hash>    in progress: one delivery holds the claim
-    F:<attempt or end>:<replay>:<hash>                     handed on: only a copy at or above it may be claimed
+    F:<attempt or end>:<replay>:<hash>                     forwarded: only a copy at or above it may be claimed
     D:<hash>:<provider>:<provider id>  or  D:<hash>:skipped    done
 
-Each transition is one Lua script in ``scripts/``, so that no two workers ever see the same moment; times are compared
-with Redis' own clock. The rules passed an exhaustive search (``tests/models/claims``); a plainer reading of any of them
-loses or doubles a message.
+Each transition is one Lua script in ``scripts/``, which Redis runs atomically: no two workers can decide at the same
+moment. Times are compared with Redis' own clock. The rules passed an exhaustive search (``tests/models/claims``); each
+simpler form of a rule loses a message or sends one twice.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from shared.redis.batch import Batcher
 from shared.redis.client import TIMEOUT_S
 
 Verdict = Literal["yes", "reused", "duplicate", "held", "stale"]
-#: above every attempt: this life of the message is over, only a later replay may be claimed
+#: is above every attempt: this life of the message is over, and only a later replay may be claimed
 END: Final = "end"
 Forwarded = int | Literal["end"]
 
-#: longest part of a provider's id that is kept, characters: records are kept by the million
+#: how much of a provider's id is kept, characters: there are millions of records
 PROVIDER_ID_CHARS = 128
 _LUA = Path(__file__).parent / "scripts"
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimAnswer:
-    """``yes``: send it. ``reused``: dead-letter it. ``duplicate``, ``stale``: ack it. ``held``: come back later.
+    """Tells what to do with a delivery.
 
-    ``lease_left_s``: when held, how long the other's lease still runs.
+    ``yes``: send it. ``reused``: dead-letter it. ``duplicate``, ``stale``: ack it. ``held``: try again later;
+    ``lease_left_s`` is how long the other delivery's lease still runs, seconds.
     """
 
     verdict: Verdict
@@ -45,21 +46,22 @@ class ClaimAnswer:
 
 
 _YES = ClaimAnswer("yes")
-#: claim.lua's answers from 0 on
+#: the meanings of claim.lua's answers 0 to 5
 _ANSWERS = (_YES, _YES, _YES, ClaimAnswer("reused"), ClaimAnswer("duplicate"), ClaimAnswer("stale"))
 _NOTHING_STORED, _TAKEOVER = 0, 2
 
 
 def body_hash(body: bytes) -> str:
-    """Tells one body from another under the same request_id: the first 8 bytes of its SHA-256, in hex."""
+    """Returns the first 8 bytes of the body's SHA-256 in hex; it differs for two bodies under one request_id."""
     return hashlib.sha256(body).hexdigest()[:16]
 
 
 class Claims:
-    """The transitions. All raise RedisUnavailable when Redis cannot serve: away, silent, full, read-only, loading.
+    """Carries out the transitions of claims in Redis. Connects when first used.
 
-    What raised may have been carried out; every transition may be repeated. A ``token`` names one delivery and has
-    no colon in it. Connects when first used.
+    All methods raise RedisUnavailable if Redis cannot serve: it is down, silent, full, read-only or still loading. A
+    transition that raised may have been carried out; every transition may be repeated. A ``token`` names one delivery
+    and contains no colon.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Claims:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection."""
+        """Ends the connection to Redis."""
         await self._redis.close()
 
     async def claim(
@@ -96,7 +98,7 @@ class Claims:
         body_hash: str,
         redelivered: bool,
     ) -> ClaimAnswer:
-        """Take the message, or renew the lease if it is ours already."""
+        """Claims the message for this delivery, or renews the lease if ``token`` holds the claim already."""
         code: int = await self._claim.call(
             _key(channel, request_id), token.encode(), f"{replay}:{attempt}:{body_hash}".encode()
         )
@@ -111,9 +113,9 @@ class Claims:
     async def done(
         self, channel: str, request_id: str, token: str, body_hash: str, provider: str, provider_id: str
     ) -> None:
-        """Delivered, or skipped if ``provider`` is '': every later copy is a duplicate.
+        """Records that the message is delivered, or skipped if ``provider`` is '': every later copy is a duplicate.
 
-        Recorded also if the claim is not ours any more, and counted.
+        If ``token`` has lost the claim, it is recorded all the same, and counted as a lost lease.
         """
         outcome = f"{provider}:{provider_id[:PROVIDER_ID_CHARS]}" if provider else "skipped"
         record = f"D:{body_hash}:{outcome}".encode("utf-8", "replace")
@@ -121,29 +123,29 @@ class Claims:
             self._metrics.lease_lost.inc()
 
     async def forwarded(self, channel: str, request_id: str, token: str, replay: int, n: Forwarded) -> None:
-        """The hand-on is confirmed: only copies at attempt ``n`` or above, or of a later replay, may be claimed.
+        """Records a confirmed forward: only copies at attempt ``n`` or above, or of a later replay, may be claimed.
 
-        If the claim is not ours any more nothing is changed, and it is counted.
+        If ``token`` has lost the claim, nothing is changed, and it is counted as a lost lease.
         """
         if not await self._forwarded.call(_key(channel, request_id), token.encode(), f"{n}:{replay}".encode()):
             self._metrics.lease_lost.inc()
 
     async def release(self, channel: str, request_id: str, token: str) -> None:
-        """Given back untried: it may be claimed again at once, with the same attempt."""
+        """Releases the claim of a message that was not tried: it may be claimed at once, with the same attempt."""
         if not await self._release.call(_key(channel, request_id), token.encode()):
             self._metrics.lease_lost.inc()
 
     async def served_tokens(self, request_id: str) -> set[str]:
-        """Digests of the targets of this message that have been served."""
+        """Returns the digests of this message's targets that have been served."""
         digests: list[bytes] = await self._redis.command(b"HKEYS", _tokens_key(request_id))
         return {digest.decode() for digest in digests}
 
     async def mark_token(self, request_id: str, token_digest: str) -> None:
-        """One target has been served. Kept as long as a done record."""
+        """Records that one target has been served. The record is kept as long as a done record."""
         await self._mark_token.call(_tokens_key(request_id), token_digest.encode())
 
     async def ping(self) -> None:
-        """Return if Redis takes writes now: one that is full, or read-only, still answers PING."""
+        """Returns if Redis accepts writes now. It writes, because a full or read-only Redis still answers PING."""
         await self._redis.command(b"SET", b"notify-probe", b"1", b"PX", b"1000")
 
 
@@ -152,5 +154,5 @@ def _key(channel: str, request_id: str) -> bytes:
 
 
 def _tokens_key(request_id: str) -> bytes:
-    # A prefix of its own: a request_id may contain colons.
+    # A separate prefix, because a request_id may contain colons.
     return f"notify-tokens:{request_id}".encode()

@@ -1,4 +1,4 @@
-"""Copies of one message within this process: one works, the others wait until it has recorded."""
+"""Lets only one copy of a message at a time be handled in this process; the others wait until it is recorded."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Turn:
-    """One handler's presence at a request_id."""
+    """Marks that one handler works on a request_id, or waits for it."""
 
     __slots__ = ("waiters", "waiting")
 
@@ -16,7 +16,7 @@ class Turn:
 
 
 class Turns:
-    """Who in this process is at which request_id."""
+    """Tracks which handlers of this process work on which request_id."""
 
     def __init__(self) -> None:
         self._turns: dict[str, list[Turn]] = {}
@@ -27,7 +27,7 @@ class Turns:
         return turn
 
     def leave(self, request_id: str, turn: Turn) -> None:
-        """Be gone; whoever waits for this handler goes on."""
+        """Ends this handler's turn and wakes the handlers that wait for it."""
         turns = self._turns[request_id]
         turns.remove(turn)
         if not turns:
@@ -37,7 +37,10 @@ class Turns:
                 waiter.set_result(None)
 
     async def wait_for_another(self, request_id: str, mine: Turn) -> bool:
-        """Wait until another handler that is at work on it here has recorded and left; False if there is none."""
+        """Waits until another handler of this request_id in this process has recorded its result and left.
+
+        Returns False at once if no other handler works on it.
+        """
         other = next((turn for turn in self._turns[request_id] if turn is not mine and not turn.waiting), None)
         if other is None:
             return False

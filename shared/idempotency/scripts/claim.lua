@@ -1,14 +1,14 @@
--- Who may work on each of these messages now: a new or renewed P, or the reason why not.
+-- Decides for each message whether this delivery may be sent now: writes a new or renewed P, or returns why not.
 --
--- KEYS  one record a message
+-- KEYS  one record per message
 -- ARGV  lease in ms, life of a record in ms; then for each key: token, "<replay>:<attempt>:<hash>"
--- Answers, one a key, each on its own (an error here is this message's alone):
---   0  yes, nothing was stored (or nothing that is a record of ours)
---   1  yes: the claim was ours already, or the message was handed on to us
---   2  yes, over a lease that had run out
+-- Returns one answer per key; an error is the answer of its own message only:
+--   0  yes: nothing was stored (or no valid record)
+--   1  yes: this token held the claim already, or a stored F allows this copy
+--   2  yes: takes over a claim whose lease had ended
 --   3  reused: another body was sent under this id
 --   4  duplicate: done
---   5  stale: a later copy has been handed on or claimed
+--   5  stale: a later copy has been forwarded or claimed
 --  -n  held: another token's lease runs for n ms more
 
 local LEASE_MS, TTL_MS = tonumber(ARGV[1]), ARGV[2]
@@ -16,7 +16,7 @@ local time = redis.call('TIME')
 local NOW_MS = time[1] * 1000 + math.floor(time[2] / 1000)
 local LEASE_END = string.format('%.0f', NOW_MS + LEASE_MS)
 
--- Order is (replay, attempt), replay first; "end" is above every attempt.
+-- Orders copies by replay, then by attempt; "end" is above every attempt.
 local function below(replay, attempt, other_replay, other_attempt)
   replay, other_replay = tonumber(replay), tonumber(other_replay)
   if replay ~= other_replay then

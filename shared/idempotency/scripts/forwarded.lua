@@ -1,8 +1,8 @@
--- The message has been handed on, confirmed: F in the place of our P; anything else stays as it is.
+-- Replaces this token's P by F after the message was forwarded and confirmed; leaves any other record as it is.
 --
--- KEYS  one record a message
+-- KEYS  one record per message
 -- ARGV  life of a record in ms; then for each key: token, "<attempt or end>:<replay>"
--- Answers, one a key: 1 if the claim was ours, 0 if it was not, or this message's own error.
+-- Returns one answer per key: 1 if this token held the claim, 0 if it did not, or the error of this message.
 
 local TTL_MS = ARGV[1]
 
@@ -17,7 +17,7 @@ for i, key in ipairs(KEYS) do
     local written = redis.pcall('SET', key, record .. stored:match('(%x+)$'), 'PX', TTL_MS)
     answer = written.err and written or 1
   elseif stored:sub(1, #record) == record then
-    -- The very same F: this is repeated because the first answer was lost on its way.
+    -- If the same F is stored already, the call is a repeat, because the first answer was lost on its way.
     answer = 1
   end
   answers[i] = answer

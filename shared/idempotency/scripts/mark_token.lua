@@ -1,8 +1,8 @@
--- One of a message's several targets has been served; a retry sends to the others.
+-- Records that one of a message's several targets has been served; a retry sends to the others only.
 --
--- KEYS  one hash a message
+-- KEYS  one hash per message
 -- ARGV  life of the hash in ms; then for each key: the target's digest
--- Answers, one a key: 1, or this message's own error.
+-- Returns one answer per key: 1, or the error of this message.
 
 local TTL_MS = ARGV[1]
 

@@ -1,8 +1,8 @@
--- A graceful stop gives the message back untried: our P becomes F with its own attempt and replay.
+-- Releases the claim of a message that was not tried: this token's P becomes F with the same attempt and replay.
 --
--- KEYS  one record a message
+-- KEYS  one record per message
 -- ARGV  life of a record in ms; then for each key: token
--- Answers, one a key: 1 if the claim was ours, 0 if it was not, or this message's own error.
+-- Returns one answer per key: 1 if this token held the claim, 0 if it did not, or the error of this message.
 
 local TTL_MS = ARGV[1]
 
