@@ -1,4 +1,4 @@
-"""The numbers of a breaker. ``shared/breaker/policy.py`` decides with them."""
+"""Defines the settings of a breaker. ``shared/breaker/policy.py`` decides with them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from shared.settings.types import Count, Group, Seconds, Share, variable
 
 
 class BreakerPolicy(Group):
-    """When a breaker opens, and for how long."""
+    """Says when a breaker opens, and for how long."""
 
-    #: failures in a row that open it
+    #: this many failures in a row open it
     failures: Annotated[Count, variable("BREAKER_FAILURES")] = 5
-    #: or, among at least ``window_calls`` calls within ``window_s``, this share failed or was slower than ``slow_s``
+    #: it also opens if ``failure_rate`` of at least ``window_calls`` calls within ``window_s`` seconds failed, or if
+    #: ``slow_rate`` of them took longer than ``slow_s`` seconds
     window_s: Annotated[Seconds, variable("BREAKER_WINDOW_S")] = 30
     window_calls: Annotated[Count, variable("BREAKER_WINDOW_CALLS")] = 20
     failure_rate: Annotated[Share, variable("BREAKER_FAILURE_RATE")] = 0.5
     slow_rate: Annotated[Share, variable("BREAKER_SLOW_RATE")] = 0.8
     slow_s: Annotated[Seconds, variable("BREAKER_SLOW_S")] = 5
-    #: first stay in open; doubles up to ``open_max_s`` while probes fail; each is varied by ``jitter`` either way
+    #: how long it stays open at first, seconds; doubles up to ``open_max_s`` while probes fail; each time varies by
+    #: ``jitter`` up or down
     open_s: Annotated[Seconds, variable("BREAKER_OPEN_S")] = 30
     open_max_s: Annotated[Seconds, variable("BREAKER_OPEN_MAX_S")] = 300
     jitter: ClassVar[float] = 0.2
-    #: successful probes that close it
+    #: this many successful probes close it
     successes: Annotated[Count, variable("BREAKER_SUCCESSES")] = 3
-    #: how often a paused worker asks whether it may try one message
+    #: how often a paused worker asks whether it may try one message, seconds
     probe_s: Annotated[Seconds, variable("PAUSE_PROBE_S")] = 1
-    #: different recipients throttled in a row that make it the provider's throttling
+    #: if this many different recipients in a row are throttled, the whole provider counts as throttling
     throttled_targets: ClassVar[int] = 3
 
     @field_validator("open_max_s")

@@ -1,4 +1,4 @@
-"""Settings of RabbitMQ: its address, the retry ladder that is declared there, and the limits of publishing."""
+"""Defines the settings of RabbitMQ: its address, the retry ladder declared there, and the limits of publishing."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from shared.settings.types import AmqpUrl, Count, Group, HostAndPort, RisingSeco
 
 
 class BrokerSettings(Group):
-    """``url`` is the address to connect to; the others are what was set."""
+    """Holds the variables as they were set; ``url`` is the address to connect to."""
 
     given_url: Annotated[AmqpUrl | None, variable("RABBITMQ_URL")] = None
     host: Annotated[HostAndPort, variable("RABBITMQ_HOST")] = "localhost:5672"
-    #: waiting times of the ladder; each level is one queue per lane
+    #: waiting times of the ladder, seconds; each level is one queue per lane
     retry_levels_s: Annotated[RisingSeconds, variable("RETRY_LEVELS_S")] = (1, 5, 15, 60, 300, 900, 3600)
-    #: longest wait for a confirm
+    #: longest wait for a confirm, seconds
     publish_deadline_s: Annotated[Seconds, variable("PUBLISH_DEADLINE_S")] = 5
-    #: messages of one process that may be unconfirmed at a time
+    #: most unconfirmed messages of one process at a time
     publish_max_pending: Annotated[Count, variable("PUBLISH_MAX_PENDING")] = 5_000
 
     @property
     def url(self) -> str:
-        """The AMQP URL; it may hold a password. RABBITMQ_URL wins over RABBITMQ_HOST."""
+        """Returns the AMQP URL; it may hold a password. RABBITMQ_URL wins over RABBITMQ_HOST."""
         if self.given_url is not None:
             return self.given_url.get_secret_value()
         return f"amqp://guest:guest@{self.host if ':' in self.host else f'{self.host}:5672'}/%2F"

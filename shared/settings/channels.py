@@ -1,4 +1,4 @@
-"""Settings that exist once per channel; their variables carry the channel's name (``PUSH_PORT``)."""
+"""Defines the settings that exist once per channel; their variables carry the channel's name (``PUSH_PORT``)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from shared.settings.types import Group, Port, variable, words
 
 
 class ChannelSettings(Group):
-    """The workers of one channel, its providers and its retries."""
+    """Sets up the workers of one channel, its providers and its retries."""
 
-    #: of the first worker's /health and /metrics
+    #: the port of the first worker's /health and /metrics
     port: Annotated[Port, variable("{CHANNEL}_PORT")]
     processes: Annotated[int, Field(ge=0, le=64), variable("{CHANNEL}_PROCESSES")] = 1
     providers: Annotated[SecretStr | None, variable("{CHANNEL}_PROVIDERS")] = None
@@ -22,7 +22,7 @@ class ChannelSettings(Group):
 
     @property
     def provider_urls(self) -> tuple[str, ...]:
-        """The provider URLs in order of preference; () if none is set. They hold secrets."""
+        """Returns the provider URLs in order of preference; () if none is set. They hold secrets."""
         urls: tuple[str, ...] = words(self.providers.get_secret_value()) if self.providers else ()
         return urls
 

@@ -1,4 +1,4 @@
-"""Settings of the gateway: who may call it, where it listens, and when it refuses."""
+"""Defines the settings of the gateway: who may call it, where it listens, and when it refuses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _API_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):((?:send|operate)(?:\+(?:send|ope
 
 
 class ApiKey(BaseModel):
-    """One live key of one client; only its SHA-256 is known here."""
+    """Holds one valid key of one client; only its SHA-256 is known here."""
 
     model_config = ConfigDict(frozen=True)
     client: str
@@ -28,20 +28,20 @@ def _keys(value: Any) -> Any:
     for number, entry in enumerate(words(value), 1):
         match = _API_KEY.fullmatch(entry)
         if match is None:
-            raise ValueError(f"entry {number} is not client:send+operate:<sha256 hex>")
+            raise ValueError(f"entry {number} must be client:send+operate:<sha256 hex>")
         keys.append(ApiKey(client=match[1], scopes=frozenset(match[2].split("+")), sha256=match[3]))
     return tuple(keys)
 
 
 class GatewaySettings(Group):
-    """The HTTP side."""
+    """Sets up the HTTP API."""
 
     api_keys: Annotated[tuple[ApiKey, ...], BeforeValidator(_keys), variable("API_KEYS")] = ()
     cors_origins: Annotated[Words, variable("CORS_ORIGINS")] = ()
     host: Annotated[str | None, variable("GATEWAY_HOST")] = None
     port: Annotated[Port, variable("GATEWAY_PORT")] = 5050
     processes: Annotated[int, Field(ge=1, le=64), variable("GATEWAY_PROCESSES")] = 1
-    #: messages ready in a lane from which on it answers 503
+    #: the gateway answers 503 for a lane with this many ready messages or more
     queue_max_ready: Annotated[Count, variable("QUEUE_MAX_READY")] = 1_000_000
-    #: how long it remembers its answer to a request_id
+    #: how long the gateway remembers its answer to a request_id, seconds
     accepted_ttl_s: Annotated[Seconds, variable("ACCEPTED_TTL_S")] = 86_400

@@ -23,9 +23,9 @@ G = TypeVar("G", bound=Group)
 
 
 def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
-    """Reads all settings. Raises BadSettings naming each bad variable.
+    """Reads all settings. Raises BadSettings, which names each bad variable, and TypeError for an unknown override.
 
-    ``overrides`` win; they are named like the variables, in lower case (``breaker_failures=1``), and are checked, too.
+    ``overrides`` win; they are named like the variables, in lower case (``breaker_failures=1``), and are checked too.
     """
     settings = settings_from({**read_variables(env_file), **{name.upper(): v for name, v in overrides.items()}})
     if unknown := {name for name in overrides if name.upper() not in variables_of(settings)}:
@@ -34,29 +34,29 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
 
 
 def read_variables(env_file: str | None = ".env") -> dict[str, str]:
-    """Returns the variables that are set, by their upper-case names. The environment wins; empty counts as not set."""
+    """Returns the set variables, by their upper-case names. The environment wins; an empty value counts as not set."""
     in_file = dotenv_values(env_file, encoding="utf-8") if env_file is not None else {}
     return {name.upper(): value for source in (in_file, os.environ) for name, value in source.items() if value}
 
 
 def settings_from(variables: Mapping[str, Any]) -> Settings:
-    """Makes the settings out of ``variables`` alone. Raises BadSettings."""
+    """Builds the settings from ``variables`` alone. Raises BadSettings."""
     channels = {name: _channel_input(name, variables) for name in CHANNELS}
     return _checked(Settings, _input(Settings, variables) | {"channels": channels})
 
 
 def group_from(group: type[G], variables: Mapping[str, Any]) -> G:
-    """Makes one group out of ``variables``. Raises BadSettings."""
+    """Builds one group from ``variables``. Raises BadSettings."""
     return _checked(group, _input(group, variables))
 
 
 def variables_of(group: Group) -> dict[str, Any]:
-    """Maps the name of every variable that sets something in ``group`` to the value that it has there."""
+    """Maps the name of each variable of ``group`` to its value there."""
     return {name: value for name, _, value in fields_of(group)}
 
 
 def fields_of(group: Group, channel: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
-    """Yields (variable, field, value) for each field of ``group`` and of the groups within it."""
+    """Yields (variable, field, value) for each field of ``group`` and of the groups inside it."""
     for name, field in type(group).model_fields.items():
         value = getattr(group, name)
         if isinstance(field.validation_alias, str):
@@ -69,7 +69,7 @@ def fields_of(group: Group, channel: str = "") -> Iterator[tuple[str, FieldInfo,
 
 
 def _input(group: type[Group], variables: Mapping[str, Any], channel: str = "") -> dict[str, Any]:
-    """Sorts ``variables`` into what pydantic expects for ``group`` and the groups within it."""
+    """Arranges ``variables`` as pydantic expects them for ``group`` and the groups inside it."""
     found: dict[str, Any] = {}
     for name, field in group.model_fields.items():
         alias = field.validation_alias
@@ -95,11 +95,11 @@ def _checked(group: type[G], raw: dict[str, Any]) -> G:
 
 
 def _variable_at(group: type[Group], name: int | str, *rest: int | str) -> str:
-    """Returns the variable at a place that pydantic names (``"channels", "push", "{CHANNEL}_PORT"``: PUSH_PORT)."""
+    """Returns the variable for a location in a pydantic error (``"channels", "push", "{CHANNEL}_PORT"``: PUSH_PORT)."""
     field = group.model_fields.get(str(name))
     if field is None:
         return str(name)
-    # The place of a default that is wrong beside another value ends in the name of its field.
+    # If a default is wrong because of another value, its location ends in the name of the field, not in the variable.
     if isinstance(field.validation_alias, str):
         return field.validation_alias
     if isinstance(field.annotation, type) and issubclass(field.annotation, Group):

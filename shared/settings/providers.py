@@ -1,4 +1,4 @@
-"""Settings of the providers that are not in their URLs, and of the sandbox that stands in for all of them."""
+"""Defines the providers' settings that are not in their URLs, and those of the sandbox that stands in for them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from shared.settings.types import Group, Port, variable
 
 
 class ProviderSettings(Group):
-    """Credentials that do not fit into a URL."""
+    """Holds credentials that do not fit into a URL."""
 
     #: a service account's JSON, or the path of a file that holds it
     firebase_key: Annotated[SecretStr | None, variable("FIREBASE_KEY")] = None
 
 
 class SandboxSettings(Group):
-    """Where the stand-in providers, users and templates listen in development."""
+    """Says where the sandbox (stand-in providers, users and templates) listens in development."""
 
     host: Annotated[str, variable("SANDBOX_HOST")] = "127.0.0.1"
     port: Annotated[Port, variable("SANDBOX_PORT")] = 5070

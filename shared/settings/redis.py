@@ -1,4 +1,4 @@
-"""Settings of the Redis that keeps claims, results and the workers' state."""
+"""Defines the settings of the Redis that keeps claims, results and the workers' state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.settings.types import Group, Port, RedisUrl, variable
 
 
 class RedisSettings(Group):
-    """``url`` is the address to connect to; the others are what was set."""
+    """Holds the variables as they were set; ``url`` is the address to connect to."""
 
     given_url: Annotated[RedisUrl | None, variable("REDIS_URL")] = None
     host: Annotated[str, variable("REDIS_HOST")] = "localhost"
@@ -20,7 +20,7 @@ class RedisSettings(Group):
 
     @property
     def url(self) -> str:
-        """The Redis URL; it may hold a password. REDIS_URL wins over the other three."""
+        """Returns the Redis URL; it may hold a password. REDIS_URL wins over the other three."""
         if self.given_url is not None:
             return self.given_url.get_secret_value()
         secret = f":{quote(self.password.get_secret_value(), safe='')}@" if self.password else ""

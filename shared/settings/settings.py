@@ -1,4 +1,4 @@
-"""All settings of the product, as one frozen tree of groups.
+"""Combines all settings of the product in one frozen tree of groups.
 
 ``.env.example`` describes each variable; times are in seconds. ``load.py`` reads them.
 A new setting is one field of a group here, and one line in ``.env.example``.
@@ -20,7 +20,7 @@ from shared.settings.worker import WorkerSettings
 
 
 class Settings(Group):
-    """The groups, and what follows from several of them."""
+    """Holds the groups, and the values that follow from several of them."""
 
     system: SystemSettings
     broker: BrokerSettings
@@ -32,7 +32,7 @@ class Settings(Group):
     worker: WorkerSettings
     idempotency: IdempotencySettings
     breaker: BreakerPolicy
-    #: by the channel's name
+    #: the settings of each channel, by its name
     channels: dict[str, ChannelSettings]
 
     @property
@@ -41,12 +41,12 @@ class Settings(Group):
 
     @property
     def listen_host(self) -> str:
-        """Where the gateway listens: this machine only, unless in production or set."""
+        """Returns the address on which the gateway listens: this machine only, unless it is set or in production."""
         return self.gateway.host or self._default_host
 
     @property
     def worker_listen_host(self) -> str:
-        """Where a worker's /health and /metrics listen: as the gateway."""
+        """Returns the address of a worker's /health and /metrics; its default is the same as the gateway's."""
         return self.worker.host or self._default_host
 
     @property
@@ -55,10 +55,10 @@ class Settings(Group):
 
     @property
     def users_url(self) -> str | None:
-        """The directory of users; the sandbox's in development unless one is set."""
+        """Returns the endpoint of the users; in development it is the sandbox's unless one is set."""
         return self.lookup.user_endpoint or (None if self.production else f"{self.sandbox.url}/users")
 
     @property
     def templates_url(self) -> str | None:
-        """The templates; the sandbox's in development unless an endpoint is set."""
+        """Returns the endpoint of the templates; in development it is the sandbox's unless one is set."""
         return self.lookup.template_endpoint or (None if self.production else f"{self.sandbox.url}/templates")

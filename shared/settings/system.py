@@ -1,4 +1,4 @@
-"""Settings of every process: which environment it runs in, and what it logs."""
+"""Defines the settings of every process: which environment it runs in, and what it logs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shared.settings.types import Group, variable
 
 
 class SystemSettings(Group):
-    """The environment and the log."""
+    """Sets the environment and the log."""
 
     env: Annotated[Literal["development", "production"], variable("NOTIFY_ENV")] = "development"
     log_format: Annotated[Literal["auto", "json", "console"], variable("LOG_FORMAT")] = "auto"

@@ -1,4 +1,4 @@
-"""The types of settings, and the base class of their groups.
+"""Defines the types of settings, and the base class of their groups.
 
 A group is a frozen model with one field per setting. ``variable`` gives the environment name of a field.
 """
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 class Group(BaseModel):
-    """Settings that belong together. It is checked when it is made, and nothing changes it afterwards."""
+    """Holds settings that belong together. They are checked when the group is made, and never change afterwards."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -42,7 +42,7 @@ def _split(value: Any) -> Any:
 
 
 def _address(*schemes: str) -> AfterValidator:
-    """Accepts a URL with one of ``schemes``. The error does not show the URL: it may hold a password."""
+    """Accepts a URL with one of ``schemes``. The error does not show the URL, because it may hold a password."""
 
     def check(value: SecretStr) -> SecretStr:
         scheme, separator, _ = value.get_secret_value().partition("://")
@@ -68,7 +68,7 @@ def _has_readable_port(url: str) -> bool:
 
 def _ascending(levels_s: tuple[float, ...]) -> tuple[float, ...]:
     if list(levels_s) != sorted(set(levels_s)):
-        raise ValueError("must rise")
+        raise ValueError("each value must be greater than the one before")
     return levels_s
 
 
@@ -79,9 +79,9 @@ Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 #: a whole number, 1 or more
 Count = Annotated[int, Field(ge=1)]
-#: a part of a whole: above 0, at most 1
+#: a fraction: above 0, at most 1
 Share = Annotated[float, Field(gt=0, le=1)]
 #: comma-separated text
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
-#: comma-separated seconds, each above the one before
+#: comma-separated seconds, each greater than the one before
 RisingSeconds = Annotated[tuple[Seconds, ...], BeforeValidator(_split), AfterValidator(_ascending)]
