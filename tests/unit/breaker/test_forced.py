@@ -33,7 +33,7 @@ def test_after_forced_open_it_proves_itself_by_probes() -> None:
     assert bench.breaker.permit() is None
 
 
-def test_letting_go_of_a_breaker_that_was_open_by_itself_tries_at_once() -> None:
+def test_ending_a_forced_state_while_the_breaker_is_open_allows_a_probe_at_once() -> None:
     bench = Bench()
     bench.open()
     bench.breaker.force("open")
@@ -49,7 +49,7 @@ def test_after_forced_closed_it_opens_by_itself_again() -> None:
     bench.open()
 
 
-def test_saying_the_same_again_changes_nothing() -> None:
+def test_repeating_an_order_changes_nothing() -> None:
     bench = Bench()
     for _ in range(4):
         bench.call(fails=True)

@@ -1,4 +1,4 @@
-"""Anything may happen in any order: what must hold all the same."""
+"""Runs random steps in any order, and checks what must always hold for a breaker."""
 
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ class AnyOrder(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.bench = Bench(POLICY)
-        #: each permit with the number of moves there had been when it was given
+        #: each permit, with the number of state changes before it was given
         self.out: list[tuple[Permit, int]] = []
 
     @property
@@ -38,7 +38,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def ask(self) -> None:
         due = self.bench.breaker.retry_in_s() == 0
-        assert self.take() == due, "whoever waits as long as told is admitted, and nobody else"
+        assert self.take() == due, "a caller is admitted after the time that retry_in_s names, and not before"
 
     @precondition(lambda self: self.bench.state() == "closed" and self.bench.breaker.retry_in_s() == 0)
     @rule()
@@ -94,7 +94,7 @@ class AnyOrder(RuleBasedStateMachine):
         assert self.bench.breaker.retry_in_s() <= POLICY.open_max_s * (1 + POLICY.jitter)
 
     def teardown(self) -> None:
-        """No permit leaks: once everything is settled, patience and successes close it again."""
+        """Checks that no permit leaks: once all are settled, waiting and successes close the breaker again."""
         for permit, _ in self.out:
             permit.neither()
         for _ in range(10):

@@ -83,7 +83,7 @@ def test_refused_credentials_open_it_at_once() -> None:
     assert bench.heard.reasons == ["credentials refused"]
 
 
-def test_neither_neither_counts_nor_breaks_a_row() -> None:
+def test_the_result_neither_does_not_count_and_does_not_break_a_row() -> None:
     bench = Bench()
     for _ in range(4):
         bench.call(fails=True)
@@ -106,7 +106,7 @@ def test_a_cancelled_call_counts_as_neither() -> None:
     assert bench.state() == "closed"
 
 
-def test_a_permit_tells_once() -> None:
+def test_only_the_first_result_of_a_permit_counts() -> None:
     bench = Bench()
     permit = bench.breaker.permit()
     assert permit is not None

@@ -5,7 +5,7 @@ from tests.support.fakes.breaker import Bench
 
 
 def fail_one_probe(bench: Bench) -> float:
-    """Wait until a probe is admitted, fail it, and return how long the breaker stays open then."""
+    """Waits until a probe is admitted, fails it, and returns how long the breaker then stays open, in seconds."""
     bench.clock.now += bench.breaker.retry_in_s()
     bench.call(fails=True)
     return bench.breaker.retry_in_s()

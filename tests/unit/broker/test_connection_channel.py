@@ -1,4 +1,4 @@
-"""Opening a channel on a connection that does not do its part."""
+"""Checks the opening of a channel when the broker does not answer or the connection is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.waiting import eventually_async
 
 
 class OpeningChannel:
-    """A channel whose opening the broker has not confirmed yet."""
+    """Stands for a channel whose opening the broker has not confirmed yet."""
 
     def __init__(self, on_open_callback: Callable[[Any], None]) -> None:
         self._on_open = on_open_callback
@@ -28,18 +28,18 @@ class OpeningChannel:
         self.is_closing = True
 
     def add_on_close_callback(self, callback: Any) -> None:
-        """The broker never closes it."""
+        """Does nothing: the broker never closes this channel."""
 
 
 @pytest.fixture
 def opening() -> list[OpeningChannel]:
-    """The channels that the connection was asked to open."""
+    """Returns the list of the channels that the connection was asked to open."""
     return []
 
 
 @pytest.fixture
 def connection(monkeypatch: pytest.MonkeyPatch, opening: list[OpeningChannel]) -> Connection:
-    """Open, on a broker that answers nothing."""
+    """Returns an open connection to a broker that does not answer."""
     monkeypatch.setattr("shared.broker.connection.RPC_DEADLINE_S", 0.05)
     connection = Connection("amqp://guest:guest@127.0.0.1:1/", "test")
 
@@ -52,12 +52,12 @@ def connection(monkeypatch: pytest.MonkeyPatch, opening: list[OpeningChannel]) -
     return connection
 
 
-async def test_a_broker_that_does_not_answer_is_not_said_to_have_gone(connection: Connection) -> None:
+async def test_a_broker_that_does_not_answer_is_reported_as_a_timeout_and_not_as_a_loss(connection: Connection) -> None:
     with pytest.raises(TimeoutError, match="no channel within"):
         await connection.channel()
 
 
-async def test_a_connection_that_is_lost_meanwhile_is_said_to_be(connection: Connection) -> None:
+async def test_a_connection_that_is_lost_meanwhile_is_reported_as_lost(connection: Connection) -> None:
     connection._gone.set()
     with pytest.raises(ChannelGone, match="connection lost"):
         await connection.channel()

@@ -1,4 +1,4 @@
-"""Ending a connection that is still being opened."""
+"""Checks that closing a connection works while it is still being opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from shared.broker.connection import Connection
 
 
-async def test_a_connection_that_is_closed_while_it_is_being_opened_lets_go_of_its_socket_at_once() -> None:
+async def test_a_connection_that_is_closed_while_it_is_being_opened_closes_its_socket_at_once() -> None:
     accepted, hung_up = asyncio.Event(), asyncio.Event()
     stumbled: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: stumbled.append(context))

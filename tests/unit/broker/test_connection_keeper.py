@@ -1,4 +1,4 @@
-"""The keeper of a connection: no error but a TopologyMismatch ends it, and a watcher hears of its end."""
+"""Checks the keeper of a connection: only a TopologyMismatch ends it, and ``watch`` raises the error that ended it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Wire:
         asyncio.get_running_loop().call_soon(on_open_callback, self)
 
     def add_on_connection_blocked_callback(self, callback: Any) -> None:
-        """Never blocked."""
+        """Does nothing: this connection is never blocked."""
 
     add_on_connection_unblocked_callback = add_on_connection_blocked_callback
 
@@ -43,7 +43,7 @@ class Wire:
 
 
 class Raising:
-    """An awaitable callback that raises each of its errors once, then goes through."""
+    """Acts as an awaitable callback that raises each of its errors once, and then succeeds."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)

@@ -1,6 +1,6 @@
-"""The product touches some of pika's private attributes: they are named here, and pika's version is pinned with them.
+"""Lists all private attributes of pika that the product uses, and pins pika's version.
 
-Whoever raises the pin reads each of these in the new version first.
+Before you raise the pin, read the code of each of these attributes in the new version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pika.connection import Connection
 ROOT = Path(__file__).parents[3]
 PIKA = "1.4.4"
 
-#: private attribute -> the class or module of pika that has it; those of WireChannel and WireConnection are overrides
+#: private attribute -> the class or module of pika that has it; WireChannel and WireConnection override some of them
 PRIVATE: dict[str, Any] = {
     "_consumers": Channel,
     "_on_deliver": Channel,
@@ -36,15 +36,17 @@ PRIVATE: dict[str, Any] = {
     "_transport": BaseConnection,
     "_tx_buffered_byte_count": io_services_utils,
     "_tx_buffers": io_services_utils,
-    # Not underscored, but unknown to pika's documentation and to its type stubs.
+    # It has no underscore, but pika's documentation and type stubs do not mention it.
     "bytes_received": Connection,
 }
 
 
 def touched(tree: ast.AST) -> Iterator[str]:
-    """Attributes that begin with an underscore, of other objects; all of a name ``private``; inherited ones of self.
+    """Yields the private attributes that ``tree`` uses.
 
-    A class that inherits is taken to override whatever it defines with an underscore, and to have inherited the rest.
+    These are attributes that begin with an underscore, of objects other than self; all attributes of a variable named
+    ``private``; and inherited ones of self. If a class has a base, its methods with an underscore count as overrides,
+    and the private attributes of its self count as inherited.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
@@ -88,7 +90,7 @@ def test_another_one_would_be_noticed(text: str, name: str) -> None:
     assert set(touched(ast.parse(text))) == {name}
 
 
-def test_one_s_own_attributes_are_no_business_of_pika() -> None:
+def test_private_attributes_of_our_own_classes_do_not_count() -> None:
     assert set(touched(ast.parse("self._mine\nself.raw.is_open\nclass C:\n    def _mine(self): ..."))) == set()
 
 

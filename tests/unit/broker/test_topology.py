@@ -1,4 +1,4 @@
-"""Names and arguments of what lives on the broker, and that nothing is declared for nobody."""
+"""Checks the names and arguments of all exchanges and queues, and that each of them is used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEVELS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 
 class RememberedDeclarations:
-    """A channel that takes every declaration, and is closed at the end by ``refusal`` if there is one."""
+    """Acts as a channel that remembers every declaration, and closes at the end with ``refusal`` if there is one."""
 
     def __init__(self, refusal: ChannelGone | None = None) -> None:
         self.raw = self
@@ -87,7 +87,7 @@ async def test_every_queue_keeps_what_it_has_taken() -> None:
     for queue, arguments in (await declared()).queues.items():
         assert arguments["x-queue-type"] == "quorum"
         if queue != topology.FAILED_QUEUE:
-            # All three, or RabbitMQ falls back silently to dead-lettering that may lose.
+            # Without any of the three, RabbitMQ silently falls back to dead-lettering that may lose messages.
             assert arguments["x-dead-letter-strategy"] == "at-least-once"
             assert arguments["x-overflow"] == "reject-publish"
             assert arguments["x-dead-letter-exchange"] in (topology.EXCHANGE, topology.FAILED_EXCHANGE)
@@ -107,7 +107,7 @@ async def test_what_waits_in_a_ladder_returns_to_its_own_lane() -> None:
             assert (topology.retry_exchange(level_s), lane.routing_key, queue) in topology_.bindings
             assert arguments["x-message-ttl"] == level_s * 1000
             assert arguments["x-dead-letter-exchange"] == topology.EXCHANGE
-            # With a dead-letter routing key of its own it would leave its lane.
+            # With a dead-letter routing key the message would leave its lane.
             assert "x-dead-letter-routing-key" not in arguments
         assert (topology.EXCHANGE, lane.routing_key, lane.queue) in topology_.bindings
 
@@ -139,7 +139,7 @@ async def test_only_a_queue_with_other_arguments_is_a_mismatch(code: int, raised
 
 
 def _channels_with_a_worker() -> set[str]:
-    """Those whose folder runs them: ``run_channel("push", ...)`` in ``services/push/__main__.py``."""
+    """Returns the channels that a service runs, by ``run_channel("push", ...)`` in ``services/push/__main__.py``."""
     found = set()
     for main in ROOT.glob("services/*/__main__.py"):
         for node in ast.walk(ast.parse(main.read_text())):

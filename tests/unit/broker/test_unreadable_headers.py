@@ -1,4 +1,4 @@
-"""Reads frames from bytes: a message whose headers pika cannot decode arrives without them, the others whole."""
+"""Reads frames from bytes: a message whose headers pika cannot decode comes without them, all others come complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pika.frame import Body, Header, Heartbeat
 
 from shared.broker.pika_patches import WireConnection
 
-#: a field table whose one value is a time in milliseconds, where AMQP has seconds
+#: a field table whose only value is a time in milliseconds, where AMQP expects seconds
 _MILLISECONDS = b"\x04sent" + struct.pack(">cQ", b"T", 1_700_000_000_000)
 _HEADERS_ONLY = 0x2000
 
@@ -27,7 +27,7 @@ def header_frame(table: bytes, body_bytes: int) -> bytes:
 
 
 def read(data: bytes) -> list[Any]:
-    """All whole frames of ``data``, as the connection reads them."""
+    """Returns all complete frames of ``data``, as the connection reads them."""
     connection: Any = object.__new__(WireConnection)
     connection._frame_buffer = data
     frames = []

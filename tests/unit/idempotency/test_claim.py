@@ -1,4 +1,4 @@
-"""Giving a claim back, with and without an answer."""
+"""Checks the release of a claim, with and without an answer from Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How one body is told from another under the same request_id."""
+"""Checks the hash that distinguishes two bodies under the same request_id."""
 
 from __future__ import annotations
 

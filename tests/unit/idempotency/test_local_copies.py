@@ -1,4 +1,4 @@
-"""Copies of one message in one process wait for each other, and never for ever."""
+"""Checks that copies of one message in one process wait for each other, and never indefinitely."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def test_a_copy_waits_until_the_other_has_left() -> None:
     assert await waiting is True
 
 
-async def test_nobody_waits_when_he_is_alone_or_the_others_work_on_something_else() -> None:
+async def test_a_handler_does_not_wait_if_no_other_one_works_on_its_request_id() -> None:
     turns = Turns()
     mine = turns.enter("a")
     turns.enter("b")

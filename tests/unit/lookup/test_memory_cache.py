@@ -11,7 +11,7 @@ PLENTY = 1_000_000
 
 
 class Counting:
-    """Loads by counting; waits at the gate, and fails when told. Each value takes ``size_bytes``."""
+    """Loads values by counting up. It waits at the gate, and fails on demand. Each value takes ``size_bytes``."""
 
     def __init__(self, size_bytes: int = 0) -> None:
         self.size_bytes = size_bytes
@@ -75,7 +75,7 @@ async def test_a_failed_load_fails_all_who_wait_and_is_not_kept() -> None:
     assert await cache.get("a") == "a2"
 
 
-async def test_a_failed_load_that_nobody_waits_for_any_more_warns_nobody() -> None:
+async def test_a_failed_load_without_waiting_callers_logs_no_warning() -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     load = Counting()
@@ -145,7 +145,7 @@ async def test_many_small_values_count_with_what_each_entry_takes() -> None:
     assert len(cache) == 5
 
 
-async def test_closing_ends_the_loads_under_way() -> None:
+async def test_closing_cancels_the_loads_in_progress() -> None:
     load = Counting()
     load.gate.clear()
     cache = TtlCache(load, 3, PLENTY)

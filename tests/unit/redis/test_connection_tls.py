@@ -1,4 +1,4 @@
-"""A connection over TLS: the server's certificate is checked, as redis-py reads it from the URL."""
+"""Checks that a connection over TLS verifies the server's certificate, as the URL says (redis-py reads it)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.peers.scripted_redis import scripted_redis
 
 
 def self_signed(directory: Path) -> Path:
-    """A certificate for this machine with its key, in one file."""
+    """Writes a certificate for this machine and its key into one file, and returns the file's path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "redis")])
     now = datetime.now(UTC)

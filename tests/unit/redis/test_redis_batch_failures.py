@@ -1,4 +1,4 @@
-"""What the batcher makes of a Redis that errs, lies, stalls or hangs up, one command at a time."""
+"""Checks the batcher with a Redis that answers errors or nonsense, is late, or closes the connection."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ async def test_a_cancelled_caller_disturbs_nobody() -> None:
         await batcher.close()
 
 
-async def test_nobody_home_is_said_at_once() -> None:
+async def test_a_refused_connection_fails_the_call_at_once() -> None:
     async with scripted_redis() as redis:
         batcher, script = batcher_for(redis)
     began = time.monotonic()
@@ -220,9 +220,9 @@ async def test_an_end_while_connecting_leaves_nobody_waiting() -> None:
 
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
-def test_a_process_that_stood_still_reads_its_answers_before_it_gives_up(run: Any) -> None:
+def test_a_suspended_process_reads_its_answers_before_it_drops_the_connection(run: Any) -> None:
     def standstill(words: list[bytes]) -> bytes:
-        # The server shares our loop: when it goes on, the answer lies in our socket and its time is over.
+        # The server shares our event loop: when the loop goes on, the answer is in our socket and its deadline is over.
         time.sleep(TIMEOUT_S * 2)
         return ones(words)
 

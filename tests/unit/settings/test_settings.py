@@ -1,4 +1,6 @@
-"""Settings: read once, checked whole, every bad one named at once, silent about secrets, each described."""
+"""Checks that settings are read once and checked together, that every bad one is named at once without showing
+secrets, and that each is described.
+"""
 
 from __future__ import annotations
 
@@ -255,7 +257,7 @@ def test_nobody_changes_them_once_they_are_read() -> None:
 
 
 def _settings_by_name() -> dict[str, Any]:
-    """Every variable that the code reads -> its default."""
+    """Maps each variable that the code reads to its default."""
     from ops.settings import LocalSettings
     from sandbox.settings import read_settings
 
