@@ -1,4 +1,4 @@
-"""A connection to a real broker that comes back: what is declared when, and what that may hold up."""
+"""Checks when a connection to a real broker declares the topology, and that a later declaration blocks no use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.waiting import eventually_async
 
 
 class Declaration:
-    """Counts its calls; each but those named goes through."""
+    """Counts its calls; each call succeeds except those named."""
 
     def __init__(self, url: str) -> None:
         self.calls = 0

@@ -1,4 +1,4 @@
-"""The publisher against a real broker: what is confirmed is stored, what is not is said."""
+"""Checks the publisher with a real broker: a confirmed message is stored, and each other one gets an error."""
 
 from __future__ import annotations
 
@@ -122,6 +122,6 @@ async def test_a_queue_with_other_arguments_is_named_and_left_alone(vhost_url: s
 
 
 async def test_what_was_returned_is_not_unknown_for_want_of_time(publisher: Publisher) -> None:
-    """Unknown is what a silent broker leaves: the gateway would shut its door to every other lane."""
+    """Checks for "unroutable": "unknown" means a silent broker, and the gateway would then refuse all lanes."""
     [failure] = await publisher.publish_all([push(1, key="nobody.is.bound.there")], deadline_s=0.7)
     assert isinstance(failure, PublishUnroutable)

@@ -1,4 +1,4 @@
-"""After a refusal the publisher goes on through a fresh channel: RabbitMQ 3.10 refuses some channels for ever."""
+"""Checks that the publisher opens a fresh channel after a refusal: RabbitMQ 3.10 refuses some channels indefinitely."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_a_refusal_renews_the_channel_and_the_neighbours_confirms_are_not_
     try:
         await asyncio.wait_for(publisher.connection.wait_up(), 15)
         before = await asyncio.to_thread(channels, rabbitmq, vhost)
-        # Both lanes at once: what the full one refuses must cost the other neither a confirm nor a copy.
+        # Publish to both lanes at once: refusals of the full lane must cost the other lane no confirm and make no copy.
         mixed = [Publication(EXCHANGE, key, b"x", {}) for _ in range(1000) for key in ("push", "push.high")]
         results = await publisher.publish_all(mixed)
         assert any(isinstance(result, PublishRejected) for result in results[::2])

@@ -1,4 +1,4 @@
-"""A broker that stands still is given up soon; one that is only busy or takes nothing is not."""
+"""Checks that an unresponsive broker's connection is dropped soon, and that of a busy or blocked broker is kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.broker.topology import EXCHANGE
 from tests.support.waiting import eventually_async
 
 HEARTBEAT_S = 1
-#: of a connection on which nothing else happens: so many, and it is still the same one
+#: number of heartbeats of an otherwise idle connection, after which it must still be the same connection
 HEARTBEATS = 5
 HEARTBEAT_BYTES = 8
 LEADER = '[sys:{}(whereis(N)) || N <- registered(), N == list_to_atom("{}_push.queue")].'
@@ -40,7 +40,7 @@ def push(count: int) -> list[Publication]:
 
 
 def heard_on(connection: Connection) -> Callable[[], int]:
-    """What its present wire hears from now on; it never grows once that is given up."""
+    """Returns a count of the bytes that the present connection receives from now on; it is 0 once that is dropped."""
     wire = connection._raw
     assert wire is not None
     before = wire.heard_bytes
@@ -53,7 +53,7 @@ async def stays(connection: Connection) -> None:
     assert connection.state != "down"
 
 
-async def test_a_broker_that_stands_still_is_given_up_without_a_goodbye(
+async def test_the_connection_of_an_unresponsive_broker_is_dropped_without_a_close(
     publisher: Publisher, rabbitmq: RabbitMQServer
 ) -> None:
     rabbitmq.pause()

@@ -1,4 +1,4 @@
-"""The request that these tests send, and an address that never lets anybody in."""
+"""Provides the request that these tests send, and an address that never accepts a connection."""
 
 import socket
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ async def post(client: HttpClient, url: str, timeout_s: float = 5) -> Response:
 
 @contextmanager
 def full_backlog() -> Iterator[tuple[str, int]]:
-    """Connecting there takes for ever."""
+    """Yields an address at which a connection attempt never ends."""
     with socket.socket() as full, socket.socket() as one, socket.socket() as two:
         full.bind(("127.0.0.1", 0))
-        full.listen(0)  # a queue of one: the kernel drops whatever comes after
+        full.listen(0)  # a queue of one: the kernel drops all later connection attempts
         for filler in (one, two):
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())

@@ -1,4 +1,4 @@
-"""Every test of this folder runs on asyncio's own loop, as tests do, and on uvloop, as the product does."""
+"""Runs each test of this folder on asyncio's own loop, as other tests do, and on uvloop, as the product does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping

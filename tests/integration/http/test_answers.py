@@ -1,4 +1,4 @@
-"""Every shape of an answer that HTTP/1.1 allows, what is none, and whether the connection serves again."""
+"""Checks every form of answer that HTTP/1.1 allows, invalid answers, and whether the connection is used again."""
 
 import pytest
 
@@ -136,7 +136,7 @@ async def test_the_limit_is_one_of_each_answer(client: HttpClient) -> None:
 
 
 async def test_the_end_of_a_kept_connection_is_no_answer_to_the_request_on_it(client: HttpClient) -> None:
-    """The answer before was whole: nothing of it may be left that the end could complete."""
+    """Checks that nothing of the earlier, complete answer is left that the end of the connection could complete."""
     async with raw_http(answer(200, b"first"), close) as vendor:
         await post(client, vendor.url)
         assert await _is_ambiguous(client, vendor)

@@ -1,4 +1,4 @@
-"""What ends while it connects, or before the first byte: never ambiguous, never sent."""
+"""Checks calls that end while connecting or before the first byte: never ambiguous, and nothing is sent."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Which connection a request goes out on: kept, used last, idle for long, spoiled, shared with nobody."""
+"""Checks which connection a request uses: the kept one used last, and never one that is busy, too old or broken."""
 
 import asyncio
 import gc
@@ -51,7 +51,7 @@ async def test_a_connection_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPa
         await eventually_async(partial(_has, vendor, 2))
         await asyncio.gather(post(client, vendor.url), post(client, vendor.url))
         await asyncio.sleep(0.05)
-        # This one is still young when the others are old.
+        # This connection is still young when the others are old.
         go.set()
         await slow
         await eventually_async(lambda: vendor.ended == vendor.connections == 3)
@@ -105,7 +105,7 @@ async def test_a_connection_is_not_taken_in_the_very_turn_in_which_it_ends(
 
     def receive(connection: Connection, data: bytes) -> None:
         if data == b"unasked":
-            ending.set()  # whoever waits for this runs before the loop says that the connection is lost
+            ending.set()  # a task that waits for this runs before the loop reports the loss of the connection
         received(connection, data)
 
     async def answer_then_more(writer: asyncio.StreamWriter) -> None:

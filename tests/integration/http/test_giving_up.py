@@ -1,4 +1,4 @@
-"""Whose time is over, who is cancelled, and what becomes of the others when the client is closed."""
+"""Checks calls that time out or are cancelled, and what happens to all calls when the client is closed."""
 
 import asyncio
 import time
@@ -47,12 +47,12 @@ async def test_a_later_request_on_the_connection_gets_all_its_time(client: HttpC
     async with raw_http(answer(200), after(go, answer(201))) as vendor:
         await post(client, vendor.url, timeout_s=0.1)
         call = asyncio.create_task(post(client, vendor.url, timeout_s=30))
-        await asyncio.sleep(0.3)  # past the time of the first
+        await asyncio.sleep(0.3)  # longer than the first request's time
         go.set()
         assert (await call).status == 201
 
 
-async def test_who_is_cancelled_takes_the_connection_along(client: HttpClient) -> None:
+async def test_cancelling_a_call_closes_its_connection(client: HttpClient) -> None:
     go = asyncio.Event()
     async with raw_http(after(go, answer(500)), answer(202)) as vendor:
         call = asyncio.create_task(post(client, vendor.url))
@@ -66,10 +66,10 @@ async def test_who_is_cancelled_takes_the_connection_along(client: HttpClient) -
         await eventually_async(lambda: vendor.ended == 1)
 
 
-async def test_who_is_cancelled_with_the_answer_in_hand_leaves_the_connection_to_the_next(
+async def test_cancelling_a_call_that_has_its_answer_leaves_the_connection_to_the_next_one(
     client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next request goes out on it between the answer and the cancelled caller's waking up."""
+    """Sends the next request on the connection between the answer and the moment when the cancelled caller runs."""
     turn = asyncio.Event()
     received = Connection.data_received
 

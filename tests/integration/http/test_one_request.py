@@ -1,4 +1,4 @@
-"""shared/http/client.py against a server of bare sockets: one request an attempt, and what "ambiguous" means."""
+"""Checks shared/http/client.py with a server of plain sockets: one request per attempt, and what "ambiguous" means."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What came while this process stood still is taken note of before anything is written or given up."""
+"""Checks that bytes which came while this process was suspended are read before it writes or times out."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ async def test_an_end_that_the_loop_has_not_read_yet_is_seen_before_writing(
 ) -> None:
     with threaded_server() as server:
         await post(client, server.url)
-        # The loop stands still from here to the next request.
+        # The loop does not run from here to the next request.
         server.accepted[0].sendall(farewell)
         server.accepted[0].close()
         assert (await post(client, server.url)).body == b"ok"
@@ -37,5 +37,5 @@ async def test_an_answer_that_waits_in_the_socket_is_read_although_the_time_is_o
     with threaded_server(pause_s=0.05) as server:
         call = asyncio.create_task(post(client, server.url, timeout_s=0.2))
         await eventually_async(lambda: server.requests == 1, poll_s=0.001)
-        time.sleep(0.4)  # noqa: ASYNC251  the process stands still; the answer comes meanwhile
+        time.sleep(0.4)  # noqa: ASYNC251  the process is suspended; the answer comes meanwhile
         assert (await call).body == b"ok"

@@ -1,4 +1,4 @@
-"""HTTPS: whose certificate is taken, what the handshake says, and which ends are ambiguous."""
+"""Checks HTTPS: which certificates are accepted, what the handshake says, and which failures are ambiguous."""
 
 import asyncio
 import ssl
@@ -16,7 +16,7 @@ from tests.support.peers.raw_http import Act, answer, close, cut_in_the_body, ra
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """For localhost and 127.0.0.1."""
+    """Returns a certificate for localhost and 127.0.0.1."""
     return self_signed(tmp_path)
 
 
@@ -30,7 +30,7 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 async def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
-    """A client whose system knows the private authority, and no other."""
+    """Returns a client whose system trusts the private authority, and no other."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     http = HttpClient()
     await http.open()

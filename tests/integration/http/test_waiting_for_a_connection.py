@@ -1,4 +1,4 @@
-"""Before the first byte: queueing for a place, and connecting. Nothing that ends there is ambiguous."""
+"""Checks calls that wait for a place or for a connection: if they end there, they are never ambiguous."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from tests.support.waiting import eventually_async
 
 @pytest.fixture
 async def narrow() -> AsyncIterator[HttpClient]:
-    """A client of one connection."""
+    """Yields a client with at most one connection."""
     http = HttpClient(connect_timeout_s=0.3, connections_per_origin=1)
     await http.open()
     yield http
@@ -50,7 +50,7 @@ async def test_a_call_whose_turn_never_comes_is_not_ambiguous_and_never_sent(nar
         assert not caught.value.ambiguous
         go.set()
         await first
-        # The place of the one that went away is not lost.
+        # The place of the call that timed out is not lost.
         assert (await post(narrow, vendor.url, timeout_s=1)).status == 200
         assert len(vendor.requests) == 2
 
@@ -74,7 +74,7 @@ async def test_a_place_given_to_one_who_is_cancelled_goes_on_to_the_next(
 
 
 async def test_nobody_overtakes_those_who_wait(narrow: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not even when the connection is idle already, and the place is about to be given on."""
+    """Checks it for the moment when the connection is idle already and its place is just about to be passed on."""
     done: list[str] = []
 
     async def call(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A server that lives while the test's loop stands still."""
+"""Provides a server that works while the test's event loop does not run."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
 class ThreadedServer:
-    """Answers the first request on each connection, from a thread of its own, ``pause_s`` after it came."""
+    """Answers the first request on each connection from a separate thread, ``pause_s`` seconds after it came."""
 
     def __init__(self, pause_s: float) -> None:
         self.accepted: list[socket.socket] = []

@@ -1,4 +1,4 @@
-"""Several handlers at once: two never both hold the claim. What each answer must be: ``tests/properties``."""
+"""Checks that of several handlers at once never two hold the claim. ``tests/properties`` checks each answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ids = itertools.count()
     )
 )
 def test_two_tokens_never_both_hold_the_claim(redis_url: str, order: list[tuple[Any, ...]]) -> None:
-    """All at once, over two connections; whoever got a yes holds it until he gives it up himself."""
+    """Runs all handlers at once, over two connections; a handler with a yes holds the claim until it ends it itself."""
 
     async def run() -> None:
         request_id = f"held-{next(_ids)}"
@@ -41,7 +41,7 @@ def test_two_tokens_never_both_hold_the_claim(redis_url: str, order: list[tuple[
                         held_by.add(token)
                         assert held_by == {token}, order
                 elif token in held_by:
-                    # Given up before the command is sent: from then on another may have it.
+                    # Mark it as ended before the command is sent: from then on another handler may have it.
                     held_by.discard(token)
                     await (
                         lab.claims.release("push", request_id, token)
@@ -49,7 +49,7 @@ def test_two_tokens_never_both_hold_the_claim(redis_url: str, order: list[tuple[
                         else lab.claims.forwarded("push", request_id, token, 0, 0)
                     )
 
-            # One handler a token, each doing one thing after the other, all of them at the same time.
+            # One handler per token: each takes its steps in order, and all handlers run at the same time.
             async def handler(number: int, token: str) -> None:
                 for name, whose, *numbers in order:
                     if whose == token:

@@ -1,4 +1,4 @@
-"""Claiming: the transition table row by row, on a real Redis."""
+"""Checks each row of the transition table for claims, on a real Redis."""
 
 from __future__ import annotations
 
@@ -177,6 +177,6 @@ async def test_of_many_workers_that_claim_at_once_one_gets_it(lab: Lab, redis_ur
                 for claims in (lab.claims, second)
             )
         )
-    # token n asks twice, over two connections: both times the claim is its own.
+    # Token n asks twice, over two connections: it holds the claim both times.
     verdicts = sorted(answer.verdict for answer in answers)
     assert verdicts == ["held"] * 398 + ["yes"] * 2

@@ -1,4 +1,4 @@
-"""Done, handed-on and release: the transition table row by row, on a real Redis; and what all records share."""
+"""Checks each row of the transition table for done, forwarded and release, on a real Redis, and all records' lives."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ async def test_a_released_message_may_be_claimed_at_once_with_its_own_attempt(la
     assert lab.record() == f"F:2:4:{HASH}"
     assert await lab.claim("other", replay=4, attempt=1) == "stale"
     assert await lab.claim("other", replay=4, attempt=2) == "yes"
-    # The first attempt's record was there: nothing was lost but the state of attempt 2 before the first claim.
+    # The only lost state is that of attempt 2 before its first claim; the record of the first attempt was there.
     assert lab.counted() == {"state_lost": 1}
 
 
@@ -171,7 +171,10 @@ async def test_served_targets_are_remembered_by_their_digest(lab: Lab) -> None:
 
 
 async def test_a_record_is_small(lab: Lab) -> None:
-    """Redis is sized by it. Its share of the two tables (keys, ends of life) comes on top: 60 to 90 bytes."""
+    """Checks the size on which the sizing of Redis is based.
+
+    A record's share of Redis' two tables (keys, times of expiry) comes on top: 60 to 90 bytes.
+    """
     lab = replace(lab, request_id="0123456789abcdef-000001")
     await lab.claim("f" * 32)
     assert int(lab.redis.memory_usage(lab.key) or 0) <= 200

@@ -53,7 +53,7 @@ async def fail_until_open(directory: HttpDirectory) -> None:
 
 
 def found_unless_called(bad: str) -> Answer:
-    """Everybody is found, but for one key the service fails."""
+    """Returns a handler that finds every user, except that the service fails for one key."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         failing = request.path.endswith(f"/{bad}")
@@ -94,7 +94,7 @@ async def test_an_id_is_one_part_of_the_path_whatever_it_says(service: SourceSer
 
 
 @pytest.mark.parametrize("user_id", [".", ".."])
-async def test_an_id_that_leads_out_of_the_collection_is_nobody(service: SourceService, user_id: str) -> None:
+async def test_an_id_that_leads_out_of_the_collection_is_not_found(service: SourceService, user_id: str) -> None:
     async with directory_of(service) as directory:
         with pytest.raises(SourceNotFound):
             await directory.user(user_id)
@@ -112,7 +112,7 @@ async def test_a_stampede_makes_one_request(service: SourceService) -> None:
 
 
 @pytest.mark.parametrize("status", [404, 410, 400, 422])
-async def test_nobody_by_that_id_is_believed_for_a_moment_and_no_failure(service: SourceService, status: int) -> None:
+async def test_a_missing_user_is_cached_for_a_moment_and_is_no_failure(service: SourceService, status: int) -> None:
     service.answer = json_answer({}, status)
     async with directory_of(service) as directory:
         for _ in range(20):
@@ -123,7 +123,7 @@ async def test_nobody_by_that_id_is_believed_for_a_moment_and_no_failure(service
     assert len(service.paths) == 1
 
 
-async def test_nobody_becomes_somebody_soon(service: SourceService) -> None:
+async def test_a_missing_user_that_is_created_is_found_soon(service: SourceService) -> None:
     service.answer = in_turn(json_answer({}, 404), json_answer(ANN))
     async with directory_of(service, source_ttl_s=0.05) as directory:
         with pytest.raises(SourceNotFound):
@@ -201,7 +201,7 @@ async def test_no_attempt_begins_that_could_not_end_within_the_budget(service: S
     assert len(service.paths) == 1
 
 
-async def test_nobody_listening_is_unavailable() -> None:
+async def test_a_service_that_does_not_listen_is_unavailable() -> None:
     async with source_service() as gone:
         pass
     async with directory_of(gone) as directory:
@@ -209,7 +209,7 @@ async def test_nobody_listening_is_unavailable() -> None:
             await directory.user("u1")
 
 
-async def test_an_open_breaker_asks_nobody_and_says_when_to_come_back(service: SourceService) -> None:
+async def test_an_open_breaker_sends_no_request_and_says_when_to_try_again(service: SourceService) -> None:
     metrics = Metrics()
     service.answer = json_answer({}, 500)
     async with directory_of(service, metrics, breaker_open_s=30, breaker_open_max_s=30) as directory:
@@ -244,7 +244,7 @@ async def test_a_service_that_answered_before_is_asked_for_another_key_first(ser
 
 
 @pytest.mark.parametrize("status", [404, 200])
-async def test_a_key_in_trouble_of_its_own_stops_nobody(service: SourceService, status: int) -> None:
+async def test_a_key_that_fails_alone_does_not_stop_the_others(service: SourceService, status: int) -> None:
     async with directory_of(service) as directory:
         service.answer = json_answer(ANN, status)
         with contextlib.suppress(SourceNotFound):
@@ -258,7 +258,7 @@ async def test_a_key_in_trouble_of_its_own_stops_nobody(service: SourceService, 
     assert service.paths.count("/api/things/bad") == 3
 
 
-async def test_a_key_in_trouble_is_asked_for_again_after_a_while(service: SourceService) -> None:
+async def test_a_failing_key_is_asked_for_again_after_a_while(service: SourceService) -> None:
     async with directory_of(service) as directory:
         await directory.user("known")
         service.answer = found_unless_called("bad")

@@ -33,7 +33,7 @@ def settings_of(service: SourceService, cache_url: str, **overrides: Any) -> Set
 
 
 async def look_up(settings: Settings, user_id: str = "u1") -> User:
-    """With a memory of its own, as another worker."""
+    """Looks up a user with an empty memory cache, as another worker would."""
     async with HttpDirectory(settings, Metrics()) as directory:
         return await directory.user(user_id)
 

@@ -1,4 +1,4 @@
-"""The batcher on a real Redis that forgets, fills up, turns read-only, stalls, dies and comes back."""
+"""Checks the batcher with a real Redis that loses its scripts, is full, read-only, suspended, killed or restarted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def kinds(outcomes: list[Outcome]) -> set[str]:
 
 
 async def serves_again(claims: Claims) -> None:
-    """Once Redis is back, by itself: nothing was opened anew."""
+    """Waits until the same batcher is served again after Redis is back."""
 
     give_up_at = time.monotonic() + 10
     while True:
@@ -103,7 +103,7 @@ def turn_read_only(client: redis.Redis) -> None:
 async def test_a_redis_that_cannot_write_says_so_to_every_transition_and_to_the_probe(
     claims: Claims, redis_url: str, spoil: Callable[[redis.Redis], None], word: str
 ) -> None:
-    """An outcome that was not written must never look as if it were: it would be acked, and sent again."""
+    """Checks that an unwritten outcome never looks written: the message would be acked, and sent again."""
     await claim_many(claims, 2)
     with sync_client(redis_url) as client:
         before = client.get("notify:push:r0")
@@ -171,7 +171,7 @@ async def test_a_redis_that_stands_still_is_given_up_in_time(claims: Claims, red
     finally:
         redis_server.resume()
     await serves_again(claims)
-    # What was sent before it stood still was carried out when it went on: it may be asked again by the same tokens.
+    # Calls that were sent before the suspension were carried out after it; the same tokens may repeat them.
     assert kinds(await claim_many(claims, 300, "silent")) == {"yes"}
 
 

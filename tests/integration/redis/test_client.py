@@ -1,4 +1,4 @@
-"""Clients that fail fast, and the check of the server at start."""
+"""Checks that clients fail fast, and checks the server check at start."""
 
 from __future__ import annotations
 
