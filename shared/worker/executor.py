@@ -16,7 +16,7 @@ from shared.worker.handler import Handler
 
 log = structlog.get_logger(__name__)
 
-#: each waiting lane gets at least one of this many starts
+#: Each lane with waiting messages gets at least one of this many starts.
 FLOOR_ONE_OF = 10
 
 _ORDERS: tuple[tuple[Priority, ...], ...] = (
@@ -27,7 +27,7 @@ _ORDERS: tuple[tuple[Priority, ...], ...] = (
 
 
 class LaneQueue:
-    """Messages that were delivered and not started."""
+    """Holds the messages that were delivered and not started yet."""
 
     def __init__(self) -> None:
         self._waiting: dict[Priority, deque[Incoming]] = {priority: deque() for priority in PRIORITIES}
@@ -40,7 +40,10 @@ class LaneQueue:
         self._waiting[incoming.lane.priority].append(incoming)
 
     def pop(self) -> Incoming | None:
-        """The next to start, or None. Eight of ten starts go by urgency; one begins at medium and one at low."""
+        """Returns the next message to start, or None.
+
+        Eight of ten starts prefer the most urgent lane; one prefers medium and one prefers low.
+        """
         for priority in _ORDERS[self._starts % FLOOR_ONE_OF]:
             if self._waiting[priority]:
                 self._starts += 1
@@ -48,7 +51,7 @@ class LaneQueue:
         return None
 
     def drain(self) -> Iterator[Incoming]:
-        """Take everything out, high first."""
+        """Takes out all messages, high first."""
         for waiting in self._waiting.values():
             while waiting:
                 yield waiting.popleft()
@@ -57,8 +60,8 @@ class LaneQueue:
 class Executor:
     """Runs at most ``limit`` handlers of flowing messages at a time.
 
-    ``on_hold`` gets each message that cannot be delivered now, unacked and without a claim, and the cause. Nothing new
-    starts from then on, until ``flow``.
+    It calls ``on_hold`` with each message that cannot be delivered now (unacked and without a claim) and with the
+    cause. After such a call it starts no further message until ``flow`` is called.
     """
 
     def __init__(self, handler: Handler, limit: int, on_hold: Callable[[Incoming, HoldCause], None]) -> None:
@@ -71,50 +74,50 @@ class Executor:
 
     @property
     def in_flight(self) -> int:
-        """Messages that are being handled or wait to start."""
+        """Returns the number of messages that are being handled or wait to start."""
         return len(self._running) + len(self._waiting)
 
     def add(self, incoming: Incoming) -> None:
-        """Start a message that was delivered as soon as its turn comes."""
+        """Takes a delivered message, and starts it as soon as its turn comes."""
         self._waiting.push(incoming)
         if self._flowing:
             self._fill()
 
     def flow(self) -> None:
-        """From now on, start the messages that wait."""
+        """Starts the waiting messages, and from now on each added one when its turn comes."""
         self._flowing = True
         self._fill()
 
     def stop_starting(self) -> None:
-        """Let running handlers go on, and start no new one."""
+        """Starts no new handler; the running ones continue."""
         self._flowing = False
 
     def take_waiting(self) -> list[Incoming]:
-        """Take out every message that was delivered and not started, high first."""
+        """Takes out every message that was delivered and not started, high first."""
         return list(self._waiting.drain())
 
     def forget_void(self) -> None:
-        """Drop the waiting messages whose channel is gone, because the broker redelivers them. Later ones stay."""
+        """Drops the waiting messages whose AMQP channel is closed, because the broker redelivers them. Others stay."""
         for incoming in self.take_waiting():
             if not incoming.is_void:
                 self._waiting.push(incoming)
 
     def start_all(self, messages: Iterable[Incoming]) -> asyncio.Future[Any]:
-        """Start all of these at once, beside the limit; the future is done when all of them are."""
+        """Starts all of these at once, regardless of the limit; the future is done when all their handlers are."""
         tasks = [asyncio.create_task(self._work(incoming)) for incoming in messages]
         for task in tasks:
             self._track(task)
         return asyncio.gather(*tasks, return_exceptions=True)
 
     async def handle_one(self, incoming: Incoming) -> HoldCause | None:
-        """Handle one message, beside those that run, and wait for it; returns the cause if it had to be held."""
+        """Handles one message beside the running ones and waits for it; returns the cause if it had to be held."""
         task = asyncio.create_task(self._work(incoming))
         self._track(task)
-        # A stop may cancel the caller; the message is finished all the same.
+        # A stop may cancel the caller; the message is finished anyway.
         return await asyncio.shield(task)
 
     async def finish(self, within_s: float) -> bool:
-        """Wait until no handler runs, nor is about to start; False if that took longer than ``within_s`` seconds."""
+        """Waits until no handler runs or is about to start; returns False if that takes longer than ``within_s``."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while self._running:
@@ -125,7 +128,7 @@ class Executor:
         return True
 
     async def abandon(self) -> None:
-        """Cancel the running handlers; their messages return to their queues."""
+        """Cancels the running handlers; the broker requeues their messages when the channel closes."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
@@ -147,7 +150,7 @@ class Executor:
         try:
             cause = await self._handler.handle(incoming)
         except Exception:
-            # It stays unacked, so it is not lost: the broker redelivers it when the channel ends.
+            # The message stays unacked, so it is not lost: the broker redelivers it when the channel closes.
             log.exception("handler_failed", lane=incoming.lane.routing_key)
             return None
         if cause is not None:

@@ -1,6 +1,7 @@
-"""Takes one message from its bytes to its ack: read it, claim it, attempt it, settle it.
+"""Takes one message from its bytes to its ack: reads it, claims it, attempts it, settles it.
 
-The answer to the claim is obeyed before a send; what is to be forwarded is forwarded whatever Redis says.
+Nothing is sent before the claim is answered with yes. A message that has to be forwarded is forwarded even if Redis is
+unavailable.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from shared.worker.settler import Settler
 
 log = structlog.get_logger(__name__)
 
-#: the retry reason of a message that was held for a cause
+#: The retry reason for each cause for which a message was held.
 _HELD_FOR: dict[HoldCause, RetryReason] = {
     "provider": "provider_unavailable",
     "users": "directory_unavailable",
@@ -36,7 +37,7 @@ _HELD_FOR: dict[HoldCause, RetryReason] = {
 
 
 class Handler:
-    """Handles messages of one channel; any number at a time."""
+    """Handles the messages of one channel, any number of them at a time."""
 
     def __init__(
         self,
@@ -57,10 +58,11 @@ class Handler:
         self._turns = Turns()
 
     async def handle(self, incoming: Incoming) -> HoldCause | None:
-        """Settle one message, or return why nothing can be done now: then it is unclaimed and unacked, and stays held.
+        """Settles one message and returns None, or returns the cause that prevents it now.
 
-        A message that meets a bug outside the rule book returns once, after a delay. Raises only what is raised while
-        it is being returned.
+        With a cause, the message has no claim and no ack, and the caller holds it. If a bug outside the rule book
+        stops the handling, the message goes to the ladder and comes back after a delay (see ``_forward_after_bug``). Raises
+        only errors of this forwarding.
         """
         try:
             job = await self._read(incoming)
@@ -74,18 +76,18 @@ class Handler:
         except Exception as exc:
             self._failures.inc()
             log.exception("handler_failed", lane=incoming.lane.routing_key, message_id=incoming.message_id)
-            await self._give_back(incoming, exc)
+            await self._forward_after_bug(incoming, exc)
             return None
 
     async def requeue(self, incoming: Incoming, cause: HoldCause) -> None:
-        """Send a message that was held for long to the ladder: uncounted, without a claim, nothing recorded."""
+        """Sends a message that was held for a long time to the ladder: uncounted, without a claim, nothing recorded."""
         job = await self._read(incoming)
         if job is not None:
             failure = Failure(_HELD_FOR[cause], f"paused: {cause}", counted=False)
             await self._settler.settle(job, self._delivery.later(failure, job.received.state))
 
     async def _read(self, incoming: Incoming) -> Job | None:
-        """The job; None if it cannot be read: then it has gone to failed.queue."""
+        """Returns the job, or None if the message cannot be read: then it has been forwarded to failed.queue."""
         received = Received.read(incoming)
         try:
             envelope = parse_queued(incoming.body, self._channel)
@@ -107,7 +109,7 @@ class Handler:
         if answer.verdict != "yes":
             outcome = self._delivery.unclaimed(job, answer)
         elif is_poison(job.received.incoming):
-            outcome = Dead("delivery_limit", "delivered again and again and never settled: it may kill its worker")
+            outcome = Dead("delivery_limit", "redelivered too often without being settled: it may crash its worker")
         else:
             outcome = await self._delivery.attempt(job)
         if not isinstance(outcome, Hold):
@@ -117,10 +119,10 @@ class Handler:
             await job.claim.release()
         return outcome.cause
 
-    async def _give_back(self, incoming: Incoming, error: Exception) -> None:
-        """Return a message that met a bug: to the ladder, or to failed.queue if it has come back too often."""
+    async def _forward_after_bug(self, incoming: Incoming, error: Exception) -> None:
+        """Forwards a message that met a bug: to the ladder, or to failed.queue after too many redeliveries."""
         if incoming.acked or incoming.is_void:
-            # Settled already, or about to be delivered again.
+            # It is settled already, or the broker redelivers it.
             return
         received = Received.read(incoming)
         if redeliveries(incoming) + 1 >= GIVE_UP_AT:
@@ -128,4 +130,4 @@ class Handler:
         else:
             failure = Failure("unexpected", repr(error), counted=False)
             retry = self._delivery.later(failure, received.state)
-            await self._settler.settle_unclaimed(received, retry, given_back=1)
+            await self._settler.settle_unclaimed(received, retry, extra_redeliveries=1)

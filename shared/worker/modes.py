@@ -1,13 +1,14 @@
-"""The modes in which messages are taken from their lanes. (The fourth mode, paused, is in ``pause``.)
+"""Implements three of the four modes in which a worker takes messages from its lanes; ``pause`` has the fourth.
 
 careful   One message at a time in the whole process, lane by lane, until a message that is no suspect has been settled
-          in that lane, or the lane is empty. A crash returns its messages to the heads of their lanes, so a message
-          that kills its process dies alone. Every start and every reconnection begins in this mode.
+          in that lane, or the lane is empty. After a crash the broker requeues the messages at the heads of their
+          lanes, so a message that crashes its process is then handled alone. Every start and every reconnection begins
+          in this mode.
 wide      All lanes flow. A suspect that is delivered is set aside, and ends the mode.
 alone     The lanes are cancelled, running handlers finish, then the suspects are handled one by one. They are not
-          returned to their queue: each return brings a message nearer to its delivery limit, and two workers would pass
-          it to and fro.
-paused    No lane flows, because nothing could be delivered. One message at a time is tried until the cause is over.
+          requeued: each requeue brings a message nearer to its delivery limit, and two workers would pass it back and
+          forth.
+paused    No lane flows, because nothing can be delivered. One message at a time is tried until the cause is over.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ Mode = Literal["careful", "wide", "alone", "paused"]
 
 
 class Flow:
-    """The modes careful, wide and alone. Each runs until a report ends it, and returns the next mode."""
+    """Runs the modes careful, wide and alone. Each runs until a report ends it, and returns the next mode."""
 
     def __init__(
         self, channel: str, executor: Executor, held: Held, supply: Supply, signals: Signals, finish_s: float
@@ -44,14 +45,14 @@ class Flow:
         self._finish_s = finish_s
 
     async def careful(self) -> Mode:
-        """Handle the head of each lane by itself."""
+        """Handles the first message of each lane alone."""
         for lane in self._lanes:
             while self._signals.calm:
                 incoming = await self._supply.take(lane)
                 if incoming is None:
                     break
                 if is_suspect(incoming):
-                    # Handlers that outlived a reconnection may still run.
+                    # Handlers from before a reconnection may still run.
                     await self._executor.finish(self._finish_s)
                 if await self._executor.handle_one(incoming) is not None:
                     return "paused"
@@ -60,10 +61,11 @@ class Flow:
         return "wide"
 
     async def wide(self) -> Mode:
-        """Let all lanes flow, after the messages that were held."""
+        """Starts the held messages, then lets all lanes flow."""
         signals, supply = self._signals, self._supply
         signals.cause = None
-        # The broker does not count held messages against a new consumer, which gets that much less until they are done.
+        # The broker does not count held messages against a new consumer. So its prefetch is smaller by their number
+        # until they are done.
         held = self._held.by_lane()
         drained = self._resume_held() if held else None
         self._executor.flow()
@@ -85,7 +87,10 @@ class Flow:
         return "careful"
 
     def _resume_held(self) -> asyncio.Future[Any]:
-        """Start the messages that were held, but set the suspects among them aside; the future is done with them."""
+        """Starts the held messages except the suspects, which it sets aside.
+
+        Returns a future that is done when all started messages are.
+        """
         innocent = []
         for kept in self._held.take_all():
             if is_suspect(kept.incoming):
@@ -97,9 +102,9 @@ class Flow:
         return drained
 
     async def alone(self) -> Mode:
-        """Handle each suspect while nothing else runs in this process."""
+        """Handles each suspect while nothing else runs in this process."""
         signals = self._signals
-        log.warning("suspects_turned_up", channel=self._channel, count=len(signals.suspects))
+        log.warning("suspects_delivered", channel=self._channel, count=len(signals.suspects))
         await self._supply.cancel()
         await self._executor.finish(self._finish_s)
         self._executor.stop_starting()

@@ -1,4 +1,4 @@
-"""The mode paused: the messages that a worker holds, the causes that stop a channel, and the probes for their end."""
+"""Implements the mode paused: holds messages, knows the causes that stop a channel, and probes for their end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shared.worker.supply import Supply
 
 log = structlog.get_logger(__name__)
 
-#: longest time that a worker that stops spends on forwarding the messages that it holds, seconds
+#: Longest time that a stopping worker spends on forwarding the messages that it holds, seconds.
 FORWARD_HELD_S = 5.0
 
 
@@ -37,7 +37,7 @@ class HeldMessage:
 
 
 class Held:
-    """The messages that wait in this process, unacked and without a claim, for the end of a cause. Oldest first."""
+    """Keeps the messages that wait in this process for the end of a cause: unacked, without a claim, oldest first."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._kept: deque[HeldMessage] = deque()
@@ -47,19 +47,19 @@ class Held:
         return len(self._kept)
 
     def keep(self, incoming: Incoming, cause: HoldCause) -> None:
-        """Hold a message. Its age counts from the first time, because the broker's ack timeout does too."""
+        """Holds a message. Its age counts from the first time it was held, as does the broker's ack timeout."""
         if incoming.held_since is None:
             incoming.held_since = self._clock()
         self._kept.append(HeldMessage(incoming, cause))
 
     def by_lane(self) -> Counter[Lane]:
-        """How many messages of each lane are held."""
+        """Returns the number of held messages for each lane."""
         return Counter(kept.incoming.lane for kept in self._kept)
 
     def take_probe(self, cause: HoldCause, *, again: bool = False) -> HeldMessage | None:
-        """Take a message to try ``cause`` with: one held for it, of the most urgent lane; None if there is none.
+        """Takes a message held for ``cause``, from the most urgent lane, to try whether the cause is over.
 
-        ``again``: take one that has been tried before, instead of one that has not.
+        Returns None if there is none. ``again``: take one that has been tried before, instead of one that has not.
         """
         fitting = [kept for kept in self._kept if kept.cause == cause and kept.incoming.probed is again]
         if not fitting:
@@ -70,14 +70,14 @@ class Held:
         return kept
 
     def take_older_than(self, age_s: float) -> list[HeldMessage]:
-        """Take the messages that have been held for longer than ``age_s`` seconds."""
+        """Takes the messages that have been held for longer than ``age_s`` seconds."""
         before = self._clock() - age_s
         old = [kept for kept in self._kept if (kept.incoming.held_since or 0.0) < before]
         self._kept = deque(kept for kept in self._kept if kept not in old)
         return old
 
     def forget_void(self) -> None:
-        """Drop the messages whose channel is gone, because the broker redelivers them."""
+        """Drops the messages whose AMQP channel is closed, because the broker redelivers them."""
         self._kept = deque(kept for kept in self._kept if not kept.incoming.is_void)
 
     def take_all(self) -> list[HeldMessage]:
@@ -86,18 +86,21 @@ class Held:
 
 
 class Waitable(Protocol):
-    """Something that a whole channel may have to wait for: the providers, the users, the templates."""
+    """Describes what a whole channel may have to wait for: the providers, the users, the templates."""
 
     def retry_in_s(self) -> float:
-        """Seconds until one call may be tried; 0 if now."""
+        """Returns the seconds until one call may be tried; 0 if it may be tried now."""
 
     @property
     def is_open(self) -> bool:
-        """Whether no call is admitted, or none but probes since calls were last refused."""
+        """Tells whether calls are refused, or only probes have been admitted since calls were last refused."""
 
 
 class Blockers:
-    """Tells a paused worker whether the cause of its pause may be over. Redis (``claims``) is asked, the rest know."""
+    """Tells a paused worker whether the cause of its pause may be over.
+
+    It pings Redis (through ``claims``); the other causes report their state without a call.
+    """
 
     def __init__(self, providers: Waitable, directory: Waitable, templates: Waitable, claims: Claims) -> None:
         self._waitable: dict[HoldCause, Waitable] = {
@@ -108,7 +111,7 @@ class Blockers:
         self._claims = claims
 
     async def may_probe(self, cause: HoldCause) -> bool:
-        """Whether it is worth trying one message."""
+        """Tells whether it makes sense to try one message."""
         waitable = self._waitable.get(cause)
         if waitable is not None:
             return waitable.retry_in_s() <= 0
@@ -119,15 +122,18 @@ class Blockers:
         return True
 
     def is_over(self, cause: HoldCause) -> bool:
-        """Whether all lanes may flow again. Asked after a probe went through, or when there was no message to try."""
+        """Tells whether all lanes may flow again.
+
+        Call it after a successful probe, or when there was no message to try.
+        """
         waitable = self._waitable.get(cause)
         return waitable is None or not waitable.is_open
 
 
 class Pause:
-    """Runs the mode paused. Messages held for longer than ``hold_s`` seconds go to the retry ladder.
+    """Runs the mode paused, and forwards messages held for longer than ``hold_s`` seconds to the retry ladder.
 
-    ``probe_s``: seconds between two looks whether the cause is over. ``finish_s``: longest wait for running handlers
+    ``probe_s``: seconds between two checks whether the cause is over. ``finish_s``: longest wait for running handlers
     before a suspect is tried, seconds.
     """
 
@@ -159,11 +165,11 @@ class Pause:
 
     @property
     def active(self) -> bool:
-        """Whether the worker is paused now."""
+        """Tells whether the worker is paused now."""
         return self._active
 
     async def run(self) -> Literal["careful", "wide"]:
-        """Take nothing but probes until the cause is over; returns the next mode."""
+        """Takes only probes until the cause is over; returns the next mode."""
         signals = self._signals
         self._executor.stop_starting()
         await self._supply.cancel()
@@ -176,7 +182,8 @@ class Pause:
                 await self._forward_old()
                 if await self._blockers.may_probe(cause) and await self._probe(cause):
                     return "wide"
-                # A probe reports, too (it is held again, or a lane is broken): that is no reason for another one.
+                # A probe sets the wake signal too (it is held again, or a lane is broken): that must not start
+                # another probe.
                 signals.forget_wakes()
                 if signals.calm:
                     await signals.wait(self._probe_s)
@@ -185,9 +192,9 @@ class Pause:
         return "careful"
 
     async def forward_held(self) -> None:
-        """Send every held message to the retry ladder, for at most FORWARD_HELD_S seconds.
+        """Sends every held message to the retry ladder, for at most FORWARD_HELD_S seconds.
 
-        Returned to its queue instead, each stop during an outage would bring a message nearer to its delivery limit.
+        If they were requeued instead, each stop during an outage would bring a message nearer to its delivery limit.
         """
         kept = self._held.take_all()
         if kept:
@@ -197,11 +204,11 @@ class Pause:
                     await forwarding
 
     async def _probe(self, cause: HoldCause) -> bool:
-        """Try messages one at a time for as long as they go through; returns whether the cause is over."""
+        """Tries messages one at a time while they succeed; returns whether the cause is over."""
         while self._signals.calm:
             incoming = await self._next_probe(cause)
             if incoming is not None and is_suspect(incoming):
-                # It may kill this process, so the handlers that the pause has left at work finish first.
+                # It may crash this process, so the handlers that are still running finish first.
                 await self._executor.finish(self._finish_s)
             if incoming is not None and await self._executor.handle_one(incoming) is not None:
                 return False
@@ -212,7 +219,7 @@ class Pause:
         return False
 
     async def _next_probe(self, cause: HoldCause) -> Incoming | None:
-        """A message to try, not tried before if there is one: a message with a fault of its own must not block all."""
+        """Returns a message to try, preferably one not tried before: one faulty message must not block the rest."""
         kept = self._held.take_probe(cause)
         incoming = kept.incoming if kept else await self._supply.take_one()
         if incoming is None and (kept := self._held.take_probe(cause, again=True)) is not None:

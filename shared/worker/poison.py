@@ -1,8 +1,9 @@
-"""When a message is suspected of killing the processes that handle it.
+"""Decides when a message is suspected of crashing the processes that handle it.
 
-RabbitMQ counts how often it gave a message out and got it back unacked. A crash counts against everything that the
-process had in hand, so a suspect is only that: from SUSPECT_AT on it is handled with nothing else in hand, and from
-GIVE_UP_AT on it is dead-lettered. The broker's own limit (``topology.DELIVERY_LIMIT``) is the backstop.
+RabbitMQ counts how often it delivered a message and got it back unacked. A crash raises the count of every message that
+was in flight in the process, so a high count is a suspicion and no proof. From SUSPECT_AT on, a message is handled
+while nothing else is in flight; from GIVE_UP_AT on, it is dead-lettered. The broker's own limit
+(``topology.DELIVERY_LIMIT``) is the last safeguard.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ GIVE_UP_AT = 8
 
 
 def redeliveries(incoming: Incoming) -> int:
-    """Times it was given out and never settled.
+    """Returns how often the message was delivered and not settled.
 
-    The broker's count begins anew when a message passes the ladder, as a copy does that meets the lease of the process
-    that it has just killed; what was known by then travels in a header.
+    The broker's count starts at 0 again after the ladder. A copy passes the ladder when it meets the lease of the
+    process that it has just crashed. So the count up to then travels in a header and is added here.
     """
     travelled = incoming.headers.get("notify-redeliveries", 0)
     return incoming.delivery_count + (travelled if isinstance(travelled, int) and travelled > 0 else 0)

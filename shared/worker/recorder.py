@@ -1,7 +1,7 @@
-"""Records outcomes in Redis, with patience while Redis is unavailable.
+"""Records outcomes in Redis, and retries while Redis is unavailable.
 
-After the provider's yes there is no way back: failing to record a success must not cause a resend, so the record is
-tried for a while, then the message is acked all the same and the loss is counted.
+A message that the provider has accepted must not be sent again because its record failed. So recording is retried for
+a limited time; after that the message is acked without a record, and the loss is counted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
-#: pause between two tries, seconds
+#: Pause between two tries, seconds.
 TRY_EVERY_S = 0.25
 
 
 class Recorder:
-    """``done``, ``forwarded`` and ``mark_token`` raise nothing. ``patience_s``: how long a record is tried, seconds."""
+    """Writes records. ``done``, ``forwarded`` and ``mark_token`` raise nothing.
+
+    ``patience_s``: how long a record is retried, seconds.
+    """
 
     def __init__(self, claims: Claims, metrics: Metrics, patience_s: float, *, proceed: bool = False) -> None:
         self._claims = claims
@@ -32,15 +35,18 @@ class Recorder:
         self._proceed = proceed
 
     async def done(self, job: Job, provider: str, provider_id: str) -> None:
-        """Record that it is delivered, or skipped if ``provider`` is ''."""
-        await self._insist(job.request_id, lambda: job.claim.done(provider, provider_id))
+        """Records that the message is delivered, or skipped if ``provider`` is ''."""
+        await self._write_with_retries(job.request_id, lambda: job.claim.done(provider, provider_id))
 
     async def forwarded(self, job: Job, n: Forwarded) -> None:
-        """Record that it is forwarded: only a copy at attempt ``n`` or above may be claimed."""
-        await self._insist(job.request_id, lambda: job.claim.forwarded(n))
+        """Records that the message is forwarded: from now on only a copy at attempt ``n`` or above may be claimed."""
+        await self._write_with_retries(job.request_id, lambda: job.claim.forwarded(n))
 
     async def served_tokens(self, request_id: str) -> set[str]:
-        """Digests of the targets already served. Raises RedisUnavailable, unless the setting says to proceed."""
+        """Returns the digests of the targets already served.
+
+        If Redis is unavailable, it raises RedisUnavailable, or returns an empty set with ``proceed``.
+        """
         try:
             return await self._claims.served_tokens(request_id)
         except RedisUnavailable:
@@ -50,9 +56,9 @@ class Recorder:
             return set()
 
     async def mark_token(self, request_id: str, token_digest: str) -> None:
-        await self._insist(request_id, lambda: self._claims.mark_token(request_id, token_digest))
+        await self._write_with_retries(request_id, lambda: self._claims.mark_token(request_id, token_digest))
 
-    async def _insist(self, request_id: str, write: Callable[[], Awaitable[object]]) -> None:
+    async def _write_with_retries(self, request_id: str, write: Callable[[], Awaitable[object]]) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience_s
         while True:
@@ -65,7 +71,7 @@ class Recorder:
                     return
                 await asyncio.sleep(TRY_EVERY_S)
             except Exception:
-                # A bug. Were it passed on, the message would come again and be sent again.
+                # This is a bug. If it were raised further, the message would be redelivered and sent again.
                 self._metrics.marker_lost.inc()
                 log.exception("outcome_not_recorded", request_id=request_id)
                 return

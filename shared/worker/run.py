@@ -1,8 +1,9 @@
-"""The composition root of a worker process: ``python -m services.<channel>``.
+"""Builds and runs a worker process: ``python -m services.<channel>`` starts here.
 
-Its tasks run in one TaskGroup: the worker with its consuming connection, the publishing connection's keeper and the
-heartbeat. A task that dies ends the process with its traceback and exit code 1, and the supervisor starts another. The
-HTTP server has no task that could die: it listens before the others start, and answers an error with 500.
+Its tasks run in one TaskGroup: the worker with its consuming connection, the task that keeps the publishing connection
+open, and the heartbeat. If a task dies, the process ends with its traceback and exit code 1, and the supervisor starts
+another process. The HTTP server has no task that could die: it listens before the others start, and answers an error
+with 500.
 """
 
 from __future__ import annotations
@@ -46,15 +47,15 @@ from shared.worker.worker import Worker, build_worker
 
 log = structlog.get_logger(__name__)
 
-#: replica i of a channel listens this much above the one before
+#: Distance between the ports of two successive replicas of a channel.
 PORTS_BETWEEN_REPLICAS = 10
 
 
 def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
-    """Run one worker until SIGTERM or SIGINT.
+    """Runs one worker until SIGTERM or SIGINT.
 
-    Exits 0 after a stop, 1 if a task died (with its traceback) or RabbitMQ has a queue with other arguments, 2 on bad
-    settings.
+    Exits with 0 after a stop, with 1 if a task died (with its traceback) or if RabbitMQ has a queue with other
+    arguments, with 2 on bad settings.
     """
     try:
         settings = load_settings()
@@ -72,7 +73,7 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
 
 
 async def serve(channel: str, builders: Mapping[str, Builder], settings: Settings) -> None:
-    """Wire one worker and run it. Raises BadSettings, TopologyMismatch, and the error of a task that died."""
+    """Builds one worker and runs it. Raises BadSettings, TopologyMismatch, or the error of a task that died."""
     name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
     metrics = Metrics()
     policy = settings.breaker
@@ -124,9 +125,9 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
 
 
 async def supervise(worker: Worker, publisher: Publisher, heartbeat: Heartbeat) -> None:
-    """Run the tasks of this process until the worker has stopped.
+    """Runs the tasks of this process until the worker has stopped.
 
-    Raises the error of the first task that died. The worker finishes its messages in flight before that.
+    Raises the error of the first task that died, after the worker has finished its messages in flight.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -135,7 +136,7 @@ async def supervise(worker: Worker, publisher: Publisher, heartbeat: Heartbeat) 
             try:
                 await _named("worker", worker.run())
             finally:
-                # A cancellation alone may not end it (see Heartbeat.stop), nor would it take its sign down.
+                # A cancellation alone may not end the heartbeat (see Heartbeat.stop), and would not remove its entry.
                 heartbeat.stop()
                 keeper.cancel()
     except ExceptionGroup as died:
@@ -143,7 +144,7 @@ async def supervise(worker: Worker, publisher: Publisher, heartbeat: Heartbeat) 
 
 
 async def _named(task: str, work: Awaitable[None]) -> None:
-    """Run one task; say at once that it died, because the worker takes up to SHUTDOWN_S to finish."""
+    """Runs one task, and logs its death at once, because the worker takes up to SHUTDOWN_S to finish."""
     try:
         await work
     except Exception as exc:
@@ -163,8 +164,8 @@ def assemble(
     metrics: Metrics,
     name: str,
 ) -> Worker:
-    """The worker and its rule book, around collaborators that are open already."""
-    # Who proceeds without Redis does not wait for it either.
+    """Builds the worker and its rule book from collaborators that are open already."""
+    # With "proceed", a worker that continues without Redis does not wait for it either.
     proceed = settings.idempotency.on_redis_down == "proceed"
     recorder = Recorder(claims, metrics, 0.0 if proceed else settings.idempotency.record_patience_s, proceed=proceed)
     sender = Sender(channel, providers, metrics)
@@ -196,5 +197,5 @@ async def _check_redis(redis: Any, settings: Settings) -> None:
     try:
         await check_durable(redis, production=settings.production)
     except RedisUnavailable as exc:
-        # It may come up later than we: the worker pauses until then.
+        # Redis may start later than this process: the worker pauses until then.
         log.warning("redis_not_checked", error=str(exc))

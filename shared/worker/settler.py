@@ -1,7 +1,7 @@
-"""Carries out an outcome: publishes what follows and waits for its confirm, records the result in Redis, then acks.
+"""Carries out an outcome: publishes the follow-up message and waits for its confirm, records the result, then acks.
 
-Publishing that fails is repeated, the claim renewed before each repeat: the broker redelivers only when the channel is
-lost, so a message given up here would occupy its slot for ever.
+The record is kept in Redis. A failed publish is repeated, and the claim is renewed before each repeat: the broker
+redelivers a message only when its channel is lost, so a message given up here would occupy its slot indefinitely.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from shared.worker.recorder import Recorder
 
 log = structlog.get_logger(__name__)
 
-#: first and longest pause before publishing is repeated, seconds
+#: First and longest pause before a publish is repeated, seconds.
 REPEAT_FIRST_S, REPEAT_CAP_S = 0.2, 5.0
 
 
 class Settler:
-    """The only one that acks, and only what it has forwarded or recorded, or what was settled before."""
+    """Acks messages; no other class does. It acks only what it has forwarded or recorded, and duplicates."""
 
     def __init__(
         self, channel: str, publisher: Publisher, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
@@ -47,10 +47,10 @@ class Settler:
         self._seconds = {p: metrics.delivery_seconds.labels(channel, p) for p in ("high", "medium", "low")}
 
     async def settle(self, job: Job, outcome: Settled) -> None:
-        """Carry out the outcome of a message. Without a claim it is only forwarded or acked: nothing is recorded."""
+        """Carries out the outcome of a message. Without a claim it only forwards or acks, and records nothing."""
         received = job.received
         if not isinstance(outcome, Sent) and job.called and not received.state.first_attempt_at:
-            # It travels with what is published; a message that was delivered ends here.
+            # The time travels with the follow-up message; a delivered message has none.
             received.state = replace(received.state, first_attempt_at=rfc3339(now_ms()))
         match outcome:
             case Sent():
@@ -80,15 +80,15 @@ class Settler:
                 self._log_dead(received, outcome, job.request_id)
 
     async def settle_unclaimed(
-        self, received: Received, outcome: Retry | Dead, request_id: str = "", given_back: int = 0
+        self, received: Received, outcome: Retry | Dead, request_id: str = "", extra_redeliveries: int = 0
     ) -> None:
-        """Forward a message without a claim (it cannot be read, say), then ack it; nothing is recorded.
+        """Forwards a message without a claim (an unreadable one, for example), then acks it; records nothing.
 
-        ``given_back``: how often it comes back to its queue by this, beyond what the broker has counted.
+        ``extra_redeliveries``: number of redeliveries to add to the broker's count, because this forwarding is one.
         """
         if isinstance(outcome, Retry):
-            # Nothing has shown yet that it is no poison: what is known of its redeliveries travels on.
-            count = redeliveries(received.incoming) + given_back
+            # It may still be a message that crashes its worker, so its count of redeliveries travels on.
+            count = redeliveries(received.incoming) + extra_redeliveries
             await self._forward(self._to_ladder(received, outcome, request_id, count))
             received.incoming.ack()
             self._log_retry(received, outcome, request_id)

@@ -1,4 +1,4 @@
-"""The state of a worker as others see it: its health route and, through the heartbeat in Redis, the gateway."""
+"""Describes the state of a worker, for its health route and, through the heartbeat in Redis, for the gateway."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from shared.worker.worker import Worker
 
 
 class Status:
-    """Answers from the worker, its providers and its publisher, as they are now."""
+    """Reads the current state of the worker, its providers and its publisher."""
 
     def __init__(self, channel: str, worker: Worker, providers: Providers, publisher: Publisher) -> None:
         self.channel = channel
         self._worker, self._providers, self._publisher = worker, providers, publisher
 
     def health(self) -> dict[str, Any]:
-        """The document of the health route; ``status`` is ``unhealthy`` without the broker.
+        """Returns the document of the health route; ``status`` is ``unhealthy`` without the broker.
 
-        It is ``degraded`` while the worker is paused, while a breaker is not closed, while a lane does not flow (its
-        queue is missing, or has no leader), and while the broker accepts no messages (a resource alarm).
+        ``status`` is ``degraded`` while the worker is paused, while a breaker is not closed, while a lane does not
+        flow (its queue is missing, or has no leader), and while the broker accepts no messages (a resource alarm).
         """
         up = self._worker.broker_up and self._publisher.state != "down"
         flowing = not self._worker.paused and not self._worker.broken_lanes and self._publisher.state == "up"
@@ -37,7 +37,7 @@ class Status:
         }
 
     def state(self) -> dict[str, Any]:
-        """The part that the health route and the heartbeat have in common."""
+        """Returns the fields that the health route and the heartbeat have in common."""
         return {
             "breaker_state": self._providers.worst_state,
             "providers": self._providers.states(),
@@ -46,10 +46,10 @@ class Status:
         }
 
     def beat(self) -> dict[str, Any]:
-        """The heartbeat; ``forced`` holds the orders that are obeyed by now: the operator's command waits for them."""
+        """Returns the heartbeat. ``forced`` shows the orders already applied: the operator's command waits for them."""
         return {**self.state(), "forced": self._providers.forced()}
 
     def apply(self, forced: Mapping[str, Forced]) -> None:
-        """Obey the operator: force the breakers of the providers named, and release all others."""
+        """Applies the operator's orders: forces the breakers of the named providers, and releases all others."""
         for provider in self._providers.states():
             self._providers.breaker(provider).force(forced.get(provider))

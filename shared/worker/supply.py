@@ -1,4 +1,4 @@
-"""The lanes as a source of messages. Each is opened and repaired by itself: one that fails does not stop the others."""
+"""Takes messages from the lanes. Each lane is opened and repaired alone: one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from shared.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 
-#: time between two tries to repair a lane that stays broken, seconds
+#: Time between two tries to repair a lane that stays broken, seconds.
 REPAIR_EVERY_S = 1.0
 
 
 def share_prefetch(total: int, lanes: tuple[Lane, ...]) -> dict[Lane, int]:
-    """Divide ``total`` messages: a quarter to high, half to medium, a quarter to low, and at least one to each lane."""
+    """Divides ``total`` messages: a quarter to high, half to medium, a quarter to low, at least one to each lane."""
     quarters = {"high": 1, "medium": 2, "low": 1}
     return {lane: max(1, total * quarters[lane.priority] // 4) for lane in lanes}
 
 
 class BrokenLanes:
-    """The lanes that do not flow although they should: their queue is missing, or has no leader. Counts each break."""
+    """Lists the lanes that should flow and do not (queue missing, or without a leader), and counts each break."""
 
     def __init__(self, channel: str, metrics: Metrics) -> None:
         self._lanes: set[Lane] = set()
-        # Made here, so that each series begins at 0: an alert on its increase then sees the first break too.
+        # The counters are created here, so that each series begins at 0: an alert on an increase sees the first break.
         self._count = {lane: metrics.lanes_broken.labels(channel, lane.priority) for lane in lanes_of(channel)}
         metrics.broken_lanes.labels(channel).set_function(lambda: len(self._lanes))
 
@@ -45,7 +45,7 @@ class BrokenLanes:
         return iter(tuple(self._lanes))
 
     def add(self, lane: Lane) -> None:
-        """Note a break; a lane that is broken already is not counted again."""
+        """Adds a broken lane; one that is broken already is not counted again."""
         if lane not in self._lanes:
             self._lanes.add(lane)
             self._count[lane].inc()
@@ -58,7 +58,7 @@ class BrokenLanes:
 
 
 class Supply:
-    """Takes single messages from the lanes, or lets them flow; keeps ``broken`` up to date."""
+    """Takes single messages from the lanes, or lets the lanes flow; keeps ``broken`` up to date."""
 
     def __init__(self, consumer: Consumer, prefetch: Mapping[Lane, int], broken: BrokenLanes) -> None:
         self._consumer = consumer
@@ -67,13 +67,13 @@ class Supply:
         self._repaired_at = -math.inf
 
     def repair_in_s(self) -> float | None:
-        """Seconds until ``repair`` is due, 0 if it is due now; None while no lane is broken."""
+        """Returns the seconds until ``repair`` is due, 0 if it is due now, None while no lane is broken."""
         if not self._broken:
             return None
         return max(0.0, self._repaired_at + REPAIR_EVERY_S - time.monotonic())
 
     async def take(self, lane: Lane) -> Incoming | None:
-        """One message of this lane; None if the lane is empty, or broken."""
+        """Takes one message from this lane; returns None if the lane is empty or broken."""
         try:
             return await self._consumer.get(lane)
         except BROKER_FAILURES as exc:
@@ -81,7 +81,7 @@ class Supply:
             return None
 
     async def take_one(self) -> Incoming | None:
-        """One message, from the high lane first; None if there is none."""
+        """Takes one message, from the most urgent lane that has one; returns None if there is none."""
         for lane in self._prefetch:
             incoming = await self.take(lane)
             if incoming is not None:
@@ -89,26 +89,26 @@ class Supply:
         return None
 
     async def flow(self, held: Mapping[Lane, int] | None = None) -> None:
-        """Let every lane flow.
+        """Lets every lane flow.
 
         ``held``: how many messages of each lane the worker holds. The broker does not count them against a new
-        consumer, so that its prefetch is reduced by as many.
+        consumer, so its prefetch is reduced by that number.
         """
         for lane, most in self._prefetch.items():
             await self._open(lane, max(1, most - (held or {}).get(lane, 0)))
 
     async def widen(self, lanes: Mapping[Lane, int]) -> None:
-        """Give these lanes their whole prefetch."""
+        """Gives these lanes their full prefetch again."""
         for lane in lanes:
             await self._open(lane, self._prefetch[lane])
 
     async def cancel(self) -> None:
-        """Stop every lane. Messages that were delivered before stay unacked."""
+        """Stops every lane. Messages that were delivered before stay unacked."""
         await self._consumer.cancel()
 
     async def repair(self) -> None:
-        """Declare what is missing and open the broken lanes again; a lane that cannot be opened stays broken."""
-        # This worker has been told that the queue is gone; consumers of other workers may not have been.
+        """Declares missing queues and opens the broken lanes again; a lane that cannot be opened stays broken."""
+        # The broker has told this worker that the queue is deleted; it may not have told other workers' consumers yet.
         await asyncio.sleep(CONSUMERS_TOLD_S)
         self._repaired_at = time.monotonic()
         try:

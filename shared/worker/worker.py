@@ -1,4 +1,4 @@
-"""The worker: drives one channel's lanes from mode to mode (see ``modes``), and stops in good order."""
+"""Drives one channel's lanes from mode to mode (see ``modes``), and shuts down gracefully."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from shared.worker.supply import BrokenLanes, Supply, share_prefetch
 
 log = structlog.get_logger(__name__)
 
-#: pause after the broker refused something, so that a lasting fault does not become a hot loop, seconds
+#: Pause after an error of the broker, so that a lasting fault does not become a hot loop, seconds.
 PAUSE_AFTER_REFUSAL_S = 1.0
 
 
 class Worker:
-    """One per process. ``run`` returns after ``stop``."""
+    """Consumes one channel; there is one worker per process. ``run`` returns after ``stop``."""
 
     def __init__(
         self,
@@ -67,12 +67,12 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        """Messages that are unacked here: being handled, waiting to start, held, or suspects set aside."""
+        """Returns the number of unacked messages: being handled, waiting to start, held, or suspects set aside."""
         return self._executor.in_flight + len(self._held) + len(self._signals.suspects)
 
     @property
     def broken_lanes(self) -> list[str]:
-        """The queues of the lanes that do not flow although they should, most urgent first."""
+        """Returns the queues of the lanes that should flow and do not, most urgent first."""
         broken = set(self._signals.broken)
         return [lane.queue for lane in lanes_of(self._channel) if lane in broken]
 
@@ -81,14 +81,14 @@ class Worker:
         return self._consumer.state != "down"
 
     def stop(self) -> None:
-        """Ask ``run`` to finish the messages in flight and return; safe in a signal handler."""
+        """Asks ``run`` to finish the messages in flight and return; safe in a signal handler."""
         self._signals.stop()
 
     async def run(self) -> None:
-        """Consume until ``stop``.
+        """Consumes until ``stop``.
 
         Raises TopologyMismatch if a queue exists with other arguments, and any other error that has ended the
-        connection's keeper or the modes. Messages in flight are finished first (``shutdown_s``).
+        connection's supervision or the modes. Messages in flight are finished first, within ``shutdown_s`` seconds.
         """
         self._consumer.start()
         drive = asyncio.create_task(self._drive(), name="modes")
@@ -108,7 +108,7 @@ class Worker:
     async def _shut_down(self) -> None:
         await self._consumer.cancel()
         if not await self._executor.finish(self._shutdown_s):
-            log.warning("stopped_with_messages_in_hand", in_flight=self.in_flight)
+            log.warning("stopped_with_messages_in_flight", in_flight=self.in_flight)
             await self._executor.abandon()
         if not self._signals.connection_lost:
             await self._pause.forward_held()
@@ -128,13 +128,13 @@ class Worker:
                 await self._declare_again()
 
     async def _reconnected(self) -> bool:
-        """Wait for the connection; returns whether it is another one than before, so that care is needed again."""
+        """Waits for the connection; returns True if it is a new one, so that the worker must start in mode careful."""
         signals = self._signals
         await self._consumer.wait_up()
         if not signals.connection_lost:
             return False
         signals.connection_lost = False
-        # Only those of the old channels: a lane under repair may have delivered on the fresh connection already.
+        # Only messages of closed channels are dropped: a lane under repair may have delivered on the new connection.
         signals.suspects = deque(incoming for incoming in signals.suspects if not incoming.is_void)
         self._executor.forget_void()
         self._held.forget_void()
@@ -142,7 +142,7 @@ class Worker:
         return True
 
     async def _declare_again(self) -> None:
-        """After a refusal (a queue is missing, for example): wait a moment, then declare everything."""
+        """Waits a moment after a broker error (a missing queue, for example), then declares everything."""
         await asyncio.sleep(PAUSE_AFTER_REFUSAL_S)
         with contextlib.suppress(*BROKER_FAILURES):
             await self._consumer.declare()
@@ -151,7 +151,7 @@ class Worker:
 def build_worker(
     channel: str, settings: Settings, handler: Handler, blockers: Blockers, metrics: Metrics, name: str
 ) -> Worker:
-    """The worker of one channel, around its handler. ``name`` is the name of its connection at the broker."""
+    """Builds the worker of one channel around its handler. ``name`` is the name of its connection at the broker."""
     lanes = lanes_of(channel)
     signals = Signals(BrokenLanes(channel, metrics))
     held = Held()
