@@ -1,5 +1,5 @@
-"""The rule book: decides what becomes of one claimed message, and does no I/O of its own.
+"""Decides the outcome of one claimed message (the rule book), and does no I/O itself.
 
-Everything that it asks (the directory, the templates, the providers) is passed in. It may import ``shared.users``,
+Its collaborators (the directory, the templates, the providers) are passed in. It may import ``shared.users``,
 ``shared.templates`` and what lies below them. Start with ``delivery``, then ``retry_policy``.
 """

@@ -1,9 +1,9 @@
-"""The rule book: decides what becomes of one claimed message. It does no I/O of its own; it is given collaborators.
+"""Decides the outcome of one claimed message (the rule book). It does no I/O itself; its collaborators are passed in.
 
-1. Over its life: Dead ``expired``.
-2. Where to: the recipient it names, else the user's own addresses and preferences.
-3. What: the content it carries, else its template.
-4. Keep the claim, send to each target that has not been served yet, and judge the answers together.
+1. If the life of the message is over, the outcome is Dead ``expired``.
+2. The targets are the recipient that the message names, else the user's addresses, subject to the user's preferences.
+3. The content is what the message carries, else its rendered template.
+4. It keeps the claim, sends to each target that has not been served yet, and combines the answers into one.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from shared.users.directory import Directory
 
 log = structlog.get_logger(__name__)
 
-#: targets of one message that are sent to at the same time
+#: Number of targets of one message to which it sends at the same time.
 TARGETS_AT_ONCE = 10
 
 
 class ServedTokens(Protocol):
     """Remembers which of a message's several targets have been served, so that a retry sends to the others only.
 
-    ``served_tokens`` raises RedisUnavailable; ``mark_token`` raises nothing: the provider has said yes by then.
+    ``served_tokens`` raises RedisUnavailable; ``mark_token`` raises nothing, because the provider has accepted already.
     """
 
     async def served_tokens(self, request_id: str) -> set[str]: ...
@@ -50,7 +50,7 @@ class ServedTokens(Protocol):
 
 
 class Delivery:
-    """One channel's rule book."""
+    """Applies the rule book to the messages of one channel."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Delivery:
         self._draw = draw
 
     async def attempt(self, job: Job) -> Outcome:
-        """Try a claimed message once, and say what becomes of it. Raises nothing but cancellation."""
+        """Tries a claimed message once and returns its outcome. Raises nothing except cancellation."""
         expires_ms = job.expires_ms(self._policy.life_s)
         answer: Answer | Skipped
         try:
@@ -93,7 +93,7 @@ class Delivery:
         except SourceUnavailable as exc:
             answer = self._without(exc)
         except Exception as exc:
-            # The one place that catches everything: a bug must not lose the message, nor try it for ever.
+            # This is the one place that catches everything: a bug must neither lose the message nor retry it endlessly.
             log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
             answer = Failure("unexpected", repr(exc), counted=True)
         if isinstance(answer, Failure):
@@ -101,23 +101,23 @@ class Delivery:
         return answer
 
     def unclaimed(self, job: Job, answer: ClaimAnswer) -> Duplicate | Dead | Retry:
-        """What becomes of a copy whose claim was not answered with yes. It holds no claim, so it ends no life."""
+        """Returns the outcome of a copy whose claim was not granted. It has no claim, so it must not end a life."""
         match answer.verdict:
             case "duplicate" | "stale":
                 return Duplicate(answer.verdict)
             case "reused":
-                return Dead("request_id_reused", "this request_id belongs to a message with another body")
+                return Dead("request_id_reused", "this request_id was used with another body: choose a new one")
         failure = Failure("claimed_elsewhere", "claimed elsewhere", counted=False, least_s=answer.lease_left_s)
         return self.later(failure, job.received.state)
 
     def later(self, failure: Failure, state: DeliveryState) -> Retry:
-        """Another try, uncounted, of a copy that holds no claim."""
+        """Returns a retry for a copy that holds no claim; the attempt is not counted."""
         return retry_later(self._policy, failure, state, self._draw())
 
     async def _try(self, job: Job, expires_ms: int) -> Answer | Skipped:
-        """Raises ClaimLost, RedisUnavailable, SourceNotFound, SourceUnavailable and TemplateInvalid."""
+        """Applies the rules. Raises ClaimLost, RedisUnavailable, SourceNotFound, SourceUnavailable, TemplateInvalid."""
         if self._clock_ms() >= expires_ms:
-            return Dead("expired", f"its life is over; {job.received.state.last_error}".rstrip("; "))
+            return Dead("expired", f"the life of the message is over; {job.received.state.last_error}".rstrip("; "))
         owner: Any = job.envelope.recipient
         if owner is None:
             owner = await self._directory.user(job.envelope.user_id or "")
@@ -126,7 +126,7 @@ class Delivery:
         found = getattr(owner, self._address)
         targets = list(dict.fromkeys(found)) if isinstance(found, (list, tuple)) else [found] if found else []
         if not targets:
-            return Dead("no_recipient", f"no {self._address} for this channel")
+            return Dead("no_recipient", f"the recipient has no {self._address}")
         content = await self._content(job)
         if len(targets) > 1:
             return await self._send_to_all(job, targets, content, expires_ms)
@@ -134,14 +134,14 @@ class Delivery:
         return await self._send(job, targets[0], content, expires_ms)
 
     def _without(self, exc: SourceUnavailable) -> Hold | Failure:
-        """A source is unavailable: pause if its breaker says so, else try this message again later, uncounted."""
+        """Returns the answer when a source is unavailable: Hold if its breaker is open, else an uncounted Failure."""
         users = exc.source == "users"
         if (self._directory if users else self._templates).is_open:
             return Hold("users" if users else "templates")
         return Failure("directory_unavailable" if users else "templates_unavailable", str(exc), counted=False)
 
     async def _content(self, job: Job) -> Content:
-        """What to send. Raises SourceNotFound, SourceUnavailable, TemplateInvalid."""
+        """Returns the content to send. Raises SourceNotFound, SourceUnavailable, TemplateInvalid."""
         given = job.envelope.content
         if given is None:
             template = await self._templates.get(job.envelope.template_code or "")
@@ -157,7 +157,7 @@ class Delivery:
         )
 
     async def _send_to_all(self, job: Job, targets: Sequence[str], content: Content, expires_ms: int) -> Answer:
-        """Send to each target that has not been served yet, and judge the answers together."""
+        """Sends to each target that has not been served yet, and combines the answers into one."""
         served = await self._served.served_tokens(job.request_id)
         answers: list[Answer] = [Sent("", "") for target in targets if digest(target) in served]
         waiting = [target for target in targets if digest(target) not in served]
@@ -165,7 +165,7 @@ class Delivery:
             group = waiting[first : first + TARGETS_AT_ONCE]
             await job.claim.keep(self._sender.timeout_s)
             sends = (self._send_and_mark(job, target, content, expires_ms) for target in group)
-            # All of them come to their end before an error of one is passed on.
+            # All sends of the group end before the error of one is raised.
             for answer in await asyncio.gather(*sends, return_exceptions=True):
                 if isinstance(answer, BaseException):
                     raise answer
@@ -187,13 +187,16 @@ class Delivery:
 
 
 def _together(answers: Sequence[Answer], *, last: bool) -> Answer:
-    """One answer for several targets: another try while one may help, else yes if anybody was served, else Dead."""
+    """Combines the answers of several targets: Failure while a retry may help, else Sent if one was served, else Dead.
+
+    ``last``: a counted failure now would be the last attempt. A Hold comes before Sent and Dead.
+    """
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     sent = next((answer for answer in reversed(answers) if isinstance(answer, Sent)), None)
     if failures:
-        # The one that may come back latest, and counted if any of them was.
+        # It is counted if any failure was counted; among those, the one with the longest wait counts.
         worst = max(failures, key=lambda failure: (failure.counted, failure.least_s or 0.0))
-        # Who was served is no reason to call it dead; an attempt that did not count was not the last.
+        # After the last attempt a message with a served target is not dead; an uncounted attempt is never the last.
         if not (last and worst.counted and sent):
             return worst
     hold = next((answer for answer in answers if isinstance(answer, Hold)), None)

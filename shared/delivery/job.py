@@ -1,4 +1,4 @@
-"""A readable message that is being handled: what came, what it says, and its claim."""
+"""Holds a readable message that is being handled: the delivery, its envelope and its claim."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shared.message.incoming import Received
 
 @dataclass(slots=True)
 class Job:
-    """``called``: a request was sent to a provider during this handling."""
+    """Holds one message during its handling. ``called``: a request was sent to a provider during this handling."""
 
     received: Received
     envelope: Envelope
@@ -23,7 +23,10 @@ class Job:
         return self.envelope.request_id
 
     def expires_ms(self, life_s: float) -> int:
-        """The end of its life, milliseconds since the epoch: ``expires_at``, else ``life_s`` after it was accepted."""
+        """Returns the end of the message's life, milliseconds since the epoch.
+
+        It is ``expires_at`` (unless an operator's replay ignores it), else ``life_s`` seconds after acceptance.
+        """
         explicit = self.envelope.expires_at
         if explicit is not None and not self.received.state.ignore_expiry:
             return round(explicit.timestamp() * 1000)

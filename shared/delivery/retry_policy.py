@@ -1,4 +1,4 @@
-"""Decides what follows a failed attempt: another one later, or the end. Pure: the time and the draw are passed in."""
+"""Decides what follows a failed attempt: a later one, or the end. It is pure: time and random draw are passed in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from shared.settings.retry import RetryPolicy
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An attempt that may be repeated. ``counted``: a call reached the provider. ``least_s``: its Retry-After."""
+    """Describes a failed attempt that may be repeated.
+
+    ``counted``: a call reached the provider. ``least_s``: shortest wait, seconds (a Retry-After, or a lease's rest).
+    """
 
     reason: RetryReason
     error: str
@@ -32,13 +35,13 @@ def after_failure(
         return Dead("attempts_exhausted", failure.error, failure.provider, counted=True)
     retry = retry_later(policy, failure, state, draw)
     if now_ms + retry.delay_s * 1000 >= expires_ms:
-        error = f"its life ends before the next attempt; {failure.error}"
+        error = f"the life of the message ends before the next attempt; {failure.error}"
         return Dead("expired", error, failure.provider, counted=failure.counted)
     return retry
 
 
 def retry_later(policy: RetryPolicy, failure: Failure, state: DeliveryState, draw: float) -> Retry:
-    """Returns Retry without asking whether it is worth while: a copy that holds no claim may not end a life."""
+    """Returns Retry without checking attempts and life: a copy that holds no claim must not end a life."""
     n = state.attempt if failure.counted else state.deferrals
     wait_s = delay_s(
         n, base_s=policy.base_s, cap_s=policy.cap_s, min_s=policy.min_s, least_s=failure.least_s, draw=draw

@@ -1,4 +1,4 @@
-"""Sends one message to one target, and tells the provider's breaker what came of it."""
+"""Sends one message to one target, and reports the result to the provider's breaker."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from shared.providers.provider import Message, Provider
 
 log = structlog.get_logger(__name__)
 
-#: what a provider may take beyond its own timeout to give up, seconds
+#: Time beyond its own timeout that a provider may need to give up, seconds.
 GRACE_S = 1.0
 
 Answer = Sent | Dead | Hold | Failure
 
-#: the refusals after which another try cannot help
+#: The refusals after which a retry cannot help.
 _DEAD: dict[Refusal, DeadReason] = {
     Refusal.RECIPIENT_INVALID: "recipient_invalid",
     Refusal.PAYLOAD_REJECTED: "payload_rejected",
@@ -35,48 +35,49 @@ _DEAD: dict[Refusal, DeadReason] = {
 class Sender:
     """Sends through the first provider whose breaker gives a permit.
 
-    No more calls are at work at a provider than it has connections. Further ones wait here, before they take a permit
-    and outside the provider's timeout: waiting is not the provider's fault and spends no attempt.
+    A provider never has more calls in progress than connections. Further calls wait here, before they take a permit
+    and outside the provider's timeout: the wait is not the provider's fault and uses no attempt.
     """
 
     def __init__(self, channel: str, providers: Providers, metrics: Metrics) -> None:
         self._channel = channel
         self._providers = providers
         self._metrics = metrics
-        #: longest that one send takes, seconds
+        #: Longest time that one send takes, seconds.
         self.timeout_s = providers.timeout_s + GRACE_S
 
     async def send(self, job: Job, message: Message, expires_ms: int) -> Answer:
-        """Make exactly one call to one provider; Hold if none may be called now. Never sends after ``expires_ms``.
+        """Makes exactly one call to one provider; returns Hold if none may be called now.
 
-        A cancellation that comes while it waits for a connection gives Hold too.
-
-        Raises ClaimLost and RedisUnavailable, after having waited for a connection, and what a bug in a provider's
-        ``prepare`` raises; then nothing was sent.
+        It also returns Hold if it is cancelled while it waits for a connection, and never sends after ``expires_ms``.
+        Raises ClaimLost and RedisUnavailable after a wait for a connection, and the error of a bug in a provider's
+        ``prepare``; in these cases nothing was sent.
         """
         while (chosen := self._providers.choose()) is not None:
             provider, room = chosen.provider, chosen.room
             try:
                 request = provider.prepare(message)
             except Refused as refused:
-                # No call was made: it counts neither as an attempt nor as a sign of life.
+                # No call was made, so this counts neither as an attempt nor as a sign that the provider works.
                 return Dead(_DEAD[refused.refusal], str(refused), provider.name)
             has_to_wait = room.locked()
             try:
                 await room.acquire()
             except asyncio.CancelledError:
-                # The worker stops, and nothing was sent: as a held message it is forwarded, not merely redelivered.
+                # The worker stops, and nothing was sent: a held message is forwarded to the ladder, not redelivered.
                 return Hold("provider")
             try:
                 if has_to_wait:
                     if now_ms() >= expires_ms:
-                        return Dead("expired", "its life ended while it waited for a connection", provider.name)
+                        return Dead(
+                            "expired", "the life of the message ended before a connection was free", provider.name
+                        )
                     await job.claim.keep(self.timeout_s)
                 permit = chosen.breaker.permit()
                 if permit is not None:
                     job.called = True
                     return await self._call(provider, permit, request, message.target)
-                # The breaker has opened in the meantime: choose again.
+                # The breaker has opened in the meantime: choose a provider again.
             finally:
                 room.release()
         return Hold("provider")
@@ -90,9 +91,9 @@ class Sender:
             return self._refused(name, permit, refused, target, time.monotonic() - began)
         except asyncio.CancelledError:
             permit.neither()
-            # A stop that would not wait: the provider may have it all the same.
+            # The worker's shutdown time was over: the provider may have accepted the message anyway.
             self._count_ambiguous(name)
-            log.warning("send_cut_short", channel=self._channel, provider=name)
+            log.warning("send_cancelled", channel=self._channel, provider=name)
             raise
         except Exception as exc:
             permit.failure(time.monotonic() - began)
@@ -103,13 +104,13 @@ class Sender:
         return Sent(name, provider_id)
 
     def _refused(self, name: str, permit: Permit, refused: Refused, target: str, took_s: float) -> Dead | Failure:
-        """Settle the permit of a call that was refused, and say what that means for the message."""
+        """Settles the permit of a refused call, and returns what the refusal means for the message."""
         error, retry_after_s = str(refused), refused.retry_after_s
         if refused.ambiguous:
             self._count_ambiguous(name)
         match refused.refusal:
             case Refusal.RECIPIENT_INVALID | Refusal.PAYLOAD_REJECTED as refusal:
-                # The provider did its work.
+                # The provider works; it only refused this message.
                 permit.success(took_s)
                 return Dead(_DEAD[refusal], error, name, counted=True)
             case Refusal.THROTTLED | Refusal.QUOTA_EXCEEDED as refusal:

@@ -1,4 +1,4 @@
-"""Writes a worker's state to Redis at intervals, and brings the operator's orders back."""
+"""Writes a worker's state to Redis at intervals, and applies the operator's orders from there."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = structlog.get_logger(__name__)
 
 
 class Heartbeat:
-    """Every ``every_s`` seconds, applies the operator's orders, then writes ``state()``.
+    """Applies the operator's orders and then writes ``state()``, every ``every_s`` seconds.
 
-    In that order, so that a beat shows the orders it obeys. ``apply`` gets provider name -> open|closed; a provider
-    that is not named decides for itself.
+    This order makes each heartbeat show the orders already applied. ``apply`` gets provider name -> open|closed; the
+    breaker of a provider that is not named decides by itself.
     """
 
     def __init__(
@@ -34,17 +34,17 @@ class Heartbeat:
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
-        """Ask ``run`` to return.
+        """Asks ``run`` to return.
 
-        It is not cancelled: redis-py writes under ``asyncio.wait_for``, which swallows a cancellation that meets a
-        write just done (Python 3.11), and the heartbeat of a worker that is to end would go on for ever.
+        ``run`` is not cancelled, because redis-py writes under ``asyncio.wait_for``, which in Python 3.11 swallows a
+        cancellation that arrives just as a write is done. The heartbeat of a stopping worker would then never end.
         """
         self._stopped.set()
 
     async def run(self) -> None:
-        """Beat until ``stop``; then remove the state, so that this worker is not counted any more.
+        """Writes heartbeats until ``stop``, then removes the state, so that this worker no longer counts as alive.
 
-        While Redis does not answer, it goes on. Raises every other error: the process ends with it (see
+        It continues while Redis does not answer. Any other error is raised and ends the process (see
         ``shared.worker.run.supervise``).
         """
         silent = False

@@ -1,11 +1,11 @@
-"""What worker processes and operators tell each other through Redis: signs of life, and breakers forced by hand.
+"""Exchanges data between worker processes and operators through Redis: heartbeats, and breakers forced by hand.
 
 ::
 
     notify-workers:<channel>    hash: instance -> JSON of the worker's state and at_ms, when it was written
     notify-breakers-forced      hash: <channel>/<provider> -> open | closed
 
-Ages are told by Redis' clock alone, so that machines whose clocks differ agree on who lives.
+Ages are measured by Redis' clock alone, so that machines with different clocks agree on which workers are alive.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from shared.redis.client import store_errors
 
 Forced = Literal["open", "closed"]
 
-#: a worker that has been silent for so many heartbeats is taken for dead
+#: A worker counts as dead after this number of missed heartbeats.
 HEARTBEATS_MISSED = 3
 _FORCED = "notify-breakers-forced"
-# Only what was read may be deleted: its worker may have come back in between.
+# It deletes an entry only if it is unchanged since it was read: its worker may have come back in between.
 _FORGET = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end"
 
 
 class WorkerState:
-    """One worker's side. All raise RedisUnavailable. ``heartbeat_s``: how often it means to beat."""
+    """Writes and reads the records of one worker. Every method raises RedisUnavailable.
+
+    ``heartbeat_s``: interval of its heartbeats, seconds.
+    """
 
     def __init__(self, client: redis.asyncio.Redis, channel: str, instance: str, heartbeat_s: float) -> None:
         self._client = client
@@ -39,9 +42,9 @@ class WorkerState:
         self._life_ms = round(HEARTBEATS_MISSED * heartbeat_s * 1000)
 
     async def beat(self, state: Mapping[str, Any]) -> None:
-        """Write ``state`` down as of now, and delete what dead workers left.
+        """Writes ``state`` with the current time, and deletes the entries of dead workers.
 
-        Without further beats it does not count any more after three of them.
+        Without a further heartbeat the entry stops counting after three heartbeat intervals.
         """
         with store_errors():
             at_ms = _ms(await self._client.time())
@@ -55,12 +58,12 @@ class WorkerState:
                     await self._client.eval(_FORGET, 1, self._key, instance, value)
 
     async def remove(self) -> None:
-        """Taken down by a worker that stops in good order."""
+        """Removes the entry; a worker that shuts down gracefully calls this."""
         with store_errors():
             await self._client.hdel(self._key, self._instance)
 
     async def forced(self) -> dict[str, Forced]:
-        """This channel's providers whose breaker an operator has forced."""
+        """Returns provider -> open|closed for this channel's breakers that an operator has forced."""
         with store_errors():
             found = _readable(await self._client.hgetall(_FORCED))
         return {provider: how for (channel, provider), how in found.items() if channel == self._channel}
@@ -69,7 +72,7 @@ class WorkerState:
 def read_workers(
     client: redis.Redis, channels: Iterable[str], heartbeat_s: float
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Channel -> instance -> state, of the living workers. It writes nothing. Raises RedisUnavailable."""
+    """Returns channel -> instance -> state of the live workers. Writes nothing. Raises RedisUnavailable."""
     names = tuple(channels)
     with store_errors(), client.pipeline(transaction=False) as pipeline:
         pipeline.time()
@@ -88,7 +91,10 @@ def read_workers(
 
 
 def force_breaker(client: redis.Redis, channel: str, provider: str, how: Forced | None) -> None:
-    """Every worker of the channel obeys at its next heartbeat; None lets them decide. Raises RedisUnavailable."""
+    """Forces a provider's breaker open or closed; None lets the breakers decide again. Raises RedisUnavailable.
+
+    Every worker of the channel applies it at its next heartbeat.
+    """
     with store_errors():
         if how is None:
             client.hdel(_FORCED, f"{channel}/{provider}")
@@ -97,13 +103,13 @@ def force_breaker(client: redis.Redis, channel: str, provider: str, how: Forced 
 
 
 def forced_breakers(client: redis.Redis) -> dict[tuple[str, str], Forced]:
-    """(channel, provider) -> how, of all that are forced now. Raises RedisUnavailable."""
+    """Returns (channel, provider) -> open|closed of all forced breakers. Raises RedisUnavailable."""
     with store_errors():
         return _readable(client.hgetall(_FORCED))
 
 
 def _living(value: bytes, oldest_ms: int) -> dict[str, Any] | None:
-    """Return the state of a worker that has beaten since ``oldest_ms``, else None; None also for strangers' entries."""
+    """Returns the state of a worker with a heartbeat since ``oldest_ms``; None if it is older or unreadable."""
     try:
         state = orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -114,7 +120,7 @@ def _living(value: bytes, oldest_ms: int) -> dict[str, Any] | None:
 
 
 def _readable(forced: Mapping[Any, Any]) -> dict[tuple[str, str], Forced]:
-    """Anything but open and closed was not written by the operator's command: as if it were not there."""
+    """Returns the valid entries; ignores values except open and closed, as the operator's command writes no other."""
     found: dict[tuple[str, str], Forced] = {}
     for name, value in forced.items():
         channel, _, provider = name.decode("utf-8", "replace").partition("/")

@@ -1,4 +1,4 @@
-"""What a worker answers over HTTP: ``/health`` for orchestrators, ``/metrics`` for Prometheus."""
+"""Serves a worker's HTTP routes: ``/health`` for orchestrators, ``/metrics`` for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.metrics import Metrics
 
 
 class WorkerHttp:
-    """``health`` returns the document; its ``status`` decides between 200 and 503."""
+    """Answers HTTP requests. ``health`` returns the document; its ``status`` decides between 200 and 503."""
 
     def __init__(
         self, host: str, port: int, setting: str, health: Callable[[], dict[str, Any]], metrics: Metrics
@@ -23,7 +23,7 @@ class WorkerHttp:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen. Raises BadSettings naming the port's setting if it is taken."""
+        """Starts to listen. Raises BadSettings that names the port's setting if it cannot."""
         app = web.Application()
         app.router.add_get("/health", self._get_health)
         app.router.add_get("/metrics", self._get_metrics)

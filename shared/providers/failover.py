@@ -14,7 +14,7 @@ from shared.settings.breaker import BreakerPolicy
 
 
 class Guarded:
-    """A provider with one credential, the breaker in front of it, and ``room`` for as many calls as it can take."""
+    """Holds a provider with one credential, the breaker in front of it, and ``room`` for its concurrent calls."""
 
     __slots__ = ("breaker", "provider", "room")
 
@@ -25,7 +25,7 @@ class Guarded:
 
 
 class Providers:
-    """The failover choice."""
+    """Chooses the first of a channel's providers that may be called, and answers for all of them."""
 
     def __init__(self, guarded: Sequence[Guarded]) -> None:
         if not guarded:
@@ -34,7 +34,7 @@ class Providers:
 
     @classmethod
     def of(cls, channel: str, providers: Sequence[Provider[Any]], policy: BreakerPolicy, metrics: Metrics) -> Providers:
-        """Each provider behind a breaker of its own, named ``channel/provider``, that reports to ``metrics``."""
+        """Puts each provider behind its own breaker, named ``channel/provider``, which reports to ``metrics``."""
         return cls(
             [
                 Guarded(p, Breaker(f"{channel}/{p.name}", policy, listener=BreakerReport(metrics, channel, p.name)))
@@ -43,7 +43,7 @@ class Providers:
         )
 
     def choose(self) -> Guarded | None:
-        """The first provider whose breaker would give a permit now; None if none would."""
+        """Returns the first provider whose breaker would give a permit now; None if none would."""
         for guarded in self._guarded:
             if guarded.breaker.retry_in_s() <= 0:
                 return guarded
@@ -51,24 +51,24 @@ class Providers:
 
     @property
     def timeout_s(self) -> float:
-        """The longest timeout of any of them."""
+        """Returns the longest timeout of all providers, seconds."""
         return max(guarded.provider.timeout_s for guarded in self._guarded)
 
     @property
     def is_open(self) -> bool:
-        """None of them admits everybody: at most a probe gets through."""
+        """Tells whether no provider admits all calls: at most probes are admitted."""
         return all(guarded.breaker.is_open for guarded in self._guarded)
 
     def retry_in_s(self) -> float:
-        """Seconds until asking again makes sense for at least one of them; 0 if it does now."""
+        """Returns the seconds until at least one provider may admit a call; 0 if one may now."""
         return min(guarded.breaker.retry_in_s() for guarded in self._guarded)
 
     def states(self) -> dict[str, State]:
-        """Each provider's breaker state, in order of preference."""
+        """Returns each provider's breaker state, in order of preference."""
         return {guarded.provider.name: guarded.breaker.state for guarded in self._guarded}
 
     def forced(self) -> dict[str, str]:
-        """Provider -> open|closed, of those whose breaker is forced."""
+        """Returns provider -> open|closed for the providers whose breaker is forced."""
         return {guarded.provider.name: how for guarded in self._guarded if (how := guarded.breaker.forced) is not None}
 
     @property
@@ -76,14 +76,14 @@ class Providers:
         return max(self.states().values(), key=SEVERITY.__getitem__)
 
     def breaker(self, provider: str) -> Breaker:
-        """The breaker of the provider with this name. Raises KeyError."""
+        """Returns the breaker of the provider with this name. Raises KeyError."""
         for guarded in self._guarded:
             if guarded.provider.name == provider:
                 return guarded.breaker
         raise KeyError(provider)
 
     async def open(self) -> None:
-        """Open every provider. Raises BadSettings."""
+        """Opens every provider. Raises BadSettings."""
         for guarded in self._guarded:
             await guarded.provider.open()
 

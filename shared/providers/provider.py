@@ -1,4 +1,4 @@
-"""What a provider is to the rest of the system: a request that is prepared, and one call that sends it."""
+"""Defines what a provider is to the rest of the system: it prepares a request, and one call sends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a person gets to read, already rendered. ``subject`` falls back to ``title``."""
+    """Holds the rendered content for a person. ``subject`` falls back to ``title``."""
 
     body: str
     title: str = ""
@@ -20,12 +20,12 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One call to a provider. ``target`` is one push token, e-mail address or phone number."""
+    """Describes one call to a provider. ``target`` is one push token, e-mail address or phone number."""
 
     request_id: str
     target: str
     content: Content
-    #: high | medium | low, for vendors that know a priority
+    #: high | medium | low, for vendors that have priorities
     priority: str = "medium"
 
 
@@ -33,34 +33,34 @@ Request = TypeVar("Request")
 
 
 class Provider(Protocol[Request]):
-    """A vendor. One ``send`` is exactly one request: no redirect, no inner retry, an explicit timeout."""
+    """Calls one vendor. One ``send`` is exactly one request: no redirect, no inner retry, an explicit timeout."""
 
     @property
     def name(self) -> str:
-        """Unique in its channel: the URL's scheme, with a number from the second of a kind on (smtp, smtp2)."""
+        """Returns a name unique in the channel: the URL's scheme, numbered from the second one on (smtp, smtp2)."""
 
     @property
     def timeout_s(self) -> float:
-        """After this many seconds an unanswered send is given up (and is ambiguous)."""
+        """Returns the seconds after which an unanswered send is given up (and is ambiguous)."""
 
     @property
     def connections(self) -> int:
-        """How many sends can be at work at the same time; a further one would have to wait for a connection."""
+        """Returns how many sends can be in progress at a time; a further one would wait for a connection."""
 
     async def open(self) -> None:
-        """Load credentials and open pools. Raises BadSettings."""
+        """Loads credentials and opens pools. Raises BadSettings."""
 
     def prepare(self, message: Message) -> Request:
-        """Build the request for a message, without I/O.
+        """Builds the request for a message, without I/O.
 
-        Raises Refused (``RECIPIENT_INVALID``, ``PAYLOAD_REJECTED``) if there can be none.
+        Raises Refused (``RECIPIENT_INVALID``, ``PAYLOAD_REJECTED``) if no request can be built.
         """
 
     async def send(self, request: Request) -> str:
-        """Send a prepared request; return the vendor's id for it ('' if it gives none). Ends within ``timeout_s``.
+        """Sends a prepared request within ``timeout_s``; returns the vendor's id for it ('' if it gives none).
 
-        Raises Refused, and nothing else that is foreseen.
+        Raises Refused; any other error is a bug.
         """
 
     async def close(self) -> None:
-        """Close pools; never raises for a peer that is gone already."""
+        """Closes pools; does not raise if the peer has closed already."""

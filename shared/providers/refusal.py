@@ -1,13 +1,13 @@
-"""What an HTTP status means where the vendor's own code says nothing."""
+"""Translates an HTTP status into a refusal, for answers without a known code of the vendor."""
 
 from __future__ import annotations
 
 from shared.errors import Refusal
 
-# 403 is missing on purpose: it may come from a proxy on the way, so only a vendor's own code blames our credentials.
+# 403 is missing on purpose: a proxy on the way may send it, so only a vendor's own code may mean refused credentials.
 _BY_HTTP_STATUS = {401: Refusal.CREDENTIALS, 413: Refusal.PAYLOAD_REJECTED, 429: Refusal.THROTTLED}
 
 
 def by_http_status(status: int) -> Refusal:
-    """The refusal that goes with an HTTP status."""
+    """Returns the refusal for an HTTP status."""
     return _BY_HTTP_STATUS.get(status, Refusal.UNAVAILABLE)

@@ -1,8 +1,8 @@
-"""From ``PUSH_PROVIDERS`` and its like to providers, in order of preference.
+"""Builds a channel's providers from its setting (``PUSH_PROVIDERS``, for example), in order of preference.
 
-``scheme://[user[:password]@][host[:port]][/path]?option=value``. User, password and options may be percent-encoded, and
-must be where they hold one of ``, / ? # @ : & %``; a ``+`` is a plus sign. Problems name the variable and the entry's
-number, never its text: it holds secrets.
+An entry is ``scheme://[user[:password]@][host[:port]][/path]?option=value``. User, password and options may be
+percent-encoded, and must be if they contain one of ``, / ? # @ : & %``; a ``+`` is a plus sign. Error texts name the
+variable and the entry's number, never the entry itself, because it holds secrets.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _FLAGS = {"1": True, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class ProviderUrl:
-    """One entry, taken apart and decoded. Its methods raise BadSettings that name variable and entry."""
+    """Holds one entry, split and decoded. Its methods raise BadSettings that names the variable and the entry."""
 
     variable: str
     entry: int
     scheme: str
-    #: unique in the channel: fcm, smtp, smtp2
+    #: Unique in the channel: fcm, smtp, smtp2.
     name: str
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
-    #: '' if none is given
+    #: '' if none is given.
     host: str = ""
     port: int | None = None
-    #: without slashes around it
+    #: Without leading and trailing slashes.
     path: str = ""
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -48,10 +48,10 @@ class ProviderUrl:
         return BadSettings([(self.variable, f"entry {self.entry} ({self.scheme}): {why}")])
 
     def allow(self, *names: str) -> None:
-        """Refuse every option but these and ``timeout``: a misspelt one must not go unnoticed."""
+        """Refuses every option except these and ``timeout``, so that a misspelt one is noticed. Raises BadSettings."""
         for name in self.options:
             if name not in names and name != "timeout":
-                raise self.problem(f"unknown option {name!r}; there are {', '.join(sorted({*names, 'timeout'}))}")
+                raise self.problem(f"unknown option {name!r}; use {', '.join(sorted({*names, 'timeout'}))}")
 
     def required(self, name: str) -> str:
         value = self.options.get(name, "")
@@ -60,7 +60,7 @@ class ProviderUrl:
         return value
 
     def flag(self, name: str) -> bool | None:
-        """True for 1, False for 0, None if not given."""
+        """Returns True for 1, False for 0, None if the option is not given."""
         value = self.options.get(name)
         if value is None:
             return None
@@ -85,7 +85,7 @@ class ProviderUrl:
         return self.positive("timeout", DEFAULT_TIMEOUT_S)
 
     def http_base(self, vendor_host: str) -> str:
-        """``https://host[:port]``, the vendor's host unless one is given; http if ``tls=0``."""
+        """Returns ``https://host[:port]``, with the vendor's host unless one is given; ``http`` if ``tls=0``."""
         plain = self.flag("tls") is False
         host = self.host or vendor_host
         if plain:
@@ -93,7 +93,7 @@ class ProviderUrl:
         return f"{'http' if plain else 'https'}://{_bracketed(host)}{f':{self.port}' if self.port else ''}"
 
     def warn_if_readable(self, host: str) -> None:
-        """Say it in the log when credentials and messages would cross a network unencrypted."""
+        """Logs a warning if credentials and messages would cross a network unencrypted."""
         if not is_loopback(host):
             _log.warning("provider_without_tls", provider=self.name, host=host)
 
@@ -102,7 +102,7 @@ Builder = Callable[[ProviderUrl, Settings], Provider[Any]]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine by its very name."""
+    """Tells whether ``host`` is ``localhost`` or a loopback address; it resolves no names."""
     if host == "localhost":
         return True
     try:
@@ -112,7 +112,10 @@ def is_loopback(host: str) -> bool:
 
 
 def providers_for(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider[Any], ...]:
-    """The channel's providers as set, or the sandbox's in development. Raises BadSettings naming every bad entry."""
+    """Builds the channel's providers: the configured ones, else in development the sandbox's.
+
+    Raises BadSettings that names every bad entry.
+    """
     urls = settings.channels[channel].provider_urls
     if not urls:
         urls = development_urls(channel, settings)
@@ -138,7 +141,7 @@ def _build(url: ProviderUrl, builder: Builder, settings: Settings) -> Provider[A
 
 
 def parse_provider_urls(urls: Sequence[str], schemes: Collection[str], channel: str) -> tuple[ProviderUrl, ...]:
-    """Take the entries apart and name them. Raises BadSettings naming every bad one."""
+    """Splits and names the entries. Raises BadSettings that names every bad one."""
     parsed: list[ProviderUrl] = []
     problems: list[tuple[str, str]] = []
     seen: Counter[str] = Counter()
@@ -157,9 +160,9 @@ def parse_provider_urls(urls: Sequence[str], schemes: Collection[str], channel: 
 
 
 def development_urls(channel: str, settings: Settings) -> tuple[str, ...]:
-    """The sandbox as this channel's vendors. Raises BadSettings in production: nothing stands in for a vendor there."""
+    """Returns URLs that use the sandbox as this channel's vendors. Raises BadSettings in production."""
     if settings.production:
-        raise BadSettings([(_variable(channel), "required with NOTIFY_ENV=production")])
+        raise BadSettings([(_variable(channel), "required with NOTIFY_ENV=production: name at least one provider")])
     http = f"{_bracketed(settings.sandbox.host)}:{settings.sandbox.port}"
     smtp = f"{_bracketed(settings.sandbox.host)}:{settings.sandbox.smtp_port}"
     callback = quote(f"http://{http}/sandbox/callback", safe="")
@@ -185,11 +188,11 @@ def _split(text: str, schemes: Collection[str]) -> SplitResult:
     if not separator:
         raise ValueError("must be scheme://...")
     if scheme not in schemes:
-        # A secret pasted before :// must not reach the log.
+        # A secret that was pasted before :// must not reach the log.
         shown = repr(scheme) if scheme.isalnum() and len(scheme) <= 16 else "(not shown)"
-        raise ValueError(f"unknown scheme {shown}; there are {', '.join(sorted(schemes))}")
+        raise ValueError(f"unknown scheme {shown}; use {', '.join(sorted(schemes))}")
     if "#" in text:
-        raise ValueError("'#' must be written %23")
+        raise ValueError("'#' must be written as %23")
     try:
         parts = urlsplit(text)
         _ = parts.port
@@ -214,7 +217,7 @@ def _decoded(parts: SplitResult, variable: str, entry: int, name: str) -> Provid
 
 
 def _options(query: str) -> dict[str, str]:
-    # Not parse_qs: it reads the plus sign of a phone number as a space.
+    # parse_qs is not used, because it reads the plus sign of a phone number as a space.
     pairs = [pair.partition("=") for pair in query.split("&") if pair]
     options = {unquote(name): unquote(value) for name, _, value in pairs}
     if len(options) < len(pairs):

@@ -61,8 +61,8 @@ class Handler:
         """Settles one message and returns None, or returns the cause that prevents it now.
 
         With a cause, the message has no claim and no ack, and the caller holds it. If a bug outside the rule book
-        stops the handling, the message goes to the ladder and comes back after a delay (see ``_forward_after_bug``). Raises
-        only errors of this forwarding.
+        stops the handling, the message goes to the ladder and comes back after a delay (see
+        ``_forward_after_bug``). Raises only errors of this forwarding.
         """
         try:
             job = await self._read(incoming)

@@ -93,7 +93,7 @@ async def test_a_user_nobody_knows_is_dead(bench: Bench) -> None:
 async def test_a_user_without_an_address_is_dead(bench: Bench) -> None:
     bench.users.entries["ada"] = User(id="ada", email="ada@example.org")
     outcome = await bench.delivery.attempt(bench.job())
-    assert outcome == Dead("no_recipient", "no push_tokens for this channel")
+    assert outcome == Dead("no_recipient", "the recipient has no push_tokens")
 
 
 async def test_a_recipient_without_an_address_for_the_channel_is_dead(bench: Bench) -> None:
@@ -278,7 +278,7 @@ async def test_who_has_lost_his_claim_does_not_send(verdict: Any, bench: Bench) 
             "held": Retry(30, "claimed_elsewhere", False, "claimed elsewhere"),
             "stale": Duplicate("stale"),
             "duplicate": Duplicate("duplicate"),
-            "reused": Dead("request_id_reused", "this request_id belongs to a message with another body"),
+            "reused": Dead("request_id_reused", "this request_id was used with another body: choose a new one"),
         }[verdict]
     )
     assert bench.provider.messages == []
