@@ -1,8 +1,8 @@
-"""Every error of our own, named for what the caller does next.
+"""Defines every error of the product, by what the caller does next.
 
 NotifyError
 ├── BadSettings              names every bad variable: exit 2
-├── InvalidEnvelope          the message is wrong: 422, or dead-letter
+├── InvalidEnvelope          the message is invalid: 422, or dead-letter
 ├── PublishFailed            not confirmed: 503, or publish again
 │   ├── PublishUnroutable    returned by the broker: no queue is bound there
 │   ├── PublishRejected      nacked: the queue is over its limit or has no leader
@@ -10,13 +10,13 @@ NotifyError
 ├── TopologyMismatch         a queue exists with other arguments: stop, let a human look
 ├── RedisUnavailable         Redis did not answer, is full or read-only: wait, do not count an attempt
 ├── BrokerUnavailable        RabbitMQ did not answer: 503, come back later
-├── Locked                   another operator works on failed.queue: come back later
-├── InvalidSelection         it does not say which failed messages: 422, or exit 2
-├── SourceError              what a message needs could not be had
+├── Locked                   another operation on failed.queue is in progress: come back later
+├── InvalidSelection         the selection of failed messages is invalid: 422, or exit 2
+├── SourceError              a user or a template could not be found or used
 │   ├── SourceNotFound       no such user or template: dead-letter
-│   ├── SourceUnavailable    the service is away: pause, keep the message
+│   ├── SourceUnavailable    the service is unavailable: pause, keep the message
 │   └── TemplateInvalid      cannot be rendered with these variables: dead-letter
-└── Refused                  the provider did not accept; its ``refusal`` says what follows
+└── Refused                  the provider did not accept the message; its ``refusal`` says what follows
     └── Unavailable          no answer came
 """
 
@@ -27,11 +27,11 @@ from enum import Enum, auto
 
 
 class NotifyError(Exception):
-    """Root of the tree above."""
+    """Is the base class of the tree above."""
 
 
 class BadSettings(NotifyError):
-    """``problems`` holds one (variable, what is wrong) a bad variable."""
+    """Says that settings are invalid. ``problems`` holds one (variable, what is wrong) per bad variable."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
@@ -39,7 +39,10 @@ class BadSettings(NotifyError):
 
 
 class InvalidEnvelope(NotifyError):
-    """``reason`` is a ``DeadReason``; ``problems`` holds one (field path, what is wrong) per bad field."""
+    """Says that an envelope is invalid.
+
+    ``reason`` is a ``DeadReason``; ``problems`` holds one (field path, what is wrong) per bad field.
+    """
 
     def __init__(self, reason: str, problems: Sequence[tuple[str, str]]) -> None:
         self.reason = reason
@@ -48,39 +51,39 @@ class InvalidEnvelope(NotifyError):
 
 
 class PublishFailed(NotifyError):
-    """Not confirmed by the broker."""
+    """Says that the broker did not confirm the message."""
 
 
 class PublishUnroutable(PublishFailed):
-    """The broker returned the message: no queue took it."""
+    """Says that the broker returned the message, because no queue is bound for it."""
 
 
 class PublishRejected(PublishFailed):
-    """The broker refused the message: over a limit, or no leader."""
+    """Says that the broker refused the message: the queue is over its limit, or has no leader."""
 
 
 class PublishUnknown(PublishFailed):
-    """The answer never came within the deadline; the message may be stored."""
+    """Says that the broker did not answer within the deadline; the message may be stored."""
 
 
 class TopologyMismatch(NotifyError):
-    """A queue or exchange exists with other arguments than ours; it is never deleted by us."""
+    """Says that a queue or exchange exists with other arguments; this system never deletes it."""
 
 
 class RedisUnavailable(NotifyError):
-    """Redis did not answer, or could not write."""
+    """Says that Redis did not answer, or could not write."""
 
 
 class BrokerUnavailable(NotifyError):
-    """RabbitMQ could not be reached, or stopped answering in the middle."""
+    """Says that RabbitMQ could not be reached, or stopped answering during an operation."""
 
 
 class Locked(NotifyError):
-    """Another operation on failed.queue is under way."""
+    """Says that another operation on failed.queue is in progress."""
 
 
 class InvalidSelection(NotifyError):
-    """Which failed messages are meant cannot be told; ``problems`` holds one (field, what is wrong) a bad field."""
+    """Says that a selection of failed messages is invalid. ``problems``: one (field, what is wrong) per bad field."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
@@ -88,7 +91,7 @@ class InvalidSelection(NotifyError):
 
 
 class SourceError(NotifyError):
-    """A user or a template could not be had; ``source`` is ``users`` or ``templates``."""
+    """Says that a user or a template could not be found or used; ``source`` is ``users`` or ``templates``."""
 
     def __init__(self, source: str, detail: str) -> None:
         self.source = source
@@ -96,44 +99,45 @@ class SourceError(NotifyError):
 
 
 class SourceNotFound(SourceError):
-    """The service says that there is no such thing."""
+    """Says that the service has no such user or template."""
 
 
 class SourceUnavailable(SourceError):
-    """The service did not answer, or its breaker is open."""
+    """Says that the service did not answer, or that its breaker is open."""
 
 
 class TemplateInvalid(SourceError):
-    """The template cannot be rendered: a variable is missing (it is named), or its text is not a valid template."""
+    """Says that the template cannot be rendered: a variable is missing (the text names it), or its text is invalid."""
 
 
 class Refusal(Enum):
-    """What a provider's refusal means. An answer that no table knows is ``UNAVAILABLE``: only what is surely hopeless
-    is given up.
+    """Says what a provider's refusal means.
+
+    An answer that no table knows is ``UNAVAILABLE``: a message is given up only if a retry certainly cannot help.
     """
 
-    #: this recipient can never be reached
+    #: This recipient can never be reached.
     RECIPIENT_INVALID = auto()
-    #: this content will never be accepted
+    #: This content will never be accepted.
     PAYLOAD_REJECTED = auto()
-    #: too fast, perhaps only for this recipient
+    #: The rate is too high, perhaps only for this recipient.
     THROTTLED = auto()
-    #: the quota of our whole account is used up
+    #: The quota of the whole account is used up.
     QUOTA_EXCEEDED = auto()
-    #: the provider is down, or did not answer
+    #: The provider is down, or did not answer.
     UNAVAILABLE = auto()
-    #: something behind the provider fails for this recipient only: the provider's breaker must not count it
+    #: Something behind the provider fails for this recipient only, so the provider's breaker must not count it.
     RECIPIENT_TEMPORARY = auto()
-    #: our account or credentials were refused: no message of this process would be accepted
+    #: The account or its credentials were refused, so no message of this process would be accepted.
     CREDENTIALS = auto()
 
 
 class Refused(NotifyError):
-    """The provider did not accept the message.
+    """Says that the provider did not accept the message.
 
-    ``detail`` is for operators: it names codes, never a recipient, a title or a body. ``retry_after_s`` is what the
-    provider named, seconds, else None. ``ambiguous``: the request may have been accepted although no answer came (cut
-    or timed out after its first byte was written).
+    ``detail`` is for operators: it names codes, never a recipient, a title or a body. ``retry_after_s`` is the wait
+    that the provider named, seconds, else None. ``ambiguous``: the request may have been accepted although no answer
+    came (it was cut off or timed out after its first byte was written).
     """
 
     def __init__(
@@ -146,7 +150,7 @@ class Refused(NotifyError):
 
 
 class Unavailable(Refused):
-    """No answer came at all. The HTTP client and the SMTP session raise it: they know no vendor's codes."""
+    """Says that no answer came. The HTTP client and the SMTP session raise it: they do not know vendors' codes."""
 
     def __init__(self, detail: str, *, ambiguous: bool = False) -> None:
         super().__init__(Refusal.UNAVAILABLE, detail, ambiguous=ambiguous)

@@ -1,6 +1,6 @@
-"""Logs: one line an event, JSON on a pipe, colours on a terminal.
+"""Sets up the logs: one line per event, as JSON on a pipe, in colour on a terminal.
 
-An event is a constant name and fields. Never a recipient, a title, a body or a URL with a password.
+An event has a constant name and fields. It never contains a recipient, a title, a body or a URL with a password.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import structlog
 
 
 def configure_logs(service: str, level: str = "INFO", log_format: Literal["auto", "json", "console"] = "auto") -> None:
-    """Set structlog and the standard library's root logger up for this process; call once, at the start."""
+    """Sets up structlog and the standard library's root logger for this process; call it once, at the start."""
     number = logging.getLevelNamesMapping()[level]
     as_json = log_format == "json" or (log_format == "auto" and not sys.stdout.isatty())
     common: list[Any] = [
@@ -51,7 +51,7 @@ def _dumps(event: dict[str, Any], **_: Any) -> bytes:
 
 
 class _Forward(logging.Handler):
-    """Lines of libraries, in our format."""
+    """Writes the log lines of libraries in the format of this product."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)
@@ -62,5 +62,5 @@ def _forward_standard_library(level: int) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(max(level, logging.WARNING))
-    # pika logs every lost connection with a traceback at ERROR; ours says the same in one line.
+    # pika logs every lost connection with a traceback at ERROR; this product logs the same in one line.
     logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -8,7 +8,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300
 
 
 class Metrics:
-    """Built once a process; ``render`` is what ``GET /metrics`` answers."""
+    """Holds the metrics; there is one instance per process. ``GET /metrics`` answers with ``render``."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
@@ -19,22 +19,24 @@ class Metrics:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, registry=self.registry)
 
-        self.delivered = counter("notify_delivered", "Messages a provider said yes to", "channel", "provider")
+        self.delivered = counter("notify_delivered", "Messages that a provider accepted", "channel", "provider")
         self.retried = counter("notify_retried", "Messages sent to the retry ladder", "channel", "reason")
         self.failed = counter("notify_failed", "Messages sent to failed.queue", "channel", "reason")
         self.skipped = counter("notify_skipped", "Messages not sent by the recipient's choice", "channel", "reason")
-        self.duplicates = counter("notify_duplicates", "Copies acked because their life is settled", "channel")
-        self.marker_lost = counter("notify_marker_lost", "Outcomes that Redis could not be told")
-        self.lease_lost = counter("notify_lease_lost", "Records written although the claim was no longer ours")
-        self.takeovers = counter("notify_takeovers", "Claims over an expired lease")
+        self.duplicates = counter("notify_duplicates", "Copies acked because their message was settled", "channel")
+        self.marker_lost = counter("notify_marker_lost", "Outcomes that could not be recorded in Redis")
+        self.lease_lost = counter("notify_lease_lost", "Records written by a worker that no longer held the claim")
+        self.takeovers = counter("notify_takeovers", "Claims that replaced an expired lease")
         self.state_lost = counter("notify_state_lost", "Redelivered or retried messages without a record")
-        self.ambiguous = counter("notify_ambiguous", "Sends whose answer was cut or timed out", "channel", "provider")
-        self.forward_repeated = counter("notify_forward_repeated", "Publishings repeated to be confirmed", "channel")
+        self.ambiguous = counter("notify_ambiguous", "Sends that were cut off or timed out", "channel", "provider")
+        self.forward_repeated = counter(
+            "notify_forward_repeated", "Publishes repeated for lack of a confirm", "channel"
+        )
         self.handler_failed = counter("notify_handler_failed", "Messages that met a bug and were returned", "channel")
         self.breaker_state = gauge("notify_breaker_state", "0 closed, 1 half open, 2 open", "channel", "provider")
         self.paused = gauge("notify_paused", "1 while the worker consumes nothing", "channel")
-        self.in_flight = gauge("notify_in_flight", "Messages in hand", "channel")
-        self.broken_lanes = gauge("notify_broken_lanes", "Lanes that do not flow although they should", "channel")
+        self.in_flight = gauge("notify_in_flight", "Unacked messages in this worker", "channel")
+        self.broken_lanes = gauge("notify_broken_lanes", "Lanes that should flow and do not", "channel")
         self.lanes_broken = counter("notify_lanes_broken", "Times that a lane stopped flowing", "channel", "lane")
         self.broker_lost = counter("notify_broker_lost", "Connections to the broker that were lost", "use")
         self.broker_errors = counter(
@@ -42,12 +44,12 @@ class Metrics:
         )
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",
-            "From accepted-at to the provider's yes",
+            "Seconds from the acceptance of a message until a provider accepted it",
             ("channel", "lane"),
             buckets=_SECONDS,
             registry=self.registry,
         )
 
     def render(self) -> bytes:
-        """The Prometheus text format."""
+        """Returns all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

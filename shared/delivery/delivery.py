@@ -91,7 +91,7 @@ class Delivery:
         except TemplateInvalid as exc:
             return Dead("template_error", str(exc))
         except SourceUnavailable as exc:
-            answer = self._without(exc)
+            answer = self._source_unavailable(exc)
         except Exception as exc:
             # This is the one place that catches everything: a bug must neither lose the message nor retry it endlessly.
             log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
@@ -133,7 +133,7 @@ class Delivery:
         await job.claim.keep(self._sender.timeout_s)
         return await self._send(job, targets[0], content, expires_ms)
 
-    def _without(self, exc: SourceUnavailable) -> Hold | Failure:
+    def _source_unavailable(self, exc: SourceUnavailable) -> Hold | Failure:
         """Returns the answer when a source is unavailable: Hold if its breaker is open, else an uncounted Failure."""
         users = exc.source == "users"
         if (self._directory if users else self._templates).is_open:
@@ -170,7 +170,7 @@ class Delivery:
                 if isinstance(answer, BaseException):
                     raise answer
                 answers.append(answer)
-        return _together(answers, last=job.received.state.attempt + 1 >= self._policy.max_attempts)
+        return _combined(answers, last=job.received.state.attempt + 1 >= self._policy.max_attempts)
 
     async def _send_and_mark(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
         answer = await self._send(job, target, content, expires_ms)
@@ -186,7 +186,7 @@ class Delivery:
         return answer
 
 
-def _together(answers: Sequence[Answer], *, last: bool) -> Answer:
+def _combined(answers: Sequence[Answer], *, last: bool) -> Answer:
     """Combines the answers of several targets: Failure while a retry may help, else Sent if one was served, else Dead.
 
     ``last``: a counted failure now would be the last attempt. A Hold comes before Sent and Dead.

@@ -1,5 +1,5 @@
-"""``failed.queue`` for operators: list, show, replay and discard what could not be delivered.
+"""Lists, shows, replays and discards undelivered messages in ``failed.queue``, for operators.
 
-``gateway`` and ``ops`` are its two faces. It may import ``shared.broker`` and what lies below it. Start with
+``gateway`` and ``ops`` offer it to operators. It may import ``shared.broker`` and what lies below it. Start with
 ``queue``.
 """

@@ -1,8 +1,8 @@
 """Writes and reads the headers of a message in failed.queue.
 
-A worker writes ``notify-failed-*`` headers (``failed_headers``). A message that the broker dead-lettered by itself has
-only what the broker left in ``x-death``. ``read_entry`` understands both. Any program can publish straight to a queue,
-with any headers: a header that is not as expected reads as unknown.
+A worker writes ``notify-failed-*`` headers (``failed_headers``). A message that the broker itself dead-lettered has
+only the broker's ``x-death``. ``read_entry`` understands both. Any program can publish directly to a queue, with any
+headers: a header that is not as expected reads as unknown.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from shared.message.channels import Lane, lane_by_queue, lane_by_routing_key
 from shared.message.headers import DeliveryState, cut, read_state
 from shared.message.outcome import Dead, DeadReason
 
-#: the broker's own words for messages that it dead-lettered, as far as they are not reasons of ours
-#: (``delivery_limit``, ``expired``), and ``unknown`` for one that somebody published straight to failed.queue
+#: The broker's reasons for messages that it dead-lettered, except those that a worker gives too (``delivery_limit``,
+#: ``expired``), and ``unknown`` for a message that was published directly to failed.queue.
 BrokerReason = Literal["rejected", "maxlen", "unknown"]
 REASONS: frozenset[str] = frozenset((*get_args(DeadReason), *get_args(BrokerReason)))
 
-#: the end of the year 9999; some publishers count milliseconds where AMQP has seconds
+#: The end of the year 9999: some publishers write milliseconds where AMQP expects seconds.
 _LATEST_MS = 253_402_300_799_000
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
 class FailedEntry:
-    """What is known of a failed message without showing its content; None or '' where nothing is."""
+    """Holds what is known about a failed message, without its content; None or '' where nothing is known."""
 
     id: str
     request_id: str | None
@@ -47,7 +47,7 @@ class FailedEntry:
     failed_at: str
     queue: str
     body_bytes: int
-    #: where the message was in its life
+    #: The message's attempt, replay and timestamps when it failed.
     state: DeliveryState
 
     @property
@@ -55,15 +55,15 @@ class FailedEntry:
         return parse_rfc3339(self.failed_at) if self.failed_at else None
 
     def age_order(self) -> tuple[bool, int]:
-        """Sorts the oldest first, and those whose time is unknown last."""
+        """Returns a sort key: the oldest first, and entries with an unknown time last."""
         at_ms = self.failed_at_ms
         return at_ms is None, at_ms or 0
 
 
 def failed_headers(incoming: Incoming, state: DeliveryState, accepted_ms: int, outcome: Dead) -> dict[str, Any]:
-    """Returns the headers with which a message goes to failed.queue, built from nothing.
+    """Returns the headers with which a message goes to failed.queue; it copies none of the old headers.
 
-    ``notify-failed-id`` is the same when the same outcome is published again, also after a crash.
+    ``notify-failed-id`` stays the same when the same outcome is published again, for example after a crash.
     """
     headers: dict[str, Any] = {
         "notify-failed-id": _failed_id(incoming, state, outcome),
@@ -84,7 +84,7 @@ def failed_headers(incoming: Incoming, state: DeliveryState, accepted_ms: int, o
 def read_entry(
     body: bytes, headers: Mapping[str, Any], routing_key: str = "", timestamp_ms: int | None = None
 ) -> FailedEntry:
-    """Returns what is known of a failed message. Raises nothing for any body and any headers."""
+    """Returns what is known about a failed message. It raises nothing, for any body and any headers."""
     death = _newest_death(headers)
     state = read_state(headers)
     given_id = _text(headers, "notify-failed-id")
@@ -93,7 +93,7 @@ def read_entry(
     return FailedEntry(
         id=given_id if _ID.fullmatch(given_id) else _derived_id(body, death),
         request_id=_request_id(body),
-        # A failed message keeps its routing key, which is all that is known of one without a queue.
+        # A failed message keeps its routing key; without a queue in the headers, that is all that is known.
         lane=lane_by_queue(queue) if queue else lane_by_routing_key(routing_key),
         reason=_text(headers, "notify-failed-reason") or _text(death, "reason") or "unknown",
         error=_text(headers, "notify-failed-error") or state.last_error,
@@ -113,7 +113,7 @@ def _failed_id(incoming: Incoming, state: DeliveryState, outcome: Dead) -> str:
 
 
 def _newest_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:
-    # The first is the newest. ``x-first-death-reason`` says ``expired`` of everything that ever passed the ladder.
+    # The first is the newest. ``x-first-death-reason`` is ``expired`` for every message that ever passed the ladder.
     deaths = headers.get("x-death")
     newest = deaths[0] if isinstance(deaths, list) and deaths else None
     return newest if isinstance(newest, dict) else {}

@@ -1,8 +1,8 @@
-"""failed.queue as an operator sees it: list, show, replay, discard.
+"""Lists, shows, replays and discards the messages in failed.queue for an operator.
 
-It is the one truth about what could not be delivered, and nothing drains it but an operator. Each operation looks
-through the queue (the first 10 000 messages, 256 MB at most) and returns what it does not remove; see
-``failed_operation``. The gateway and ``./notify failed`` are its faces.
+The queue is the only record of undelivered messages, and only an operator removes messages from it. Each operation
+scans the queue (the first 10 000 messages, 256 MB at most) and requeues every message that it does not remove; see
+``failed_operation``. The gateway and ``./notify failed`` call it.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from shared.settings.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-#: publishing takes for so long at most, with the scan well within the time in which everything must be back, seconds
+#: Longest time for publishing, seconds. Together with the scan it stays well below the limit of a whole operation.
 RESEND_WITHIN_S = 20.0
 
 
 class FailedQueue:
-    """Every method raises Locked while another operation is under way, and BrokerUnavailable.
+    """Works on failed.queue. Every method raises Locked while another operation is in progress, and BrokerUnavailable.
 
-    ``operator`` is who asks, for the log.
+    ``operator`` is the name of the caller, for the log.
     """
 
     def __init__(self, settings: Settings, clock_ms: Callable[[], int] = now_ms) -> None:
@@ -49,7 +49,7 @@ class FailedQueue:
         self._clock_ms = clock_ms
 
     async def list(self, listing: Listing) -> FailedList:
-        """What there is, oldest first."""
+        """Returns the matching messages, oldest first."""
         entries: list[FailedEntry] = []
         now = self._clock_ms()
 
@@ -69,7 +69,7 @@ class FailedQueue:
         )
 
     async def show(self, failed_id: str, *, reveal: bool, operator: str) -> FailedMessage | None:
-        """One message, or None if it is not among those scanned. ``reveal`` shows addresses as they are."""
+        """Returns one message, or None if it is not among those scanned. ``reveal`` shows addresses unmasked."""
         found: list[FailedMessage] = []
 
         def visit(message: Taken) -> bool:
@@ -85,7 +85,7 @@ class FailedQueue:
         return found[0] if found else None
 
     async def discard(self, selection: Selection, *, operator: str) -> FailedOutcome:
-        """Delete for good."""
+        """Deletes the selected messages permanently."""
         done = nothing_done(dry_run=selection.dry_run)
         async with failed_operation(self._settings.broker.url) as scan:
             try:
@@ -99,10 +99,10 @@ class FailedQueue:
         return done
 
     async def replay(self, selection: ReplaySelection, *, operator: str) -> FailedOutcome:
-        """Send again, each in the lane that it had; what cannot be sent sensibly is skipped and stays.
+        """Publishes the selected messages again, each to its former lane; skips and keeps those that it cannot publish.
 
-        A crash loses nothing: what is published and not yet acked is in both places, and the claims let only one
-        through.
+        A crash loses nothing: a message that is published and not yet acked is in both queues, and the claims let only
+        one of the copies be sent.
         """
         done = nothing_done(dry_run=selection.dry_run)
         async with failed_operation(self._settings.broker.url) as scan:
@@ -116,7 +116,7 @@ class FailedQueue:
         return done
 
     async def _choose(self, scan: Scan, selection: Selection, done: FailedOutcome) -> Sequence[Chosen]:
-        """The oldest ``limit`` messages that match; of the others nothing is kept in memory."""
+        """Returns the oldest ``limit`` messages that match; the others are not kept in memory."""
         chosen: list[Chosen] = []
         now = self._clock_ms()
 
@@ -127,7 +127,7 @@ class FailedQueue:
             return True
 
         await scan.take(visit)
-        # The broker gives back what was taken in no particular order: after the first listing the oldest is anywhere.
+        # The broker requeues the taken messages in no particular order, so after a listing the oldest may be anywhere.
         chosen.sort(key=lambda each: each.entry.age_order())
         chosen = chosen[: selection.limit]
         done.matched, done.truncated = len(chosen), scan.truncated

@@ -1,6 +1,6 @@
-"""Publishes failed messages again: each is confirmed first, and removed from failed.queue second.
+"""Publishes failed messages again, and removes each from failed.queue only after its confirm.
 
-``replay_of`` decides what a failed message is published as, or why it cannot be published. ``resend`` does it.
+``replay_of`` builds the message to publish, or says why there is none. ``resend`` publishes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from shared.message.envelope import parse_queued
 from shared.message.headers import DeliveryState
 from shared.settings.settings import Settings
 
-#: messages that are published together; after a crash at most this many are both in their lane and in failed.queue
+#: Number of messages published together; after a crash at most this many are both in their lane and in failed.queue.
 BATCH = 200
 
 
 class CannotReplay(NotifyError):
-    """It stays where it is. ``reason``: it cannot be read as an envelope of its channel, its queue is none of ours,
-    or its ``expires_at`` has passed.
+    """Says why a message cannot be replayed; it stays in failed.queue.
+
+    ``reason``: it cannot be read as an envelope of its channel, its queue belongs to no lane, or its ``expires_at``
+    has passed.
     """
 
     def __init__(self, reason: SkipReason, detail: str) -> None:
@@ -36,9 +38,12 @@ class CannotReplay(NotifyError):
 
 
 def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: int) -> Publication:
-    """A new life in the lane that it had: same bytes, same request_id, headers built anew. Raises CannotReplay."""
+    """Returns the message of a new life in its former lane: same bytes and request_id, new headers.
+
+    Raises CannotReplay.
+    """
     if entry.lane is None:
-        raise CannotReplay("unknown_queue", f"{entry.queue or 'its queue'} is none of ours")
+        raise CannotReplay("unknown_queue", f"{entry.queue or 'its queue'} is no lane's queue")
     try:
         envelope = parse_queued(body, entry.lane.channel)
     except InvalidEnvelope as exc:
@@ -47,7 +52,8 @@ def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: i
         raise CannotReplay("expired", f"expires_at was {envelope.expires_at.isoformat()}")
     state = DeliveryState(
         accepted_at=rfc3339(now_ms),
-        # Above every earlier life's, or the claims would take it for a stale copy: also when our clock is behind.
+        # It must exceed the number of every earlier life, even if this clock is behind: else the claims would treat
+        # the message as a stale copy.
         replay=max(now_ms, entry.state.replay + 1),
         ignore_expiry=ignore_expiry,
     )
@@ -56,7 +62,7 @@ def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: i
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A message that the operator means."""
+    """Holds a message that the operator selected."""
 
     message: Taken
     entry: FailedEntry
@@ -65,14 +71,20 @@ class Chosen:
 async def resend(
     settings: Settings, ready: Sequence[tuple[Chosen, Publication]], within_s: float, done: FailedOutcome
 ) -> None:
-    """Publish each and ack what is confirmed. After the first failure, or ``within_s``, no further batch is tried."""
+    """Publishes each message and acks the confirmed ones in failed.queue.
+
+    After the first failure, or after ``within_s`` seconds, it tries no further batch.
+    """
     until = time.monotonic() + within_s
     failed = False
     async with _publisher(settings) as publisher:
         for at in range(0, len(ready), BATCH):
             batch = ready[at : at + BATCH]
             if failed or time.monotonic() > until:
-                done.skipped += [_unconfirmed(each, "not tried: the broker takes no more") for each, _ in batch]
+                done.skipped += [
+                    _unconfirmed(each, "not tried: earlier messages were not confirmed in time; replay it again")
+                    for each, _ in batch
+                ]
                 continue
             outcomes = await publisher.publish_all([publication for _, publication in batch])
             for (each, _), outcome in zip(batch, outcomes, strict=True):
@@ -80,7 +92,7 @@ async def resend(
 
 
 def _settle(each: Chosen, outcome: PublishFailed | None, done: FailedOutcome) -> bool:
-    # Only a confirm makes it safe to let go of it: an ack before would lose it with the next crash.
+    # Only a confirm makes it safe to ack: with an earlier ack, the next crash would lose the message.
     if outcome is None:
         each.message.ack()
         done.done += 1
@@ -91,7 +103,10 @@ def _settle(each: Chosen, outcome: PublishFailed | None, done: FailedOutcome) ->
 
 @asynccontextmanager
 async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
-    """On a connection of its own: an alarm stops those that publish, and what was taken must come back all the same."""
+    """Opens a publisher on its own connection.
+
+    A resource alarm blocks connections that publish, and the messages taken on the other one must still be requeued.
+    """
     publisher = Publisher(
         settings.broker.url,
         "failed.queue replay",

@@ -1,4 +1,4 @@
-"""What operations on failed.queue answer. The gateway and ``./notify failed`` show these models as they are."""
+"""Defines the results of operations on failed.queue. The gateway and ``./notify failed`` show them unchanged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.failed.entry import FailedEntry
 
-#: why a message that was selected stays in failed.queue
+#: Why a selected message stays in failed.queue.
 SkipReason = Literal["undecodable", "unknown_queue", "expired", "unconfirmed"]
 
 
@@ -17,40 +17,43 @@ class _Result(BaseModel):
 
 
 class FailedItem(_Result):
-    """One failed message, without its content. Null where nothing is known."""
+    """Describes one failed message without its content. A field is null where nothing is known."""
 
-    id: Annotated[str, Field(description="for `ids`, and for `/failed/{id}`")]
-    request_id: Annotated[str | None, Field(description="null if the body cannot be read")]
+    id: Annotated[str, Field(description="The id to use in `ids` and in `/failed/{id}`.")]
+    request_id: Annotated[str | None, Field(description="Null if the body cannot be read.")]
     channel: str | None
-    lane: Annotated[str | None, Field(description="`high`, `medium` or `low`")]
+    lane: Annotated[str | None, Field(description="`high`, `medium` or `low`.")]
     reason: str
-    error: Annotated[str | None, Field(description="what the provider, or we, said last")]
+    error: Annotated[str | None, Field(description="The last error text, from the provider or from this system.")]
     provider: str | None
-    attempts: Annotated[int, Field(description="calls that reached a provider")]
+    attempts: Annotated[int, Field(description="Number of calls that reached a provider.")]
     first_attempt_at: str | None
     failed_at: str | None
-    queue: Annotated[str | None, Field(description="where it was when it failed")]
+    queue: Annotated[str | None, Field(description="The queue that it was in when it failed.")]
     body_bytes: int
 
 
 class FailedList(_Result):
-    """Oldest first."""
+    """Lists failed messages, oldest first."""
 
     items: list[FailedItem]
-    scanned: Annotated[int, Field(description="messages looked at; at most 10 000, or 256 MB of them")]
-    truncated: Annotated[bool, Field(description="there may be more than `items`: the limit, or a bound of the scan")]
+    scanned: Annotated[int, Field(description="Number of messages scanned: at most 10 000, or 256 MB of them.")]
+    truncated: Annotated[
+        bool, Field(description="True if there may be more than `items`: `limit` or a bound of the scan was reached.")
+    ]
 
 
 class FailedMessage(FailedItem):
-    """One failed message with what it holds."""
+    """Describes one failed message with its content."""
 
     envelope: Annotated[
-        dict[str, Any] | None, Field(description="addresses masked unless `reveal=true`; null if it is no JSON object")
+        dict[str, Any] | None,
+        Field(description="Addresses are masked unless `reveal=true`. Null if it is no JSON object."),
     ]
 
 
 class SkippedMessage(_Result):
-    """One that was meant and stays in `failed.queue`."""
+    """Describes a selected message that stays in `failed.queue`."""
 
     id: str
     reason: SkipReason
@@ -58,27 +61,29 @@ class SkippedMessage(_Result):
 
 
 class FailedOutcome(_Result):
-    """What became of the messages that were meant."""
+    """Says what an operation did with the selected messages."""
 
-    matched: Annotated[int, Field(description="messages meant")]
-    done: Annotated[int, Field(description="out of `failed.queue` now; 0 in a dry run")]
+    matched: Annotated[int, Field(description="Number of messages selected.")]
+    done: Annotated[int, Field(description="Number of messages removed from `failed.queue`; 0 in a dry run.")]
     dry_run: bool
-    skipped: Annotated[list[SkippedMessage], Field(description="those that are left where they are, and why")]
-    truncated: Annotated[bool, Field(description="the queue holds more than one scan reaches: repeat")]
+    skipped: Annotated[list[SkippedMessage], Field(description="The selected messages that stay, and why.")]
+    truncated: Annotated[
+        bool, Field(description="True if the queue holds more than one scan reaches: repeat the request.")
+    ]
 
 
 def item_of(entry: FailedEntry) -> FailedItem:
-    """Return the entry as it is shown: times are RFC 3339."""
+    """Returns the entry as it is shown: times are RFC 3339."""
     return FailedItem(**_shown(entry))
 
 
 def message_of(entry: FailedEntry, envelope: dict[str, Any] | None) -> FailedMessage:
-    """Return the entry with what its message holds."""
+    """Returns the entry with the content of its message."""
     return FailedMessage(**_shown(entry), envelope=envelope)
 
 
 def nothing_done(*, dry_run: bool) -> FailedOutcome:
-    """Return the outcome of an operation that has only begun; the operation counts in it."""
+    """Returns the result of an operation that has just begun; the operation counts in it."""
     return FailedOutcome(matched=0, done=0, dry_run=dry_run, skipped=[], truncated=False)
 
 

@@ -1,4 +1,4 @@
-"""Which failed messages an operator means."""
+"""Parses which failed messages an operator selects."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from shared.message.channels import CHANNELS
 from shared.message.envelope import whole
 from shared.message.json_schema import given
 
-#: most that one listing shows, and most that one replay or discard may be limited to (all that a scan reaches)
+#: Most messages that one listing shows, and most that one replay or discard may select (all that a scan reaches).
 MOST_LISTED, MOST_SELECTED = 1_000, 10_000
 MOST_IDS = 1_000
 
-#: fields that say which messages are meant, beside ``all``
+#: The fields that select messages, besides ``all``.
 _SELECTORS = ("ids", "request_id", "channel", "reason", "older_than")
 _AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -52,23 +52,26 @@ def _age(value: str) -> str:
 
 
 Name = Annotated[StrictStr, Field(min_length=1, max_length=128)]
-# What the validators check, said in the OpenAPI document too.
+# The OpenAPI document states what the validators check.
 Channel = Annotated[StrictStr, AfterValidator(_channel), Field(json_schema_extra={"enum": sorted(CHANNELS)})]
 Reason = Annotated[StrictStr, AfterValidator(_reason), Field(json_schema_extra={"enum": sorted(REASONS)})]
 Age = Annotated[StrictStr, AfterValidator(_age), Field(json_schema_extra={"pattern": f"^{_AGE.pattern}$"})]
 
 
 class Filter(BaseModel):
-    """Every field that is given must match. ``older_than`` counts from the time of failure, and never matches where
-    that is unknown.
+    """Matches a message if every given field matches.
+
+    ``older_than`` counts from the time of failure, and never matches if that is unknown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    channel: Channel | None = Field(None, description="of this channel")
-    reason: Reason | None = Field(None, description="for this reason")
-    request_id: Name | None = Field(None, description="of this request")
-    older_than: Age | None = Field(None, description="failed so long ago: `90s`, `15m`, `2h`, `3d`")
+    channel: Channel | None = Field(None, description="Only messages of this channel.")
+    reason: Reason | None = Field(None, description="Only messages that failed for this reason.")
+    request_id: Name | None = Field(None, description="Only messages of this request.")
+    older_than: Age | None = Field(
+        None, description="Only messages that failed at least this long ago: `90s`, `15m`, `2h`, `3d`."
+    )
 
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (
@@ -80,15 +83,20 @@ class Filter(BaseModel):
 
 
 class Listing(Filter):
-    """What to show: everything unless something is named."""
+    """Selects the messages to show: all of them if no field is given."""
 
-    limit: Annotated[StrictInt, Field(ge=1, le=MOST_LISTED, description="show so many"), BeforeValidator(whole)] = 100
+    limit: Annotated[
+        StrictInt, Field(ge=1, le=MOST_LISTED, description="Show at most this many."), BeforeValidator(whole)
+    ] = 100
 
 
 class Selection(Filter):
-    """What to replay or discard: something must be named. ``limit``: the oldest so many of those that match."""
+    """Selects the messages to replay or discard; at least one selector must be given.
 
-    # The same as ``_something`` checks.
+    ``limit``: only this number of the matching messages, the oldest ones.
+    """
+
+    # This rule is the same that ``_something`` checks.
     model_config = ConfigDict(
         json_schema_extra={
             "anyOf": [
@@ -99,26 +107,26 @@ class Selection(Filter):
     )
 
     ids: Annotated[frozenset[Name], Field(min_length=1, max_length=MOST_IDS)] | None = Field(
-        None, description="of these, as `GET /failed` names them"
+        None, description="Only these messages, with the ids that `GET /failed` shows."
     )
-    all: StrictBool = Field(False, description="must be true if nothing else says which messages are meant")
+    all: StrictBool = Field(False, description="Must be true if no other field selects messages.")
     limit: Annotated[StrictInt, Field(ge=1, le=MOST_SELECTED), BeforeValidator(whole)] = Field(
-        MOST_SELECTED, description="the oldest so many of those that match"
+        MOST_SELECTED, description="Only this number of the matching messages, the oldest ones."
     )
-    dry_run: StrictBool = Field(False, description="only say what would be done")
+    dry_run: StrictBool = Field(False, description="Only report what would be done.")
 
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (self.ids is None or entry.id in self.ids) and super().matches(entry, now_ms)
 
     def named(self) -> dict[str, Any]:
-        """The selectors that were given, for the log."""
+        """Returns the given selectors, for the log."""
         return self.model_dump(mode="json", exclude_unset=True, exclude={"dry_run", "ignore_expiry"})
 
 
 class ReplaySelection(Selection):
-    """``ignore_expiry``: send also what was not to be sent after a time that has passed."""
+    """Selects the messages to replay. ``ignore_expiry``: also send messages whose ``expires_at`` has passed."""
 
-    ignore_expiry: StrictBool = Field(False, description="send also what was not to be sent after a time now past")
+    ignore_expiry: StrictBool = Field(False, description="Also send messages whose `expires_at` has passed.")
 
 
 F = TypeVar("F", bound=Filter)
@@ -126,22 +134,22 @@ M = TypeVar("M", bound=Selection)
 
 
 def parse_listing(fields: dict[str, Any]) -> Listing:
-    """Raises InvalidSelection naming every bad field."""
+    """Parses the fields of a listing. Raises InvalidSelection that names every bad field."""
     return _parse(Listing, fields)
 
 
 def parse_discard(fields: Any) -> Selection:
-    """Raises InvalidSelection naming every bad field, or the need for one."""
+    """Parses the fields of a discard. Raises InvalidSelection: it names every bad field, or says that one is needed."""
     return _something(_parse(Selection, fields))
 
 
 def parse_replay(fields: Any) -> ReplaySelection:
-    """Raises InvalidSelection naming every bad field, or the need for one."""
+    """Parses the fields of a replay. Raises InvalidSelection: it names every bad field, or says that one is needed."""
     return _something(_parse(ReplaySelection, fields))
 
 
 def age_ms(text: str) -> int:
-    """``15m`` in milliseconds."""
+    """Returns an age such as ``15m`` in milliseconds."""
     return int(text[:-1]) * _UNIT_S[text[-1]] * 1000
 
 

@@ -1,9 +1,9 @@
-"""Runs one operation on failed.queue: a connection of its own, the lock, one scan, and everything returned at the end.
+"""Runs one operation on failed.queue: opens its own connection, takes the lock, scans, and requeues the rest.
 
-While a message is taken, every other reader sees a queue without it: two operations at once would each see a part. So
-an operation holds a lock, an exclusive classic queue, which the broker deletes with its connection, however that ends.
-A second channel of one connection is granted the lock again, so each operation has a connection of its own. Quorum
-queues cannot be exclusive, and they do not enforce exclusive consumers.
+A message that is taken is invisible to all other readers, so two concurrent operations would each see only a part.
+Therefore an operation holds a lock: an exclusive classic queue, which the broker deletes with its connection, no matter
+how that ends. The broker would grant the lock to a second channel of the same connection too, so each operation has its
+own connection. Quorum queues cannot be exclusive, and they do not enforce exclusive consumers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from shared.broker.connection import Connection
 from shared.broker.topology import FAILED_QUEUE, declare_lock
 from shared.errors import BrokerUnavailable
 
-#: bounds of one scan
+#: Bounds of one scan.
 MOST_MESSAGES, MOST_BYTES = 10_000, 256 * 1024 * 1024
-#: longest time of a scan, and of a whole operation, after which everything is back in the queue, seconds
+#: Longest time of a scan, and of a whole operation, after which everything is back in the queue, seconds.
 SCAN_WITHIN_S, OPERATION_WITHIN_S = 20.0, 55.0
-#: the gateway answers within 5 s when the broker is away; hanging up takes 2 of them
+#: Longest wait for the connection, seconds: the gateway answers within 5 s if the broker is unavailable, and closing
+#: the connection takes 2 of them.
 CONNECT_WITHIN_S = 2.5
-#: AMQP heartbeat interval, seconds: within two of them the broker notices a lost machine, and requeues its messages
+#: AMQP heartbeat interval, seconds. Within two intervals the broker notices a lost machine and requeues its messages.
 HEARTBEAT_S = 5
 
 
@@ -34,8 +35,8 @@ async def failed_operation(
 ) -> AsyncIterator[Scan]:
     """Opens a scan of failed.queue while no other operation can run.
 
-    At the end the queue has again every message that was taken and not acked, also when the body raises, is cancelled
-    or dies: the broker holds them. Raises Locked, or BrokerUnavailable.
+    At the end the broker requeues every message that was taken and not acked, even if the body raises, is cancelled or
+    its process dies. Raises Locked or BrokerUnavailable.
     """
     connection = Connection(url, "failed.queue operation", heartbeat_s=HEARTBEAT_S)
     connection.start()
@@ -54,7 +55,7 @@ async def failed_operation(
 
 
 async def _open(connection: Connection) -> AmqpChannel:
-    """Opens the channel that scans; while its connection lasts, the lock is held."""
+    """Opens the channel that scans, and takes the lock, which is held while the connection lasts."""
     async with asyncio.timeout(CONNECT_WITHIN_S):
         await connection.wait_up()
         channel = await connection.channel()

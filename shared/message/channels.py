@@ -1,4 +1,4 @@
-"""The channels, their lanes and the names that follow from them.
+"""Defines the channels, their lanes, and the names of queues and routing keys that follow from them.
 
 A new channel is one entry in ``CHANNELS``, its name in ``envelope``, and one folder under ``services/``.
 """
@@ -16,20 +16,20 @@ PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
 
 @dataclass(frozen=True, slots=True)
 class ChannelDefaults:
-    """What a channel uses unless a setting says otherwise."""
+    """Holds what a channel uses unless a setting says otherwise."""
 
     name: str
-    #: the field of a recipient, or of a user in the directory, that says where to send
+    #: The field of a recipient, or of a user in the directory, that holds the address.
     address: str
-    #: the parts of a template that are rendered for it
+    #: The parts of a template that are rendered for this channel.
     parts: frozenset[str]
-    #: port of the worker's /health and /metrics; replica i listens on port + 10 i
+    #: Port of the worker's /health and /metrics; replica i listens on port + 10 i.
     worker_port: int
-    #: attempts that reached a provider before the message is given up
+    #: Number of attempts that reach a provider before the message is given up.
     max_attempts: int
-    #: upper bound of one backoff, seconds
+    #: Upper bound of one backoff, seconds.
     retry_cap_s: float
-    #: life of a message that names no ``expires_at``, seconds
+    #: Life of a message without ``expires_at``, seconds.
     expires_s: float
 
 
@@ -66,7 +66,7 @@ PLANNED_CHANNELS = frozenset({"websocket"})
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One priority of one channel: a routing key, a queue and a retry ladder of its own."""
+    """Names one priority of one channel: it has its own routing key, queue and retry ladder."""
 
     channel: str
     priority: Priority
@@ -81,17 +81,17 @@ class Lane:
 
 
 def lanes_of(channel: str) -> tuple[Lane, ...]:
-    """The channel's three lanes, high first."""
+    """Returns the channel's three lanes, high first."""
     return tuple(Lane(channel, priority) for priority in PRIORITIES)
 
 
 def lane_by_queue(queue: str) -> Lane | None:
-    """The lane whose queue has this name, or None."""
+    """Returns the lane whose queue has this name, or None."""
     return _LANES_BY_QUEUE.get(queue)
 
 
 def lane_by_routing_key(routing_key: str) -> Lane | None:
-    """The lane that messages with this routing key go to, or None."""
+    """Returns the lane that messages with this routing key go to, or None."""
     return _LANES_BY_ROUTING_KEY.get(routing_key)
 
 

@@ -1,6 +1,6 @@
-"""The notification envelope: what callers submit and what lies in the queues.
+"""Defines the notification envelope: the JSON document that callers submit and that the queues contain.
 
-One model serves both sides. The gateway forbids unknown fields and consumers ignore them, so that gateways can be
+One model serves both sides. The gateway rejects unknown fields and consumers ignore them, so that the gateways can be
 upgraded last.
 """
 
@@ -27,38 +27,38 @@ from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, Priority
 from shared.message.json_schema import exactly_one, given
 
-#: largest envelope, bytes of JSON
+#: Largest envelope, bytes of JSON.
 MAX_BODY_BYTES = 64 * 1024
 MAX_PUSH_TOKENS = 100
 
 NotificationType = Literal["push", "email", "sms", "websocket", "both"]
 ChannelName = Literal["push", "email", "sms", "websocket"]
-#: what the OpenAPI document offers: it leaves out names that are refused until a later version delivers them
+#: The names that the OpenAPI document offers. It omits those that are refused until a later version delivers them.
 _OFFERED_CHANNELS = [name for name in get_args(ChannelName) if name in CHANNELS]
 _OFFERED_TYPES = [*_OFFERED_CHANNELS, *(["both"] if {"websocket", "email"} <= CHANNELS.keys() else [])]
 
-# A line break in a header field would let the caller write headers of his own.
+# A line break in a header field would let the caller add headers.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
 _CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 def one_line(value: str) -> str:
-    """``value``, if it fits a header field. Raises ValueError."""
+    """Returns ``value`` if a header field can hold it; else raises ValueError."""
     if _CONTROL.search(value):
         raise ValueError("must not contain line breaks or control characters")
     return value
 
 
 def plain_text(value: str) -> str:
-    """``value``, if it holds no control characters but tab and line breaks. Raises ValueError."""
+    """Returns ``value`` if tab and line breaks are its only control characters; else raises ValueError."""
     if _CONTROL_IN_TEXT.search(value):
         raise ValueError("must not contain control characters")
     return value
 
 
 def whole(value: Any) -> Any:
-    """``7`` for ``7.0``: to JSON Schema, and to languages without integers, they are the same number."""
+    """Returns ``7`` for ``7.0``: to JSON Schema, and to languages without integers, they are the same number."""
     return int(value) if isinstance(value, float) and value.is_integer() and -(2**63) <= value < 2**64 else value
 
 
@@ -79,7 +79,7 @@ def _priority(value: Any) -> Any:
 
 
 def _rfc3339(value: Any) -> Any:
-    # pydantic would read a text of digits as seconds since 1970.
+    # Without this check, pydantic would read a text of digits as seconds since 1970.
     if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
         return value
     raise ValueError("must be an RFC 3339 date and time with an offset")
@@ -93,7 +93,7 @@ def _email(value: str) -> str:
     return value
 
 
-# The patterns say the same in the OpenAPI document.
+# The patterns express the same rules in the OpenAPI document.
 OneLine = Annotated[
     str,
     AfterValidator(one_line),
@@ -116,43 +116,47 @@ RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
 class _Part(BaseModel):
-    # Callers are held to it (the gateway validates with extra="forbid"); consumers are not.
+    # The gateway enforces additionalProperties (it validates with extra="forbid"); consumers do not.
     model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
 
 
 def _or_integer(schema: dict[str, Any]) -> None:
-    """The wire takes a bare integer of 64 bits as well; ``_user_id`` makes it a string."""
+    """Adds to ``schema`` that a 64-bit integer is accepted too; ``_user_id`` turns it into a string."""
     schema["anyOf"].append({"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1})
 
 
 class EnvelopeContent(_Part):
-    """Content given whole. SMS needs only ``body``; ``subject`` defaults to ``title``."""
+    """Holds content that is given directly. SMS needs only ``body``; ``subject`` defaults to ``title``."""
 
-    title: Annotated[OneLine, Field(max_length=1024)] | None = Field(None, description="required, except for sms")
-    body: Annotated[Text, Field(min_length=1, description="the text")]
-    subject: Annotated[OneLine, Field(max_length=998)] | None = Field(
-        None, description="of an e-mail; the title if there is none"
+    title: Annotated[OneLine, Field(max_length=1024)] | None = Field(
+        None, description="The title. It is required, except for sms."
     )
-    html: Text | None = Field(None, description="of an e-mail, beside the text")
-    data: dict[str, Any] | None = Field(None, description="for the app that gets a push")
-    link: Annotated[OneLine, Field(max_length=4096)] | None = Field(None, description="opened by a tap")
+    body: Annotated[Text, Field(min_length=1, description="The text of the message.")]
+    subject: Annotated[OneLine, Field(max_length=998)] | None = Field(
+        None, description="The subject of an e-mail. The default is the title."
+    )
+    html: Text | None = Field(None, description="The HTML version of an e-mail, in addition to the text.")
+    data: dict[str, Any] | None = Field(None, description="Data for the app that receives a push.")
+    link: Annotated[OneLine, Field(max_length=4096)] | None = Field(None, description="The link that a tap opens.")
 
 
 class Recipient(_Part):
-    """Where to send, instead of looking the user up. Preferences are not applied."""
+    """Says where to send, so that the user is not looked up. Preferences are not applied."""
 
     push_tokens: (
         Annotated[list[Annotated[OneLine, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
         | None
-    ) = Field(None, description="device tokens, at most 100")
-    email: Email | None = Field(None, description="one address")
-    phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = Field(None, description="E.164")
+    ) = Field(None, description="Device tokens, at most 100.")
+    email: Email | None = Field(None, description="One e-mail address.")
+    phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = Field(
+        None, description="An E.164 phone number."
+    )
 
 
 class Envelope(_Part):
-    """One notification for one person, on one or several channels."""
+    """Describes one notification for one person, on one or several channels."""
 
-    # The same as ``_exclusive`` checks.
+    # These rules are the same that ``_exclusive`` checks.
     model_config = ConfigDict(
         json_schema_extra={
             "additionalProperties": False,
@@ -165,12 +169,12 @@ class Envelope(_Part):
     )
 
     request_id: Annotated[
-        RequestId, Field(description="idempotency key, chosen by the caller: the same one is delivered once")
+        RequestId, Field(description="Idempotency key, chosen by the caller: the same key is delivered once.")
     ]
     notification_type: Annotated[NotificationType, Field(json_schema_extra={"enum": _OFFERED_TYPES})] | None = Field(
         None,
-        description="one channel; `both`, where the websocket channel is available, is websocket and email. "
-        "Exactly one of this and `channels`",
+        description="One channel; `both` means websocket and email, where the websocket channel is available. "
+        "Give exactly one of this and `channels`.",
     )
     channels: (
         Annotated[
@@ -178,19 +182,19 @@ class Envelope(_Part):
             Field(min_length=1, max_length=4),
         ]
         | None
-    ) = Field(None, description="several channels at once, instead of `notification_type`")
+    ) = Field(None, description="Several channels at once, instead of `notification_type`.")
     user_id: Annotated[OneLine, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = Field(
         None,
-        description="who gets it (an integer is taken too); required unless `recipient` is given",
+        description="The user who receives it; an integer is accepted too. Required unless `recipient` is given.",
         json_schema_extra=_or_integer,
     )
     template_code: Annotated[OneLine, Field(min_length=1, max_length=128)] | None = Field(
-        None, description="content by template. Exactly one of this and `content`"
+        None, description="The template of the content. Give exactly one of this and `content`."
     )
-    content: EnvelopeContent | None = Field(None, description="content given whole")
-    variables: dict[str, Any] | None = Field(None, description="for the template")
+    content: EnvelopeContent | None = Field(None, description="The content itself, instead of a template.")
+    variables: dict[str, Any] | None = Field(None, description="The variables for the template.")
     recipient: Recipient | None = Field(
-        None, description="where to send, instead of looking the user up; preferences are then not applied"
+        None, description="Where to send: the user is then not looked up, and preferences are not applied."
     )
     priority: Annotated[
         Any,
@@ -201,15 +205,15 @@ class Envelope(_Part):
                     {"type": "string", "enum": ["high", "medium", "low"]},
                     {"type": "integer", "minimum": 0, "maximum": 10},
                 ],
-                "description": "7 and above is high, 4 to 6 medium, 3 and below low",
+                "description": "7 and above is high, 4 to 6 is medium, 3 and below is low.",
             }
         ),
     ] = "medium"
-    metadata: dict[str, Any] | None = Field(None, description="carried through untouched")
+    metadata: dict[str, Any] | None = Field(None, description="Data of the caller; it is passed on unchanged.")
     expires_at: Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None = Field(
-        None, description="RFC 3339; never sent after it"
+        None, description="An RFC 3339 time, after which the notification is never sent."
     )
-    type: Literal["info", "success", "warning", "error"] = Field("info", description="how an inbox shows it")
+    type: Literal["info", "success", "warning", "error"] = Field("info", description="How an inbox displays it.")
 
     @model_validator(mode="after")
     def _exclusive(self) -> Self:
@@ -223,7 +227,7 @@ class Envelope(_Part):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The channels asked for, each once, in the caller's order."""
+        """Returns the requested channels, each once, in the caller's order."""
         if self.channels is not None:
             return tuple(dict.fromkeys(self.channels))
         if self.notification_type == "both":
@@ -232,7 +236,7 @@ class Envelope(_Part):
 
     @property
     def lane_priority(self) -> Priority:
-        """The lane: 7 and above is high, 4 to 6 medium, 3 and below low."""
+        """Returns the priority of the lane: 7 and above is high, 4 to 6 is medium, 3 and below is low."""
         value = self.priority
         if isinstance(value, int):
             return "high" if value >= 7 else "medium" if value >= 4 else "low"
@@ -240,14 +244,15 @@ class Envelope(_Part):
         return name
 
     def body_for(self, channel: str) -> bytes:
-        """The bytes published for one channel; they never change after that."""
+        """Returns the bytes to publish for one channel; they never change after publishing."""
         fields = self.model_dump(mode="json", exclude_unset=True, exclude={"channels", "notification_type"})
-        # Sorted: a caller's retry with its keys in another order must hash the same, or it counts as another message.
+        # The keys are sorted, because a caller's retry with another order of keys must have the same hash; else it
+        # would count as another message.
         return orjson.dumps({**fields, "notification_type": channel}, option=orjson.OPT_SORT_KEYS)
 
 
 def validate_envelope(document: Any, *, extra: Literal["forbid", "ignore"]) -> Envelope:
-    """Check a decoded JSON document. Raises InvalidEnvelope (``invalid_envelope``) that names every bad field."""
+    """Checks a decoded JSON document. Raises InvalidEnvelope (``invalid_envelope``) that names every bad field."""
     try:
         return Envelope.model_validate(document, extra=extra)
     except ValidationError as exc:
@@ -255,7 +260,7 @@ def validate_envelope(document: Any, *, extra: Literal["forbid", "ignore"]) -> E
 
 
 def parse_queued(body: bytes, channel: str) -> Envelope:
-    """Read what lies in a queue of ``channel``.
+    """Parses a body from a queue of ``channel``.
 
     Raises InvalidEnvelope with reason ``too_large``, ``invalid_json``, ``invalid_envelope`` or ``wrong_channel``.
     """
@@ -268,12 +273,14 @@ def parse_queued(body: bytes, channel: str) -> Envelope:
     envelope = validate_envelope(document, extra="ignore")
     if envelope.targets != (channel,):
         targets = ", ".join(envelope.targets)
-        raise InvalidEnvelope("wrong_channel", [("notification_type", f"{targets} does not belong on {channel}")])
+        raise InvalidEnvelope(
+            "wrong_channel", [("notification_type", f"{targets} does not belong in the lanes of {channel}")]
+        )
     return envelope
 
 
 def _problem(error: Any) -> tuple[str, str]:
-    """One pydantic error as (field path, text), without pydantic's own prefixes and inner names."""
+    """Returns one pydantic error as (field path, text), without pydantic's prefixes and inner names."""
     field = ".".join(str(part) for part in error["loc"])
     text: str = error["msg"]
     if error["type"] == "value_error":

@@ -1,8 +1,8 @@
-"""The AMQP headers that travel with an envelope's unchanging body.
+"""Writes and reads the AMQP headers that travel with an envelope; the envelope's bytes never change.
 
-Always built anew from these fields: a copied ``x-death`` makes RabbitMQ drop or wedge the message, and a copied
-``expiration`` cuts its waits short. Anything unreadable in a header reads as its default: whoever publishes straight to
-a queue owes us none of them.
+Headers are always built anew from these fields: a copied ``x-death`` makes RabbitMQ drop the message or keep it from
+moving on, and a copied ``expiration`` shortens its waits. An unreadable header reads as its default, because a program
+that publishes directly to a queue need not set any of them.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: longest error text that travels, bytes: a 140 kB one closed the connection
+#: Longest error text in a header, bytes: a text of 140 kB made the broker close the connection.
 ERROR_BYTES = 1024
-#: longest text that may be a time
+#: Longest text that is accepted as a time, characters.
 _TIME_CHARS = 64
-#: largest count that is believed: one more must fit into an AMQP long, and Redis' Lua counts exactly up to here only
+#: Exclusive upper bound of a count: one more must fit into an AMQP long, and Redis' Lua counts exactly up to here only.
 _MOST = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryState:
-    """Where a message is in its life. Times are RFC 3339 strings, '' if unknown."""
+    """Holds a message's attempt, deferrals, replay and timestamps. Times are RFC 3339 strings, '' if unknown."""
 
     accepted_at: str = ""
     attempt: int = 0
@@ -29,9 +29,9 @@ class DeliveryState:
     replay: int = 0
     first_attempt_at: str = ""
     last_error: str = ""
-    #: an operator sent it again although its ``expires_at`` has passed
+    #: Whether an operator replayed it although its ``expires_at`` had passed.
     ignore_expiry: bool = False
-    #: times it was given out and never settled, before it last went to the ladder unclaimed
+    #: How often it was delivered and not settled, up to its last way to the ladder without a claim.
     redeliveries: int = 0
 
     def to_headers(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class DeliveryState:
 
 
 def read_state(headers: Mapping[str, Any] | None) -> DeliveryState:
-    """Read what travelled; unknown, missing or ill-typed headers read as their defaults."""
+    """Reads the state from headers; a missing header, or one of another type, reads as its default."""
     if not headers:
         return DeliveryState()
     return DeliveryState(
@@ -69,12 +69,12 @@ def read_state(headers: Mapping[str, Any] | None) -> DeliveryState:
 
 
 def cut(text: str, most_bytes: int = ERROR_BYTES) -> str:
-    """``text`` without what goes beyond ``most_bytes`` of UTF-8; what has no UTF-8 (a lone surrogate) becomes ``?``."""
+    """Returns ``text`` cut to ``most_bytes`` of UTF-8; a character without UTF-8 (a lone surrogate) becomes ``?``."""
     return text.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
 
 
 def _count(value: Any) -> int:
-    # RabbitMQ hands integers over as long or short; a bool is an int to Python but not a count.
+    # RabbitMQ delivers integers as long or short; a bool is an int to Python but not a count.
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST else 0
 
 
@@ -83,5 +83,5 @@ def _text(value: Any) -> str:
 
 
 def _time(value: Any) -> str:
-    # It travels on as it is, so it must not be long: the frame with all headers has an upper limit.
+    # It travels on unchanged, so it must not be long: the frame with all headers has an upper limit.
     return value if isinstance(value, str) and len(value) <= _TIME_CHARS else ""

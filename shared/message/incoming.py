@@ -1,4 +1,4 @@
-"""A message as a worker gets it: what the broker delivered, and what its headers say of its life so far."""
+"""Represents a message as a worker receives it: the broker's delivery, and the state that its headers carry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from shared.clock import now_ms, parse_rfc3339
 from shared.message.channels import Lane
 from shared.message.headers import DeliveryState, read_state
 
-# Together unique to a delivery: drawn once per process, then counted (a random name for each costs more than decoding).
+# Together they are unique to a delivery: one random part per process and a counter. A random name for each delivery
+# would cost more than decoding it.
 _PROCESS = secrets.token_hex(8)
 _DELIVERIES = itertools.count()
 
@@ -21,19 +22,19 @@ def _fresh_token() -> str:
 
 
 class Acks(Protocol):
-    """The acknowledgements of one AMQP channel."""
+    """Sends the acknowledgements of one AMQP channel."""
 
     @property
     def is_open(self) -> bool:
-        """Whether an ack still reaches the broker."""
+        """Tells whether an ack still reaches the broker."""
 
     def ack(self, tag: int) -> None:
-        """Tell the broker that the delivery with this tag is settled."""
+        """Tells the broker that the delivery with this tag is settled."""
 
 
 @dataclass(slots=True, eq=False)
 class Incoming:
-    """One delivery. It belongs to the channel that brought it: on another, its tag means another message."""
+    """Holds one delivery. It belongs to its AMQP channel: on another channel, its tag means another message."""
 
     lane: Lane
     tag: int
@@ -41,37 +42,37 @@ class Incoming:
     body: bytes
     headers: dict[str, Any]
     redelivered: bool
-    #: how often the broker has delivered it before and got it back unacked
+    #: How often the broker has delivered it before and got it back unacked.
     delivery_count: int
     message_id: str
-    #: AMQP timestamp, milliseconds since the epoch, or None
+    #: AMQP timestamp, milliseconds since the epoch, or None.
     timestamp_ms: int | None
-    #: monotonic time since which it is held by a paused worker, seconds
+    #: Monotonic time since which a paused worker holds it, seconds.
     held_since: float | None = None
-    #: a paused worker has tried it, to see whether the cause is over
+    #: Whether a paused worker has tried it, to see whether the cause is over.
     probed: bool = False
     acked: bool = False
-    #: the claim's token, unique to this delivery
+    #: The claim's token, unique to this delivery.
     token: str = field(default_factory=_fresh_token)
 
     def renew_token(self) -> None:
-        """Make it another delivery in the eyes of Redis: a request with the old token may still reach Redis later."""
+        """Draws a new claim token: Redis then treats late requests with the old token as another delivery's."""
         self.token = _fresh_token()
 
     @property
     def is_void(self) -> bool:
-        """Its channel is gone: no ack reaches the broker, which delivers it again."""
+        """Tells whether its AMQP channel is closed: no ack reaches the broker then, which redelivers the message."""
         return not self.book.is_open
 
     def ack(self) -> None:
-        """Tell the broker that it is settled; without effect if its channel is gone (it will come again)."""
+        """Tells the broker that it is settled; has no effect if its channel is closed (it will be redelivered)."""
         self.acked = True
         self.book.ack(self.tag)
 
 
 @dataclass(slots=True)
 class Received:
-    """A delivery with its headers read. ``accepted_ms``: when its life began, milliseconds since the epoch."""
+    """Holds a delivery and its parsed headers. ``accepted_ms``: start of its life, milliseconds since the epoch."""
 
     incoming: Incoming
     state: DeliveryState
@@ -79,9 +80,9 @@ class Received:
 
     @classmethod
     def read(cls, incoming: Incoming) -> Received:
-        """Read the headers. A life begins at accepted-at, else at the AMQP timestamp, else now.
+        """Reads the headers. A life begins at accepted-at, else at the AMQP timestamp, else now.
 
-        It never begins in the future: a timestamp written in milliseconds instead of seconds would make it endless.
+        It never begins in the future: a timestamp in milliseconds instead of seconds would make the life endless.
         """
         state = read_state(incoming.headers)
         accepted_ms = parse_rfc3339(state.accepted_at) if state.accepted_at else None

@@ -1,4 +1,4 @@
-"""JSON Schema for rules between the fields of a model, so that a model can publish what its validators check.
+"""Builds JSON Schema for rules between the fields of a model, so that a model can publish what its validators check.
 
 Null counts as absent, as it does for the validators.
 """
@@ -11,15 +11,15 @@ Schema = dict[str, JsonValue]
 
 
 def given(field: str) -> Schema:
-    """``field`` is there and is not null."""
+    """Returns the schema: ``field`` is present and is not null."""
     return {"required": [field], "properties": {field: {"not": {"type": "null"}}}}
 
 
 def without(field: str) -> Schema:
-    """``field`` is absent or null."""
+    """Returns the schema: ``field`` is absent or null."""
     return {"properties": {field: {"type": "null"}}}
 
 
 def exactly_one(one: str, other: str) -> Schema:
-    """One of the two fields is given, and not both."""
+    """Returns the schema: exactly one of the two fields is given."""
     return {"oneOf": [{"allOf": [given(one), without(other)]}, {"allOf": [given(other), without(one)]}]}

@@ -1,4 +1,4 @@
-"""What can become of a delivery: values, which ``shared/worker/settler`` carries out.
+"""Defines the possible outcomes of a delivery as values; ``shared/worker/settler`` carries them out.
 
 The reasons are closed lists; tests/unit/failed/test_reasons.py compares them with what the code uses.
 """
@@ -34,13 +34,13 @@ RetryReason = Literal[
     "claimed_elsewhere",
     "unexpected",
 ]
-#: Why a message is kept in hand and its worker paused.
+#: Why a message is held and its worker is paused.
 HoldCause = Literal["provider", "users", "templates", "redis"]
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The provider said yes. ``provider_id`` is the vendor's name for the message."""
+    """Says that the provider accepted the message. ``provider_id`` is the vendor's id for it."""
 
     provider: str
     provider_id: str
@@ -48,16 +48,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Not sent, by the recipient's own choice."""
+    """Says that the message is not sent, by the recipient's own choice."""
 
     reason: SkippedReason
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again after ``delay_s`` seconds (rounded up to a ladder level by the topology).
+    """Says that the message is tried again after ``delay_s`` seconds (rounded up to a level of the ladder).
 
-    ``counted``: a call reached the provider, so the attempt number rises; otherwise only the number of deferrals.
+    ``counted``: a call reached the provider, so the number of attempts rises; otherwise the number of deferrals rises.
     """
 
     delay_s: float
@@ -69,29 +69,29 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Cannot be delivered: to failed.queue."""
+    """Says that the message cannot be delivered and goes to failed.queue."""
 
     reason: DeadReason
     error: str = ""
     provider: str = ""
-    #: a call reached the provider in this attempt
+    #: Whether a call reached the provider in this attempt.
     counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A copy of a message that is done (``duplicate``) or that a later copy has overtaken (``stale``): only ack it."""
+    """Says that the copy is only acked: its message is done (``duplicate``), or a later copy exists (``stale``)."""
 
     why: Literal["duplicate", "stale"]
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Nothing can be tried now, and that is not this message's fault: keep it without a claim, pause, probe."""
+    """Says that no message can be tried now: the worker holds this one without a claim, pauses, and probes."""
 
     cause: HoldCause
 
 
-#: what the settler carries out
+#: The outcomes that the settler carries out.
 Settled = Sent | Skipped | Retry | Dead | Duplicate
 Outcome = Settled | Hold

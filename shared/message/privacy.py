@@ -1,6 +1,6 @@
-"""Hides the addresses of people, so that an operator can tell two of them apart and no reader can use one.
+"""Hides people's addresses: an operator can still tell two of them apart, and no reader can use one.
 
-``mask`` keeps a little of an address for people to read; ``digest`` keeps nothing of it and is for records and logs.
+``mask`` keeps a few characters of an address for people to read; ``digest`` keeps none and is for records and logs.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-#: every value under these names counts as an address, at any depth of an envelope
+#: Every value under these names counts as an address, at any depth of an envelope.
 _ADDRESSES = frozenset({"recipient", "email", "phone", "push_tokens"})
-#: an address with fewer characters is hidden whole: its last two would give it away
+#: An address with fewer characters is hidden completely, because its last two would reveal it.
 _SHOW_END_FROM, _END = 8, 2
 
 

@@ -1,4 +1,4 @@
-"""Finds templates by their code: the interface, and its implementation by the template service over HTTP."""
+"""Finds templates by their code: an interface, and its implementation that asks the template service over HTTP."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from shared.templates.template import Template
 
 
 class Library(Protocol):
-    """A place where templates are kept. ``is_open`` and ``retry_in_s`` tell of its breaker."""
+    """Finds templates. ``is_open`` and ``retry_in_s`` report the state of its breaker."""
 
     @property
     def is_open(self) -> bool:
-        """Whether lookups are refused at the moment because the place did not answer."""
+        """Tells whether lookups are refused now, because the source did not answer."""
 
     def retry_in_s(self) -> float:
         """Returns the seconds until a lookup makes sense again; 0 if it does now."""

@@ -17,11 +17,11 @@ from shared.templates.sandbox.meter import METER
 from shared.templates.sandbox.operations import MAX_TEXT
 from shared.templates.template import Template
 
-#: compiled texts that are kept, for plain text and HTML each
+#: Number of compiled texts kept in each of the two caches, for plain text and for HTML.
 _MOST_COMPILED = 1_024
 _DETAIL_CHARACTERS = 300
 
-# Whatever an expression on somebody's variables may raise: division by zero, a text plus a number, too deep a nesting.
+# Errors that an expression can raise with a caller's variables: division by zero, a text plus a number, deep nesting.
 _TEMPLATE_FAULTS = (
     TemplateError,
     SyntaxError,
@@ -38,17 +38,17 @@ _TEMPLATE_FAULTS = (
 Compile = Callable[[str], jinja2.Template | str]
 
 
-#: what a template has
+#: The parts that a template can have.
 ALL_PARTS = frozenset({"subject", "title", "body", "html"})
 
 
 def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = ALL_PARTS) -> Content:
-    """The content for these variables, each part at most 64 KiB; HTML is escaped in the HTML part only.
+    """Returns the content for these variables, each part at most 64 KiB; HTML is escaped in the HTML part only.
 
-    Parts that are not asked for stay empty: a channel is not stopped by one that it never shows.
+    Parts that are not in ``parts`` stay empty, so an error in a part that a channel never shows does not stop it.
 
-    Raises TemplateInvalid that names the part, and the variable that is missing. Never takes long: see
-    ``sandbox.meter``. The same template and variables always give the same answer.
+    Raises TemplateInvalid that names the part, and the variable that is missing. Its time is limited: see
+    ``sandbox.meter``. The same template and variables always give the same result.
     """
     METER.start()
     scope = {**GLOBALS, **variables}
@@ -63,7 +63,7 @@ def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = A
 
 
 def _line(part: str, text: str, scope: dict[str, Any]) -> str:
-    # A line break in the middle would let a variable write headers of its own.
+    # A line break in the middle would let a variable add headers.
     return _checked(part, one_line, _part(part, _compile_text, text, scope).strip()) if text else ""
 
 
@@ -71,7 +71,7 @@ def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str
     if not text:
         return ""
     if len(text) > MAX_TEXT:
-        # Not left to the compiler, whose cache would keep the whole text as a key.
+        # This is checked before compiling, because the compiler's cache would keep the whole text as a key.
         raise TemplateInvalid("templates", f"{part}: a text of more than {MAX_TEXT} characters")
     compiled = compile_(text)
     if isinstance(compiled, str):
@@ -85,8 +85,8 @@ def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str
 def _filled(compiled: jinja2.Template, scope: dict[str, Any]) -> str:
     pieces: list[str] = []
     length = 0
-    # Shared: ``generate`` would merge the globals with the variables again for each part, which takes longer than
-    # the rendering. Piece by piece, so that what would be too long is never made.
+    # The context is shared, because ``generate`` would merge the globals with the variables again for each part, which
+    # takes longer than the rendering. The text is built piece by piece, so that one that is too long is never complete.
     for piece in compiled.root_render_func(compiled.new_context(scope, shared=True)):
         length += len(piece)
         if length > MAX_TEXT:
@@ -118,7 +118,7 @@ def _reason(exc: BaseException) -> str:
 def _compiler(*, autoescape: bool) -> Compile:
     sandbox = TemplateSandbox(autoescape=autoescape)
 
-    # Also a text that cannot be compiled is looked at once, not once a message.
+    # A text that cannot be compiled is cached too, so it is compiled once and not once per message.
     @lru_cache(maxsize=_MOST_COMPILED)
     def compile_(text: str) -> jinja2.Template | str:
         try:

@@ -15,7 +15,7 @@ Text = Annotated[str, BeforeValidator(_absent_as_empty)]
 
 
 class Template(BaseModel):
-    """A template's texts before rendering; a part that it does not have is ''. Unknown fields are ignored."""
+    """Holds a template's texts before rendering; a missing part is ''. Unknown fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -1,4 +1,4 @@
-"""Knows who a user is: addresses and preferences, from the directory service.
+"""Looks up users, with their addresses and preferences, in the directory service.
 
 It may import ``shared.lookup`` and what lies below it. Start with ``directory``.
 """

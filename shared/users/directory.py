@@ -1,4 +1,4 @@
-"""Finds users by their id: the interface, and its implementation by the directory service over HTTP."""
+"""Finds users by their id: an interface, and its implementation that asks the directory service over HTTP."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from shared.users.user import User
 
 
 class Directory(Protocol):
-    """A place where users are kept. ``is_open`` and ``retry_in_s`` tell of its breaker."""
+    """Finds users. ``is_open`` and ``retry_in_s`` report the state of its breaker."""
 
     @property
     def is_open(self) -> bool:
-        """Whether lookups are refused at the moment because the place did not answer."""
+        """Tells whether lookups are refused now, because the source did not answer."""
 
     def retry_in_s(self) -> float:
         """Returns the seconds until a lookup makes sense again; 0 if it does now."""

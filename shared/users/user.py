@@ -30,9 +30,9 @@ def _push_tokens(value: Any) -> tuple[str, ...]:
 
 
 def _recipient(**address: Any) -> Recipient | None:
-    """Returns the address if it keeps the envelope's rules, else None.
+    """Returns the address if it follows the envelope's rules, else None.
 
-    A bad address counts against the user's record, not against the directory: as a failure of the directory, five
+    A bad address is a fault of the user's record, not of the directory: counted as a failure of the directory, five
     lookups of one bad record would stop the channel.
     """
     try:
@@ -49,16 +49,16 @@ def _preferences(value: Any) -> Any:
 
 
 class User(BaseModel):
-    """A user's record. Unknown fields are ignored, and an address that cannot be used reads as absent."""
+    """Holds a user's record. Unknown fields are ignored, and an address that cannot be used reads as absent."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: Annotated[str, BeforeValidator(_id)]
     email: Annotated[str | None, BeforeValidator(_email)] = None
     phone: Annotated[str | None, BeforeValidator(_phone)] = None
-    #: each token once, at most 100 of them
+    #: Each token once, at most 100 tokens.
     push_tokens: Annotated[tuple[str, ...], BeforeValidator(_push_tokens)] = ()
-    #: channel -> whether the user wants it; a channel that is not named is wanted
+    #: Channel -> whether the user wants it; a channel that is not named is wanted.
     preferences: Annotated[dict[str, bool], BeforeValidator(_preferences)] = {}
     locale: str | None = None
 

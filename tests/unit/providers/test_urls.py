@@ -126,7 +126,7 @@ def test_production_asks_for_the_firebase_key(monkeypatch: pytest.MonkeyPatch) -
         ("email", "smtp://u:secret@?from=a@b", "must name a host"),
         ("email", "smtp://u:secret@h?from=nobody", "must be an e-mail address"),
         ("email", "smtps://u:secret@h?from=a@b&starttls=1", "exclude each other"),
-        ("email", "smtp://u:sec#ret@h?from=a@b", "'#' must be written %23"),
+        ("email", "smtp://u:sec#ret@h?from=a@b", "'#' must be written as %23"),
         ("email", "sendgrid://?from=a@b", "must hold the API key"),
         ("email", "sendgrid://secret@?from=nobody", "must be an e-mail address"),
         ("sms", "twilio://secret@?from=+1", "must hold SID:TOKEN"),
