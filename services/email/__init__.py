@@ -1,4 +1,4 @@
-"""The e-mail channel: SMTP and SendGrid.
+"""Implements the e-mail channel: SMTP and SendGrid.
 
 It may import ``shared``. Start with ``sendgrid``, the shorter of the two; ``__main__`` names the URL schemes.
 """

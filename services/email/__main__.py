@@ -1,4 +1,4 @@
-"""Run the e-mail channel: SMTP, SendGrid."""
+"""Runs the e-mail channel: SMTP, SendGrid."""
 
 from services.email import sendgrid, smtp
 from shared.worker.run import run_channel

@@ -1,4 +1,4 @@
-"""A bounded pool of connections that serve one user at a time; it knows nothing of what they speak."""
+"""Pools a bounded number of connections that serve one user at a time; it does not depend on their protocol."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Generic, Protocol, TypeVar
 class Connection(Protocol):
     @property
     def usable(self) -> bool:
-        """Whether it may serve another user: still connected, and in a clean state."""
+        """Tells whether it may serve another user: it is still connected, and in a clean state."""
 
     def close(self) -> None:
-        """End it without waiting for the peer; never raises for one that is gone already."""
+        """Closes it without waiting for the peer; does not raise if the peer has closed already."""
 
 
 C = TypeVar("C", bound=Connection)
@@ -24,14 +24,14 @@ C = TypeVar("C", bound=Connection)
 
 @dataclass(slots=True)
 class Lease(Generic[C]):
-    """A connection in use. ``reused``: it has idled, so the peer may have closed it unseen."""
+    """Holds a connection in use. ``reused``: it was idle before, so the peer may have closed it unnoticed."""
 
     connection: C
     reused: bool
 
 
 class ConnectionPool(Generic[C]):
-    """At most ``size`` connections; those that idled longer than ``idle_s`` are closed, not used."""
+    """Keeps at most ``size`` connections; closes those that were idle for longer than ``idle_s`` seconds."""
 
     def __init__(
         self,
@@ -44,15 +44,15 @@ class ConnectionPool(Generic[C]):
         self._slots = asyncio.Semaphore(size)
         self._idle_s = idle_s
         self._clock = clock
-        #: (when it was put back, connection), the oldest first
+        #: (time at which it was put back, connection), the oldest first.
         self._idle: list[tuple[float, C]] = []
         self._closed = False
 
     @asynccontextmanager
     async def lease(self, fresh: bool = False) -> AsyncIterator[Lease[C]]:
-        """Wait for a free slot and hand out a connection: the one last used, or a new one if ``fresh`` or none idles.
+        """Waits for a free slot and yields a connection: the last one used, or a new one if ``fresh`` or none is idle.
 
-        It is closed afterwards unless it is ``usable``. Raises whatever connecting raises.
+        Afterwards it is closed unless it is ``usable``. Raises any error that connecting raises.
         """
         async with self._slots:
             self._close_stale()
@@ -66,14 +66,14 @@ class ConnectionPool(Generic[C]):
                 self._put_back(lease.connection)
 
     def close(self) -> None:
-        """Close what idles now, and what is in use when it comes back."""
+        """Closes the idle connections now, and those in use when they are put back."""
         self._closed = True
         idle, self._idle = self._idle, []
         for _, connection in idle:
             connection.close()
 
     def _close_stale(self) -> None:
-        """Also those that the peer has closed meanwhile."""
+        """Closes connections that were idle for too long, and those that the peer has closed meanwhile."""
         oldest = self._clock() - self._idle_s
         idle, self._idle = self._idle, []
         for since, connection in idle:

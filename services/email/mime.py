@@ -1,4 +1,4 @@
-"""A message as e-mail: MIME with text and, if there is one, html beside it. Seven-bit safe, lines end in CRLF."""
+"""Writes a message as MIME: the text and, if there is one, the HTML version. It is 7-bit safe; lines end in CRLF."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _UTF8 = SMTPUTF8.clone(cte_type="7bit")
 
 
 def compose(message: Message, sender: str, domain: str, recipient: str) -> bytes:
-    """The bytes for DATA, not yet dot-stuffed. UTF-8 in headers only if ``recipient`` cannot be written without it.
+    """Returns the bytes for DATA, not yet dot-stuffed. Headers use UTF-8 only if ``recipient`` needs it.
 
     ``Message-ID`` is the same at every attempt, so that a second send can be recognised. Raises Refused
-    (``PAYLOAD_REJECTED``) if a header would break: somebody's variable held a line break.
+    (``PAYLOAD_REJECTED``) if a header contains a line break, for example from a variable.
     """
     content = message.content
     mail = EmailMessage(policy=_ASCII if recipient.isascii() else _UTF8)
@@ -29,12 +29,12 @@ def compose(message: Message, sender: str, domain: str, recipient: str) -> bytes
         mail["Date"] = formatdate(usegmt=True)
         mail["Message-ID"] = f"<{hashlib.sha256(message.request_id.encode()).hexdigest()[:32]}@{domain}>"
         mail["X-Request-ID"] = message.request_id
-        # No out-of-office replies, please (RFC 3834).
+        # This asks for no out-of-office replies (RFC 3834).
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(content.body)
         if content.html:
             mail.add_alternative(content.html, subtype="html")
         return mail.as_bytes()
     except ValueError as exc:
-        detail = "a header holds a line break, or the text cannot be encoded"
+        detail = "a header contains a line break, or the text cannot be encoded"
         raise Refused(Refusal.PAYLOAD_REJECTED, detail) from exc

@@ -1,4 +1,4 @@
-"""Twilio SendGrid: ``sendgrid://KEY@[host[:port]]?from=notify@example.com&tls=0&timeout=10``."""
+"""Sends through Twilio SendGrid: ``sendgrid://KEY@[host[:port]]?from=notify@example.com&tls=0&timeout=10``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from shared.settings.settings import Settings
 
 VENDOR_HOST = "api.sendgrid.com"
 
-#: HTTP status, the only code that SendGrid has:
+#: HTTP status -> refusal; the HTTP status is the only code that SendGrid has:
 #: https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses
-#: 400 depends on the field that the answer names: see ``refused``.
+#: A 400 depends on the field that the answer names: see ``refused``.
 BY_STATUS = {
     401: Refusal.CREDENTIALS,
     # The key lacks the permission, or the sender is not verified.
@@ -36,10 +36,10 @@ BY_STATUS = {
 
 
 def build(url: ProviderUrl, settings: Settings) -> SendGrid:
-    """Raises BadSettings: key or ``from`` missing, or an unknown option."""
+    """Builds the provider. Raises BadSettings if the key or ``from`` is missing, or an option is unknown."""
     url.allow("from", "tls")
     if not url.username:
-        raise url.problem("must hold the API key: sendgrid://KEY@")
+        raise url.problem("must contain the API key: sendgrid://KEY@")
     name, address = parseaddr(url.required("from"))
     if "@" not in address:
         raise url.problem("option from must be an e-mail address")
@@ -48,7 +48,7 @@ def build(url: ProviderUrl, settings: Settings) -> SendGrid:
 
 
 class SendGrid:
-    """One account and sender."""
+    """Sends with one account and one sender."""
 
     connections = CONNECTIONS_PER_ORIGIN
 
@@ -64,7 +64,7 @@ class SendGrid:
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
-        """The request's body. Raises Refused for content that JSON cannot hold."""
+        """Returns the request's body. Raises Refused if JSON cannot represent the content."""
         content = message.content
         parts = [{"type": "text/plain", "value": content.body}]
         if content.html:
@@ -94,7 +94,7 @@ class SendGrid:
 
 
 def refused(response: Response) -> Refused:
-    """The refusal in an answer that is not 2xx; total."""
+    """Returns the refusal for an answer that is not 2xx; it has one for every answer."""
     fields = list(_fields(response))
     if response.status == 400 and fields:
         return Refused(_by_fields(fields), f"sendgrid 400: {fields[0][:100]} refused")
@@ -111,7 +111,7 @@ def _by_fields(fields: list[str]) -> Refusal:
 
 
 def _fields(response: Response) -> Iterator[str]:
-    """The fields that the answer complains of."""
+    """Yields the fields that the answer rejects."""
     errors: Any = response.json_object().get("errors")
     for error in errors if isinstance(errors, list) else ():
         field = error.get("field") if isinstance(error, dict) else None

@@ -1,7 +1,8 @@
-"""SMTP: ``smtp://user:password@host[:port]?from=notify@example.com&starttls=1``; ``smtps://`` is TLS from the start.
+"""Sends by SMTP: ``smtp://user:password@host[:port]?from=notify@example.com&starttls=1``, or ``smtps://`` for TLS.
 
-Options: ``tls``, ``starttls`` (1 required, 0 never, else as offered, but required where a password would cross a
-network), ``connections`` (10), ``helo``, ``timeout``. One recipient a transaction: a refusal is always this one's.
+Options: ``tls``, ``starttls`` (1: required, 0: never, not given: used if offered, but required if a password would
+cross a network), ``connections`` (10), ``helo``, ``timeout``. Each transaction has one recipient, so a refusal always
+belongs to that recipient.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from shared.providers.provider import Message
 from shared.providers.urls import ProviderUrl, is_loopback
 from shared.settings.settings import Settings
 
-#: an idle connection is closed after this long; servers wait 5 minutes (RFC 5321), impatient ones 10 to 30 s
+#: An idle connection is closed after this time, seconds. Servers wait 5 minutes (RFC 5321), some only 10 to 30 s.
 IDLE_S = 8.0
 #: Permanent (5.x.y) enhanced codes, without the 5: https://www.iana.org/assignments/smtp-enhanced-status-codes
-#: 7.1 and every unlisted one is decided by the stage and the basic code.
+#: For 7.1 and every unlisted code, the stage and the basic code decide.
 BY_ENHANCED = {
     **dict.fromkeys(("1.1", "1.2", "1.3", "1.4", "1.6", "1.10", "2.0", "2.1", "4.1", "4.4"), Refusal.RECIPIENT_INVALID),
     **dict.fromkeys(("6.7", "6.9", "7.2", "7.17", "7.18"), Refusal.RECIPIENT_INVALID),
@@ -31,14 +32,14 @@ BY_ENHANCED = {
         ("2.3", "3.3", "3.4", "6.0", "6.1", "6.2", "6.3", "6.4", "6.5", "6.6", "7.3"), Refusal.PAYLOAD_REJECTED
     ),
     **dict.fromkeys(("1.7", "1.8", "7.8", "7.9", "7.11", "7.12", "7.13", "7.14"), Refusal.CREDENTIALS),
-    # The mailbox is full, or a mail system on the way is: that passes.
+    # The mailbox or a mail system on the way is full, which is temporary.
     **dict.fromkeys(("2.2", "2.4", "3.1", "4.6", "4.7"), Refusal.RECIPIENT_TEMPORARY),
-    # This recipient's domain distrusts ours (DKIM, SPF, reverse DNS); others may not.
+    # This recipient's domain does not trust the sender's (DKIM, SPF, reverse DNS); other domains may.
     **dict.fromkeys(("7.20", "7.21", "7.22", "7.23", "7.24", "7.25", "7.26", "7.27"), Refusal.RECIPIENT_TEMPORARY),
     **dict.fromkeys(("3.2", "3.5", "4.3", "5.0", "5.1", "5.2", "5.3", "5.4", "5.5"), Refusal.UNAVAILABLE),
     "7.28": Refusal.QUOTA_EXCEEDED,
 }
-#: Basic codes, by what they answer: https://www.rfc-editor.org/rfc/rfc5321#section-4.2 and RFC 4954, RFC 7504.
+#: Basic codes, by the stage that they answer: https://www.rfc-editor.org/rfc/rfc5321#section-4.2, RFC 4954, RFC 7504.
 BY_CODE: dict[Stage, dict[int, Refusal]] = {
     "connect": {},
     "auth": dict.fromkeys((500, 501, 502, 503, 504, 525, 530, 534, 535, 538, 550, 554), Refusal.CREDENTIALS),
@@ -56,20 +57,23 @@ BY_CODE: dict[Stage, dict[int, Refusal]] = {
     },
     "data": {530: Refusal.CREDENTIALS, **dict.fromkeys((550, 552, 553, 554), Refusal.PAYLOAD_REJECTED)},
 }
-#: Not permitted: as an answer to RCPT it may be our relaying or one person's wish, to DATA it is the content.
+#: 5.7.1, not permitted: after RCPT it may mean relaying or this recipient's rule, after DATA it means the content.
 _POLICY = {"mail": Refusal.CREDENTIALS, "rcpt": Refusal.RECIPIENT_TEMPORARY, "data": Refusal.PAYLOAD_REJECTED}
-#: Temporary, but for this recipient only: mailbox busy or full, greylisted.
+#: Temporary, and for this recipient only: mailbox busy or full, greylisted.
 _TEMPORARY_FOR_RECIPIENT = frozenset(("2.0", "2.1", "2.2", "2.4", "7.1"))
 
 _ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
-# How servers name the message in their yes.
+# Finds the id that servers give the message in their positive reply.
 _QUEUE_ID = re.compile(r"(?:queued as|\bok:?)\s+(?!queued)([\w.+/=-]{6,128})", re.IGNORECASE)
 _PART = r'[^\s<>()\[\]\\,;:@"\x00-\x1f\x7f-\x9f]'
 _ADDRESS = re.compile(rf"({_PART}{{1,64}})@({_PART}{{1,255}})")
 
 
 def classify(stage: Stage, code: int, text: str) -> Refused:
-    """The refusal in a reply that is not a yes; total. ``text`` is the reply's, without the basic code."""
+    """Returns the refusal for a reply that is not positive; it has one for every reply.
+
+    ``text`` is the text of the reply, without the basic code.
+    """
     found = _ENHANCED.match(text)
     enhanced = found[1] if found else ""
     shown = f"smtp {stage} {code}" + (f" {found[0]}" if found else "")
@@ -93,17 +97,20 @@ def _refusal(stage: Stage, code: int, enhanced: str) -> Refusal:
 
 
 def build(url: ProviderUrl, settings: Settings) -> Smtp:
-    """Raises BadSettings: host or ``from`` missing, TLS asked for twice, or an unknown option."""
+    """Builds the provider.
+
+    Raises BadSettings if the host or ``from`` is missing, if TLS and STARTTLS are both set, or an option is unknown.
+    """
     url.allow("from", "tls", "starttls", "connections", "helo")
     sender = url.required("from")
     address = parseaddr(sender)[1]
     if not url.host:
-        raise url.problem("must name a host")
+        raise url.problem("must contain a host")
     if not _ADDRESS.fullmatch(address) or not address.isascii():
         raise url.problem("option from must be an e-mail address")
     tls, starttls = url.scheme == "smtps" or url.flag("tls") is True, url.flag("starttls")
     if tls and starttls:
-        raise url.problem("tls and starttls exclude each other")
+        raise url.problem("use only one of tls and starttls")
     if starttls is None and url.password and not is_loopback(url.host):
         starttls = True
     if not tls and not starttls:
@@ -123,7 +130,7 @@ def build(url: ProviderUrl, settings: Settings) -> Smtp:
 
 
 class Smtp:
-    """One account on one server."""
+    """Sends with one account on one server."""
 
     def __init__(self, name: str, server: Server, sender: str, address: str, connections: int) -> None:
         self.name = name
@@ -134,10 +141,10 @@ class Smtp:
         self._pool: ConnectionPool[Session] = ConnectionPool(lambda: connect(server), connections, IDLE_S)
 
     async def open(self) -> None:
-        """Nothing to load: the first send connects."""
+        """Does nothing, because the first send connects."""
 
     def prepare(self, message: Message) -> Mail:
-        """The mail to one recipient. Raises Refused for a target or a header that no mail can have."""
+        """Returns the mail to one recipient. Raises Refused for a target or a header that no mail can have."""
         recipient = normal_address(message.target)
         domain = self._address.rpartition("@")[2]
         return Mail(self._address, recipient, compose(message, self._sender, domain, recipient))
@@ -168,7 +175,7 @@ class Smtp:
 
 
 def normal_address(target: str) -> str:
-    """The address as it goes over the wire, its domain in ASCII. Raises Refused (``RECIPIENT_INVALID``)."""
+    """Returns the address as it is sent to the server, its domain in ASCII. Raises Refused (``RECIPIENT_INVALID``)."""
     parts = _ADDRESS.fullmatch(target)
     if parts is None:
         raise Refused(Refusal.RECIPIENT_INVALID, "smtp: not an e-mail address")

@@ -1,7 +1,7 @@
-"""One SMTP connection and its transactions; the only file that knows which library speaks it.
+"""Runs transactions on one SMTP connection; it is the only file that depends on the SMTP library.
 
-MAIL, RCPT and DATA are called one by one: the library has one exception for a cut before MAIL and one after the whole
-message, and only the second is ambiguous.
+MAIL, RCPT and DATA are called one by one: the library raises the same exception for a connection lost before MAIL and
+after the whole message, and only the second case is ambiguous.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import aiosmtplib
 
 from shared.errors import Refusal, Refused, Unavailable
 
-#: many servers close a connection after 100 messages
-MAILS_A_CONNECTION = 100
+#: Mails sent on one connection: many servers close a connection after 100 messages.
+MAILS_PER_CONNECTION = 100
 
 _CLOSING = 421
 
@@ -25,7 +25,7 @@ Stage = Literal["connect", "auth", "mail", "rcpt", "data"]
 
 
 class NegativeReply(Exception):
-    """The server said no, at this stage, with this reply (the text without the basic code)."""
+    """Says that the server replied negatively at this stage; ``text`` is the reply without the basic code."""
 
     def __init__(self, stage: Stage, code: int, text: str) -> None:
         self.stage: Stage = stage
@@ -35,22 +35,22 @@ class NegativeReply(Exception):
 
 
 class Stale(Exception):
-    """The server ends a connection that had idled: no mail was named to it yet, so a fresh one may be used."""
+    """Says that the server closed a connection that was idle: no mail was begun on it, so a new one may be used."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Server:
-    """Where to connect and how."""
+    """Says where to connect and how."""
 
     host: str
     port: int
     username: str
     password: str
-    #: TLS from the first byte
+    #: Whether to use TLS from the first byte.
     tls: bool
-    #: STARTTLS; None: if the server offers it
+    #: Whether to use STARTTLS; None: if the server offers it.
     starttls: bool | None
-    #: what we call ourselves
+    #: The name that this client gives in HELO.
     helo: str
     timeout_s: float
     tls_context: ssl.SSLContext
@@ -58,7 +58,7 @@ class Server:
 
 @dataclass(slots=True, repr=False)
 class Mail:
-    """One transaction's matter. ``written`` turns true for good when the message may have been accepted."""
+    """Holds the data of one transaction. ``written`` becomes and stays True once the message may have been accepted."""
 
     sender: str
     recipient: str
@@ -67,39 +67,39 @@ class Mail:
 
 
 class Session:
-    """A logged-in connection, for one transaction at a time."""
+    """Uses a logged-in connection for one transaction at a time."""
 
     def __init__(self, client: aiosmtplib.SMTP) -> None:
         self._client = client
         self._mails = 0
-        #: no command waits for its reply
+        #: Whether no command waits for its reply.
         self._in_step = True
-        #: a transaction was refused half-way: RSET before the next
+        #: Whether a transaction was refused before its end: RSET must come before the next.
         self._open_envelope = False
 
     @property
     def usable(self) -> bool:
-        return self._in_step and self._client.is_connected and self._mails < MAILS_A_CONNECTION
+        return self._in_step and self._client.is_connected and self._mails < MAILS_PER_CONNECTION
 
     def close(self) -> None:
-        """Say QUIT if that is possible; wait for nothing."""
+        """Sends QUIT if that is possible, and waits for nothing."""
         protocol = self._client.protocol
         if self._in_step and protocol is not None and protocol.is_connected:
             protocol.write(b"QUIT\r\n")
         self._client.close()
 
     async def transact(self, mail: Mail, *, may_be_stale: bool) -> str:
-        """One message to one recipient; returns the text of the server's yes.
+        """Sends one message to one recipient; returns the text of the server's positive reply.
 
         Raises NegativeReply; Unavailable if no answer came, ambiguous once ``mail.written``; Refused
-        (``RECIPIENT_INVALID``) if the server cannot take such an address; Stale if ``may_be_stale`` and the server has
-        closed, or says so now (421), or would not be asked anything.
+        (``RECIPIENT_INVALID``) if the server cannot accept such an address; Stale if ``may_be_stale`` and the server
+        has closed the connection, or says so now (421), or if the mail would be refused without asking the server.
         """
         if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
             if may_be_stale:
-                # A refusal counts as a sign of life, so it must rest on an answer of now, not on one of long ago.
+                # A refusal counts as a sign that the provider works, so it needs a current answer.
                 raise Stale
-            detail = "smtp: the server takes no address outside ASCII (SMTPUTF8)"
+            detail = "smtp: the server accepts only ASCII addresses (no SMTPUTF8)"
             raise Refused(Refusal.RECIPIENT_INVALID, detail)
         self._mails += 1
         try:
@@ -117,7 +117,7 @@ class Session:
         return await self._write(mail)
 
     async def _begin(self, mail: Mail) -> None:
-        """Raises SMTPServerDisconnected besides what ``_ask`` raises."""
+        """Sends MAIL, after RSET if needed. Raises SMTPServerDisconnected and the errors of ``_ask``."""
         if self._open_envelope:
             await self._ask("mail", _is_yes, b"RSET")
             self._open_envelope = False
@@ -156,12 +156,12 @@ class Session:
         if _is_yes(reply.code):
             return reply.message
         if not 400 <= reply.code < 600:
-            raise Unavailable(f"smtp data: {reply.code} is neither yes nor no", ambiguous=True)
+            raise Unavailable(f"smtp data: the reply {reply.code} is neither positive nor negative", ambiguous=True)
         raise NegativeReply("data", reply.code, reply.message)
 
 
 async def connect(server: Server) -> Session:
-    """Connect, encrypt, log in. Raises NegativeReply or Refused, never ambiguous: no mail was sent."""
+    """Connects, encrypts and logs in. Raises NegativeReply or Refused, never ambiguous: no mail was sent."""
     client = aiosmtplib.SMTP(
         hostname=server.host,
         port=server.port,
@@ -184,13 +184,13 @@ async def connect(server: Server) -> Session:
     except OSError as exc:
         raise Unavailable(f"smtp: no connection ({type(exc).__name__})") from exc
     except aiosmtplib.SMTPException as exc:
-        # No STARTTLS, no AUTH, or no method that this client speaks.
-        raise Refused(Refusal.CREDENTIALS, "smtp: the server does not offer what the settings ask for") from exc
+        # The server has no STARTTLS, no AUTH, or no AUTH method that this client supports.
+        raise Refused(Refusal.CREDENTIALS, "smtp: the server lacks STARTTLS or AUTH, as the settings require") from exc
     return Session(client)
 
 
 def dot_stuffed(content: bytes) -> bytes:
-    """With the dot doubled that begins a line, and the end marked (RFC 5321, 4.5.2)."""
+    """Returns ``content`` with the dot at the start of a line doubled, and the end marked (RFC 5321, 4.5.2)."""
     end = b".\r\n" if content.endswith(b"\r\n") else b"\r\n.\r\n"
     return re.sub(rb"(?m)^\.", b"..", content) + end
 

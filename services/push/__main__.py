@@ -1,4 +1,4 @@
-"""Run the push channel: FCM."""
+"""Runs the push channel: FCM."""
 
 from services.push import fcm
 from shared.worker.run import run_channel

@@ -1,4 +1,4 @@
-"""A bearer token that expires: fetched once for everybody, renewed before it ends, without a stampede."""
+"""Fetches a bearer token that expires: once for all callers, and again before it expires, one fetch at a time."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from shared.errors import Refused, Unavailable
 
 _log = structlog.get_logger(__name__)
 
-#: a token that ends within this time is renewed in the background while it still serves
+#: A token that expires within this time is renewed in the background while it is still used, seconds.
 RENEW_BEFORE_S = 300.0
-#: a token this near to its end is not used any more: it could expire on the way
+#: A token that expires within this time is no longer used, because it could expire on the way, seconds.
 MARGIN_S = 10.0
-#: after a renewal that failed, the next one starts no sooner
+#: Shortest pause between a failed renewal and the next one, seconds.
 RENEW_PAUSE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A token and its end, seconds since the epoch."""
+    """Holds a token and its expiry, seconds since the epoch."""
 
     token: str
     expires_at_s: float
 
 
 class AccessToken:
-    """``fetch`` blocks; it raises Refused. It runs in a thread, never twice at a time."""
+    """Caches the token. ``fetch`` may block and raises Refused; it runs in a thread, never twice at a time."""
 
     def __init__(self, fetch: Callable[[], Granted], clock: Callable[[], float] = time.time) -> None:
         self._fetch = fetch
@@ -42,9 +42,10 @@ class AccessToken:
         self._renew_not_before_s = 0.0
 
     async def get(self, timeout_s: float) -> str:
-        """The current token, at once if there is one. Raises what ``fetch`` raises, or Unavailable after ``timeout_s``.
+        """Returns the current token, without waiting if there is one.
 
-        Nothing was sent yet, so none of these is ambiguous.
+        Raises the errors of ``fetch``, or Unavailable after ``timeout_s``. Nothing was sent yet, so none of them is
+        ambiguous.
         """
         now_s = self._clock()
         current = self._current
@@ -53,14 +54,14 @@ class AccessToken:
                 self._start()
             return current.token
         try:
-            # Shielded: one caller that gives up must not take the token from the others.
+            # The fetch is shielded: one caller that gives up must not cancel it for the others.
             granted = await asyncio.wait_for(asyncio.shield(self._start()), timeout_s)
         except TimeoutError as exc:
             raise Unavailable(f"no access token within {timeout_s:g} s") from exc
         return granted.token
 
     def drop(self, token: str) -> None:
-        """Forget ``token``, which was refused. A late refusal of an older one changes nothing."""
+        """Discards ``token``, which was refused. A late refusal of an older token changes nothing."""
         if self._current is not None and self._current.token == token:
             self._current = None
 
@@ -69,14 +70,14 @@ class AccessToken:
             answer: concurrent.futures.Future[Granted] = concurrent.futures.Future()
             self._fetching = asyncio.wrap_future(answer)
             self._fetching.add_done_callback(self._fetched)
-            # A daemon: the process must be able to stop while the token's server hangs.
+            # It is a daemon thread: the process must be able to stop while the token's server is unresponsive.
             threading.Thread(target=self._answer, args=(answer,), name="access-token", daemon=True).start()
         return self._fetching
 
     def _answer(self, answer: concurrent.futures.Future[Granted]) -> None:
         try:
             answer.set_result(self._fetch())
-        except Exception as exc:  # noqa: BLE001 - carried over to whoever waits
+        except Exception as exc:  # noqa: BLE001 - raised again in the callers that wait
             answer.set_exception(exc)
 
     def _fetched(self, fetched: asyncio.Future[Granted]) -> None:

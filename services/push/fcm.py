@@ -1,7 +1,7 @@
-"""Firebase Cloud Messaging, HTTP v1: ``fcm://[host[:port]]/<project>?tls=0&timeout=10``.
+"""Sends through Firebase Cloud Messaging, HTTP v1: ``fcm://[host[:port]]/<project>?tls=0&timeout=10``.
 
-firebase-admin gives the access token and nothing else: its ``send`` retries inside (a 503 made five POSTs in 7 s, a
-read timeout two), which would hide duplicates.
+firebase-admin provides only the access token: its ``send`` retries internally (a 503 caused five POSTs in 7 s, a read
+timeout two), which would hide duplicates.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from shared.settings.settings import Settings
 
 VENDOR_HOST = "fcm.googleapis.com"
 
-#: FCM's own code, complete: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
-#: INVALID_ARGUMENT is RECIPIENT if it names the token, QUOTA_EXCEEDED is QUOTA if it is the project's: see ``refused``.
+#: All of FCM's own error codes: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
+#: INVALID_ARGUMENT means RECIPIENT_INVALID if it names the token, and QUOTA_EXCEEDED keeps its name as a refusal if the
+#: quota is the project's: see ``refused``.
 BY_ERROR_CODE = {
     "UNSPECIFIED_ERROR": Refusal.UNAVAILABLE,
     "INVALID_ARGUMENT": Refusal.PAYLOAD_REJECTED,
@@ -36,28 +37,31 @@ BY_ERROR_CODE = {
     "QUOTA_EXCEEDED": Refusal.THROTTLED,
     "UNAVAILABLE": Refusal.UNAVAILABLE,
     "INTERNAL": Refusal.UNAVAILABLE,
-    # APNs or web push credentials, not ours, although FCM says it with a 401.
+    # The APNs or web push credentials are meant, not those of this account, although FCM answers with a 401.
     "THIRD_PARTY_AUTH_ERROR": Refusal.RECIPIENT_TEMPORARY,
 }
-#: google.rpc.Code, where FCM gives no code of its own: https://cloud.google.com/apis/design/errors
-#: NOT_FOUND alone is no verdict on the token: a wrong project looks like that too.
+#: google.rpc.Code, for answers without FCM's own code: https://cloud.google.com/apis/design/errors
+#: NOT_FOUND alone does not mean that the token is invalid: a wrong project gives the same answer.
 BY_STATUS = {
     "INVALID_ARGUMENT": Refusal.PAYLOAD_REJECTED,
     "UNAUTHENTICATED": Refusal.CREDENTIALS,
     "PERMISSION_DENIED": Refusal.CREDENTIALS,
     "RESOURCE_EXHAUSTED": Refusal.THROTTLED,
 }
-#: high and low as the platforms know them; medium is left to FCM's default
+#: The platforms' (Android, APNs) values for high and low; medium uses FCM's default.
 _PRIORITY = {"high": ("HIGH", "10"), "low": ("NORMAL", "5")}
-#: stands in for Google's token at the sandbox
+#: Replaces Google's token when the sandbox is used.
 _SANDBOX_TOKEN = "sandbox"
 
 
 def build(url: ProviderUrl, settings: Settings) -> Fcm:
-    """Raises BadSettings: no project, an unknown option, or FIREBASE_KEY missing in production."""
+    """Builds the provider.
+
+    Raises BadSettings if there is no project, if an option is unknown, or FIREBASE_KEY is missing in production.
+    """
     url.allow("tls")
     if not url.path or "/" in url.path:
-        raise url.problem("must name the project: fcm://[host]/<project>")
+        raise url.problem("must contain the project: fcm://[host]/<project>")
     key = settings.providers.firebase_key.get_secret_value() if settings.providers.firebase_key else ""
     if not key and settings.production:
         raise BadSettings([("FIREBASE_KEY", "required for fcm with NOTIFY_ENV=production")])
@@ -66,7 +70,7 @@ def build(url: ProviderUrl, settings: Settings) -> Fcm:
 
 
 class Fcm:
-    """One Firebase project."""
+    """Sends for one Firebase project."""
 
     connections = CONNECTIONS_PER_ORIGIN
 
@@ -79,7 +83,7 @@ class Fcm:
         self._access_token: AccessToken | None = None
 
     async def open(self) -> None:
-        """Read the key and open the pool. The first token is fetched by the first send. Raises BadSettings."""
+        """Reads the key and opens the pool. The first send fetches the first token. Raises BadSettings."""
         if self._firebase_key:
             self._access_token = AccessToken(_ServiceAccount(self._firebase_key).grant)
         await self._http.open()
@@ -92,14 +96,14 @@ class Fcm:
         if self._access_token:
             until = time.monotonic() + left_s
             token = await self._access_token.get(left_s)
-            # The token may have been waited for: what remains is the request's.
+            # Waiting for the token may have taken time: the request gets the remaining time.
             left_s = until - time.monotonic()
             if left_s <= 0:
                 raise Unavailable(f"no access token within {self.timeout_s:g} s")
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         response = await self._http.post(self._endpoint, request, headers, left_s)
         if response.ok:
-            # Without a readable name it is accepted all the same: a second send would be a second notification.
+            # An answer without a readable name is accepted too: a second send would be a second notification.
             return str(response.json_object().get("name", ""))
         error = refused(response)
         if self._access_token and error.refusal is Refusal.CREDENTIALS:
@@ -111,10 +115,10 @@ class Fcm:
 
 
 def payload(message: Message) -> bytes:
-    """The request's body. Raises Refused for data that JSON cannot hold.
+    """Returns the request's body. Raises Refused for data that JSON cannot represent.
 
     The tag and the collapse id make a second send replace the first on the device. There is no collapse_key: a device
-    keeps only four of them, so one a request would lose pushes.
+    keeps only four of them, so one key per request would lose pushes.
     """
     content = message.content
     same = hashlib.sha256(message.request_id.encode()).hexdigest()[:32]
@@ -131,7 +135,7 @@ def payload(message: Message) -> bytes:
     }
     if content.link:
         body["data"]["link"] = content.link
-        # FCM refuses any other scheme here.
+        # FCM refuses every other scheme here.
         if content.link.startswith("https://"):
             body["webpush"] = {"fcm_options": {"link": content.link}}
     try:
@@ -141,7 +145,7 @@ def payload(message: Message) -> bytes:
 
 
 def _strings(data: dict[str, Any]) -> dict[str, str]:
-    """FCM's ``data`` takes strings only; anything else becomes its JSON text."""
+    """Returns ``data`` with every value that is no string as JSON text, because FCM accepts only strings."""
     try:
         return {key: value if isinstance(value, str) else orjson.dumps(value).decode() for key, value in data.items()}
     except orjson.JSONEncodeError as exc:
@@ -149,7 +153,7 @@ def _strings(data: dict[str, Any]) -> dict[str, str]:
 
 
 def refused(response: Response) -> Refused:
-    """The refusal in an answer that is not 2xx; total."""
+    """Returns the refusal for an answer that is not 2xx; it has one for every answer."""
     error = _object(response.json_object().get("error"))
     details = [_object(detail) for detail in _list(error.get("details"))]
     code = next((str(detail["errorCode"]) for detail in details if "errorCode" in detail), "")
@@ -187,21 +191,26 @@ def _list(value: Any) -> list[Any]:
 
 
 class _ServiceAccount:
-    """A Google service account's key. firebase-admin is imported here, not above: it costs 0.1 s and 15 MB."""
+    """Gets tokens with a Google service account's key.
+
+    firebase-admin is imported here and not at the top, because the import costs 0.1 s and 15 MB.
+    """
 
     def __init__(self, key: str) -> None:
-        """Raises BadSettings if ``key`` is neither a key's JSON nor the path of a file that holds it."""
+        """Reads the key. Raises BadSettings if ``key`` is neither a key's JSON nor the path of a file with it."""
         from firebase_admin import credentials
 
         try:
             source = orjson.loads(key) if key.lstrip().startswith("{") else os.path.expanduser(key)
             self._certificate = credentials.Certificate(source)
         except (OSError, ValueError) as exc:
-            # Not the exception's text: it may quote the key.
-            raise BadSettings([("FIREBASE_KEY", "not a service account's key, nor a readable file of one")]) from exc
+            # The exception's text is left out, because it may quote the key.
+            raise BadSettings(
+                [("FIREBASE_KEY", "must be a service account's key, or a readable file with one")]
+            ) from exc
 
     def grant(self) -> Granted:
-        """A new token; blocks. Raises Refused: ``CREDENTIALS`` if Google refuses the key, else ``UNAVAILABLE``."""
+        """Fetches a new token; blocks. Raises Refused: CREDENTIALS if Google refuses the key, else UNAVAILABLE."""
         from google.auth import exceptions
 
         try:
@@ -210,5 +219,5 @@ class _ServiceAccount:
             key_refused = isinstance(exc, exceptions.RefreshError) and not exc.retryable
             refusal = Refusal.CREDENTIALS if key_refused else Refusal.UNAVAILABLE
             raise Refused(refusal, f"fcm: no access token ({type(exc).__name__})") from exc
-        # google-auth tells UTC without saying so.
+        # google-auth returns UTC without a time zone.
         return Granted(token, expiry.replace(tzinfo=UTC).timestamp())

@@ -1,4 +1,4 @@
-"""Run the SMS channel: Twilio, Vonage."""
+"""Runs the SMS channel: Twilio, Vonage."""
 
 from services.sms import twilio, vonage
 from shared.worker.run import run_channel

@@ -1,7 +1,7 @@
-"""Twilio: ``twilio://SID:TOKEN@[host[:port]]?from=+15005550006&callback=https://...&tls=0&timeout=10``.
+"""Sends through Twilio: ``twilio://SID:TOKEN@[host[:port]]?from=+15005550006&callback=https://...&tls=0&timeout=10``.
 
-``from`` is a number, an alphanumeric sender or a messaging service (``MG...``). The outcome is decided by the HTTP
-status. Twilio has no idempotency key: an unanswered call stays ambiguous.
+``from`` is a number, an alphanumeric sender or a messaging service (``MG...``). The HTTP status decides whether the
+message was accepted. Twilio has no idempotency key, so an unanswered call stays ambiguous.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from shared.settings.settings import Settings
 
 VENDOR_HOST = "api.twilio.com"
 
-#: ``code`` in Twilio's answer -> what it means for us, and why: https://www.twilio.com/docs/api/errors
-#: The 30xxx ones usually come by status callback; they mean the same here.
+#: ``code`` in Twilio's answer -> (refusal, why): https://www.twilio.com/docs/api/errors
+#: The 30xxx codes usually arrive by status callback; they mean the same here.
 BY_CODE = {
     10001: (Refusal.CREDENTIALS, "account not active"),
     14107: (Refusal.QUOTA_EXCEEDED, "message rate exceeded"),
@@ -45,7 +45,7 @@ BY_CODE = {
     21266: (Refusal.RECIPIENT_INVALID, "To is From"),
     21267: (Refusal.CREDENTIALS, "alphanumeric From on a trial account"),
     21268: (Refusal.RECIPIENT_INVALID, "To is a premium number"),
-    # The account's geographic permissions: the other recipients pass, so the breaker must not open.
+    # The account's geographic permissions exclude this recipient; others are accepted, so the breaker must not open.
     21408: (Refusal.RECIPIENT_INVALID, "region of To not enabled for this account"),
     21601: (Refusal.CREDENTIALS, "From cannot send SMS"),
     21602: (Refusal.PAYLOAD_REJECTED, "no body"),
@@ -92,7 +92,7 @@ BY_CODE = {
     30044: (Refusal.PAYLOAD_REJECTED, "body too long for a trial account"),
     30410: (Refusal.UNAVAILABLE, "carrier timed out"),
     30450: (Refusal.RECIPIENT_INVALID, "blocked by the pumping protection"),
-    30453: (Refusal.PAYLOAD_REJECTED, "couldn't be delivered as written"),
+    30453: (Refusal.PAYLOAD_REJECTED, "cannot be delivered with this content"),
     30454: (Refusal.QUOTA_EXCEEDED, "messages to this destination limited"),
     30500: (Refusal.UNAVAILABLE, "internal error"),
     63038: (Refusal.QUOTA_EXCEEDED, "account's daily limit reached"),
@@ -100,17 +100,17 @@ BY_CODE = {
 
 
 def build(url: ProviderUrl, settings: Settings) -> Twilio:
-    """Raises BadSettings: SID, token or ``from`` missing, or an unknown option."""
+    """Builds the provider. Raises BadSettings if SID, token or ``from`` is missing, or an option is unknown."""
     url.allow("from", "callback", "tls")
     if not url.username or not url.password:
-        raise url.problem("must hold SID:TOKEN@")
+        raise url.problem("must contain SID:TOKEN@")
     endpoint = f"{url.http_base(VENDOR_HOST)}/2010-04-01/Accounts/{quote(url.username, safe='')}/Messages.json"
     credentials = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
     return Twilio(url.name, endpoint, url.timeout_s, credentials, url.required("from"), url.options.get("callback", ""))
 
 
 class Twilio:
-    """One account and sender."""
+    """Sends with one account and one sender."""
 
     connections = CONNECTIONS_PER_ORIGIN
 
@@ -133,7 +133,7 @@ class Twilio:
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
-        """The request's form."""
+        """Returns the request's form."""
         form = [("To", message.target), self._sender, ("Body", message.content.body)]
         if self._callback:
             joint = "&" if "?" in self._callback else "?"
@@ -151,7 +151,7 @@ class Twilio:
 
 
 def refused(response: Response) -> Refused:
-    """The refusal in an answer that is not 2xx; total."""
+    """Returns the refusal for an answer that is not 2xx; it has one for every answer."""
     code = response.json_object().get("code")
     row = BY_CODE.get(code) if isinstance(code, int) else None
     refusal, why = row or (by_http_status(response.status), "no known code")

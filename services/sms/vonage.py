@@ -1,6 +1,6 @@
-"""Vonage SMS API: ``vonage://KEY:SECRET@[host[:port]]?from=Notify&tls=0&timeout=10``.
+"""Sends through the Vonage SMS API: ``vonage://KEY:SECRET@[host[:port]]?from=Notify&tls=0&timeout=10``.
 
-The outcome is in ``messages[0].status``; HTTP says 200 to nearly everything.
+``messages[0].status`` says whether the message was accepted; the HTTP status is nearly always 200.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from shared.providers.urls import ProviderUrl
 from shared.settings.settings import Settings
 
 VENDOR_HOST = "rest.nexmo.com"
-#: longest ``client-ref`` that the vendor takes, characters
+#: Longest ``client-ref`` that the vendor accepts, characters.
 CLIENT_REF_CHARS = 100
 
 _ACCEPTED = "0"
-#: ``messages[0].status`` -> what it means for us, and why: https://developer.vonage.com/en/api-errors/sms
-#: (13, 16, 17, 19 and 20 are of older editions). 3 is RECIPIENT if the text names ``to``: see ``refused``.
+#: ``messages[0].status`` -> (refusal, why): https://developer.vonage.com/en/api-errors/sms
+#: (13, 16, 17, 19 and 20 are from older editions). 3 means RECIPIENT_INVALID if the text names ``to``: see ``refused``.
 BY_STATUS = {
     "1": (Refusal.QUOTA_EXCEEDED, "throttled"),
     "2": (Refusal.PAYLOAD_REJECTED, "parameter missing"),
@@ -38,7 +38,7 @@ BY_STATUS = {
     "12": (Refusal.PAYLOAD_REJECTED, "message too long"),
     "13": (Refusal.UNAVAILABLE, "communication failed"),
     "14": (Refusal.CREDENTIALS, "signature refused"),
-    # A matter of the destination's country: the other recipients pass, so the breaker must not open.
+    # It depends on the destination's country; other recipients are accepted, so the breaker must not open.
     "15": (Refusal.PAYLOAD_REJECTED, "sender not allowed at this destination"),
     "16": (Refusal.PAYLOAD_REJECTED, "TTL not valid"),
     "17": (Refusal.RECIPIENT_INVALID, "number cannot be reached"),
@@ -51,7 +51,8 @@ BY_STATUS = {
     "33": (Refusal.RECIPIENT_INVALID, "number de-activated"),
 }
 
-# GSM 03.38, basic and extension: what goes as text; anything else must be sent as unicode or arrives as question marks.
+# GSM 03.38, basic and extension: the characters that can go as text. A message with any other character must be sent as
+# unicode, or that character arrives as a question mark.
 _GSM = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
     "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà\f^{}\\[~]|€"
@@ -59,16 +60,16 @@ _GSM = frozenset(
 
 
 def build(url: ProviderUrl, settings: Settings) -> Vonage:
-    """Raises BadSettings: key, secret or ``from`` missing, or an unknown option."""
+    """Builds the provider. Raises BadSettings if key, secret or ``from`` is missing, or an option is unknown."""
     url.allow("from", "tls")
     if not url.username or not url.password:
-        raise url.problem("must hold KEY:SECRET@")
+        raise url.problem("must contain KEY:SECRET@")
     account = {"api_key": url.username, "api_secret": url.password, "from": url.required("from")}
     return Vonage(url.name, f"{url.http_base(VENDOR_HOST)}/sms/json", url.timeout_s, account)
 
 
 class Vonage:
-    """One account and sender."""
+    """Sends with one account and one sender."""
 
     connections = CONNECTIONS_PER_ORIGIN
 
@@ -84,7 +85,7 @@ class Vonage:
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
-        """The request's form."""
+        """Returns the request's form."""
         form = self._account | {
             "to": message.target.removeprefix("+"),
             "text": message.content.body,
@@ -105,14 +106,14 @@ class Vonage:
 
 
 def client_ref(request_id: str) -> str:
-    """The request_id, or 32 hex of its SHA-256 if the vendor would refuse it as too long."""
+    """Returns the request_id, or 32 hex digits of its SHA-256 if the vendor would refuse it as too long."""
     if len(request_id) <= CLIENT_REF_CHARS:
         return request_id
     return hashlib.sha256(request_id.encode()).hexdigest()[:32]
 
 
 def refused(response: Response) -> Refused:
-    """The refusal in an answer whose first status is not 0; total."""
+    """Returns the refusal for an answer whose first status is not 0; it has one for every answer."""
     first = _first_message(response)
     status = first.get("status")
     if isinstance(status, str) and status in BY_STATUS:
@@ -121,7 +122,7 @@ def refused(response: Response) -> Refused:
             refusal = Refusal.RECIPIENT_INVALID
         return Refused(refusal, f"vonage status {status}: {why}", response.retry_after_s)
     if response.ok:
-        # Only the body says yes or no, and it cannot be read.
+        # Only the body says whether the message was accepted, and it cannot be read.
         return Refused(Refusal.UNAVAILABLE, "vonage: an answer without a known status", ambiguous=True)
     detail = f"vonage {response.status}: no known status"
     return Refused(by_http_status(response.status), detail, response.retry_after_s)

@@ -172,7 +172,7 @@ async def test_a_connection_that_still_owes_a_reply_serves_nobody_else(at: str) 
 
 
 async def test_a_connection_is_given_up_after_so_many_mails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.email.smtp_session.MAILS_A_CONNECTION", 2)
+    monkeypatch.setattr("services.email.smtp_session.MAILS_PER_CONNECTION", 2)
     async with raw_smtp() as server, provider(server) as made:
         for _ in range(5):
             await send(made, message(TO))
