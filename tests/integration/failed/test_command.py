@@ -1,4 +1,4 @@
-"""``./notify failed`` against a real broker: what an operator reads, and the exit code."""
+"""Tests ``./notify failed`` with a real broker: the output for an operator, and the exit code."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_bad_usage_is_2_and_names_the_option(notify: Command, arguments: list[st
     assert said in refused.stderr
 
 
-def test_another_operator_at_work_is_5(notify: Command, dead_lettered: list[Publication], vhost_url: str) -> None:
+def test_another_operation_in_progress_is_5(notify: Command, dead_lettered: list[Publication], vhost_url: str) -> None:
     async def hold_and_ask() -> list[int]:
         async with failed_operation(vhost_url):
             return [
@@ -145,7 +145,7 @@ def test_another_operator_at_work_is_5(notify: Command, dead_lettered: list[Publ
     assert _left(vhost_url) == 3
 
 
-def test_a_broker_that_is_away_is_1_and_named(notify: Command) -> None:
+def test_an_unavailable_broker_is_1_and_named(notify: Command) -> None:
     away = notify("list", RABBITMQ_URL="amqp://guest:guest@127.0.0.1:9/")
     assert away.returncode == 1
     assert "127.0.0.1:9" in away.stderr

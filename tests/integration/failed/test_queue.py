@@ -1,4 +1,4 @@
-"""failed.queue against a real broker: looking changes nothing, what is removed was confirmed or meant."""
+"""Tests failed.queue with a real broker: reading changes nothing, and only confirmed or discarded messages go."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_mixed_queue_is_listed_whole_and_oldest_first(publisher: Publish
     assert (len(only.items), only.truncated) == (500, False)
 
 
-async def test_what_a_worker_wrote_is_what_is_shown(publisher: Publisher, queue: FailedQueue) -> None:
+async def test_a_listing_shows_what_a_worker_wrote(publisher: Publisher, queue: FailedQueue) -> None:
     lane = Lane("email", "high")
     state = DeliveryState(attempt=3, first_attempt_at="2026-01-02T03:04:05.678Z")
     message = failed("r1", reason="payload_rejected", lane=lane, state=state)
@@ -97,7 +97,7 @@ async def test_what_a_worker_wrote_is_what_is_shown(publisher: Publisher, queue:
 async def test_fifty_listings_leave_everything_where_it_is(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
-    # More often than the 20 deliveries after which RabbitMQ drops a message unless told otherwise.
+    # There are more listings than the 20 deliveries after which RabbitMQ drops a message by default.
     await dead_letter(publisher, [failed(f"r{n}") for n in range(40)])
     for _ in range(50):
         listed = await queue.list(EVERYTHING)
@@ -105,7 +105,7 @@ async def test_fifty_listings_leave_everything_where_it_is(
         assert await count(channel) == 40
 
 
-async def test_a_queue_that_nobody_declared_yet_is_empty(queue: FailedQueue) -> None:
+async def test_a_queue_that_is_not_declared_yet_is_empty(queue: FailedQueue) -> None:
     assert (await queue.list(EVERYTHING)).model_dump() == {"items": [], "scanned": 0, "truncated": False}
 
 
@@ -117,7 +117,7 @@ _UNREADABLE = {
 
 
 @pytest.mark.parametrize("wire", _UNREADABLE.values(), ids=_UNREADABLE)
-async def test_a_header_that_cannot_be_read_stops_nobody(
+async def test_an_unreadable_header_stops_no_operation(
     wire: bytes, publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def encode(pieces: list[bytes], value: Any) -> int:
@@ -156,7 +156,7 @@ async def test_a_scan_is_bounded_by_count_and_by_bytes(
     assert await count(channel) == 60
 
 
-async def test_of_two_operators_at_once_one_is_told_so(
+async def test_the_second_of_two_concurrent_operations_is_refused(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, vhost_url: str
 ) -> None:
     await dead_letter(publisher, [failed(f"r{n}") for n in range(30)])
@@ -220,7 +220,7 @@ async def test_a_replay_that_dies_between_publish_and_ack_loses_nothing(
 ) -> None:
     await dead_letter(publisher, [failed(f"r{n}") for n in range(300)])
     assert await _crash("published", vhost_url) == -signal.SIGKILL
-    # None was let go before its copy was confirmed, and no more than one batch is in both places.
+    # No message was acked before its copy was confirmed, and at most one batch is in both queues.
     await eventually_async(lambda: _is(channel, 300))
     assert await count(channel, "push.queue") == 200
 
@@ -236,7 +236,7 @@ async def test_a_replay_that_dies_between_publish_and_ack_loses_nothing(
     copies = await take_all(channel, "push.queue")
     lives = [(properties.correlation_id, read_state(properties.headers).replay) for _, properties, _ in copies]
     assert {request_id for request_id, _ in lives} == {f"r{n}" for n in range(300)}
-    # The second copy's life is above the first's: the claims tell which is stale.
+    # The second copy has a higher replay number than the first, so the claims know which one is stale.
     assert len(set(lives)) == 500
 
 
@@ -244,7 +244,7 @@ async def test_a_replay_begins_a_new_life_in_the_lane_that_the_message_had(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
     lanes = [lane for name in CHANNELS for lane in lanes_of(name)]
-    earlier = now_ms() + 3_600_000  # as a machine wrote it whose clock is an hour ahead
+    earlier = now_ms() + 3_600_000  # as written by a machine whose clock is an hour ahead
     state = DeliveryState(
         attempt=7, deferrals=4, replay=earlier, last_error="e", first_attempt_at="2026-01-01T00:00:00.000Z"
     )
@@ -304,13 +304,13 @@ async def test_a_message_that_passed_the_ladder_first_is_told_by_its_last_death(
     (entry,) = (await queue.list(EVERYTHING)).items
     assert (entry.reason, entry.queue, entry.attempts) == ("delivery_limit", "push.queue", 2)
     await queue.replay(parse_replay({"all": True}), operator="test")
-    # And through the ladder once more: old deaths would make the broker drop it as a cycle.
+    # It passes the ladder once more: with its old x-death the broker would drop it as a cycle.
     ((_, properties, body),) = await take_all(channel, "push.queue")
     await publisher.publish(Publication(topology.retry_exchange(1.0), "push", body, properties.headers))
     await eventually_async(lambda: _is(channel, 1, "push.queue"))
 
 
-async def test_a_message_that_somebody_rejected_says_so(
+async def test_a_rejected_message_has_the_reason_rejected(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
     await publisher.publish(Publication(topology.EXCHANGE, "email", b"not json", {}))
@@ -325,7 +325,7 @@ async def test_a_message_that_somebody_rejected_says_so(
     assert shown.envelope is None
 
 
-async def test_what_cannot_be_replayed_sensibly_stays_and_is_said(
+async def test_a_message_that_cannot_be_replayed_stays_and_is_reported(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
     past = push_body("late", expires_at="2020-01-01T00:00:00Z")
@@ -396,7 +396,8 @@ async def test_a_discard_removes_what_was_selected_and_nothing_else(
 async def test_every_other_message_of_many_is_discarded_for_good(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue
 ) -> None:
-    # Thousands of single acks: the broker buffers some, and must have them before the channel ends.
+    # There are thousands of single acks: the broker buffers some, and must have received all of them before the channel
+    # closes.
     reasons: tuple[DeadReason, DeadReason] = ("expired", "no_recipient")
     await dead_letter(publisher, [failed(f"r{n}", reason=reasons[n % 2]) for n in range(2000)])
     done = await queue.discard(parse_discard({"reason": "expired"}), operator="test")
@@ -429,7 +430,7 @@ async def test_a_lane_that_takes_nothing_keeps_its_messages_in_failed_queue(
     assert [entry.request_id for entry in (await queue.list(EVERYTHING)).items] == ["p1"]
 
 
-async def test_a_broker_that_is_away_is_said_within_the_gateways_time(vhost_url: str) -> None:
+async def test_an_unavailable_broker_is_reported_within_the_gateways_time(vhost_url: str) -> None:
     nowhere = FailedQueue(settings_for("amqp://guest:guest@127.0.0.1:9/"))
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -438,7 +439,7 @@ async def test_a_broker_that_is_away_is_said_within_the_gateways_time(vhost_url:
     assert loop.time() - began < 5
 
 
-async def test_a_broker_that_stands_still_in_the_middle_is_said_too(
+async def test_a_broker_that_becomes_unresponsive_is_reported_too(
     publisher: Publisher, channel: AmqpChannel, rabbitmq: RabbitMQServer, vhost_url: str
 ) -> None:
     await dead_letter(publisher, [failed(f"r{n}") for n in range(5)])
@@ -457,6 +458,6 @@ async def _is(channel: AmqpChannel, number: int, name: str = topology.FAILED_QUE
 
 
 async def _crash(point: str, url: str) -> int:
-    """The exit status of an operator that kills itself there."""
+    """Runs an operator's process that kills itself at ``point``, and returns its exit status."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.failed_crash", point, url)
     return await process.wait()

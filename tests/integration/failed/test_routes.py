@@ -1,4 +1,4 @@
-"""``/failed`` over a real broker: what the gateway answers to an operator."""
+"""Tests ``/failed`` with a real broker: what the gateway answers to an operator."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_bad_query_is_422_and_names_the_field(client: FlaskClient, query: str,
         ("all", {""}),
     ],
 )
-def test_a_selection_that_says_nothing_or_nonsense_is_422_and_nothing_happens(
+def test_an_empty_or_invalid_selection_is_422_and_changes_nothing(
     client: FlaskClient, dead_lettered: list[Publication], document: Any, fields: set[str]
 ) -> None:
     for action in ("replay", "discard"):
@@ -151,7 +151,7 @@ def test_a_discard_takes_no_ignore_expiry(client: FlaskClient) -> None:
     assert problem.errors[0].field == "ignore_expiry"
 
 
-def test_a_body_that_is_not_json_is_refused_as_anywhere(client: FlaskClient) -> None:
+def test_a_body_that_is_not_json_is_refused(client: FlaskClient) -> None:
     _problem(client.post("/failed/discard", data="all=true", content_type="application/x-www-form-urlencoded"), 415)
     _problem(client.post("/failed/discard", data="{", content_type="application/json"), 400)
 
@@ -217,7 +217,7 @@ def test_a_second_operator_is_told_to_come_back(
     assert client.get("/failed").get_json()["scanned"] == 3
 
 
-def test_a_broker_that_is_away_is_503(tmp_path: Path) -> None:
+def test_an_unavailable_broker_is_503(tmp_path: Path) -> None:
     nowhere = settings_for("amqp://guest:guest@127.0.0.1:9/").broker.given_url
     with gateway(tmp_path, rabbitmq_url=nowhere) as made:
         answer = made.client.get("/failed")
@@ -225,7 +225,7 @@ def test_a_broker_that_is_away_is_503(tmp_path: Path) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-def test_what_an_operator_did_is_in_the_log(
+def test_an_operators_actions_are_logged(
     client: FlaskClient, dead_lettered: list[Publication], capsys: pytest.CaptureFixture[str]
 ) -> None:
     client.post("/failed/replay", json={"channel": "push", "dry_run": True})

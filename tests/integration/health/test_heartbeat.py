@@ -1,4 +1,4 @@
-"""A worker that is to end is not kept by its own sign of life."""
+"""Tests that a worker's heartbeat does not prevent the worker from stopping."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ from shared.health.heartbeat import Heartbeat
 from shared.health.registry import WorkerState
 from shared.redis.client import async_client
 
-#: turns of the loop that a first beat takes: connecting, asking, writing
+#: Turns of the event loop that a first heartbeat takes: connecting, reading, writing.
 TURNS = 60
 
 
-async def test_a_heartbeat_ends_at_whatever_moment_it_is_stopped_and_takes_its_sign_down(redis_url: str) -> None:
+async def test_a_heartbeat_ends_whenever_it_is_stopped_and_removes_its_entry(redis_url: str) -> None:
     for turns in range(TURNS):
         redis = async_client(redis_url)
         heartbeat = Heartbeat(WorkerState(redis, "push", "one", 60), 60, dict, lambda _: None)

@@ -1,4 +1,4 @@
-"""Signs of life and forced breakers, on a real Redis."""
+"""Tests heartbeats and forced breakers with a real Redis."""
 
 from __future__ import annotations
 
@@ -47,14 +47,16 @@ async def test_the_last_beat_counts(client: redis.asyncio.Redis, gateway: redis.
     assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"]["a:1"]["paused"] is False
 
 
-async def test_one_that_stops_in_good_order_is_gone_at_once(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+async def test_a_worker_that_stops_gracefully_is_removed_at_once(
+    client: redis.asyncio.Redis, gateway: redis.Redis
+) -> None:
     worker = WorkerState(client, "push", "a:1", HEARTBEAT_S)
     await worker.beat({})
     await worker.remove()
     assert read_workers(gateway, CHANNELS, HEARTBEAT_S)["push"] == {}
 
 
-async def test_one_that_fell_silent_is_ignored_and_deleted_by_the_next_beat(
+async def test_a_silent_worker_is_ignored_and_deleted_by_the_next_heartbeat(
     client: redis.asyncio.Redis, gateway: redis.Redis
 ) -> None:
     worker = WorkerState(client, "push", "living", HEARTBEAT_S)
@@ -76,7 +78,7 @@ async def test_a_channel_without_workers_leaves_nothing_behind(
     eventually(lambda: gateway.keys("notify-workers:*") == [])
 
 
-async def test_what_no_worker_wrote_is_ignored_and_deleted_by_the_next_beat(
+async def test_an_entry_that_no_worker_wrote_is_ignored_and_deleted_by_the_next_heartbeat(
     client: redis.asyncio.Redis, gateway: redis.Redis
 ) -> None:
     gateway.hset("notify-workers:push", mapping={"junk": "{", "list": "[]", "ageless": "{}"})
@@ -100,9 +102,7 @@ async def test_a_worker_that_comes_back_in_between_is_not_deleted(
     assert gateway.hget("notify-workers:push", "a:1") == b'{"at_ms":2}'
 
 
-async def test_an_operators_word_reaches_the_channel_it_is_for(
-    client: redis.asyncio.Redis, gateway: redis.Redis
-) -> None:
+async def test_an_operators_order_reaches_only_its_channel(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
     worker = WorkerState(client, "email", "a:1", HEARTBEAT_S)
     assert await worker.forced() == {}
     force_breaker(gateway, "email", "smtp", "open")
@@ -114,12 +114,12 @@ async def test_an_operators_word_reaches_the_channel_it_is_for(
     assert forced_breakers(gateway) == {("email", "smtp2"): "closed", ("push", "fcm"): "open"}
 
 
-async def test_a_word_that_means_nothing_forces_nothing(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
+async def test_an_unknown_order_forces_nothing(client: redis.asyncio.Redis, gateway: redis.Redis) -> None:
     gateway.hset("notify-breakers-forced", mapping={"push/fcm": "ajar", "push": "open"})
     assert await WorkerState(client, "push", "a:1", HEARTBEAT_S).forced() == {}
 
 
-async def test_a_redis_that_is_away_is_said_so() -> None:
+async def test_an_unavailable_redis_raises_redis_unavailable() -> None:
     url = f"redis://127.0.0.1:{free_ports(1)[0]}/0"
     async with async_client(url) as client:
         worker = WorkerState(client, "push", "a:1", HEARTBEAT_S)
@@ -136,7 +136,7 @@ async def test_a_redis_that_is_away_is_said_so() -> None:
                 ask()
 
 
-async def test_a_full_redis_is_said_so(
+async def test_a_full_redis_raises_redis_unavailable(
     client: redis.asyncio.Redis, gateway: redis.Redis, redis_server: RedisServer
 ) -> None:
     gateway.config_set("maxmemory", 1)

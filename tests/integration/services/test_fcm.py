@@ -1,4 +1,4 @@
-"""services/push/fcm.py against a vendor of bare sockets, Google's token endpoint included, and the sandbox."""
+"""Tests services/push/fcm.py with a vendor made of bare sockets (and Google's token endpoint), and with the sandbox."""
 
 import asyncio
 import time
@@ -68,13 +68,13 @@ async def test_a_send_is_one_post_with_the_token_and_returns_the_vendors_name() 
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", {"other": 1}])
-async def test_a_yes_without_a_name_is_a_yes(body: object) -> None:
+async def test_an_acceptance_without_a_name_is_an_acceptance(body: object) -> None:
     async with raw_http(answer(200, body)) as vendor, provider(vendor) as made:
         assert await send(made, message()) == ""
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_nothing_is_repeated_inside(status: int) -> None:
+async def test_a_request_is_not_repeated_internally(status: int) -> None:
     async with raw_http(answer(status, b"", {"Retry-After": "1"})) as vendor, provider(vendor) as made:
         with pytest.raises(Refused) as caught:
             await send(made, message())
@@ -91,7 +91,7 @@ async def test_a_hanging_vendor_is_given_up_in_time_and_is_ambiguous() -> None:
         assert len(vendor.requests) == 1
 
 
-async def test_the_key_buys_one_token_for_everybody(private_key: str) -> None:
+async def test_the_key_gets_one_token_for_all_sends(private_key: str) -> None:
     async with raw_http(granting("t1")) as google, raw_http(YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
             await asyncio.gather(*(send(made, message(f"token-{n}")) for n in range(20)))
@@ -111,7 +111,7 @@ def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_east")
-async def test_a_token_lasts_as_long_wherever_the_clock_on_the_wall_stands(private_key: str) -> None:
+async def test_a_token_lasts_equally_long_in_every_time_zone(private_key: str) -> None:
     async with raw_http(granting("t1"), granting("t2")) as google, raw_http(YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
             await send(made, message())
@@ -128,7 +128,7 @@ async def test_a_refused_token_opens_the_breaker_and_the_next_send_brings_a_new_
         assert [request.headers["authorization"] for request in vendor.requests] == ["Bearer t1", "Bearer t2"]
 
 
-async def test_a_key_that_google_refuses_is_ours_and_nothing_is_sent(private_key: str) -> None:
+async def test_a_key_that_google_refuses_means_credentials_and_nothing_is_sent(private_key: str) -> None:
     refusal = answer(400, {"error": "invalid_grant", "error_description": "account not found"})
     async with raw_http(refusal) as google, raw_http(YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
@@ -137,7 +137,7 @@ async def test_a_key_that_google_refuses_is_ours_and_nothing_is_sent(private_key
         assert vendor.requests == []
 
 
-async def test_a_token_endpoint_that_is_away_is_unavailable_and_not_ambiguous(private_key: str) -> None:
+async def test_an_unavailable_token_endpoint_is_unavailable_and_not_ambiguous(private_key: str) -> None:
     async with raw_http(close) as google, raw_http(YES) as vendor:
         async with provider(vendor, firebase_key(private_key, f"{google.url}/token")) as made:
             with refusing(DOWN) as caught:
@@ -156,7 +156,7 @@ async def test_the_key_may_be_a_file(private_key: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["/nowhere/key.json", "{not json: secret", '{"type": "secret"}', "secret"])
-async def test_a_key_that_is_none_is_named_and_not_shown(key: str) -> None:
+async def test_an_invalid_key_is_reported_and_not_shown(key: str) -> None:
     made: Fcm = built(fcm.build, "fcm:///p", firebase_key=SecretStr(key))
     with pytest.raises(BadSettings, match="FIREBASE_KEY") as caught:
         await made.open()

@@ -1,4 +1,4 @@
-"""services/email/sendgrid.py against a vendor of bare sockets and against the sandbox."""
+"""Tests services/email/sendgrid.py with a vendor made of bare sockets and with the sandbox."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -40,7 +40,7 @@ async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
         }
 
 
-async def test_a_yes_without_an_id_is_a_yes() -> None:
+async def test_an_acceptance_without_an_id_is_an_acceptance() -> None:
     async with raw_http(answer(202)) as vendor, provider(vendor.host) as made:
         assert await send(made, message(TO)) == ""
 

@@ -1,4 +1,4 @@
-"""services/sms/ against vendors of bare sockets and against the sandbox."""
+"""Tests services/sms/ with vendors made of bare sockets and with the sandbox."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -74,7 +74,7 @@ async def test_a_cut_at_twilio_is_ambiguous_because_it_knows_no_idempotency_key(
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", {"other": 1}])
-async def test_a_yes_of_twilio_without_a_sid_is_a_yes(body: object) -> None:
+async def test_twilios_acceptance_without_a_sid_is_an_acceptance(body: object) -> None:
     async with raw_http(answer(201, body)) as vendor, at_twilio(vendor) as made:
         assert await send(made, message(TO)) == ""
 
@@ -96,13 +96,13 @@ async def test_vonage_gets_a_form_with_our_reference() -> None:
 
 
 @pytest.mark.parametrize(("body", "kind"), [("plain ÄÖ ñ @", "text"), ("snow ☃", "unicode"), ("Привет", "unicode")])
-async def test_what_gsm_cannot_write_goes_as_unicode(body: str, kind: str) -> None:
+async def test_a_text_outside_gsm_is_sent_as_unicode(body: str, kind: str) -> None:
     async with raw_http(VONAGE_YES) as vendor, at_vonage(vendor) as made:
         await send(made, message(TO, body=body))
         assert vendor.requests[0].form()["type"] == kind
 
 
-async def test_a_200_of_vonage_is_no_yes_by_itself() -> None:
+async def test_a_200_of_vonage_alone_is_no_acceptance() -> None:
     refusal = answer(200, {"messages": [{"status": "1", "error-text": "Throughput Rate Exceeded"}]})
     async with raw_http(refusal, answer(200, b"<html>")) as vendor, at_vonage(vendor) as made:
         with refusing(QUOTA):

@@ -1,4 +1,4 @@
-"""services/email/smtp.py against a mail server of bare sockets and against the sandbox."""
+"""Tests services/email/smtp.py with a mail server made of bare sockets and with the sandbox."""
 
 import asyncio
 import ssl
@@ -39,7 +39,7 @@ async def error_of(made: Smtp, target: str = TO) -> Refused:
     return caught.value
 
 
-async def test_one_recipient_a_transaction_and_the_servers_name_for_it() -> None:
+async def test_one_recipient_per_transaction_and_the_servers_id_for_it() -> None:
     async with raw_smtp() as server, provider(server) as made:
         assert await send(made, message(TO)) == "4F2A81C07"
         assert server.commands[1:] == ["MAIL FROM:<notify@example.com>", f"RCPT TO:<{TO}>", "DATA"]
@@ -102,13 +102,13 @@ async def test_each_reply_has_its_verdict(replies: dict[str, str], expected: Ref
 
 
 @pytest.mark.parametrize("greeting", ["421 4.7.0 too many", "554 5.3.2 no service", "what", CUT])
-async def test_a_server_that_turns_us_away_at_the_door_is_unavailable(greeting: str) -> None:
+async def test_a_server_that_refuses_at_its_greeting_is_unavailable(greeting: str) -> None:
     async with raw_smtp() as server, provider(server) as made:
         server.greeting = greeting
         assert (await error_of(made)).refusal == DOWN
 
 
-async def test_a_refused_login_is_ours() -> None:
+async def test_a_refused_login_means_credentials() -> None:
     async with (
         raw_smtp("AUTH PLAIN LOGIN", replies={"AUTH": "535 5.7.8 no"}) as server,
         provider(server, "", "u:p@") as made,
@@ -117,7 +117,7 @@ async def test_a_refused_login_is_ours() -> None:
         assert "MAIL" not in server.verbs()
 
 
-async def test_a_server_without_login_is_ours_to_mend() -> None:
+async def test_a_server_without_login_means_credentials() -> None:
     async with raw_smtp() as server, provider(server, "", "u:p@") as made:
         assert (await error_of(made)).refusal is OURS
 
@@ -171,7 +171,7 @@ async def test_a_connection_that_still_owes_a_reply_serves_nobody_else(at: str) 
         assert server.connections == 2
 
 
-async def test_a_connection_is_given_up_after_so_many_mails(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_is_closed_after_its_limit_of_mails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.email.smtp_session.MAILS_PER_CONNECTION", 2)
     async with raw_smtp() as server, provider(server) as made:
         for _ in range(5):
@@ -200,7 +200,7 @@ async def test_an_address_outside_ascii_needs_smtputf8() -> None:
         assert error.refusal is Refusal.RECIPIENT_INVALID
         await send(made, message("post@bücher.example"))
         assert "RCPT TO:<post@xn--bcher-kva.example>" in server.commands
-        # What the server cannot take is asked of a server that answers now: the breaker takes it for a sign of life.
+        # The refusal must come from a current answer of the server, because the breaker counts it as a success.
         before = server.connections
         assert (await error_of(made, "jürgen@example.org")).refusal is RECIPIENT
         assert server.connections == before + 1
@@ -210,7 +210,7 @@ async def test_an_address_outside_ascii_needs_smtputf8() -> None:
         assert "RCPT TO:<jürgen@xn--bcher-kva.example>" in server.commands
 
 
-async def test_the_size_is_told_where_the_server_wants_to_know() -> None:
+async def test_the_size_is_sent_if_the_server_supports_it() -> None:
     async with raw_smtp("SIZE 1000000") as server, provider(server) as made:
         await send(made, message(TO))
         assert server.commands[1] == f"MAIL FROM:<notify@example.com> SIZE={len(server.mails[0]) - 3}"
@@ -247,14 +247,14 @@ async def test_starttls_is_used_where_it_is_offered(tls: ssl.SSLContext) -> None
         assert "STARTTLS" in server.verbs()
 
 
-async def test_starttls_that_is_required_but_not_offered_is_ours_to_mend() -> None:
+async def test_starttls_that_is_required_but_not_offered_means_credentials() -> None:
     async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=1", "u:p@") as made:
         assert (await error_of(made)).refusal is OURS
         assert "AUTH" not in server.verbs()
 
 
-async def test_a_password_does_not_cross_a_network_in_the_clear_unless_told_to() -> None:
-    # This machine, by an address that does not say so.
+async def test_a_password_does_not_cross_a_network_unencrypted_unless_allowed() -> None:
+    # This address reaches this machine, but is no loopback address.
     async with raw_smtp("AUTH PLAIN") as server, provider(server, "", "u:p@", host="0.0.0.0") as made:
         assert (await error_of(made)).refusal is OURS
         assert "AUTH" not in server.verbs()
@@ -269,7 +269,7 @@ async def test_smtps_is_encrypted_from_the_first_byte(tls: ssl.SSLContext) -> No
         assert len(server.mails) == 1
 
 
-async def test_a_certificate_of_nobody_is_refused(tls: ssl.SSLContext) -> None:
+async def test_an_untrusted_certificate_is_refused(tls: ssl.SSLContext) -> None:
     async with raw_smtp("AUTH PLAIN", starttls=tls) as server, provider(server, "&starttls=1", "u:p@") as made:
         assert (await error_of(made)).refusal == DOWN
         assert "AUTH" not in server.verbs()

@@ -1,4 +1,4 @@
-"""A worker process in which a task dies: it ends by itself, says why, and the supervisor starts another."""
+"""Tests a worker process in which a task dies: it ends by itself and says why, and the supervisor starts another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from ops.place import ROOT
 from tests.support.servers import run_ports
 
-#: what the process runs: the real push channel, with one thing replaced before that
+#: The program of the process: the real push channel, after one replacement.
 PROGRAM = """
 from services.push import fcm
 from shared.broker.publisher import Publisher
@@ -29,7 +29,7 @@ run_channel("push", {{"fcm": fcm.build}})
 
 
 def ended(place: str, error: str, rabbitmq_url: str, redis_url: str) -> subprocess.CompletedProcess[str]:
-    """The process after its end, which has to come within 40 seconds."""
+    """Runs the process, which has to end within 40 seconds, and returns its result."""
     environment = {
         "PATH": os.environ["PATH"],
         "RABBITMQ_URL": rabbitmq_url,

@@ -1,4 +1,4 @@
-"""Today's code reads what every version has written: messages, records, failed messages, signs of life."""
+"""Tests that today's code reads what every version has written: messages, records, failed messages, heartbeats."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.moved_clock import time_ns_from
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 
-#: so long that a sign of life of any age counts
+#: So long that a heartbeat of any age counts, seconds.
 ALWAYS_S = 1e9
 _VERSIONS = pytest.mark.parametrize("version", wire.versions())
 
@@ -79,7 +79,7 @@ async def _has(bench: Bench, failed: int) -> bool:
 
 
 def _end(headers: dict[str, Any], body: bytes) -> tuple[str, str]:
-    # The one that cannot be decoded still begins with its request_id.
+    # Even the body that cannot be decoded begins with its request_id.
     return body.decode().split('"request_id":"')[1].split('"')[0], wire.FAILED + headers["notify-failed-reason"]
 
 
@@ -159,7 +159,7 @@ def test_the_gateway_answers_what_an_earlier_version_accepted(
 
 
 @_VERSIONS
-def test_workers_and_forced_breakers_of_every_version_are_seen(version: str, store: redis.Redis) -> None:
+def test_workers_and_forced_breakers_of_every_version_are_read(version: str, store: redis.Redis) -> None:
     document = wire.golden(version, "workers")
     _put(store, document["beat"])
     _put(store, document["forced"])

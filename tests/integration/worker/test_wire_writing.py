@@ -1,7 +1,7 @@
-"""What today's code writes has the form of the newest version under ``tests/fixtures/wire``.
+"""Tests that today's code writes the form of the newest version under ``tests/fixtures/wire``.
 
-Red here means that the form has changed: add a folder with the new one beside those that are there, and leave those as
-they are.
+If a test fails here, the form has changed: add a folder with the new form beside the existing ones, and leave those
+unchanged.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 
 NEWEST = wire.versions()[-1]
-#: one level of the ladder, so long that what is put there stays
+#: The ladder's only level, seconds: so long that a message stays there during the test.
 LEVEL_S = 3600.0
 
-#: what a call is named today that was named otherwise in a version's files
+#: Name in the files of an earlier version -> today's name of the same call.
 _TODAYS_NAME = {"handed_on": "forwarded"}
 
 
@@ -54,14 +54,14 @@ async def claims(redis_url: str) -> AsyncIterator[Claims]:
 
 
 def form(value: Any) -> Any:
-    """The names and types of everything inside, times told from other texts."""
+    """Returns the names and types of all parts; a time is distinguished from other texts."""
     if isinstance(value, Mapping):
         return {name: form(item) for name, item in sorted(value.items())}
     if isinstance(value, list):
         return [form(item) for item in value]
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", value):
         return "time"
-    # pika has an integer type of its own for what is long on the wire.
+    # pika has its own integer type for a long on the wire.
     return "int" if isinstance(value, int) and not isinstance(value, bool) else type(value).__name__
 
 
@@ -79,7 +79,7 @@ def test_the_gateways_message_and_record(tmp_path: Path, vhost_url: str, redis_u
     assert {name: store.get(name) for name in store.keys()} == {key.encode(): digest.encode()}  # noqa: SIM118
     ((properties, body),) = taken(vhost_url, published["queue"])
     assert body.decode() == published["body"]
-    # The broker's own, on everything that comes from a quorum queue.
+    # The broker adds this header to every message that comes from a quorum queue.
     headers = {name: value for name, value in (properties.headers or {}).items() if name != "x-delivery-count"}
     assert form(headers) == form(published["headers"])
     for name in ("content_type", "delivery_mode", "correlation_id"):
@@ -98,7 +98,7 @@ async def test_the_record_of_every_transition(row: dict[str, Any], claims: Claim
         )
     written = store.get(document["key"])
     assert isinstance(written, bytes)
-    # When a lease ends is never the same twice.
+    # The end of a lease differs at each run.
     assert re.sub(r"(?<=:)\d{13}(?=:\d+:\d+:\w{16}$)", "9000000000000", written.decode()) == row["record"]
 
 
@@ -147,7 +147,7 @@ async def test_a_message_that_the_broker_dead_lettered(vhost_url: str) -> None:
     ((_, properties, _),) = found
     (golden,) = (f for f in wire.failures(NEWEST) if f.listed["reason"] == "expired")
     expected = {name: value for name, value in golden.publication.headers.items() if name.startswith("x-")}
-    # Only one that had an expiration says so.
+    # Only a message that had an expiration has this field.
     properties.headers["x-death"][0].pop("original-expiration")
     assert form(properties.headers) == form(expected)
 
@@ -161,7 +161,7 @@ def test_what_a_replay_publishes() -> None:
     assert (again.body, again.correlation_id) == (failed.body, golden.id)
 
 
-async def test_a_workers_sign_of_life_and_a_forced_breaker(vhost_url: str, redis_url: str, store: redis.Redis) -> None:
+async def test_a_workers_heartbeat_and_a_forced_breaker(vhost_url: str, redis_url: str, store: redis.Redis) -> None:
     document = wire.golden(NEWEST, "workers")
     _, key, instance, golden = document["beat"]
     async with (
@@ -188,7 +188,7 @@ async def test_a_workers_sign_of_life_and_a_forced_breaker(vhost_url: str, redis
 
 
 async def _one_from(bench: Bench, queue: str) -> dict[str, Any]:
-    """The headers of the message that comes to the queue; the broker's own count left out."""
+    """Waits for a message in the queue and returns its headers without the broker's own count."""
     channel = await bench.publisher.connection.channel()
     found: list[tuple[Any, Any, bytes]] = []
 

@@ -1,4 +1,4 @@
-"""The worker against a real broker and a real Redis: what becomes of each kind of message."""
+"""Tests the worker with a real broker and a real Redis: the outcome of each kind of message."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def test_a_failure_that_may_pass_is_tried_again_and_counted(settings: Sett
         assert bench.count("notify_retried_total", channel="push", reason="throttled") == 1
 
 
-async def test_the_hopeless_goes_to_failed_queue_after_one_attempt(settings: Settings) -> None:
+async def test_a_message_that_cannot_succeed_goes_to_failed_queue_after_one_attempt(settings: Settings) -> None:
     async def script(_message: Message) -> str:
         raise Refused(Refusal.RECIPIENT_INVALID, "UNREGISTERED")
 
@@ -215,7 +215,7 @@ async def test_an_outage_leaves_the_backlog_in_its_queue_and_every_message_is_de
         await run
 
 
-async def test_a_sick_provider_has_a_successor(settings: Settings) -> None:
+async def test_the_next_provider_replaces_a_failing_one(settings: Settings) -> None:
     async def sick(_message: Message) -> str:
         raise Unavailable("503")
 
@@ -227,7 +227,7 @@ async def test_a_sick_provider_has_a_successor(settings: Settings) -> None:
         assert bench.count("notify_breaker_state", channel="email", provider="smtp") in (1, 2)
 
 
-async def test_our_own_credentials_refused_pauses_without_spending_attempts(settings: Settings) -> None:
+async def test_refused_credentials_pause_the_worker_without_using_attempts(settings: Settings) -> None:
     good = asyncio.Event()
 
     async def script(_message: Message) -> str:
@@ -255,14 +255,15 @@ async def test_a_deleted_queue_comes_back_with_its_consumer(settings: Settings) 
         await eventually_async(lambda: "second" in provider.accepted)
 
 
-async def test_a_queue_deleted_under_a_publisher_is_not_back_before_its_consumer_knows(settings: Settings) -> None:
-    """Declared again within 20 ms it would keep its consumer, and what it delivers to it would never arrive."""
+async def test_a_queue_deleted_while_publishing_is_not_declared_before_its_consumer_knows(settings: Settings) -> None:
+    """Tests a queue that is declared again too early: within 20 ms it would keep a consumer that gets no messages."""
     provider = ScriptedProvider()
     async with running(settings, [provider]) as bench:
         await bench.put("first")
         await eventually_async(lambda: "first" in provider.accepted)
         channel = await bench.publisher.connection.channel()
-        # The declaration after a return waits its turn: let it have come, or there would be time enough.
+        # The declaration after a return is rate-limited: this waits until the next one is allowed at once, because the
+        # limit alone would otherwise leave enough time.
         await asyncio.sleep(REDECLARE_EVERY_S)
         await channel.call(channel.raw.queue_delete, queue="push.queue")
         await asyncio.gather(*(bench.put(f"next-{n}") for n in range(20)))
@@ -271,10 +272,10 @@ async def test_a_queue_deleted_under_a_publisher_is_not_back_before_its_consumer
 
 @pytest.fixture
 def mortal_rabbitmq(run_directory: Path) -> Iterator[RabbitMQServer]:
-    """A broker to be killed, of the test's own.
+    """Starts a broker that only this test uses, because the test kills it.
 
-    After a restart RabbitMQ 3.10 starts its dead-letter workers. If their virtual host is deleted in that moment, as it
-    is at the end of a test, their supervisor gives up, and no queue can be declared any more (541).
+    After a restart RabbitMQ 3.10 starts its dead-letter workers. If their virtual host is deleted at that moment, as at
+    the end of a test, their supervisor gives up, and no queue can be declared any more (541).
     """
     with private_rabbitmq(run_directory / "rabbitmq-mortal") as server:
         yield server
@@ -295,7 +296,7 @@ async def test_a_broker_that_is_killed_and_comes_back_loses_nothing(
         assert Counter(provider.accepted) == Counter(ids)
 
 
-async def test_while_redis_stands_still_nothing_is_sent_and_nothing_is_lost(
+async def test_while_redis_is_unresponsive_nothing_is_sent_and_nothing_is_lost(
     settings: Settings, redis_server: RedisServer
 ) -> None:
     provider = ScriptedProvider()
@@ -312,7 +313,7 @@ async def test_while_redis_stands_still_nothing_is_sent_and_nothing_is_lost(
         await eventually_async(lambda: sorted(provider.accepted) == sorted(["first", *ids]), deadline_s=15)
 
 
-async def test_who_chose_to_proceed_without_redis_delivers_all_the_same_and_counts_it(
+async def test_with_proceed_a_worker_delivers_without_redis_and_counts_it(
     vhost_url: str, redis_url: str, redis_server: RedisServer
 ) -> None:
     provider = ScriptedProvider()
@@ -344,7 +345,7 @@ async def test_a_stop_finishes_what_is_in_flight(settings: Settings) -> None:
         assert await bench.ready("push.queue") == 0
 
 
-async def test_a_message_that_was_given_out_too_often_is_buried_unsent(settings: Settings) -> None:
+async def test_a_message_that_was_redelivered_too_often_is_dead_lettered_unsent(settings: Settings) -> None:
     provider = ScriptedProvider()
     async with running(settings, [provider]) as bench:
         await bench.put("poison", headers=DeliveryState(redeliveries=8).to_headers())
@@ -355,7 +356,7 @@ async def test_a_message_that_was_given_out_too_often_is_buried_unsent(settings:
         await eventually_async(lambda: sorted(provider.accepted) == ["innocent", "suspect"])
 
 
-async def test_a_suspect_is_handled_with_nothing_else_in_hand(settings: Settings) -> None:
+async def test_a_suspect_is_handled_with_nothing_else_in_flight(settings: Settings) -> None:
     beside_suspect: list[int] = []
     at_work = 0
 
@@ -434,10 +435,10 @@ async def test_stops_during_an_outage_bring_no_held_message_nearer_to_its_limit(
         assert await bench.failed() == []
 
 
-async def test_what_comes_after_a_reconnection_is_not_forgotten_with_what_came_before_it(
+async def test_messages_from_after_a_reconnection_are_not_dropped_with_earlier_ones(
     vhost_url: str, redis_url: str, rabbitmq: RabbitMQServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Back before a lane that closed with its connection would be mended by itself.
+    # The connection is back before a lane that closed with it would be repaired alone.
     monkeypatch.setattr("shared.broker.connection.backoff_s", lambda tries, draw: 0.02)
 
     async def slowly(_message: Message) -> str:
@@ -448,13 +449,13 @@ async def test_what_comes_after_a_reconnection_is_not_forgotten_with_what_came_b
     provider = ScriptedProvider(script=slowly)
     async with running(settings, [provider]) as bench:
         ids = {await bench.put(priority=priority) for priority in PRIORITIES for _ in range(40)}
-        # Every place is taken by a call that outlasts the reconnection.
+        # Every slot is used by a call that lasts longer than the reconnection.
         await eventually_async(lambda: len(provider.calls) > 32)
         await asyncio.to_thread(rabbitmq.close_connections)
         await eventually_async(lambda: set(provider.accepted) == ids, deadline_s=20)
 
         async def nothing_left() -> bool:
-            # Copies of messages whose ack was lost come again, one by one at first.
+            # Messages whose ack was lost are redelivered, at first one by one.
             waiting = [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")]
             return not any(waiting) and bench.worker.in_flight == 0
 

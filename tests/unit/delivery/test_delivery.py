@@ -1,4 +1,4 @@
-"""The rule book: what becomes of a claimed message, whatever its recipient, its content and its provider are like."""
+"""Tests the rule book: the outcome of a claimed message for each kind of recipient, content and provider's answer."""
 
 from __future__ import annotations
 
@@ -73,20 +73,20 @@ async def test_each_channel_sends_to_the_users_own_address(channel: str, target:
     assert bench.provider.targets == [target]
 
 
-async def test_who_opted_out_gets_nothing(bench: Bench) -> None:
+async def test_a_user_who_opted_out_gets_nothing(bench: Bench) -> None:
     bench.users.entries["ada"] = User(id="ada", push_tokens=("t1",), preferences={"push": False, "email": True})
     assert await bench.delivery.attempt(bench.job()) == Skipped("opted_out")
     assert bench.provider.messages == []
 
 
-async def test_a_recipient_given_whole_is_nobodys_preference(bench: Bench) -> None:
+async def test_preferences_do_not_apply_to_a_given_recipient(bench: Bench) -> None:
     bench.users.away = True
     job = bench.job(recipient={"push_tokens": ["other"]}, user_id="ada")
     assert await bench.delivery.attempt(job) == Sent("fcm", "id-of-other")
     assert bench.users.asked == []
 
 
-async def test_a_user_nobody_knows_is_dead(bench: Bench) -> None:
+async def test_an_unknown_user_is_dead(bench: Bench) -> None:
     assert reason(await bench.delivery.attempt(bench.job(user_id="nobody"))) == "user_not_found"
 
 
@@ -103,7 +103,7 @@ async def test_a_recipient_without_an_address_for_the_channel_is_dead(bench: Ben
 # -- 3. what ------------------------------------------------------------------------------------------------------
 
 
-async def test_content_given_whole_goes_out_as_it_is(bench: Bench) -> None:
+async def test_given_content_is_sent_unchanged(bench: Bench) -> None:
     content = {"title": "T", "body": "{{ b }}", "html": "<b>", "link": "https://l.example", "data": {"k": "v"}}
     await bench.delivery.attempt(bench.job(content=content, lane="high", priority="high"))
     message = bench.provider.messages[0]
@@ -120,7 +120,7 @@ async def test_a_template_is_filled_with_the_variables(bench: Bench) -> None:
     assert (content.title, content.body) == ("Hello Ada", "Ada, look: https://l.example")
 
 
-async def test_a_template_nobody_knows_is_dead(bench: Bench) -> None:
+async def test_an_unknown_template_is_dead(bench: Bench) -> None:
     assert reason(await bench.delivery.attempt(bench.job(template_code="NONE"))) == "template_not_found"
 
 
@@ -132,7 +132,7 @@ async def test_a_missing_variable_is_named(bench: Bench) -> None:
     assert bench.provider.messages == []
 
 
-async def test_a_template_that_is_none_is_dead(bench: Bench) -> None:
+async def test_an_invalid_template_is_dead(bench: Bench) -> None:
     bench.templates.entries["BAD"] = Template(code="BAD", title="t", body="{% if %}")
     assert reason(await bench.delivery.attempt(bench.job(template_code="BAD"))) == "template_error"
 
@@ -146,7 +146,7 @@ AWAY = [
 
 
 @pytest.mark.parametrize(("source", "fields", "why"), AWAY)
-async def test_a_source_that_is_away_costs_no_attempt(source: str, fields: dict[str, Any], why: str) -> None:
+async def test_an_unavailable_source_costs_no_attempt(source: str, fields: dict[str, Any], why: str) -> None:
     bench = Bench()
     getattr(bench, source).away = True
     job = bench.job(state=DeliveryState(accepted_at=rfc3339(now_ms()), attempt=7, deferrals=3), **fields)
@@ -161,7 +161,7 @@ async def test_once_its_breaker_is_open_the_message_is_held(source: str, fields:
     assert await bench.delivery.attempt(bench.job(**fields)) == Hold(source)  # type: ignore[arg-type]
 
 
-async def test_a_message_whose_life_ends_while_a_source_is_away_is_expired(bench: Bench) -> None:
+async def test_a_message_whose_life_ends_while_a_source_is_unavailable_is_expired(bench: Bench) -> None:
     bench.users.away = True
     outcome = await bench.delivery.attempt(bench.job(expires_at=rfc3339(now_ms() + 4_000)))
     assert reason(outcome) == "expired"
@@ -217,7 +217,7 @@ async def test_only_the_providers_own_failures_open_its_breaker(error: Exception
     [(Unavailable("cut", ambiguous=True), 1), (Unavailable("refused"), 0), (RuntimeError("new"), 1)],
     ids=repr,
 )
-async def test_an_answer_that_may_have_been_a_yes_is_counted(error: Exception, times: int, bench: Bench) -> None:
+async def test_a_send_that_may_have_been_accepted_is_counted(error: Exception, times: int, bench: Bench) -> None:
     bench.provider.answers["t1"] = error
     await bench.delivery.attempt(bench.job())
     count = bench.metrics.registry.get_sample_value("notify_ambiguous_total", {"channel": "push", "provider": "fcm"})
@@ -237,7 +237,7 @@ async def test_with_every_breaker_open_nothing_is_called_and_the_message_is_held
     assert (bench.provider.messages, job.called) == ([], False)
 
 
-async def test_a_cancelled_send_is_nobodys_failure_but_may_have_been_a_yes(bench: Bench) -> None:
+async def test_a_cancelled_send_is_no_failure_but_may_have_been_accepted(bench: Bench) -> None:
     bench.provider.answers["t1"] = None
     for _ in range(10):
         task = asyncio.create_task(bench.delivery.attempt(bench.job()))
@@ -268,7 +268,7 @@ async def test_a_claim_that_covers_the_send_is_left_alone(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["held", "stale", "duplicate", "reused"])
-async def test_who_has_lost_his_claim_does_not_send(verdict: Any, bench: Bench) -> None:
+async def test_a_worker_that_has_lost_its_claim_does_not_send(verdict: Any, bench: Bench) -> None:
     bench.claims.answers.append(ClaimAnswer(verdict, lease_left_s=30))
     job = bench.job()
     outcome = await bench.delivery.attempt(job)
@@ -291,7 +291,7 @@ async def test_while_redis_is_unavailable_the_message_is_held(bench: Bench) -> N
     assert bench.provider.messages == []
 
 
-async def test_a_bug_is_an_attempt_so_that_it_ends(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_counts_as_an_attempt_so_that_retries_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def bug(_key: str) -> User:
         raise TypeError("a bug")
 
@@ -302,7 +302,7 @@ async def test_a_bug_is_an_attempt_so_that_it_ends(bench: Bench, monkeypatch: py
 # -- several targets, judged together -----------------------------------------------------------------------------
 
 
-async def test_all_that_are_sent_are_sent(bench: Bench) -> None:
+async def test_a_message_is_sent_when_all_targets_are_served(bench: Bench) -> None:
     assert isinstance(await bench.delivery.attempt(bench.job(recipient=THREE)), Sent)
     assert sorted(bench.provider.targets) == ["t1", "t2", "t3"]
 
@@ -312,7 +312,7 @@ async def test_a_target_named_twice_gets_it_once(bench: Bench) -> None:
     assert bench.provider.targets == ["t1"]
 
 
-async def test_while_one_may_be_served_it_is_tried_again_for_that_one_alone(bench: Bench) -> None:
+async def test_a_retry_goes_only_to_the_target_that_was_not_served(bench: Bench) -> None:
     bench.provider.answers["t2"] = Unavailable("503")
     assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "provider_unavailable"
     del bench.provider.answers["t2"]
@@ -336,7 +336,7 @@ async def test_a_failure_wins_over_a_dead_target(bench: Bench) -> None:
     assert reason(await bench.delivery.attempt(bench.job(recipient=THREE))) == "provider_unavailable"
 
 
-async def test_the_longest_wait_that_was_asked_for_is_waited(bench: Bench) -> None:
+async def test_the_longest_requested_wait_applies(bench: Bench) -> None:
     bench.provider.answers = {
         "t1": Refused(Refusal.THROTTLED, "429", 30),
         "t2": Refused(Refusal.THROTTLED, "429", 90),
@@ -347,7 +347,7 @@ async def test_the_longest_wait_that_was_asked_for_is_waited(bench: Bench) -> No
     assert outcome.delay_s == 90
 
 
-async def test_after_the_last_attempt_whoever_was_served_counts(bench: Bench) -> None:
+async def test_after_the_last_attempt_one_served_target_is_enough(bench: Bench) -> None:
     bench.provider.answers["t2"] = Unavailable("503")
     last = DeliveryState(accepted_at=rfc3339(now_ms()), attempt=POLICY.max_attempts - 1)
     assert isinstance(await bench.delivery.attempt(bench.job(state=last, recipient=THREE)), Sent)
@@ -359,13 +359,13 @@ async def test_an_attempt_that_did_not_count_was_not_the_last(bench: Bench) -> N
     assert reason(await bench.delivery.attempt(bench.job(state=last, recipient=THREE))) == "misconfigured"
 
 
-async def test_when_all_were_served_before_nobody_is_called(bench: Bench) -> None:
+async def test_no_provider_is_called_when_all_targets_were_served_before(bench: Bench) -> None:
     bench.claims.served = {digest(token) for token in THREE["push_tokens"]}
     assert isinstance(await bench.delivery.attempt(bench.job(recipient=THREE)), Sent)
     assert bench.provider.messages == []
 
 
-async def test_targets_that_found_the_breaker_open_are_held_for(bench: Bench) -> None:
+async def test_a_message_is_held_for_targets_that_met_an_open_breaker(bench: Bench) -> None:
     bench.claims.served = {digest("t1")}
     bench.providers.breaker("fcm").force("open")
     assert await bench.delivery.attempt(bench.job(recipient=THREE)) == Hold("provider")
@@ -379,7 +379,7 @@ async def test_a_hundred_targets_are_served_ten_at_a_time_each_ten_under_a_claim
     assert bench.journal == ["claim"] * 10
 
 
-async def test_an_error_at_one_target_is_passed_on_when_the_others_have_come_to_their_end(
+async def test_an_error_at_one_target_is_raised_after_the_other_sends_have_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go, marked = asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""What follows a failed attempt."""
+"""Tests what follows a failed attempt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_last_attempt_ends_in_attempts_exhausted() -> None:
     )
 
 
-def test_an_uncounted_return_never_exhausts_and_backs_off_by_deferrals() -> None:
+def test_a_deferral_never_exhausts_and_backs_off_by_deferrals() -> None:
     failure = replace(DOWN, counted=False)
     assert after_failure(POLICY, failure, DeliveryState(attempt=7, deferrals=100), 0, FAR, 0.5) == Retry(
         450, "provider_unavailable", False, "503", "fcm"
@@ -50,7 +50,7 @@ def test_a_life_that_ends_just_after_it_gets_the_attempt() -> None:
     assert isinstance(after_failure(POLICY, replace(DOWN, least_s=60), DeliveryState(), 1_000, 61_001, 0.0), Retry)
 
 
-def test_who_holds_no_claim_may_not_end_a_life() -> None:
+def test_a_copy_without_a_claim_may_not_end_a_life() -> None:
     retry = retry_later(
         POLICY, Failure("claimed_elsewhere", "", counted=False, least_s=42), DeliveryState(attempt=99), draw=0.0
     )
@@ -71,7 +71,7 @@ TRAVELS = st.builds(DeliveryState, attempt=st.integers(0, 2**53 - 2), deferrals=
 
 
 @given(FAILURES, TRAVELS, st.integers(-(10**6), 10**8), st.floats(0, 1, exclude_max=True))
-def test_whatever_failed_there_is_another_attempt_within_its_life_or_an_end(
+def test_every_failure_is_followed_by_an_attempt_within_the_life_or_by_an_end(
     failure: Failure, state: DeliveryState, left_ms: int, draw: float
 ) -> None:
     now_ms = 1_767_225_600_000
@@ -80,7 +80,7 @@ def test_whatever_failed_there_is_another_attempt_within_its_life_or_an_end(
     if isinstance(outcome, Retry):
         assert not used_up
         assert POLICY.min_s <= outcome.delay_s <= max(POLICY.cap_s, RETRY_AFTER_MAX_S)
-        assert outcome.delay_s * 1000 < left_ms, "it would come back dead"
+        assert outcome.delay_s * 1000 < left_ms, "its life would be over when it comes back"
         assert (outcome.reason, outcome.counted) == (failure.reason, failure.counted)
     else:
         assert outcome.reason == ("attempts_exhausted" if used_up else "expired")

@@ -1,4 +1,4 @@
-"""One send: prepared before it is permitted, within the provider's connections, and judged by its answer alone."""
+"""Tests one send: prepared before its permit, within the provider's connections, judged only by its answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ambiguous(bench: Bench) -> float:
 # -- prepared first -----------------------------------------------------------------------------------------------
 
 
-async def test_a_message_without_a_request_is_dead_and_no_attempt(bench: Bench) -> None:
+async def test_a_message_for_which_no_request_can_be_built_is_dead_without_an_attempt(bench: Bench) -> None:
     bench.provider.unpreparable["t1"] = BAD_ADDRESS
     job = bench.job()
     assert await bench.delivery.attempt(job) == Dead("recipient_invalid", "not an address", "fcm")
@@ -69,7 +69,7 @@ async def test_a_bug_in_the_preparation_is_not_the_providers_fault(bench: Bench)
 
 @asynccontextmanager
 async def one_waiting(bench: Bench, job: Job) -> AsyncIterator[asyncio.Task[Outcome]]:
-    """A send that has the only connection and waits for its answer, and the attempt of ``job`` behind it."""
+    """Starts a send that holds the only connection until its answer; yields the attempt of ``job`` behind it."""
     bench.provider.gate = asyncio.Event()
     first = asyncio.create_task(bench.delivery.attempt(bench.job(recipient={"push_tokens": ["first"]})))
     await eventually_async(lambda: bench.provider.at_work == 1)
@@ -82,7 +82,7 @@ async def one_waiting(bench: Bench, job: Job) -> AsyncIterator[asyncio.Task[Outc
         await asyncio.wait([first, second], timeout=10)
 
 
-async def test_no_more_calls_are_at_work_than_there_are_connections_and_nobody_is_blamed() -> None:
+async def test_no_more_calls_are_in_progress_than_connections_and_waiting_is_no_failure() -> None:
     bench = Bench(connections=3)
     bench.provider.gate = asyncio.Event()
     jobs = [bench.job(recipient={"push_tokens": [f"t{n}-{m}" for m in range(20)]}) for n in range(4)]
@@ -96,7 +96,7 @@ async def test_no_more_calls_are_at_work_than_there_are_connections_and_nobody_i
     assert bench.providers.worst_state == "closed"
 
 
-async def test_who_waited_claims_again_and_obeys_the_answer() -> None:
+async def test_a_send_that_waited_claims_again_and_obeys_the_answer() -> None:
     bench = Bench(connections=1)
     budget_s = bench.provider.timeout_s + 1.05
     began = time.monotonic()
@@ -109,7 +109,7 @@ async def test_who_waited_claims_again_and_obeys_the_answer() -> None:
     assert bench.provider.targets == ["first"]
 
 
-async def test_who_waited_past_the_end_of_its_life_is_not_sent() -> None:
+async def test_a_message_whose_life_ended_while_it_waited_is_not_sent() -> None:
     bench = Bench(connections=1)
     expires_ms = now_ms() + 200
     async with one_waiting(bench, bench.job(expires_at=rfc3339(expires_ms))) as second:
@@ -122,7 +122,7 @@ async def test_who_waited_past_the_end_of_its_life_is_not_sent() -> None:
     assert bench.provider.targets == ["first"]
 
 
-async def test_who_waited_while_the_breaker_opened_is_held() -> None:
+async def test_a_message_that_waited_while_the_breaker_opened_is_held() -> None:
     bench = Bench(connections=1)
     bench.provider.answers["first"] = Refused(Refusal.CREDENTIALS, "401")
     async with one_waiting(bench, bench.job()) as second:
@@ -132,7 +132,7 @@ async def test_who_waited_while_the_breaker_opened_is_held() -> None:
     assert bench.provider.targets == ["first"]
 
 
-async def test_who_waits_when_the_worker_stops_is_held_and_takes_no_place_along() -> None:
+async def test_a_message_that_waits_when_the_worker_stops_is_held_and_keeps_no_slot() -> None:
     bench = Bench(connections=1)
     async with one_waiting(bench, bench.job()) as second:
         second.cancel()

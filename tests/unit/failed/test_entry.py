@@ -1,4 +1,4 @@
-"""A failed message's line: from a worker's headers, from the broker's, from anything else that lies there."""
+"""Tests the entry of a failed message: from a worker's headers, from the broker's, and from any other message."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_reason_of_the_broker_can_be_selected(reason: str) -> None:
     assert reason in REASONS
 
 
-def test_a_worker_knows_better_than_the_broker() -> None:
+def test_a_workers_headers_take_precedence_over_the_brokers() -> None:
     incoming = make_incoming(b"{}", headers={})
     headers = failed_headers(incoming, DeliveryState(attempt=2), 1, Dead("no_recipient", "none"))
     entry = read_entry(b"{}", {**death(), **headers})
@@ -84,7 +84,7 @@ _HEADERS = st.dictionaries(
 
 
 @given(body=st.binary(max_size=50), headers=_HEADERS, key=st.text(max_size=20))
-def test_nothing_that_lies_there_stops_a_listing(body: bytes, headers: dict[str, Any], key: str) -> None:
+def test_no_message_stops_a_listing(body: bytes, headers: dict[str, Any], key: str) -> None:
     entry = read_entry(body, headers, key)
     assert item_of(entry).id
     entry.age_order()

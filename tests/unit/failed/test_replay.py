@@ -1,4 +1,4 @@
-"""What a failed message is sent as when it is sent again."""
+"""Tests what a replay publishes for a failed message."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_each_life_is_above_the_one_before_also_when_the_clock_is_behind() -> No
     assert replay({"notify-replay": NOW - 5_000})["notify-replay"] == NOW
 
 
-def test_what_was_not_to_be_sent_after_a_time_now_past_needs_a_word() -> None:
+def test_a_message_past_its_expires_at_needs_ignore_expiry() -> None:
     past, future = "2027-01-15T08:00:00Z", "2027-01-15T08:00:01Z"
     with pytest.raises(CannotReplay) as refused:
         replay(expires_at=past)
@@ -64,7 +64,7 @@ def test_what_was_not_to_be_sent_after_a_time_now_past_needs_a_word() -> None:
         (orjson.dumps(ENVELOPE), "", "unknown_queue"),
     ],
 )
-def test_what_would_only_die_again_is_not_sent(body: bytes, queue: str, reason: str) -> None:
+def test_a_message_that_would_only_fail_again_is_not_replayed(body: bytes, queue: str, reason: str) -> None:
     entry = read_entry(body, {"notify-failed-queue": queue})
     with pytest.raises(CannotReplay) as refused:
         replay_of(body, entry, ignore_expiry=True, now_ms=NOW)

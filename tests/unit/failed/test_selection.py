@@ -1,4 +1,4 @@
-"""Which failed messages an operator means."""
+"""Tests which failed messages an operator selects."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_everything_given_must_match() -> None:
         assert not parse_replay({"all": True, field: value}).matches(entry(), NOW), field
 
 
-def test_an_entry_of_no_channel_of_ours_matches_no_channel() -> None:
+def test_an_entry_of_an_unknown_channel_matches_no_channel() -> None:
     lost = entry(queue="fax.queue")
     assert not parse_discard({"channel": "push"}).matches(lost, NOW)
     assert parse_discard({"reason": "expired"}).matches(lost, NOW)
@@ -60,6 +60,6 @@ def test_a_listing_needs_no_selector() -> None:
     assert parse_listing({}).matches(entry(), NOW)
 
 
-def test_the_log_is_told_what_was_given_and_no_more() -> None:
+def test_the_log_contains_only_the_given_selectors() -> None:
     selection = parse_replay({"ids": ["one"], "channel": "push", "dry_run": True, "ignore_expiry": True})
     assert selection.named() == {"ids": ["one"], "channel": "push"}

@@ -58,7 +58,7 @@ def test_always_a_finite_wait_within_the_bounds(
     wait = delay_s(n, base_s=base_s, cap_s=cap_s, min_s=1, draw=draw, least_s=least_s)
     assert 1 <= wait <= max(1, cap_s, 0 if least_s is None else RETRY_AFTER_MAX_S)
     if least_s is not None:
-        assert wait >= clamp_retry_after(least_s, 1), "a provider that named a time is not asked before it"
+        assert wait >= clamp_retry_after(least_s, 1), "a provider must not be asked before the time that it named"
 
 
 @given(n=st.integers(0, 2_000), draw=st.floats(0, 1, exclude_max=True))
@@ -87,4 +87,4 @@ def test_a_level_is_the_lowest_that_is_not_too_short(delay: float, ladder: list[
     level = level_for(delay, ladder)
     assert level in ladder
     assert level >= delay or level == ladder[-1]
-    assert not any(delay <= other < level for other in ladder), "never longer than needed"
+    assert not any(delay <= other < level for other in ladder), "the wait must not be longer than needed"

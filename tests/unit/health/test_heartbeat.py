@@ -1,4 +1,4 @@
-"""What ends a heartbeat, and what does not."""
+"""Tests what ends a heartbeat, and what does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually_async
 
 
 class Store(WorkerState):
-    """Raises each of its errors at one beat (None: that beat is written); remembers the order of everything."""
+    """Raises each of its errors at one heartbeat (None: it is written); remembers the order of all calls."""
 
     def __init__(self, *errors: Exception | None) -> None:
         self.errors = list(errors)
@@ -39,7 +39,7 @@ def heartbeat_of(store: Store) -> Heartbeat:
     return Heartbeat(store, 0.001, dict, lambda forced: store.journal.append(f"apply {dict(forced)}"))
 
 
-async def test_it_obeys_the_operator_before_it_says_so_and_takes_its_sign_down_at_the_end() -> None:
+async def test_it_applies_orders_before_each_heartbeat_and_removes_its_entry_at_the_end() -> None:
     store = Store()
     heartbeat = heartbeat_of(store)
     beating = asyncio.create_task(heartbeat.run())
@@ -50,7 +50,7 @@ async def test_it_obeys_the_operator_before_it_says_so_and_takes_its_sign_down_a
     assert store.journal[-1] == "remove"
 
 
-async def test_it_goes_on_while_redis_does_not_answer_and_says_so_once_for_each_outage() -> None:
+async def test_it_continues_while_redis_does_not_answer_and_logs_each_outage_once() -> None:
     away = RedisUnavailable("away")
     store = Store(away, away, None, away, None)
     heartbeat = heartbeat_of(store)
@@ -62,6 +62,6 @@ async def test_it_goes_on_while_redis_does_not_answer_and_says_so_once_for_each_
     assert [line["event"] for line in lines] == ["heartbeat_not_written"] * 2
 
 
-async def test_an_error_that_nothing_foresees_is_raised_not_swallowed() -> None:
+async def test_an_unforeseen_error_is_raised_not_swallowed() -> None:
     with pytest.raises(KeyError, match="unforeseen"):
         await asyncio.wait_for(heartbeat_of(Store(KeyError("unforeseen"))).run(), 5)

@@ -1,4 +1,4 @@
-"""The envelope: what is valid survives unchanged; what is not is refused, and the field is named."""
+"""Tests the envelope: a valid one survives unchanged; an invalid one is refused, and the field is named."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def reason(body: bytes, channel: str = "push") -> str:
 
 
 @given(ENVELOPES)
-def test_what_is_published_for_a_channel_says_what_was_accepted(document: dict[str, Any]) -> None:
+def test_the_published_body_of_a_channel_equals_the_accepted_document(document: dict[str, Any]) -> None:
     accepted = validate_envelope(document, extra="forbid")
     for channel in accepted.targets:
         body = accepted.body_for(channel)
@@ -49,7 +49,7 @@ def test_what_is_published_for_a_channel_says_what_was_accepted(document: dict[s
 
 
 def turned(value: Any) -> Any:
-    """The same document with the keys of every object in the opposite order."""
+    """Returns the same document with the keys of every object in the opposite order."""
     if isinstance(value, dict):
         return {key: turned(value[key]) for key in reversed(value)}
     return [turned(each) for each in value] if isinstance(value, list) else value
@@ -129,7 +129,7 @@ def test_a_missing_field_is_called_required() -> None:
     assert problems({key: value for key, value in PUSH.items() if key != "request_id"}) == {"request_id": "required"}
 
 
-def test_what_is_wrong_is_said_without_the_value() -> None:
+def test_an_error_does_not_quote_the_value() -> None:
     document = {**PUSH, "recipient": {"email": "ada at example.org"}, "content": {"body": 5, "title": "secret\n"}}
     assert "ada" not in str(problems(document))
     assert "secret" not in str(problems(document))
@@ -170,7 +170,7 @@ def test_both_means_websocket_and_email_and_a_channel_named_twice_counts_once() 
     [b"", b"{", b"\xff\xfe", b'{"request_id": NaN}', b'{"a": "\\ud800"}', b"[" * 2_000 + b"]" * 2_000],
     ids=["empty", "cut", "no-utf8", "nan", "surrogate", "deep"],
 )
-def test_what_is_no_json_is_invalid_json(body: bytes) -> None:
+def test_a_body_that_is_no_json_is_invalid_json(body: bytes) -> None:
     assert reason(body) == "invalid_json"
 
 
@@ -210,7 +210,7 @@ def test_a_list_of_one_channel_is_as_good_as_its_name() -> None:
 
 
 @given(st.binary(max_size=200) | VALUES.map(orjson.dumps))
-def test_whatever_lies_on_a_queue_is_an_envelope_or_has_a_reason(body: bytes) -> None:
+def test_every_queued_body_is_an_envelope_or_has_a_reason(body: bytes) -> None:
     try:
         parse_queued(body, "push")
     except InvalidEnvelope as exc:

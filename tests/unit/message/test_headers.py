@@ -1,4 +1,4 @@
-"""What travels in AMQP headers: built anew, read with suspicion, bounded."""
+"""Tests the AMQP headers: they are built anew, bad values read as defaults, and their size is bounded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.worker.poison import redeliveries
 from tests.support.incoming import make_incoming
 from tests.support.moved_clock import time_ns_from
 
-#: after the times of the messages that are read here: no life begins in the future
+#: Later than the times of the messages that are read here: no life begins in the future.
 LATER_MS = 1_767_312_000_000
 COUNTS = st.integers(0, 2**53 - 2)
 TIMES = st.integers(0, 4_000_000_000_000).map(rfc3339)
@@ -37,11 +37,11 @@ ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() |
         redeliveries=COUNTS,
     )
 )
-def test_what_was_written_is_read_back(state: DeliveryState) -> None:
+def test_written_headers_are_read_back(state: DeliveryState) -> None:
     assert read_state(state.to_headers()) == state
 
 
-def test_nothing_travels_but_our_own_headers() -> None:
+def test_only_this_products_headers_travel() -> None:
     given_to_us = {"x-death": [{"count": 3}], "x-delivery-count": 2, "expiration": "5", "trace": "abc"}
     headers = read_state({**given_to_us, "notify-attempt": 2}).to_headers()
     assert headers["notify-attempt"] == 2
@@ -54,7 +54,7 @@ def test_nothing_travels_but_our_own_headers() -> None:
         | dict.fromkeys(("notify-accepted-at", "notify-first-attempt-at", "notify-last-error"), ANYTHING)
     )
 )
-def test_whatever_somebody_wrote_can_travel_on(headers: dict[str, Any]) -> None:
+def test_any_headers_give_headers_that_can_be_published(headers: dict[str, Any]) -> None:
     state = read_state(headers)
     counts = (state.attempt, state.deferrals, state.replay, state.redeliveries)
     assert all(isinstance(count, int) and 0 <= count < 2**53 for count in counts)
@@ -62,12 +62,12 @@ def test_whatever_somebody_wrote_can_travel_on(headers: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("count", [True, -1, 2**53, 2**63 - 1, "3", 2.0, None])
-def test_a_count_that_is_none_reads_as_nought(count: Any) -> None:
+def test_an_invalid_count_reads_as_zero(count: Any) -> None:
     assert read_state({"notify-attempt": count}).attempt == 0
 
 
 @pytest.mark.parametrize("headers", [None, {}])
-def test_whoever_sends_no_headers_begins_at_nought(headers: dict[str, Any] | None) -> None:
+def test_a_message_without_headers_begins_at_zero(headers: dict[str, Any] | None) -> None:
     assert read_state(headers) == DeliveryState()
 
 
@@ -92,7 +92,7 @@ def test_a_life_begins_when_it_was_accepted(monkeypatch: pytest.MonkeyPatch) -> 
     assert Received.read(make_incoming(headers=headers)).accepted_ms == 1_767_225_600_500
 
 
-def test_who_sent_no_time_of_acceptance_is_counted_from_the_amqp_timestamp_or_from_now(
+def test_without_a_time_of_acceptance_a_life_begins_at_the_amqp_timestamp_or_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "time_ns", time_ns_from(LATER_MS))
@@ -112,6 +112,6 @@ def test_a_timestamp_in_milliseconds_does_not_make_a_life_endless(timestamp_s: i
     assert rfc3339(accepted_ms)
 
 
-def test_nobody_can_declare_a_message_harmless_by_a_header() -> None:
+def test_a_header_cannot_make_a_message_look_harmless() -> None:
     assert redeliveries(make_incoming(delivery_count=5, headers={"notify-redeliveries": -100})) == 5
     assert redeliveries(make_incoming(delivery_count=5, headers={"notify-redeliveries": 2})) == 7

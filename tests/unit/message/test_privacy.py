@@ -1,4 +1,4 @@
-"""Addresses of people do not come out."""
+"""Tests that people's addresses are not shown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.message.privacy import mask, mask_addresses
         ("", "***"),
     ],
 )
-def test_a_masked_address_tells_two_apart_and_no_more(address: str, shown: str) -> None:
+def test_masked_addresses_differ_and_reveal_little(address: str, shown: str) -> None:
     assert mask(address) == shown
 
 
@@ -50,5 +50,5 @@ _JSON = st.recursive(
 
 
 @given(_JSON)
-def test_whatever_stands_under_recipient_is_masked(recipient: Any) -> None:
+def test_everything_under_recipient_is_masked(recipient: Any) -> None:
     assert b"secret-address" not in orjson.dumps(mask_addresses({"recipient": recipient}))

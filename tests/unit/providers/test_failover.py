@@ -45,7 +45,7 @@ def chosen(providers: Providers) -> str | None:
 
 
 def permit(providers: Providers) -> Permit:
-    """The permit of the next call: whoever is chosen gives one."""
+    """Returns the permit of the next call from the chosen provider's breaker."""
     choice = providers.choose()
     assert choice is not None
     given = choice.breaker.permit()
@@ -61,12 +61,12 @@ def break_first(providers: Providers) -> None:
     permit(providers).failure(0.1)
 
 
-def test_the_first_gets_the_call_while_it_is_well() -> None:
+def test_the_first_provider_gets_the_call_while_it_works() -> None:
     providers, _ = two()
     assert [chosen(providers) for _ in range(3)] == ["smtp"] * 3
 
 
-def test_the_second_gets_it_while_the_first_is_sick_and_the_first_again_once_it_may_be_well() -> None:
+def test_the_second_provider_gets_the_call_until_the_first_may_work_again() -> None:
     providers, clock = two()
     break_first(providers)
     assert chosen(providers) == "smtp2"
@@ -89,7 +89,7 @@ def test_while_one_call_probes_the_first_the_others_go_to_the_second() -> None:
     assert [chosen(providers) for _ in range(3)] == ["smtp2"] * 3
 
 
-def test_with_all_sick_nobody_is_called_and_the_nearest_time_is_named() -> None:
+def test_with_all_breakers_open_none_is_chosen_and_the_shortest_wait_is_returned() -> None:
     providers, clock = two()
     break_first(providers)
     clock.now += 10

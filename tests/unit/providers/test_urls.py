@@ -47,7 +47,7 @@ def test_hosts_default_to_the_vendors() -> None:
     assert one_url("fcm://[::1]:99/p?tls=0").http_base("x") == "http://[::1]:99"
 
 
-def test_each_of_a_kind_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_providers_with_the_same_scheme_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
     urls = "smtp://a.example?from=a@b,sendgrid://K@?from=a@b,smtp://c.example?from=a@b,smtps://d.example?from=a@b"
     assert names("email", monkeypatch, urls) == ["smtp", "sendgrid", "smtp2", "smtps"]
 
@@ -62,7 +62,7 @@ def test_in_development_the_sandbox_stands_in(
     assert names(channel, monkeypatch) == expected
 
 
-def test_that_the_sandbox_stands_in_is_said_in_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_use_of_the_sandbox_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SMS_PROVIDERS", raising=False)
     with capture_logs() as logged:
         names("sms", monkeypatch)
@@ -80,7 +80,7 @@ def test_that_the_sandbox_stands_in_is_said_in_the_log(monkeypatch: pytest.Monke
         ("email", "smtps://10.0.0.1?from=a@b.example", False),
     ],
 )
-def test_what_could_be_read_on_the_way_is_said_in_the_log(
+def test_a_connection_that_others_could_read_is_logged(
     channel: str, url: str, said: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with capture_logs() as logged:
@@ -97,7 +97,7 @@ def test_the_sandboxs_accounts_and_callback_are_where_it_looks_for_them() -> Non
 
 
 @pytest.mark.parametrize("channel", BUILDERS)
-def test_in_production_nothing_stands_in(channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_production_the_sandbox_is_not_used(channel: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(f"{channel.upper()}_PROVIDERS", raising=False)
     with pytest.raises(BadSettings, match=f"{channel.upper()}_PROVIDERS: required"):
         names(channel, monkeypatch, notify_env="production")

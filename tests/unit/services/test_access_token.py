@@ -19,7 +19,7 @@ class Clock:
 
 
 class Server:
-    """Grants t1, t2, ... for an hour each; ``gate`` closed, it hangs; ``error`` set, it refuses."""
+    """Grants t1, t2, ... for an hour each; it hangs while ``gate`` is closed, and refuses while ``error`` is set."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -102,7 +102,7 @@ async def test_an_expired_token_is_not_used(token: AccessToken, clock: Clock) ->
     assert await token.get(5) == "t2"
 
 
-async def test_a_refused_token_is_dropped_and_an_older_refusal_is_not_heard(token: AccessToken) -> None:
+async def test_a_refused_token_is_dropped_and_an_older_refusal_is_ignored(token: AccessToken) -> None:
     await token.get(5)
     token.drop("t1")
     assert await token.get(5) == "t2"
@@ -110,7 +110,7 @@ async def test_a_refused_token_is_dropped_and_an_older_refusal_is_not_heard(toke
     assert await token.get(5) == "t2"
 
 
-async def test_a_refused_key_is_told_to_everybody_who_waits(token: AccessToken, server: Server) -> None:
+async def test_a_refused_key_is_raised_in_every_waiting_caller(token: AccessToken, server: Server) -> None:
     server.error = Refused(Refusal.CREDENTIALS, "key refused")
     answers = await asyncio.gather(*(token.get(5) for _ in range(20)), return_exceptions=True)
     assert {getattr(answer, "refusal", None) for answer in answers} == {Refusal.CREDENTIALS}

@@ -16,7 +16,7 @@ class Line:
 
 
 class Exchange:
-    """Makes lines and remembers them; refuses while ``down``."""
+    """Opens lines and remembers them; refuses while ``down``."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []

@@ -63,12 +63,12 @@ def test_the_text_names_codes_and_never_the_address() -> None:
 @given(
     st.sampled_from(get_args(Stage)), st.integers(-1, 999), st.text() | st.from_regex(r"[245]\.\d{1,4}\.\d{1,4} \w+")
 )
-def test_whatever_smtp_replies_is_one_of_our_errors(stage: Stage, code: int, text: str) -> None:
+def test_every_smtp_reply_becomes_a_refusal(stage: Stage, code: int, text: str) -> None:
     assert isinstance(smtp.classify(stage, code, text), Refused)
 
 
 @given(st.sampled_from(["mail", "rcpt", "data"]), st.integers(400, 499), st.text())
-def test_a_temporary_reply_never_buries_a_message(stage: Stage, code: int, text: str) -> None:
+def test_a_temporary_reply_never_dead_letters_a_message(stage: Stage, code: int, text: str) -> None:
     assert smtp.classify(stage, code, text).refusal in (DOWN, BEYOND, THROTTLED)
 
 
@@ -107,14 +107,14 @@ JSON = st.recursive(
 
 
 @given(st.integers(100, 999) | st.just(400), st.binary() | JSON.map(orjson.dumps), st.text())
-def test_whatever_sendgrid_answers_is_one_of_our_errors(status: int, body: bytes, retry_after: str) -> None:
+def test_every_sendgrid_answer_becomes_a_refusal(status: int, body: bytes, retry_after: str) -> None:
     assert isinstance(sendgrid.refused(Response(status, {"retry-after": retry_after}, body)), Refused)
 
 
 @pytest.mark.parametrize(
     "target", ["", "a", "a@", "@b", "a b@c", "a@b\r\nRCPT TO:<x@y>", "a@b>", "a@b,c@d", "a@" + "x" * 64 + ".y"]
 )
-def test_what_is_no_address_is_refused_before_it_reaches_the_wire(target: str) -> None:
+def test_an_invalid_address_is_refused_before_it_is_sent(target: str) -> None:
     with pytest.raises(Refused) as caught:
         smtp.normal_address(target)
     assert caught.value.refusal == RECIPIENT

@@ -1,4 +1,4 @@
-"""Access token and request share one deadline."""
+"""Tests that access token and request share one deadline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.messages import message, send
 
 
 class Clock:
-    """Stands in for the module ``time``."""
+    """Replaces the module ``time``."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -25,7 +25,7 @@ class Clock:
 
 
 class SlowToken:
-    """A token that takes ``takes_s`` seconds."""
+    """Returns a token after ``takes_s`` seconds."""
 
     def __init__(self, clock: Clock, takes_s: float) -> None:
         self._clock, self._takes_s = clock, takes_s
@@ -36,7 +36,7 @@ class SlowToken:
 
 
 class Vendor:
-    """Says yes, and remembers how long it was waited for."""
+    """Accepts every request, and remembers its timeout."""
 
     def __init__(self) -> None:
         self.timeouts_s: list[float] = []
@@ -54,13 +54,13 @@ def provider(monkeypatch: pytest.MonkeyPatch, token_takes_s: float) -> tuple[Fcm
     return made, vendor
 
 
-async def test_what_the_token_took_is_not_left_for_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_request_gets_only_the_time_that_the_token_left(monkeypatch: pytest.MonkeyPatch) -> None:
     made, vendor = provider(monkeypatch, token_takes_s=8.0)
     await send(made, message())
     assert vendor.timeouts_s == [2.0]
 
 
-async def test_a_token_that_took_it_all_leaves_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_request_is_sent_when_the_token_took_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     made, vendor = provider(monkeypatch, token_takes_s=10.0)
     with pytest.raises(Unavailable) as caught:
         await send(made, message())

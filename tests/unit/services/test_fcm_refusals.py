@@ -97,5 +97,5 @@ JSON = st.recursive(
     st.binary() | JSON.map(orjson.dumps) | JSON.map(lambda error: orjson.dumps({"error": error})),
     st.text(),
 )
-def test_whatever_comes_back_is_one_of_our_errors(status: int, body: bytes, retry_after: str) -> None:
+def test_every_answer_becomes_a_refusal(status: int, body: bytes, retry_after: str) -> None:
     assert isinstance(refused(Response(status, {"retry-after": retry_after}, body)), Refused)

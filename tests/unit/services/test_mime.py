@@ -93,7 +93,7 @@ def test_any_content_is_composed_or_refused(subject: str, body: str, html: str) 
 
 
 @given(st.binary())
-def test_what_is_dot_stuffed_ends_where_it_ends(content: bytes) -> None:
+def test_dot_stuffed_content_ends_only_at_its_end(content: bytes) -> None:
     stuffed = dot_stuffed(content.replace(b"\r", b"").replace(b"\n", b"\r\n"))
     assert stuffed.endswith(b"\r\n.\r\n") or stuffed == b".\r\n"
     assert stuffed.find(b"\r\n.\r\n") in (-1, len(stuffed) - 5)

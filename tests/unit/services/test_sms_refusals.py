@@ -94,7 +94,7 @@ def test_vonage_tells_a_bad_number_from_another_bad_parameter() -> None:
 
 
 @pytest.mark.parametrize("status", ["77", 0, None, [], {"a": 1}])
-def test_a_200_of_vonage_without_a_known_status_may_have_been_a_yes(status: object) -> None:
+def test_a_200_of_vonage_without_a_known_status_may_mean_acceptance(status: object) -> None:
     error = vonage.refused(vonage_answer(status))
     assert error.refusal is DOWN
     assert error.ambiguous
@@ -115,7 +115,7 @@ JSON = st.recursive(
 
 
 @given(st.integers(100, 999), st.binary() | JSON.map(orjson.dumps), st.text())
-def test_whatever_comes_back_is_one_of_our_errors(status: int, body: bytes, retry_after: str) -> None:
+def test_every_answer_becomes_a_refusal(status: int, body: bytes, retry_after: str) -> None:
     response = Response(status, {"retry-after": retry_after}, body)
     assert isinstance(twilio.refused(response), Refused)
     assert isinstance(vonage.refused(response), Refused)

@@ -93,7 +93,7 @@ def test_the_part_and_the_line_of_a_broken_template_are_named() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}])
-def test_what_a_person_could_not_read_is_not_printed(value: Any) -> None:
+def test_a_value_that_a_person_cannot_read_is_refused(value: Any) -> None:
     assert "cannot be printed" in refusal("{{ x }}", x=value)
     assert "cannot be printed" in refusal("{{ x.upper }}", x="method")
 
@@ -125,7 +125,7 @@ def test_a_text_that_is_too_long_is_not_kept() -> None:
     before = sys.getrefcount(text)
     with pytest.raises(TemplateInvalid, match="65536"):
         render(Template.model_construct(code="X", body=text), {})  # with this very text, not a copy
-    gc.collect()  # the error's traceback held it too
+    gc.collect()  # the error's traceback held a reference too
     assert sys.getrefcount(text) == before
 
 

@@ -1,4 +1,4 @@
-"""Templates that try to run code, to fill the memory or to take for ever."""
+"""Tests templates that try to run code, to fill the memory or to run without end."""
 
 import time
 import tracemalloc
@@ -14,7 +14,7 @@ from shared.templates.render import render
 from shared.templates.template import Template
 from tests.support.examples import examples
 
-#: far above what any of these takes, far below what one that gets through would
+#: Limit for one rendering, seconds: far above what each of these takes, far below what an unbounded one would take.
 MOST_S = 2.0
 MOST_BYTES = 24 * 1024 * 1024
 
@@ -156,7 +156,7 @@ def test_nothing_takes_long(text: str) -> None:
     ],
     ids=["turns", "time", "depth", "parts"],
 )
-def test_what_was_too_much_is_said(text: str, why: str) -> None:
+def test_the_exceeded_limit_is_named(text: str, why: str) -> None:
     with pytest.raises(TemplateInvalid, match=why):
         render(Template(code="X", body=text), VARIABLES)
 
@@ -183,13 +183,13 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES, max_size=40).map(" ".join) | st.text(max_size=80))
 @hypothesis_settings(max_examples=examples(150))
-def test_whatever_the_text_it_is_rendered_or_refused(text: str) -> None:
+def test_every_text_is_rendered_or_refused(text: str) -> None:
     rendered = attempt(text)
     assert rendered is None or len(rendered) <= 65_536
 
 
 def attempt(text: str) -> str | None:
-    """What it renders to, None if it was refused; nothing else may come of it, and no variable may change."""
+    """Returns the rendered text, or None if it was refused; no other error may occur, and no variable may change."""
     try:
         return render(Template(code="X", body=text), VARIABLES).body
     except TemplateInvalid as exc:

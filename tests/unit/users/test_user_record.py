@@ -23,7 +23,7 @@ def test_a_whole_record_is_read_and_what_it_adds_is_ignored() -> None:
     )
 
 
-def test_a_wish_that_is_not_there_means_yes() -> None:
+def test_a_missing_preference_means_yes() -> None:
     record = user(preferences={"push": False, "email": True, "sms": None})
     assert [record.wants(channel) for channel in ("push", "email", "sms", "websocket")] == [False, True, True, True]
     assert user().wants("push")
@@ -56,6 +56,6 @@ def test_a_number_is_an_id_too() -> None:
 
 
 @pytest.mark.parametrize("record", ["[]", "{}", '{"id": true}', '{"id": "u", "preferences": 3}', "", "<html>"])
-def test_what_is_no_user_at_all_is_the_services_fault(record: str) -> None:
+def test_a_record_that_is_no_user_is_the_services_fault(record: str) -> None:
     with pytest.raises(ValidationError):
         User.model_validate_json(record)

@@ -1,4 +1,4 @@
-"""Which waiting message starts next."""
+"""Tests which waiting message starts next."""
 
 from __future__ import annotations
 

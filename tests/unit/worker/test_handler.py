@@ -1,4 +1,4 @@
-"""A message that meets a bug outside the rule book: counted, logged, returned once after a delay, and ended at last."""
+"""Tests a message that meets a bug outside the rule book: it is counted, logged, retried after a delay, and ends."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def lines() -> Iterator[Sequence[MutableMapping[str, Any]]]:
 
 @pytest.fixture
 def bench(lines: Sequence[MutableMapping[str, Any]]) -> HandlingBench:
-    """Its log is captured: to print a traceback takes longer than all the rest."""
+    """Makes a bench whose log is captured: printing a traceback takes longer than all the rest."""
     return HandlingBench()
 
 
@@ -62,7 +62,7 @@ async def test_a_message_is_claimed_sent_recorded_and_acked(bench: HandlingBench
     assert bench.failures == 0
 
 
-async def test_a_message_that_meets_a_bug_returns_once_after_a_delay(
+async def test_a_message_that_meets_a_bug_is_retried_once_after_a_delay(
     bench: HandlingBench, lines: Sequence[MutableMapping[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_claim(bench, monkeypatch)
@@ -91,14 +91,14 @@ async def test_a_message_that_always_meets_a_bug_ends_in_failed_queue(
     assert bench.failures == GIVE_UP_AT
 
 
-async def test_a_bug_after_the_ack_returns_nothing(bench: HandlingBench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bug_after_the_ack_forwards_nothing(bench: HandlingBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench.settler, "_log_sent", lambda *_: 1 / 0)
     await bench.handler.handle(bench.incoming())
     assert bench.journal == ["claim", "done fcm id-of-t1", "ack"]
     assert bench.failures == 1
 
 
-async def test_what_the_broker_delivers_again_by_itself_is_not_returned(
+async def test_a_message_that_the_broker_redelivers_is_not_forwarded(
     bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_claim(bench, monkeypatch)
@@ -119,7 +119,7 @@ async def test_a_handler_that_failed_does_not_block_the_other_copies(
     assert "done fcm id-of-t1" in bench.journal
 
 
-async def test_a_held_message_gives_its_claim_back_unless_redis_is_what_it_waits_for(
+async def test_a_held_message_releases_its_claim_unless_redis_is_unavailable(
     bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.providers.breaker("fcm").force("open")
@@ -138,7 +138,7 @@ async def test_a_held_message_gives_its_claim_back_unless_redis_is_what_it_waits
     assert bench.journal == ["claim", "claim: away"]
 
 
-async def test_a_message_that_may_kill_its_worker_is_not_tried(bench: HandlingBench) -> None:
+async def test_a_message_that_may_crash_its_worker_is_not_attempted(bench: HandlingBench) -> None:
     await bench.handler.handle(bench.incoming(state=DeliveryState(redeliveries=GIVE_UP_AT)))
     assert bench.publisher.tried[-1].headers["notify-failed-reason"] == "delivery_limit"
     assert bench.journal == ["claim", "confirmed notifications.failed", "handed on end of life 0", "ack"]

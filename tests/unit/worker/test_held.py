@@ -1,4 +1,4 @@
-"""What a paused worker keeps in hand, and in which order it lets go."""
+"""Tests which messages a paused worker holds, and in which order it releases them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_probe_is_held_for_the_cause_that_is_tried() -> None:
     assert (kept.incoming, kept.cause) == (waits_for_users, "users")
 
 
-def test_those_held_for_too_long_are_let_go_and_the_others_stay_in_order() -> None:
+def test_messages_held_for_too_long_are_released_and_the_others_stay_in_order() -> None:
     clock = Clock()
     held = Held(clock)
     old, young, younger = message(tag=1), message(tag=2), message(tag=3)
@@ -54,7 +54,7 @@ def test_those_held_for_too_long_are_let_go_and_the_others_stay_in_order() -> No
     assert [kept.incoming for kept in held.take_all()] == [young, younger]
 
 
-def test_a_failed_probe_does_not_make_a_message_young_again() -> None:
+def test_a_failed_probe_does_not_reset_the_age_of_a_message() -> None:
     clock = Clock()
     held = Held(clock)
     incoming = message()
@@ -66,7 +66,7 @@ def test_a_failed_probe_does_not_make_a_message_young_again() -> None:
     assert [kept.incoming for kept in held.take_older_than(300)] == [incoming]
 
 
-def test_it_knows_how_many_each_lane_has() -> None:
+def test_it_counts_the_held_messages_of_each_lane() -> None:
     held = Held()
     for priority in ("high", "low", "low"):
         held.keep(message(priority), "provider")
@@ -75,14 +75,14 @@ def test_it_knows_how_many_each_lane_has() -> None:
     assert (counts[high], counts[medium], counts[low]) == (1, 0, 2)
 
 
-def test_what_was_taken_is_held_no_more() -> None:
+def test_a_taken_message_is_no_longer_held() -> None:
     held = Held()
     held.keep(message(), "redis")
     assert len(held.take_all()) == 1
     assert (len(held), held.take_all()) == (0, [])
 
 
-def test_one_that_was_tried_is_no_probe_until_it_is_asked_for_again() -> None:
+def test_a_probed_message_is_no_probe_until_it_is_requested_again() -> None:
     held = Held()
     tried, fresh = message("high", 1), message("low", 2)
     tried.probed = True
@@ -92,7 +92,7 @@ def test_one_that_was_tried_is_no_probe_until_it_is_asked_for_again() -> None:
     assert [kept and kept.incoming for kept in probes] == [fresh, None, tried]
 
 
-def test_what_a_lost_channel_brought_is_forgotten_and_nothing_else() -> None:
+def test_only_messages_of_a_closed_channel_are_dropped() -> None:
     gone, here = RememberedAcks(), RememberedAcks()
     gone.is_open = False
     held = Held()

@@ -1,4 +1,4 @@
-"""How a worker goes from mode to mode, without a broker: what it takes, what it opens, and when."""
+"""Tests how a worker changes from mode to mode, without a broker: what it takes, what it opens, and when."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.waiting import eventually_async
 
 
 class EmptyLanes:
-    """Stands in for the supply. Its first ``full`` lanes give one message; asked in between, ``on_take`` is told."""
+    """Replaces the supply. Its first ``full`` lanes give one message; each ``take`` calls all of ``on_take``."""
 
     def __init__(self, full: int = 0, heads: list[Incoming] | None = None) -> None:
         self.full = full
@@ -59,7 +59,7 @@ class EmptyLanes:
 
 
 class UpConsumer:
-    """Stands in for the consumer and for its connection: always up."""
+    """Replaces the consumer and its connection; both are always up."""
 
     state = "up"
 
@@ -68,7 +68,7 @@ class UpConsumer:
         self.connection = self
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Does nothing."""
 
     async def watch(self) -> None:
         await asyncio.Event().wait()
@@ -80,11 +80,11 @@ class UpConsumer:
         self._journal.append("cancel")
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing."""
 
 
 class Cause:
-    """Stands in for the blockers: a probe is always worth trying, and the cause is over if ``over`` says so."""
+    """Replaces the blockers: a probe may always be tried, and the cause is over if ``over`` is set."""
 
     def __init__(self, over: bool = False) -> None:
         self.over = over
@@ -97,17 +97,17 @@ class Cause:
 
 
 class Holding:
-    """Every message has to be held."""
+    """Handles messages so that every message has to be held."""
 
     async def handle(self, _incoming: Any) -> HoldCause:
         return "provider"
 
     async def requeue(self, _incoming: Any, _cause: HoldCause) -> None:
-        """Forwarded."""
+        """Does nothing: the message counts as forwarded."""
 
 
 class Delivering:
-    """Every message is delivered."""
+    """Handles messages so that every message is delivered."""
 
     def __init__(self) -> None:
         self.handled: list[Incoming] = []
@@ -117,7 +117,7 @@ class Delivering:
 
 
 class Working:
-    """Innocent messages are at work until ``gate`` opens. ``company``: innocents at work while a suspect was."""
+    """Keeps innocent messages running until ``gate`` opens. ``company``: innocents running while a suspect was."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -139,7 +139,7 @@ class Working:
 
 
 class Driven:
-    """A worker among fakes: the lanes, the consumer, the handler and the blockers."""
+    """Runs a worker with fakes for the lanes, the consumer, the handler and the blockers."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ async def test_a_probe_that_wakes_its_worker_is_not_followed_by_another_at_once(
     lanes = EmptyLanes(full=1)
     async with driven(lanes, Holding(), probe_s=30) as among_fakes:
         worker = among_fakes.worker
-        # A lane without a queue says so whenever it is asked.
+        # A lane without a queue reports trouble at each take.
         lanes.on_take.append(among_fakes.signals.trouble)
         await eventually_async(lambda: worker.paused and worker.in_flight == 1)
         asked = len(lanes.journal)
@@ -220,7 +220,7 @@ async def test_a_connection_lost_in_the_careful_mode_is_followed_by_the_careful_
 
         lanes.on_take.append(lose_once)
         await eventually_async(lambda: "flow" in lanes.journal)
-        # Whatever flowed again before that is stopped: one message in hand in the whole process.
+        # Lanes that flowed again before are cancelled: only one message is in flight in the whole process.
         assert lanes.journal[:3] == ["take", "cancel", "take"]
 
 
@@ -236,7 +236,7 @@ async def test_a_suspect_is_handled_after_the_lanes_are_cancelled_and_they_flow_
         assert handler.handled == [suspect]
 
 
-async def test_the_keeper_of_the_connection_ends_the_worker_with_it() -> None:
+async def test_the_worker_ends_when_its_connections_supervision_ends() -> None:
     class Given(UpConsumer):
         async def watch(self) -> None:
             raise TopologyMismatch("another limit")
@@ -258,7 +258,7 @@ async def test_an_unforeseen_error_in_a_mode_ends_the_worker() -> None:
 
 
 async def turns() -> None:
-    """Let everything that can happen now happen."""
+    """Lets all tasks run that can run now."""
     for _ in range(200):
         await asyncio.sleep(0)
 
@@ -280,7 +280,7 @@ async def test_a_suspect_that_was_held_is_not_resumed_together_with_the_others()
         assert handler.company == [0, 0]
 
 
-async def test_a_suspect_is_a_probe_only_once_nothing_else_is_at_work() -> None:
+async def test_a_suspect_is_a_probe_only_when_nothing_else_is_running() -> None:
     lanes, handler = EmptyLanes(), Working()
     async with driven(lanes, handler, over=True) as among_fakes:
         await eventually_async(lambda: "flow" in lanes.journal)
@@ -296,7 +296,7 @@ async def test_a_suspect_is_a_probe_only_once_nothing_else_is_at_work() -> None:
         assert handler.company == [0, 0]
 
 
-async def test_a_suspect_at_the_head_of_a_lane_waits_for_handlers_that_outlived_a_reconnection() -> None:
+async def test_a_suspect_at_the_head_of_a_lane_waits_for_handlers_from_before_a_reconnection() -> None:
     lanes, handler = EmptyLanes(), Working()
     async with driven(lanes, handler) as among_fakes:
         await eventually_async(lambda: "flow" in lanes.journal)

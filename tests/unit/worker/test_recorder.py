@@ -1,4 +1,4 @@
-"""Recording although Redis, or the code, fails: a message that was delivered is never sent again for that."""
+"""Tests recording while Redis, or the code, fails: a delivered message is never sent again for that reason."""
 
 from __future__ import annotations
 

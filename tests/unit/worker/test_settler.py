@@ -1,4 +1,4 @@
-"""Settling: hand on, record, ack, in that order; nothing is acked that is not safe elsewhere."""
+"""Tests settling: forward, record, ack, in that order; no message is acked that is not stored elsewhere."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.fakes.worker import Bench, ScriptedPublisher
 LEVELS_S = (1.0, 5.0, 15.0, 60.0)
 RETRY = Retry(12, "provider_unavailable", counted=True, error="fcm 503", provider="fcm")
 DEAD = Dead("recipient_invalid", "gone", "fcm", counted=True)
-#: what a broker adds, and what somebody else may have written
+#: Headers that a broker adds, and one that another program may have written.
 FOREIGN = {
     "x-death": [{"queue": "retry.push.5s.queue", "reason": "expired", "count": 2}],
     "x-first-death-reason": "expired",
@@ -54,7 +54,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> SettlingBench:
 
 
 def second_try(bench: SettlingBench, **fields: Any) -> Job:
-    """A message that has been tried once, deferred twice and replayed once."""
+    """Returns a message that was attempted once, deferred twice and replayed once."""
     state = DeliveryState(
         accepted_at=rfc3339(now_ms() - 5_000),
         attempt=1,
@@ -70,13 +70,13 @@ def second_try(bench: SettlingBench, **fields: Any) -> Job:
 # -- the order ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_delivered_is_recorded_then_acked(bench: SettlingBench) -> None:
+async def test_a_delivered_message_is_recorded_then_acked(bench: SettlingBench) -> None:
     await bench.settler.settle(bench.job(), Sent("fcm", "id:1"))
     assert bench.journal == ["done fcm id:1", "ack"]
     assert bench.count("notify_delivered_total", provider="fcm") == 1
 
 
-async def test_what_was_not_wanted_is_recorded_then_acked(bench: SettlingBench) -> None:
+async def test_a_skipped_message_is_recorded_then_acked(bench: SettlingBench) -> None:
     await bench.settler.settle(bench.job(), Skipped("opted_out"))
     assert bench.journal == ["done", "ack"]
     assert bench.count("notify_skipped_total", reason="opted_out") == 1
@@ -93,7 +93,7 @@ async def test_an_uncounted_retry_leaves_original_and_copy_both_claimable(bench:
     assert bench.journal[1] == "handed on 1 of life 1767225600000"
 
 
-async def test_what_is_dead_is_forwarded_then_its_life_is_ended_then_it_is_acked(bench: SettlingBench) -> None:
+async def test_a_dead_message_is_forwarded_then_recorded_as_ended_then_acked(bench: SettlingBench) -> None:
     await bench.settler.settle(second_try(bench), DEAD)
     assert bench.journal == ["confirmed notifications.failed", "handed on end of life 1767225600000", "ack"]
     assert bench.count("notify_failed_total", reason="recipient_invalid") == 1
@@ -118,7 +118,7 @@ async def test_a_copy_whose_life_is_settled_is_only_acked(bench: SettlingBench) 
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
 @pytest.mark.parametrize("answer", ["yes", "held", "stale", "duplicate"])
-async def test_a_forward_is_repeated_until_it_is_confirmed_whatever_the_claim_says(
+async def test_a_forward_is_repeated_until_it_is_confirmed_regardless_of_the_claim(
     outcome: Any, answer: Any, bench: SettlingBench
 ) -> None:
     bench.publisher.failures.extend((PublishUnknown("silence"), PublishRejected("full"), PublishUnroutable("gone")))
@@ -129,7 +129,7 @@ async def test_a_forward_is_repeated_until_it_is_confirmed_whatever_the_claim_sa
     assert bench.count("notify_forward_repeated_total") == 3
 
 
-async def test_a_forward_goes_on_although_redis_is_away(bench: SettlingBench) -> None:
+async def test_a_forward_continues_while_redis_is_unavailable(bench: SettlingBench) -> None:
     bench.publisher.failures.append(PublishUnknown("silence"))
     bench.claims.away = True
     await bench.settler.settle(bench.job(), RETRY)
@@ -137,7 +137,7 @@ async def test_a_forward_goes_on_although_redis_is_away(bench: SettlingBench) ->
     assert bench.journal[-1] == "ack"
 
 
-async def test_what_holds_no_claim_takes_none_to_repeat_itself(bench: SettlingBench) -> None:
+async def test_a_repeat_without_a_claim_takes_no_claim(bench: SettlingBench) -> None:
     bench.publisher.failures.append(PublishUnknown("silence"))
     job = bench.job()
     job.claim.held = False
@@ -149,7 +149,7 @@ async def test_a_repeated_forward_is_the_same_failed_message(bench: SettlingBenc
     bench.publisher.failures.extend([PublishUnknown("silence")] * 2)
     job = bench.job()
     await bench.settler.settle(job, DEAD)
-    # And once more after a crash before the ack: the broker gives the very same message out again.
+    # And once more after a crash before the ack: the broker redelivers the same message.
     await bench.settler.settle(job, DEAD)
     assert len({publication.headers["notify-failed-id"] for publication in bench.publisher.tried}) == 1
     assert len(bench.publisher.tried) == 4
@@ -201,7 +201,7 @@ async def test_an_uncounted_retry_travels_with_one_deferral_more(bench: Settling
     assert (state.attempt, state.deferrals, state.last_error) == (1, 3, "fcm 500")
 
 
-async def test_who_sent_no_time_of_acceptance_gets_one_that_stays(bench: SettlingBench) -> None:
+async def test_a_message_without_a_time_of_acceptance_gets_a_lasting_one(bench: SettlingBench) -> None:
     job = bench.job(state=DeliveryState())
     await bench.settler.settle(job, RETRY)
     assert read_state(bench.forwarded.headers).accepted_at == rfc3339(job.received.accepted_ms)
@@ -224,12 +224,12 @@ async def test_an_unclaimed_copy_carries_on_what_is_known_of_its_redeliveries(be
     assert read_state(bench.forwarded.headers).redeliveries == 5
 
 
-async def test_what_was_handled_to_its_end_is_suspected_no_more(bench: SettlingBench) -> None:
+async def test_a_message_that_was_settled_is_no_longer_suspect(bench: SettlingBench) -> None:
     await bench.settler.settle(second_try(bench), RETRY)
     assert read_state(bench.forwarded.headers).redeliveries == 0
 
 
-async def test_a_failed_message_says_all_that_an_operator_asks(bench: SettlingBench) -> None:
+async def test_a_failed_message_contains_all_that_an_operator_needs(bench: SettlingBench) -> None:
     job = second_try(bench, lane="low")
     await bench.settler.settle(job, DEAD)
     headers = dict(bench.forwarded.headers)
@@ -262,7 +262,7 @@ async def test_a_delay_is_rounded_up_to_a_level(delay_s: float, level: str, benc
     assert bench.forwarded.exchange == f"notifications.retry.{level}"
 
 
-async def test_what_cannot_be_read_is_kept_with_its_reason(bench: SettlingBench) -> None:
+async def test_an_unreadable_message_is_kept_with_its_reason(bench: SettlingBench) -> None:
     job = bench.job()
     await bench.settler.settle_unclaimed(job.received, Dead("invalid_json", "line 1"))
     assert bench.journal == ["confirmed notifications.failed", "ack"]

@@ -1,4 +1,4 @@
-"""What a worker says of itself to an orchestrator, and to the operator who asks at night."""
+"""Tests what a worker reports about itself to an orchestrator and to an operator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_without_the_broker_it_is_unhealthy(change: dict[str, Any]) -> None:
     "change",
     [{"paused": True}, {"breaker": "open"}, {"publisher": "blocked"}, {"broken_lanes": ["push.low.queue"]}],
 )
-def test_what_keeps_messages_waiting_is_no_health(change: dict[str, Any]) -> None:
+def test_a_worker_that_keeps_messages_waiting_is_degraded(change: dict[str, Any]) -> None:
     health = status(**change).health()
     assert health["status"] == "degraded"
     assert health["broken_lanes"] == change.get("broken_lanes", [])

@@ -1,4 +1,4 @@
-"""The tasks of a worker process: one that dies ends them all, with its own error, after the messages in flight."""
+"""Tests the tasks of a worker process: one that dies ends all, with its error, after the messages in flight."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.worker.run import supervise
 
 
 class Beats(WorkerState):
-    """Stands in for the worker's state in Redis. ``on_beat`` may raise."""
+    """Replaces the worker's state in Redis. ``on_beat`` may raise."""
 
     def __init__(self, on_beat: Callable[[], None] = lambda: None) -> None:
         self.on_beat = on_beat
@@ -36,7 +36,7 @@ class Beats(WorkerState):
 
 
 class Working:
-    """Stands in for the worker: runs until it is stopped or cancelled, then finishes."""
+    """Replaces the worker: runs until it is stopped or cancelled, then finishes."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -76,7 +76,7 @@ def stumble() -> None:
     raise KeyError("unforeseen")
 
 
-async def test_a_stop_ends_every_task_and_takes_the_sign_of_life_down() -> None:
+async def test_a_stop_ends_every_task_and_removes_the_heartbeat() -> None:
     worker = Working()
     beats = Beats(on_beat=worker.stopped.set)
     await supervised(worker, beats)
@@ -94,7 +94,7 @@ async def test_a_heartbeat_that_dies_ends_the_process_after_the_messages_in_flig
 
 
 @pytest.mark.parametrize("error", [TopologyMismatch("another limit"), KeyError("unforeseen")])
-async def test_the_publishing_connection_given_up_ends_the_process_with_its_reason(error: Exception) -> None:
+async def test_a_publishing_connection_that_gives_up_ends_the_process_with_its_reason(error: Exception) -> None:
     worker = Working()
     with pytest.raises(type(error)) as raised:
         await supervised(worker, Beats(), gives_up(error))

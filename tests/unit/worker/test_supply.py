@@ -1,4 +1,4 @@
-"""A lane that cannot be opened is the others' business as little as its own is urgent."""
+"""Tests that a lane that cannot be opened does not affect the others, and is repaired at intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HIGH, MEDIUM, LOW = lanes_of("push")
 
 
 class RememberingConsumer:
-    """Opens every lane but those in ``refused``; remembers what it opened."""
+    """Opens every lane except those in ``refused``; remembers which lanes it opened."""
 
     def __init__(self, *refused: Lane) -> None:
         self.refused = set(refused)
@@ -42,7 +42,7 @@ def supply_of(consumer: RememberingConsumer, broken: BrokenLanes | None = None) 
     return Supply(cast("Consumer", consumer), {HIGH: 64, MEDIUM: 128, LOW: 64}, lanes)
 
 
-async def test_what_is_held_already_narrows_a_lane_but_never_closes_it() -> None:
+async def test_held_messages_reduce_a_lanes_prefetch_but_never_close_it() -> None:
     consumer = RememberingConsumer()
     await supply_of(consumer).flow({MEDIUM: 100, LOW: 64})
     assert consumer.opened == [(HIGH, 64), (MEDIUM, 28), (LOW, 1)]
