@@ -185,7 +185,9 @@ async def connect(server: Server) -> Session:
         raise Unavailable(f"smtp: no connection ({type(exc).__name__})") from exc
     except aiosmtplib.SMTPException as exc:
         # The server has no STARTTLS, no AUTH, or no AUTH method that this client supports.
-        raise Refused(Refusal.CREDENTIALS, "smtp: the server lacks STARTTLS or AUTH, which the settings require") from exc
+        raise Refused(
+            Refusal.CREDENTIALS, "smtp: the server lacks STARTTLS or AUTH, which the settings require"
+        ) from exc
     return Session(client)
 
 

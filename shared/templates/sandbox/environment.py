@@ -1,12 +1,12 @@
-"""Runs templates that strangers wrote: limits what a template can say, how large its values grow and what it costs.
+"""Runs untrusted templates: limits what a template can contain, how large its values grow and what it costs.
 
 Threat model: neither the author of a template nor the sender of its variables is trusted. Plain Jinja2 runs a template
 as code. Jinja2's own sandbox prevents that, but ``'a' * 10**9`` still allocates a gigabyte, and a loop in a loop still
-takes minutes, on the event loop that every other message of the worker needs. Four bounds work together:
+takes minutes and blocks the event loop for every other message of the worker. Four bounds work together:
 
-* Syntax, before anything runs (``_Shape``): listed kinds of nodes only, at most 4 000 of them, at most 50 deep.
-* Names (``TemplateSandbox``): the listed methods, the filters of ``operations`` and ``range``. A variable that is
-  missing is an error, and nothing can be changed.
+* Syntax, before anything runs (``_Shape``): only listed kinds of nodes, at most 4 000 of them, nested at most 50 deep.
+* Names (``TemplateSandbox``): the listed methods, the filters of ``operations`` and ``range``. A missing variable is an
+  error, and no variable can be changed.
 * Sizes (``operations``): no value grows beyond 64 KiB of text or 1 024 bits. ``render`` bounds the whole output.
 * Cost (``meter``): at most 10 000 turns of loops and filters, and 0.1 s of CPU time, in one rendering.
 """
@@ -34,12 +34,12 @@ from shared.templates.sandbox.operations import (
     template_filters,
 )
 
-#: parts of the syntax tree: what runs without a loop is bounded by it
+#: Largest number of nodes in the syntax tree: it bounds everything that runs outside loops.
 MAX_NODES = 4_000
-#: how deep they nest: well before Python's own limit, which depends on who calls
+#: Deepest nesting of nodes: far below Python's own limit, which depends on the depth of the caller.
 MAX_DEPTH = 50
 
-# No macros, calls, imports, blocks or captured output: they recurse, or gather text where no bound is looked at.
+# There are no macros, call blocks, imports, blocks or captured output: they recurse, or collect text without a bound.
 _ALLOWED: frozenset[type[nodes.Node]] = frozenset(
     {
         nodes.Add, nodes.And, nodes.Assign, nodes.Call, nodes.Compare, nodes.Concat, nodes.CondExpr, nodes.Const,
@@ -51,7 +51,7 @@ _ALLOWED: frozenset[type[nodes.Node]] = frozenset(
 )  # fmt: skip
 _LITERALS = (nodes.Const, nodes.List, nodes.Tuple, nodes.Dict)
 
-#: what exists besides the variables
+#: The names that exist besides the variables.
 GLOBALS: Mapping[str, Any] = {"range": bounded_range}
 
 _TEXT_METHODS = frozenset(
@@ -65,12 +65,12 @@ _LOOP_METHODS = frozenset({"changed", "cycle"})
 
 
 class TemplateSandbox(ImmutableSandboxedEnvironment):
-    """An environment in which ``compiled`` is the only way in; ``autoescape`` for HTML."""
+    """Compiles templates; use only ``compiled``. ``autoescape`` is for HTML."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, *, autoescape: bool) -> None:
-        # Not optimized: that computes what is constant while it compiles, where nothing is metered.
+        # ``optimized`` is off, because it evaluates constant expressions while compiling, where nothing is metered.
         super().__init__(
             autoescape=autoescape, undefined=StrictUndefined, finalize=printable, optimized=False, cache_size=0
         )
@@ -86,13 +86,13 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         return self.from_string(_shaped(self.parse(text), self))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """An object's own field before Python's method of that name: ``order.items`` is what the caller sent."""
+        """Returns an object's own field before Python's method of that name: ``order.items`` is the caller's field."""
         if isinstance(obj, dict) and attribute in obj:
             return obj[attribute]
         return super().getattr(obj, attribute)
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """A closed list: whatever else can be called might build a gigabyte, as ``'a'.center(10**9)`` does."""
+        """Admits only a closed list, because other callables could build a gigabyte, as ``'a'.center(10**9)`` does."""
         if obj is bounded_range:
             return True
         owner, name = getattr(obj, "__self__", None), getattr(obj, "__name__", "")
@@ -107,7 +107,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
                 return False
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
-        # Jinja's own text would quote the object, and with it what the message says.
+        # Jinja's own text would quote the object, and with it content of the message.
         if isinstance(__obj, Undefined) or __self.is_safe_callable(__obj):
             return __context.call(__obj, *args, **kwargs)
         raise SecurityError(f"{getattr(__obj, '__name__', type(__obj).__name__)} cannot be called")
@@ -146,7 +146,7 @@ class _Shape(NodeTransformer):
         return node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:
-        """``a ~ b`` as a join, which knows the length before it makes the text."""
+        """Turns ``a ~ b`` into a join, which checks the length before it builds the text."""
         self.generic_visit(node)
         return _filtered(nodes.List(node.nodes), "join")
 
@@ -168,7 +168,7 @@ class _Shape(NodeTransformer):
 
 
 def _leaf(item: nodes.Expr) -> nodes.Expr:
-    # A list that holds a variable twice, thirty times over, writes itself out in a thousand million pieces.
+    # A list that contains a variable twice, nested thirty times, would be written out as a thousand million pieces.
     return item if isinstance(item, _LITERALS) else _filtered(item, SCALAR)
 
 

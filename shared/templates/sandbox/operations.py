@@ -1,7 +1,8 @@
 """Defines the operators and the filters that a template can use, none of which makes a value too large.
 
 A text stays below ``MAX_TEXT``. Lists and objects come from the variables and cannot be multiplied or printed: a list
-that holds itself twice, thirty times over, is a gigabyte. A filter that is not listed here does not exist.
+that contains another one twice, nested thirty times, would be a gigabyte. A filter that is not listed here does not
+exist.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from markupsafe import Markup, escape, soft_str
 
 from shared.templates.sandbox.meter import MAX_STEPS, METER
 
-#: longest text of a part, and of any value on the way to it
+#: Longest text of a part, and of any intermediate value.
 MAX_TEXT = 64 * 1024
 _MAX_BITS = 1024
 _MAX_DIGITS = 20
@@ -25,35 +26,42 @@ _MAX_WIDTH = 999
 
 Filter = Callable[..., Any]
 
-#: the names under which the environment calls ``each`` and ``scalar``; a template cannot, for no name holds a space
+#: The names under which the environment calls ``each`` and ``scalar``. They contain a space, so a template cannot use
+#: them.
 EACH, SCALAR = " each", " scalar"
 
 _KINDS = {dict: "an object", list: "a list", tuple: "a list", type(None): "null"}
 
 
 def scalar(value: Any) -> Any:
-    """``value``, if it is a text, a number, a boolean or null (an undefined one complains by itself later)."""
+    """Returns ``value`` if it is a text, a number, a boolean or null; else raises TemplateRuntimeError.
+
+    An undefined value passes, because it raises by itself later.
+    """
     if value is None or isinstance(value, (str, int, float, Undefined)):
         return value
     raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be used as text")
 
 
 def printable(value: Any) -> Any:
-    """What may stand in an output. Null and Python's way of writing a list are nothing that a person should read."""
+    """Returns ``value`` if it may be printed, else raises TemplateRuntimeError.
+
+    Null and Python's form of a list are refused, because a person should not read them.
+    """
     if isinstance(value, (str, int, float, Undefined)):
         return value
     raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be printed")
 
 
 def small(value: Any) -> Any:
-    """``value``, unless it is too long a text."""
+    """Returns ``value``. Raises TemplateRuntimeError if it is a text that is too long."""
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise _too_long()
     return value
 
 
 def each(value: Iterable[Any]) -> Iterator[Any]:
-    """The items of ``value``, metered."""
+    """Yields the items of ``value``, and counts a step for each."""
     for item in value:
         METER.step()
         yield item
@@ -94,7 +102,10 @@ def modulo(left: Any, right: Any) -> Any:
 
 
 def format_text(value: str, *args: Any) -> str:
-    """``"%.2f"|format(price)``. Widths are bounded; no ``%(name)s``, and no ``*``, which take them from elsewhere."""
+    """Formats a text as in ``"%.2f"|format(price)``.
+
+    Widths are bounded. ``%(name)s`` and ``*`` are refused, because they take values or widths from elsewhere.
+    """
     most = len(value) + value.count("%") * _MAX_WIDTH + sum(len(str(scalar(arg))) for arg in args)
     if most > MAX_TEXT:
         raise _too_long()
@@ -105,7 +116,7 @@ def format_text(value: str, *args: Any) -> str:
 
 @pass_eval_context
 def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str | int | None = None) -> str:
-    """Jinja's join, of scalars only, its length known before anything is joined."""
+    """Joins like Jinja's join, but only scalars, and checks the length before it joins."""
     of = make_attrgetter(context.environment, attribute) if attribute is not None else scalar
     items, length = [], 0
     for item in each(value):
@@ -119,7 +130,7 @@ def join(context: EvalContext, value: Iterable[Any], d: str = "", attribute: str
 
 @pass_eval_context
 def replace(context: EvalContext, value: Any, old: str, new: str, count: int = -1) -> str:
-    """Jinja's replace, its length known before anything is replaced."""
+    """Replaces like Jinja's replace, but checks the length before it replaces."""
     text = soft_str(scalar(value))
     if context.autoescape and (isinstance(old, Markup) or isinstance(new, Markup)):
         text = escape(text)
@@ -138,7 +149,7 @@ def round_number(value: float, precision: int = 0, method: str = "common") -> fl
 
 @pass_environment
 def total(environment: Environment, value: Iterable[Any], attribute: str | int | None = None, start: float = 0) -> Any:
-    """Jinja's sum, of numbers."""
+    """Adds like Jinja's sum, with the bounded ``add``."""
     of = make_attrgetter(environment, attribute) if attribute is not None else scalar
     result: Any = start
     for item in each(value):
@@ -146,7 +157,7 @@ def total(environment: Environment, value: Iterable[Any], attribute: str | int |
     return result
 
 
-# Filters of Jinja2, for scalars only: applied to a list these would write it out, as often as it holds itself.
+# Filters of Jinja2, for scalars only: applied to a list, they would write it out with all its nested copies.
 _OF_TEXT = (
     "abs capitalize e escape filesizeformat float int lower safe string striptags title trim truncate upper urlencode "
     "wordcount"
@@ -154,25 +165,25 @@ _OF_TEXT = (
 # Filters of Jinja2 that visit all items.
 _OF_ITEMS = "list map max min reject rejectattr select selectattr sort unique"
 _OF_ANYTHING = "count d default dictsort first items last length reverse"
-_OURS: dict[str, Filter] = {"join": join, "sum": total}
-_OURS_OF_TEXT: dict[str, Filter] = {"format": format_text, "replace": replace, "round": round_number}
+_REPLACED: dict[str, Filter] = {"join": join, "sum": total}
+_REPLACED_OF_TEXT: dict[str, Filter] = {"format": format_text, "replace": replace, "round": round_number}
 
 
 def template_filters() -> dict[str, Filter]:
     """Returns every filter that a template can use, by its name, metered and with its input checked."""
     return {
         **{name: _metered(FILTERS[name], scalar) for name in _OF_TEXT.split()},
-        **{name: _metered(function, scalar) for name, function in _OURS_OF_TEXT.items()},
+        **{name: _metered(function, scalar) for name, function in _REPLACED_OF_TEXT.items()},
         **{name: _metered(FILTERS[name], each) for name in _OF_ITEMS.split()},
         **{name: _metered(FILTERS[name], _as_is) for name in _OF_ANYTHING.split()},
-        **{name: _metered(function, _as_is) for name, function in _OURS.items()},
+        **{name: _metered(function, _as_is) for name, function in _REPLACED.items()},
         EACH: each,
         SCALAR: scalar,
     }
 
 
 def _metered(function: Filter, check: Callable[[Any], Any]) -> Filter:
-    # Jinja passes its context, where a filter asks for it, before the value.
+    # If a filter requests the context, Jinja passes it before the value.
     position = 1 if hasattr(function, "jinja_pass_arg") else 0
 
     @wraps(function)
