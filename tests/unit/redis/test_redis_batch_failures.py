@@ -11,7 +11,7 @@ import uvloop
 
 from shared.errors import RedisUnavailable
 from shared.redis.batch import MOST_CALLS, MOST_IN_FLIGHT, BatchedScript, Batcher
-from tests.support.scripted_redis import ScriptedRedis, ones, scripted_redis
+from tests.support.peers.scripted_redis import ScriptedRedis, ones, scripted_redis
 from tests.support.waiting import eventually_async
 
 TIMEOUT_S = 0.2
