@@ -1,4 +1,4 @@
-"""``python -m gateway``: Granian, GATEWAY_PROCESSES workers, until SIGTERM or SIGINT."""
+"""``python -m gateway``: runs Granian with GATEWAY_PROCESSES workers until SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from flask import Flask
 
 BAD_SETTINGS_EXIT = 2
-#: threads beyond those that may wait for the broker: somebody must be free to say 503, and to answer /health
+#: Threads beyond those that may wait for the broker: some must stay free to answer 503, and to answer /health.
 SPARE_THREADS = 32
-#: how often a worker looks whether its main process is still there, seconds
+#: How often a worker checks that its main process still runs, in seconds.
 PARENT_LOOK_S = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """The exit code: 2 for bad settings, every one of them named."""
+    """Serves until it is stopped. Returns the exit code: 2 for bad settings, each of which is named on stderr."""
     try:
         settings = load_settings()
         check_keys(settings)
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _serve(settings: Settings) -> None:
-    # Not before: prometheus_client, which it imports, looks for the metrics directory once, at its import.
+    # Not imported earlier: it imports prometheus_client, which reads the metrics directory once, at its import.
     from gateway.wiring import MAX_WAITING
 
     log.info("gateway_starting", host=settings.listen_host, port=settings.gateway.port)
@@ -70,11 +70,11 @@ def _serve(settings: Settings) -> None:
 
 
 def _worker() -> Flask:
-    """Runs in the worker process: a connection or a thread made before fork would be shared or lost."""
+    """Builds the app in the worker process: a connection or a thread made before fork would be shared or lost."""
     from gateway.app import create_app
     from gateway.wiring import connect
 
-    # Until Granian sets the worker's own, it has its parent's handlers, which would swallow a stop.
+    # Until Granian installs the worker's own signal handlers, the worker has its parent's, which would swallow a stop.
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
@@ -86,15 +86,15 @@ def _worker() -> Flask:
 
 
 def _end_with_parent() -> None:
-    """Stop in good order when the main process is gone.
+    """Stops this worker in good order when the main process is gone.
 
-    Without it a worker whose main process was killed serves on for ever, beside the gateway that is started next (the
-    port is shared) and out of reach of whoever stops that one.
+    Without it a worker whose main process was killed would serve indefinitely, beside the gateway that is started next
+    (they share the port), and stopping that gateway would not stop it.
     """
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # Not by waiting for its end alone: workers forked after this one hold its sentinel open, so that one of them
-        # that is slow to stop would keep all those before it.
+        # Waiting for the parent's sentinel is not enough: workers that were forked after this one hold it open, so a
+        # single one that is slow to stop would keep all the earlier ones alive.
         while os.getppid() == parent.pid:
             parent.join(PARENT_LOOK_S)
         log.warning("gateway_orphaned")

@@ -1,4 +1,4 @@
-"""Builds the Flask app: the resources of ``gateway.api`` over the parts that are passed in."""
+"""Builds the Flask app from the resources of ``gateway.api`` and the parts that are passed in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 class NoSessions(SessionInterface):
-    """Nobody is remembered by a cookie, so none is looked for."""
+    """Opens no session: no caller is remembered by a cookie, so no cookie is read."""
 
     _NONE = NullSession()
 
@@ -34,7 +34,7 @@ class NoSessions(SessionInterface):
 
 
 def create_app(settings: Settings | None = None, parts: Parts | None = None) -> Flask:
-    """Build the app; without ``parts`` it connects to the broker and Redis of ``settings`` (call it after fork)."""
+    """Builds the app. Without ``parts`` it connects to the broker and Redis of ``settings``: call it after fork."""
     settings = settings or load_settings()
     parts = parts or connect(settings)
     keyring = Keyring(settings.gateway.api_keys)
@@ -50,21 +50,21 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
 
 
 def _answer_errors(app: Flask) -> None:
-    """Answer every error with a problem document, also those that Flask raises."""
+    """Makes the app answer every error with a problem document, also the errors that Flask raises."""
 
     @app.errorhandler(Problem)
     def refused(problem: Problem) -> Response:
         return problem.response()
 
     @app.errorhandler(NotifyError)
-    def ours(error: NotifyError) -> Response:
+    def known_error(error: NotifyError) -> Response:
         problem = problem_for(error)
         if problem.status == 500:
             log.error("request_failed", exc_info=error)
         return problem.response()
 
     @app.errorhandler(HTTPException)
-    def flasks(error: HTTPException) -> Response:
-        # Flask has logged what it turned into a 500.
+    def http_error(error: HTTPException) -> Response:
+        # Flask has already logged an exception that it turned into a 500.
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Location", "Retry-After")}
         return Problem(error.code or 500, error.description or "", headers=headers).response()

@@ -24,7 +24,7 @@ from shared.redis.batch import Batcher
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
 
-#: Requests of one process that may wait for the broker at once; further ones are answered 503.
+#: How many requests of one process may wait for the broker at once; further ones are answered 503.
 MAX_WAITING = 128
 FAILED_EXIT = 1
 
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the app is made of. Tests make their own."""
+    """Holds what the app is built from. Tests make their own."""
 
     acceptor: Acceptor
     health: Health
@@ -41,7 +41,7 @@ class Parts:
 
 
 def connect(settings: Settings) -> Parts:
-    """Builds the real parts and starts the loop's thread: call it after fork."""
+    """Builds the real parts and starts the thread of the event loop. Call it after fork."""
     sampler = Sampler()
     gate = Gate(sampler, queue_max_ready=settings.gateway.queue_max_ready, max_waiting=MAX_WAITING)
     records = AcceptedRecords(Batcher(settings.redis.url), settings.gateway.accepted_ttl_s)
@@ -57,7 +57,7 @@ class Background:
     """Runs the publisher, the acceptor and the depth sampler in one loop, in a thread of its own, as one TaskGroup.
 
     If one of them ends with an error, the process ends with its traceback in the log and exit code FAILED_EXIT, so
-    that its supervisor starts another one: without them it would only turn callers away.
+    that its supervisor starts another one: without all three, the process could only refuse callers.
     """
 
     def __init__(self, settings: Settings, acceptor: Acceptor, sampler: Sampler) -> None:
@@ -66,7 +66,7 @@ class Background:
 
     @property
     def broker(self) -> State:
-        """What the publisher's connection says of itself."""
+        """Returns the state of the publisher's connection; "down" before the thread has started it."""
         return self._publisher.state if self._publisher is not None else "down"
 
     def start(self) -> None:
@@ -78,12 +78,12 @@ class Background:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except* TopologyMismatch as mismatch:
-            # Waiting cannot help, and a traceback tells an operator nothing: one must look at the queue.
+            # Waiting cannot help, and a traceback tells an operator nothing: an operator must look at the queue.
             log.error("gateway_stopped", error=str(mismatch.exceptions[0]))
         except* Exception:
             log.critical("background_task_failed", exc_info=True)
         finally:
-            # From this thread sys.exit would end the thread alone.
+            # sys.exit would end only this thread.
             os._exit(FAILED_EXIT)
 
     async def _serve(self) -> None:

@@ -1,8 +1,8 @@
 """Takes a request's notifications from their documents to their verdicts, within five seconds.
 
 ``accept`` runs in the request's thread: it validates, hands a Submission to the publisher's loop and waits for it once.
-``_process`` runs in that loop and reads from top to bottom: look up, admit, publish, remember, decide. What several
-requests send to Redis and to the broker in one turn of the loop travels together.
+``_process`` runs in that loop and reads from top to bottom: look up, admit, publish, remember, decide. If several
+requests send commands to Redis or messages to the broker in one turn of the loop, these travel together.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ log = structlog.get_logger(__name__)
 
 #: The gateway answers within this time, even if the broker does not, in seconds.
 ANSWER_WITHIN_S = 5.0
-#: Parts of it that are kept for what follows a publish (the record in Redis) and for the answer itself, in seconds.
+#: Parts of ANSWER_WITHIN_S reserved for the record in Redis after a publish and for the answer itself, in seconds.
 _RECORD_S, _ANSWER_S = 1.0, 0.2
 _LEAST_DEADLINE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Stored on a quorum queue, now or (``replayed``) by an earlier request with the same body."""
+    """Says that a notification is stored on a quorum queue, now or (``replayed``) by an earlier request with the same
+    body.
+    """
 
     request_id: str
     channels: list[str]
@@ -49,7 +51,7 @@ Verdict = Accepted | Problem
 
 
 class Submission:
-    """The valid notifications of one request, each with a verdict once it is decided.
+    """Holds the valid notifications of one request, and the verdict on each of them once it is decided.
 
     ``until`` is the monotonic time by which publishing must have ended.
     """
@@ -61,7 +63,7 @@ class Submission:
         self.candidates = candidates
         self.until = until
         self.verdicts: list[Verdict | None] = [None] * len(candidates)
-        # A bare lock is the cheapest future that one thread can wait for and another one resolve.
+        # A bare lock is the cheapest future that one thread can wait for and that another thread can resolve.
         self._done = threading.Lock()
         self._done.acquire()
 
@@ -69,7 +71,7 @@ class Submission:
         return (self.client, candidate.request_id)
 
     def undecided(self) -> list[tuple[int, Candidate]]:
-        """Returns (index, candidate) of those without a verdict."""
+        """Returns (index, candidate) of each notification without a verdict."""
         return [(i, c) for i, (c, v) in enumerate(zip(self.candidates, self.verdicts, strict=True)) if v is None]
 
     def finish(self) -> None:
@@ -82,7 +84,10 @@ class Submission:
 
 
 class Acceptor:
-    """One in each process, for all its threads. ``clock`` returns monotonic seconds."""
+    """Decides notifications for all threads of a process; there is one per process.
+
+    ``clock`` returns monotonic seconds.
+    """
 
     def __init__(
         self,
@@ -97,7 +102,7 @@ class Acceptor:
         self._publish_deadline_s = publish_deadline_s
         self._clock = clock
         self._submitted: deque[Submission] = deque()
-        self._in_work: set[Key] = set()
+        self._in_progress: set[Key] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self._woken = False
@@ -115,7 +120,7 @@ class Acceptor:
         return [found if isinstance(found, Problem) else next(verdicts) or _unconfirmed() for found in considered]
 
     async def run(self, publisher: Publisher) -> None:
-        """Processes what is submitted, on the publisher's loop, until it is cancelled."""
+        """Processes submissions on the publisher's loop until it is cancelled."""
         self._loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as processing:
             while True:
@@ -127,7 +132,7 @@ class Acceptor:
 
     def _submit(self, submission: Submission) -> None:
         self._submitted.append(submission)
-        # One wake-up serves all requests that are submitted before the loop gets round to them.
+        # One wake-up serves all requests that are submitted before the loop runs.
         if not self._woken and self._loop is not None:
             self._woken = True
             self._loop.call_soon_threadsafe(self._wake.set)
@@ -140,7 +145,7 @@ class Acceptor:
             with self._gate.admission() as admission:
                 self._admit(submission, admission)
                 confirmed = await self._publish(submission, admission, publisher)
-            # Only now: a record written before the confirm would answer 202 for something that was never stored.
+            # Not earlier: a record written before the confirm would answer 202 for a message that was never stored.
             if confirmed:
                 await self._records.remember([(submission.key(found), found.digest) for _, found in confirmed])
             for index, candidate in confirmed:
@@ -151,24 +156,24 @@ class Acceptor:
             for index, _ in submission.undecided():
                 submission.verdicts[index] = FAULT
         finally:
-            self._in_work.difference_update(held)
+            self._in_progress.difference_update(held)
             submission.finish()
 
     def _hold(self, submission: Submission) -> list[Key]:
-        """Keeps copies of one request from racing each other: a request_id that is in work already is 409."""
+        """Keeps copies of one request from racing each other: answers 409 if the request_id is already in progress."""
         held = []
         for index, candidate in submission.undecided():
             key = submission.key(candidate)
-            if key in self._in_work:
+            if key in self._in_progress:
                 why = "a request with this request_id is being worked on"
                 submission.verdicts[index] = Problem(409, why, retry_after_s=RETRY_SOON_S)
             else:
-                self._in_work.add(key)
+                self._in_progress.add(key)
                 held.append(key)
         return held
 
     async def _look_up(self, submission: Submission) -> None:
-        """Decides what was accepted before: 202 again for the same notification, 422 for another one."""
+        """Decides request_ids that were accepted before: 202 again for the same notification, 422 for another one."""
         asked = submission.undecided()
         if not asked:
             return
@@ -181,14 +186,16 @@ class Acceptor:
                 submission.verdicts[index] = Problem(422, f"this request_id {why}", [("request_id", why)])
 
     def _admit(self, submission: Submission, admission: Admission) -> None:
-        """Decides what must not be published now: 503."""
+        """Answers 503 for each notification that must not be published now."""
         for index, candidate in submission.undecided():
             submission.verdicts[index] = admission.refusal(candidate.lanes)
 
     async def _publish(
         self, submission: Submission, admission: Admission, publisher: Publisher
     ) -> list[tuple[int, Candidate]]:
-        """Publishes what is undecided, decides what was not confirmed, and returns what was."""
+        """Publishes the undecided notifications, decides the unconfirmed ones, and returns (index, candidate) of the
+        confirmed ones.
+        """
         admitted = submission.undecided()
         if not admitted:
             return []
@@ -211,7 +218,7 @@ class Acceptor:
 
 
 def _unconfirmed() -> Problem:
-    return unavailable("no confirm in time; sending it again is safe")
+    return unavailable("the broker has not confirmed in time; sending it again is safe")
 
 
 def _consider(document: Any) -> Candidate | Problem:

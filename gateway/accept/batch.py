@@ -1,4 +1,4 @@
-"""A batch: up to 1 000 notifications in one request, each with a verdict of its own."""
+"""Reads a batch: up to 1 000 notifications in one request, each with a verdict of its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gateway.http.strict_json import MAX_DEPTH
 
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 MAX_BATCH_ITEMS = 1_000
-#: the array around the items is a level of its own
+#: The array around the items is a level of its own.
 MAX_BATCH_DEPTH = MAX_DEPTH + 1
 _MAX_ECHOED_CHARS = 128
 
 
 def batch_items(document: Any) -> list[Any]:
-    """The documents, not yet looked at. Raises Problem 422 for what is no batch."""
+    """Returns the documents of the batch, unchecked. Raises Problem 422 if ``document`` is not a batch."""
     if not isinstance(document, list):
         raise Problem(422, "a batch is a JSON array of notifications")
     if not 1 <= len(document) <= MAX_BATCH_ITEMS:
@@ -24,6 +24,6 @@ def batch_items(document: Any) -> list[Any]:
 
 
 def echoed_id(item: Any) -> str | None:
-    """The request_id of a refused item as its caller wrote it, if there is one short enough to be repeated."""
+    """Returns a refused item's request_id as its caller wrote it, or None if it is missing or too long to repeat."""
     value = item.get("request_id") if isinstance(item, dict) else None
     return value if isinstance(value, str) and len(value) <= _MAX_ECHOED_CHARS else None

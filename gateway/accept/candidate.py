@@ -1,4 +1,4 @@
-"""From a decoded document to what would be published: every check that needs nobody else."""
+"""Turns a decoded document into the messages to publish, with every check that needs neither Redis nor the broker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.message.headers import DeliveryState
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A valid notification: one body a lane. ``digest`` tells two uses of one request_id apart."""
+    """Holds a valid notification: one body per lane. ``digest`` tells two uses of one request_id apart."""
 
     request_id: str
     parts: tuple[tuple[Lane, bytes], ...]
@@ -35,7 +35,7 @@ class Candidate:
         return [lane.channel for lane, _ in self.parts]
 
     def publications(self, accepted_at: str) -> list[Publication]:
-        """One message a channel. ``accepted_at`` is RFC 3339."""
+        """Returns one message per channel. ``accepted_at`` is RFC 3339."""
         return [
             Publication(
                 exchange=EXCHANGE,
@@ -49,10 +49,10 @@ class Candidate:
 
 
 def candidate_from(document: Any) -> Candidate:
-    """Raises Problem 422 naming every bad field, or 413."""
+    """Checks a decoded document. Raises Problem 422, which names every bad field, or 413."""
     if not isinstance(document, dict):
         raise Problem(422, "a notification is a JSON object")
-    # A single request was measured when it was read; an item of a batch was not.
+    # The size of a single request was checked when it was read; that of a batch's item was not.
     _check_size(orjson.dumps(document))
     try:
         envelope = validate_envelope(document, extra="forbid")
@@ -77,7 +77,7 @@ def _candidate(envelope: Envelope) -> Candidate:
 
 def _check_size(body: bytes) -> None:
     if len(body) > MAX_BODY_BYTES:
-        raise Problem(413, f"the notification takes {len(body)} bytes; at most {MAX_BODY_BYTES}")
+        raise Problem(413, f"the notification takes {len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
 
 
 def _undeliverable(envelope: Envelope) -> list[tuple[str, str]]:

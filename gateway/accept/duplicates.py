@@ -1,7 +1,7 @@
-"""Remembers in Redis what has been accepted: ``notify:accepted:<client>:<request_id>`` holds a digest for a day.
+"""Remembers accepted notifications in Redis: ``notify:accepted:<client>:<request_id>`` holds a digest for a day.
 
-It spares callers a second message when they repeat a request. It is not the guarantee, which is the consumers' check:
-while Redis does not answer, every notification counts as new.
+It avoids a second message when a caller repeats a request. The guarantee is not here but in the workers' claims: while
+Redis does not answer, every notification counts as new.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ return answers
 
 
 class AcceptedRecords:
-    """Finds and writes the records. Commands of one loop turn share one round trip.
+    """Finds and writes the records. All commands of one turn of the loop share one round trip.
 
-    After one timeout Redis is left alone for a second, then one request at a time tries it again.
+    After one timeout nothing is sent to Redis for a second; then one request at a time tries it again.
     """
 
     def __init__(self, redis: Batcher, ttl_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,7 +42,10 @@ class AcceptedRecords:
         self._breaker = one_miss_breaker("accepted records", clock)
 
     async def find(self, keys: Sequence[Key]) -> list[str | None]:
-        """Returns for each key the digest of what was accepted under it, or None; all None if Redis does not answer."""
+        """Returns for each key the digest of the notification accepted under it, or None.
+
+        All are None if Redis does not answer.
+        """
         permit = self._breaker.permit()
         if permit is None:
             return [None] * len(keys)
@@ -56,12 +59,12 @@ class AcceptedRecords:
         return [str(value, "ascii", "replace") if isinstance(value, bytes) else None for value in values]
 
     async def remember(self, digests: Sequence[tuple[Key, str]]) -> None:
-        """Records what the broker has confirmed. A failure is logged and has no other consequence."""
+        """Records notifications that the broker has confirmed. A failure is logged and has no other consequence."""
         permit = self._breaker.permit()
         if permit is None:
             return
         with permit:
-            # All are on their way before the first is waited for.
+            # All commands are sent before the first one is awaited.
             calls = [self._remember.call(_name(key), digest.encode()) for key, digest in digests]
             failure: RedisUnavailable | None = None
             for call in calls:

@@ -1,12 +1,12 @@
 """Decides whether a notification may be published now, so that an outage costs callers a quick 503, not a long wait.
 
-A notification is turned away with a Problem in three cases:
+A notification is refused with a Problem in three cases:
 
 1. More messages are ready in its lane's queue than ``queue_max_ready``.
-2. Its lane does not confirm. Each lane has a breaker of its own: one missed deadline opens it, after a second one
-   request at a time is let through as a probe, and one answer closes it again. So a lane without a leader stops no
-   other lane.
-3. As many requests as may wait for the broker at once wait for it already.
+2. Its lane does not confirm. Each lane has its own breaker: one missed deadline opens it; one second later, one
+   request at a time is let through as a probe; and one answer closes it again. So a lane without a leader does not
+   stop the other lanes.
+3. ``max_waiting`` requests are already waiting for the broker.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shared.errors import PublishFailed, PublishUnknown
 from shared.message.channels import CHANNELS, Lane, lanes_of
 from shared.settings.breaker import BreakerPolicy
 
-#: Opens at the first missed deadline, tries again after a second, closes at the first answer.
+#: The breaker opens at the first missed deadline, tries again after a second and closes at the first answer.
 _ONE_MISS = BreakerPolicy(failures=1, open_s=1, open_max_s=1, successes=1)
 #: A missed deadline counts as current for this long, in seconds.
 MISS_IS_RECENT_S = 10.0
@@ -35,12 +35,12 @@ log = structlog.get_logger(__name__)
 
 
 def one_miss_breaker(name: str, clock: Callable[[], float], listener: BreakerListener | None = None) -> Breaker:
-    """Makes a breaker that asks again exactly one second after each miss: callers are told to wait for a second."""
+    """Makes a breaker that lets a probe through exactly one second after each miss, without random variation."""
     return Breaker(name, _ONE_MISS, clock, listener, uniform=lambda: 0.5)
 
 
 class Gate:
-    """For the loop's thread only, except ``silent``. ``clock`` returns monotonic seconds."""
+    """Admits requests. Only the loop's thread may use it, except ``silent``. ``clock`` returns monotonic seconds."""
 
     def __init__(
         self, depths: Sampler, *, queue_max_ready: int, max_waiting: int, clock: Callable[[], float] = time.monotonic
@@ -58,11 +58,11 @@ class Gate:
 
     @property
     def silent(self) -> bool:
-        """Whether the broker as a whole has stopped confirming: a deadline was missed, and nothing has been answered
-        since that message was sent.
+        """Tells whether the broker as a whole has stopped confirming: a deadline was missed, and the broker has
+        answered nothing since that message was sent.
 
-        It is forgotten after MISS_IS_RECENT_S: a gateway that gets no requests while it counts as silent would have
-        no probe that could tell otherwise.
+        A missed deadline counts for MISS_IS_RECENT_S only: a gateway that gets no requests while it counts as silent
+        sends no probe that could show that the broker answers again.
         """
         return self._missed_at > self._answered_at and self._clock() < self._missed_at + MISS_IS_RECENT_S
 
@@ -79,10 +79,10 @@ class Gate:
 
 
 class Admission:
-    """Holds what one request was admitted with: a place among those that wait, and a permit for each lane.
+    """Holds what one request was admitted with: a place among the waiting requests, and a permit for each lane.
 
-    At the end of the block each lane's breaker is told what was heard of that lane. A lane of which nothing was heard
-    (the request was cancelled, say) counts as neither answered nor silent.
+    At the end of the block, each lane's breaker is told whether the lane has answered. A lane without any result (for
+    example because the request was cancelled) counts as neither answered nor silent.
     """
 
     __slots__ = ("_answered", "_gate", "_has_place", "_missed", "_permits", "_since")
@@ -114,7 +114,7 @@ class Admission:
         return None
 
     def heard(self, lane: Lane, failure: PublishFailed | None) -> None:
-        """Takes the fate of one message. Only silence opens a breaker: a refused or returned message was answered."""
+        """Notes the result of one message. Only silence opens a breaker: a refused or returned message was answered."""
         (self._missed if isinstance(failure, PublishUnknown) else self._answered).add(lane)
 
     def __enter__(self) -> Self:
@@ -137,7 +137,7 @@ class Admission:
 
 
 class _ChangeLog:
-    """Logs when a lane stops confirming and when it confirms again, not each probe between."""
+    """Logs when a lane stops confirming and when it confirms again, but not each probe between."""
 
     def changed(self, name: str, old: str, new: str, why: str) -> None:
         if new == "closed":

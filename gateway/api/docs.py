@@ -1,4 +1,4 @@
-"""``/apidocs/``: Swagger UI from our own files, over the OpenAPI document that flasgger serves."""
+"""Serves ``/apidocs/``: Swagger UI from files of this package, over the OpenAPI document that flasgger serves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 OPENAPI_PATH = "/openapi.json"
 _STATIC = Path(__file__).parents[1] / "static"
-# The page needs nothing from anywhere else, and so may have nothing from anywhere else.
+# The page needs nothing from other hosts, so it may load nothing from them.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -19,7 +19,7 @@ _POLICY = (
 
 
 def register_docs(app: Flask, spec: dict[str, Any]) -> None:
-    """Serve ``spec`` and the page that shows it."""
+    """Serves ``spec`` and the page that shows it."""
     blueprint = Blueprint("docs", __name__)
 
     @blueprint.get("/apidocs/")
@@ -38,7 +38,7 @@ def register_docs(app: Flask, spec: dict[str, Any]) -> None:
         return redirect("/apidocs/")
 
     app.register_blueprint(blueprint)
-    # flasgger's own page is an old Swagger UI with fonts from elsewhere: it serves the document only.
+    # flasgger's own page is an old Swagger UI with fonts from other hosts, so flasgger serves the document only.
     Swagger(app, template=spec, merge=False, config=_flasgger(spec["openapi"]))
 
 

@@ -1,6 +1,6 @@
-"""``/failed``: what could not be delivered, for operators.
+"""Serves ``/failed``: lets operators look at undeliverable messages, replay them and discard them.
 
-A caller waits for as long as its operation takes, in a thread of its own.
+A caller waits until its operation has ended, in a thread of its own.
 """
 
 from __future__ import annotations
@@ -29,20 +29,24 @@ T = TypeVar("T")
 
 
 class FailedId(BaseConverter):
-    """The rest of the path, unless it names an operation: GET on one of those is a wrong method, not a missing id."""
+    """Matches the rest of the path unless it names an operation: GET on an operation is a wrong method (405), not a
+    missing id (404).
+    """
 
     regex = "(?!(?:replay|discard)$)[^/]+"
 
 
 resource = Resource[FailedQueue](
-    "failed", "What could not be delivered; for operators", converters={"failed_id": FailedId}
+    "failed",
+    "Look at undeliverable messages, replay them or discard them; for operators",
+    converters={"failed_id": FailedId},
 )
 
 
 class Showing(BaseModel):
-    """The query of one message."""
+    """Describes the query of one message."""
 
-    reveal: StrictBool = Field(False, description="show addresses as they are; it is logged")
+    reveal: StrictBool = Field(False, description="show addresses in full; this is logged")
 
 
 _ID = "5f0c6bd7c1f34f2f9a7b7c1d2e3f4a5b"
@@ -74,17 +78,21 @@ _MESSAGE = FailedMessage(
 _EXPIRED = SkippedMessage(id=_ID, reason="expired", detail="expires_at was 2030-01-01T12:00:00+00:00")
 
 _REFUSALS = (
-    Answer(409, "Another operation on `failed.queue` is under way: one at a time.", problem_for(Locked())),
+    Answer(
+        409,
+        "Another operation on `failed.queue` is in progress; only one at a time is possible. Try again later.",
+        problem_for(Locked()),
+    ),
     Answer(
         422,
-        "It cannot be told which messages are meant; every bad field is named.",
+        "The selection of messages is not valid; every bad field is named.",
         problem_for(
             InvalidSelection([("older_than", "must be a whole number and its unit, as in 90s, 15m, 2h or 3d")])
         ),
     ),
     Answer(
         503,
-        "The broker does not answer; the messages stay, or return, where they were.",
+        "The broker does not answer; the messages stay in `failed.queue` or return to it.",
         problem_for(BrokerUnavailable()),
     ),
 )
@@ -98,7 +106,7 @@ _REFUSALS = (
     answers=[
         Answer(
             200,
-            "What there is; the queue is left as it was.",
+            "The matching messages; the queue is not changed.",
             FailedList(items=[_ITEM], scanned=1, truncated=False),
         ),
         *_REFUSALS,
@@ -113,13 +121,13 @@ def list_failed(queue: FailedQueue, client: str) -> FailedList:
     "GET",
     "/failed/<failed_id:failed_id>",
     scope="operate",
-    path_fields={"failed_id": "`id` of an item"},
+    path_fields={"failed_id": "the `id` of an item of the list"},
     query=Showing,
     answers=[
         Answer(200, "The message.", _MESSAGE),
         Answer(
             404,
-            "No such message, or beyond what one scan reaches.",
+            "There is no such message, or it lies beyond what one scan reaches.",
             Problem(404, f"no failed message {_ID} among those scanned"),
         ),
         *_REFUSALS,
@@ -147,7 +155,7 @@ def show_failed(queue: FailedQueue, client: str, failed_id: str) -> FailedMessag
     answers=[
         Answer(
             200,
-            "Sent again, each in the lane that it had.",
+            "The messages have been published again, each to its original lane; those skipped are named.",
             FailedOutcome(matched=3, done=2, dry_run=False, skipped=[_EXPIRED], truncated=False),
         ),
         *_REFUSALS,
@@ -169,7 +177,7 @@ def replay_failed(queue: FailedQueue, client: str) -> FailedOutcome:
     answers=[
         Answer(
             200,
-            "Deleted for good.",
+            "The messages have been deleted; they cannot be restored.",
             FailedOutcome(matched=3, done=3, dry_run=False, skipped=[], truncated=False),
         ),
         *_REFUSALS,
@@ -205,7 +213,7 @@ def _showing(query: MultiDict[str, str]) -> Showing:
 
 
 def _once(query: MultiDict[str, str]) -> dict[str, str]:
-    """Return every parameter with its one value. Two values of one must not be answered as if there were one."""
+    """Returns every parameter with its value. Raises InvalidSelection if a parameter is given more than once."""
     problems = [(name, "given more than once") for name, values in query.lists() if len(values) > 1]
     if problems:
         raise InvalidSelection(problems)

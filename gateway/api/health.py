@@ -1,4 +1,4 @@
-"""``/health``, ``/health/live``, ``/health/ready`` and ``/metrics``: for orchestrators, without a key."""
+"""Serves ``/health``, ``/health/live``, ``/health/ready`` and ``/metrics`` to orchestrators, without a key."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from gateway.http.problem import RETRY_OVERLOADED_S, UNAVAILABLE
 
 
 class Monitored(NamedTuple):
-    """What the handlers here read."""
+    """Holds what the handlers here read."""
 
     health: Health
     counts: AcceptedCounts
 
 
 class LiveAnswer(AnswerModel):
-    """The process lives."""
+    """Says that the process is alive."""
 
     status: Literal["live"]
 
 
 class ReadyAnswer(AnswerModel):
-    """Whether it can publish."""
+    """Says whether the process can publish."""
 
     status: Literal["ready", "unready"]
     broker: BrokerState
 
 
-resource = Resource[Monitored]("operation", "For orchestrators and monitoring; no key is asked for")
+resource = Resource[Monitored](
+    "operation", "Report health and metrics to orchestrators and monitoring; no key is needed"
+)
 
 _RETRY = {"Retry-After": str(RETRY_OVERLOADED_S)}
 _METRICS = """# HELP notify_accepted_total Envelopes confirmed by the broker
@@ -71,19 +73,19 @@ _UNHEALTHY = _HEALTHY.model_copy(update={"status": "unhealthy", "broker": "down"
     "GET",
     "/health",
     answers=[
-        Answer(200, "Healthy or degraded.", _HEALTHY),
-        Answer(503, "Unhealthy.", _UNHEALTHY, headers=("Retry-After",)),
+        Answer(200, "The system is healthy or degraded.", _HEALTHY),
+        Answer(503, "The system is unhealthy.", _UNHEALTHY, headers=("Retry-After",)),
     ],
 )
 def health(monitored: Monitored) -> Reply:
-    """How the whole system is."""
+    """Report the health of the whole system."""
     report = monitored.health.report()
     return Reply(report, UNAVAILABLE, _RETRY) if report.status == "unhealthy" else Reply(report)
 
 
-@resource.endpoint("GET", "/health/live", answers=[Answer(200, "Yes.", LiveAnswer(status="live"))])
+@resource.endpoint("GET", "/health/live", answers=[Answer(200, "The process is alive.", LiveAnswer(status="live"))])
 def live(_monitored: Monitored) -> LiveAnswer:
-    """Whether this process lives."""
+    """Report that this process is alive."""
     return LiveAnswer(status="live")
 
 
@@ -91,19 +93,19 @@ def live(_monitored: Monitored) -> LiveAnswer:
     "GET",
     "/health/ready",
     answers=[
-        Answer(200, "Yes.", ReadyAnswer(status="ready", broker="up")),
-        Answer(503, "No.", ReadyAnswer(status="unready", broker="down"), headers=("Retry-After",)),
+        Answer(200, "The process can publish.", ReadyAnswer(status="ready", broker="up")),
+        Answer(503, "It cannot publish now.", ReadyAnswer(status="unready", broker="down"), headers=("Retry-After",)),
     ],
 )
 def ready(monitored: Monitored) -> Reply:
-    """Whether this process can publish."""
+    """Report whether this process can publish."""
     broker = monitored.health.broker
     if broker != "up":
         return Reply(ReadyAnswer(status="unready", broker=broker), UNAVAILABLE, _RETRY)
     return Reply(ReadyAnswer(status="ready", broker=broker))
 
 
-@resource.endpoint("GET", "/metrics", answers=[Answer(200, "The text format.", _METRICS)])
+@resource.endpoint("GET", "/metrics", answers=[Answer(200, "The metrics in the Prometheus text format.", _METRICS)])
 def metrics(monitored: Monitored) -> Response:
-    """Prometheus metrics."""
+    """Return the Prometheus metrics."""
     return Response(monitored.counts.render(), content_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""``POST /notifications`` and ``POST /notifications/batch``."""
+"""Serves ``POST /notifications`` and ``POST /notifications/batch``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ resource = Resource[Acceptor]("notifications", "Accept notifications for deliver
 
 
 class AcceptedAnswer(AnswerModel):
-    """Every channel's message is stored on a quorum queue."""
+    """Says that every channel's message is stored on a quorum queue."""
 
     request_id: str
     status: Literal["accepted"]
@@ -33,16 +33,16 @@ class AcceptedAnswer(AnswerModel):
 
 
 class BatchResult(AnswerModel):
-    """What became of one item."""
+    """Holds the verdict on one item of a batch."""
 
-    index: Annotated[int, Field(description="its place in the batch, from 0")]
+    index: Annotated[int, Field(description="the item's place in the batch, counted from 0")]
     request_id: str | None
-    status: Annotated[int, Field(description="what it would have been answered alone")]
+    status: Annotated[int, Field(description="the HTTP status that the item would have got as a single request")]
     error: Annotated[ProblemDocument | None, Field(exclude_if=lambda error: error is None)] = None
 
 
 class BatchAnswer(AnswerModel):
-    """One result for each item, in input order."""
+    """Holds one result for each item, in input order."""
 
     results: list[BatchResult]
 
@@ -98,7 +98,7 @@ _UNCONFIRMED = unavailable("the broker does not answer; sending it again is safe
     answers=[
         Answer(
             202,
-            "Stored.",
+            "The notification is stored: the broker has confirmed it.",
             AcceptedAnswer(request_id="order-1027-shipped", status="accepted", channels=["push"]),
             headers=("Idempotent-Replayed",),
         )
@@ -112,8 +112,8 @@ def accept(acceptor: Acceptor, client: str) -> Response:
     _log_single(client, document, verdict)
     if isinstance(verdict, Problem):
         raise verdict
-    # An AcceptedAnswer, written without the model: on this one path making and dumping it would be felt (about 9 us of
-    # the 115 us that the route itself takes). The tests hold these bytes to the model.
+    # This is an AcceptedAnswer, written without the model: here making and dumping the model would cost about 9 us of
+    # the 115 us that the route itself takes. The tests check that these bytes fit the model.
     answer = orjson.dumps({"request_id": verdict.request_id, "status": "accepted", "channels": verdict.channels})
     return json_answer(answer, 202, {"Idempotent-Replayed": "true"} if verdict.replayed else None)
 
@@ -127,10 +127,10 @@ def accept(acceptor: Acceptor, client: str) -> Response:
         {"three": BATCH},
     ),
     answers=[
-        Answer(200, "A verdict on each item.", BATCH_ANSWER),
+        Answer(200, "Each item has been decided; `results` has one verdict per item.", BATCH_ANSWER),
         Answer(
             503,
-            "At least one item was not confirmed by the broker; each item says for itself.",
+            "The broker has not confirmed at least one item; `results` tells which. Send those items again.",
             BatchAnswer(
                 results=[BatchResult(index=0, request_id="order-1027-shipped", status=503, error=_UNCONFIRMED)]
             ),
@@ -139,13 +139,13 @@ def accept(acceptor: Acceptor, client: str) -> Response:
     ],
 )
 def accept_batch(acceptor: Acceptor, client: str) -> Reply:
-    """Accept many notifications, each with a verdict of its own."""
+    """Accept up to 1 000 notifications and decide each of them separately."""
     items = batch_items(read_json(request, MAX_BATCH_BYTES, MAX_BATCH_DEPTH))
     verdicts = acceptor.accept(client, items)
     results = [_result(index, *pair) for index, pair in enumerate(zip(items, verdicts, strict=True))]
     _log_batch(client, results)
     answer = BatchAnswer(results=results)
-    # A caller that looks at the status alone must not take what was not stored for stored.
+    # A caller that reads only the status must not believe that unstored items are stored.
     if any(result.status == UNAVAILABLE for result in results):
         return Reply(answer, UNAVAILABLE, {"Retry-After": str(RETRY_OVERLOADED_S)})
     return Reply(answer)
@@ -159,7 +159,7 @@ def _result(index: int, item: Any, verdict: Verdict) -> BatchResult:
 
 def _log_single(client: str, document: Any, verdict: Verdict) -> None:
     if not isinstance(verdict, Problem):
-        # The worker logs the outcome; at 2 000 requests a second a second line here was a tenth of the work.
+        # The worker logs the outcome. A line here as well took a tenth of the work at 2 000 requests per second.
         log.debug(
             "accepted",
             client=client,
@@ -169,7 +169,7 @@ def _log_single(client: str, document: Any, verdict: Verdict) -> None:
         )
     else:
         say = log.warning if verdict.status == UNAVAILABLE else log.info
-        # The fields' names only: what stands in them is the caller's.
+        # Log only the names of the fields: their values belong to the caller.
         fields = [field for field, _ in verdict.errors]
         say("refused", client=client, request_id=echoed_id(document), status=verdict.status, fields=fields)
 

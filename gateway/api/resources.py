@@ -1,4 +1,4 @@
-"""The resources that the gateway serves, in the order in which the OpenAPI document lists them."""
+"""Lists the resources that the gateway serves, in the order of the OpenAPI document."""
 
 from __future__ import annotations
 

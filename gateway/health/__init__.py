@@ -1,4 +1,4 @@
-"""Gathers what ``GET /health`` and ``GET /metrics`` of the gateway say.
+"""Gathers the answers to ``GET /health`` and ``GET /metrics`` of the gateway.
 
 It may import ``shared`` and ``gateway.accept``. Start with ``report``.
 """

@@ -1,8 +1,8 @@
-"""``notify_accepted_total`` over all processes of one gateway, by prometheus_client's multiprocess mode.
+"""Counts ``notify_accepted_total`` over all processes of one gateway, by prometheus_client's multiprocess mode.
 
-Each process counts in a file of its own in the directory that PROMETHEUS_MULTIPROC_DIR names; the process that is asked
-adds up all files. The file of a process that died remains, so the sum never falls while the gateway runs. A gauge must
-name its ``multiprocess_mode``, because values of dead processes would otherwise be shown as current.
+Each process counts in a file of its own in the directory that PROMETHEUS_MULTIPROC_DIR names; the process that answers
+``/metrics`` adds up all files. The file of a process that died remains, so the sum never falls while the gateway runs.
+A gauge must name its ``multiprocess_mode``, because values of dead processes would otherwise be shown as current.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from shared.message.channels import CHANNELS, Lane, lanes_of
 
 
 class AcceptedCounts:
-    """Counts what was accepted. Make it after fork: a process counts in its own file."""
+    """Counts accepted messages. Create it after fork: each process counts in its own file."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         labels = ("channel", "lane")
         counter = Counter("notify_accepted", "Envelopes confirmed by the broker", labels, registry=self._registry)
-        # Made at once, so that a lane without messages reads 0 and a request does not search for its counter.
+        # Created in advance, so that a lane without messages reads 0 and no request has to search for its counter.
         self._counters = {
             lane: counter.labels(lane.channel, lane.priority) for channel in CHANNELS for lane in lanes_of(channel)
         }
 
     def add(self, lanes: Iterable[Lane]) -> None:
-        """Count one more accepted message for each lane."""
+        """Counts one more accepted message for each lane."""
         for lane in lanes:
             self._counters[lane].inc()
 
     def render(self) -> bytes:
-        """Return the Prometheus text format, over all processes that share a directory."""
+        """Returns the Prometheus text format, summed over all processes that share a directory."""
         directory = current_directory()
         if directory is None:
             return generate_latest(self._registry)

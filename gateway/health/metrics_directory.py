@@ -1,7 +1,7 @@
-"""The directory in which the processes of one gateway count together (PROMETHEUS_MULTIPROC_DIR).
+"""Makes the directory in which the processes of one gateway count together (PROMETHEUS_MULTIPROC_DIR).
 
-The main process locks its directory, and its forked workers inherit the lock. A directory without a lock was left by a
-gateway that was killed: the next one to start removes it.
+The main process locks its directory, and its forked workers inherit the lock. A directory without a lock was left
+behind by a gateway that was killed: the next gateway that starts removes it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "notify-gateway-"
-#: no setting of the product, but the way in which prometheus_client is told
+#: Not a setting of the product: prometheus_client reads it.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @contextmanager
 def metrics_directory() -> Iterator[Path]:
-    """Set PROMETHEUS_MULTIPROC_DIR to a new directory, and remove the directory at the end.
+    """Sets PROMETHEUS_MULTIPROC_DIR to a new directory, and removes the directory at the end of the block.
 
-    prometheus_client reads the variable when it is imported: whatever imports it must be imported inside.
+    prometheus_client reads the variable when it is imported: import every module that uses it inside the block.
     """
     _remove_leftovers(Path(tempfile.gettempdir()))
     directory, lock = _locked_directory()
@@ -37,7 +37,7 @@ def metrics_directory() -> Iterator[Path]:
 
 
 def current_directory() -> str | None:
-    """Return the directory that this process shares with others, or None if it counts for itself."""
+    """Returns the directory that this process shares with others, or None if it counts for itself."""
     return os.environ.get(_VARIABLE)
 
 
@@ -46,7 +46,7 @@ def _locked_directory() -> tuple[Path, int]:
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        # A gateway that starts at the same time may have taken it for a leftover before it was locked.
+        # A gateway that starts at the same time may have removed it as a leftover before it was locked.
         if directory.exists():
             return directory, lock
         os.close(lock)
@@ -54,7 +54,7 @@ def _locked_directory() -> tuple[Path, int]:
 
 def _remove_leftovers(parent: Path) -> None:
     for directory in parent.glob(f"{_PREFIX}*"):
-        # Another user's directory cannot be opened, and one in use cannot be locked.
+        # Another user's directory cannot be opened, and a directory in use cannot be locked.
         with suppress(OSError):
             lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:

@@ -1,4 +1,4 @@
-"""Builds the answer to ``GET /health`` from what each part knows of itself. It puts no question to the broker."""
+"""Builds the answer to ``GET /health`` from what each part knows about itself. It sends nothing to the broker."""
 
 from __future__ import annotations
 
@@ -16,24 +16,26 @@ from shared.message.channels import CHANNELS, lanes_of
 BrokerState = Literal["up", "down", "blocked"]
 Status = Literal["healthy", "degraded", "unhealthy"]
 
-#: Redis is degraded from this share of its maxmemory on
+#: The system counts as degraded when Redis uses at least this share of its maxmemory.
 MEMORY_DEGRADED = 0.8
 _WORST_FIRST: tuple[BreakerState, ...] = ("open", "half_open", "closed")
 
 
 class ChannelHealth(AnswerModel):
-    """A channel, over all its lanes and workers."""
+    """Reports on a channel, over all its lanes and workers."""
 
     queue: str
-    ready: Annotated[int | None, Field(description="messages waiting over the three lanes; null while not known")]
-    consumers: Annotated[int, Field(description="living worker processes, by their own heartbeat")]
+    ready: Annotated[int | None, Field(description="messages that wait in the three lanes; null while unknown")]
+    consumers: Annotated[int, Field(description="worker processes whose heartbeat is recent")]
     paused: bool
-    breaker_state: Annotated[BreakerState, Field(description="the worst of its providers")]
+    breaker_state: Annotated[BreakerState, Field(description="the worst state among its providers")]
     providers: dict[str, BreakerState]
 
 
 class HealthAnswer(AnswerModel):
-    """`unhealthy`: the broker is down. `degraded`: Redis, a channel or a provider is in need of somebody."""
+    """Reports the health of the system. `unhealthy`: the broker is down. `degraded`: the broker confirms nothing, or
+    Redis, a channel or a provider needs attention.
+    """
 
     status: Status
     broker: BrokerState
@@ -42,7 +44,10 @@ class HealthAnswer(AnswerModel):
 
 
 class Health:
-    """``broker_state`` says up, down or blocked; ``silent`` says whether publishing has stopped answering."""
+    """Builds the health report.
+
+    ``broker_state`` returns up, down or blocked; ``silent`` tells whether the broker has stopped confirming.
+    """
 
     def __init__(
         self,
@@ -55,21 +60,21 @@ class Health:
 
     @property
     def broker(self) -> BrokerState:
-        """The broker's state. A connection that is up, over which nothing is confirmed in time, counts as blocked."""
+        """Returns the broker's state. A connection that is up but confirms nothing in time counts as blocked."""
         state = self._broker_state()
         return "blocked" if state == "up" and self._silent() else state
 
     def report(self) -> HealthAnswer:
-        """Return the answer. ``ready`` is null while a lane's depth is not known."""
+        """Returns the answer. A channel's ``ready`` is null while the depth of one of its lanes is unknown."""
         try:
             view: RedisView | None = self._redis.read()
         except RedisUnavailable:
             view = None
         workers = view.workers if view else {}
         channels = {name: self._channel(name, workers.get(name, ())) for name in CHANNELS}
-        redis_full = view is None or view.memory_share >= MEMORY_DEGRADED
+        redis_degraded = view is None or view.memory_share >= MEMORY_DEGRADED
         return HealthAnswer(
-            status=_status(self.broker, redis_full, channels.values()),
+            status=_status(self.broker, redis_degraded, channels.values()),
             broker=self.broker,
             redis="down" if view is None else "up",
             channels=channels,
@@ -95,10 +100,10 @@ def _worst(states: Iterable[BreakerState]) -> BreakerState:
     return min(states, key=_WORST_FIRST.index, default="closed")
 
 
-def _status(broker: BrokerState, redis_in_need: bool, channels: Iterable[ChannelHealth]) -> Status:
+def _status(broker: BrokerState, redis_degraded: bool, channels: Iterable[ChannelHealth]) -> Status:
     if broker == "down":
         return "unhealthy"
     troubled = any(
         channel.consumers == 0 or channel.paused or channel.breaker_state != "closed" for channel in channels
     )
-    return "degraded" if broker == "blocked" or redis_in_need or troubled else "healthy"
+    return "degraded" if broker == "blocked" or redis_degraded or troubled else "healthy"

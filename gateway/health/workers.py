@@ -1,4 +1,4 @@
-"""Reads what ``/health`` tells of Redis: the workers' heartbeats and how full the memory is. It writes nothing."""
+"""Reads from Redis what ``/health`` needs: the workers' heartbeats and how full the memory is. It writes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BREAKER_STATES = frozenset(get_args(BreakerState))
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """One living worker process, by its own heartbeat. ``breakers`` holds the state of each provider's breaker."""
+    """Holds what a living worker process reports. ``breakers`` maps each provider to the state of its breaker."""
 
     paused: bool
     breakers: Mapping[str, BreakerState]
@@ -26,21 +26,26 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class RedisView:
-    """What Redis holds: the living workers of each channel, and how full it is (0 to 1; 0 without a limit)."""
+    """Holds what was read from Redis: the living workers of each channel, and how full Redis is (0 to 1; 0 without a
+    limit).
+    """
 
     workers: Mapping[str, Sequence[WorkerView]]
     memory_share: float
 
 
 class RedisReader:
-    """Reads what workers wrote. ``heartbeat_s`` is their interval: one that missed three beats does not count."""
+    """Reads what the workers wrote.
+
+    ``heartbeat_s`` is their interval in seconds: a worker that has missed three heartbeats is left out.
+    """
 
     def __init__(self, redis: Redis, heartbeat_s: float) -> None:
         self._redis = redis
         self._heartbeat_s = heartbeat_s
 
     def read(self) -> RedisView:
-        """Look now. Raises RedisUnavailable."""
+        """Reads the present state. Raises RedisUnavailable."""
         workers = read_workers(self._redis, CHANNELS, self._heartbeat_s)
         with store_errors():
             facts = RedisFacts.read(self._redis.info("persistence", "memory"))
@@ -49,7 +54,7 @@ class RedisReader:
 
 
 def _view(state: Mapping[str, Any]) -> WorkerView:
-    """Read a heartbeat; a breaker state that this version does not know is left out."""
+    """Reads a heartbeat; leaves out a breaker state that this version does not know."""
     providers = state.get("providers")
     breakers = providers if isinstance(providers, dict) else {}
     return WorkerView(

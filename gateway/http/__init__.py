@@ -1,4 +1,4 @@
-"""What every route needs of HTTP: strict JSON, size limits, API keys, CORS, problem documents (RFC 9457).
+"""Does the HTTP work that every route needs: strict JSON, size limits, API keys, CORS, problem documents (RFC 9457).
 
 It may import ``shared``. Start with ``problem``, then ``body``.
 """

@@ -1,4 +1,4 @@
-"""Writes answers: every JSON answer is a pydantic model, and the OpenAPI document describes the same model."""
+"""Writes answers. Every JSON answer is a pydantic model, and the OpenAPI document describes the same model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JSON = "application/json"
 
 
 class AnswerModel(BaseModel):
-    """Base of the gateway's own answers: an answer has the documented fields and no others."""
+    """Is the base of the gateway's own answers: an answer has the documented fields and no others."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -20,7 +20,7 @@ class AnswerModel(BaseModel):
 def json_answer(
     document: BaseModel | bytes, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = JSON
 ) -> Response:
-    """Return ``document``, a model or JSON already written, as a response."""
+    """Returns ``document``, a model or JSON that is already written, as a response."""
     return Response(
         document if isinstance(document, bytes) else to_json(document), status, headers, content_type=media_type
     )

@@ -1,4 +1,4 @@
-"""Who may do what: API keys, known here only by their SHA-256."""
+"""Checks API keys, of which it knows only the SHA-256, and their scopes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from shared.settings.settings import Settings
 
 Scope = Literal["send", "operate"]
 
-#: who calls while no key is configured (development)
+#: The caller's name while no key is configured (development).
 ANONYMOUS = "anonymous"
-#: so that one can be rotated out while the other is in use
+#: Two, so that a client can replace one key while the other is in use.
 MAX_KEYS_PER_CLIENT = 2
 
 
 class Keyring:
-    """The live keys. Without any, everyone is let in as ``ANONYMOUS``: ``check_keys`` refuses that in production."""
+    """Finds the client of a key. Without any keys, it admits everyone as ``ANONYMOUS``: ``check_keys`` refuses that in
+    production.
+    """
 
     def __init__(self, keys: Sequence[ApiKey]) -> None:
         self._keys = [(key.sha256.encode(), key) for key in keys]
 
     def client(self, headers: Headers, scope: Scope) -> str:
-        """The caller's name. Raises Problem 401 (no such key) or 403 (not with this key)."""
+        """Returns the caller's name. Raises Problem 401 (no key or an unknown one) or 403 (the key lacks the scope)."""
         if not self._keys:
             return ANONYMOUS
         key = self._find(_presented(headers))
@@ -41,7 +43,7 @@ class Keyring:
     def _find(self, presented: str) -> ApiKey:
         digest = hashlib.sha256(presented.encode()).hexdigest().encode()
         found = None
-        # Through all of them, each in constant time: the time taken must not tell which one came near.
+        # Compare with every key, each in constant time: the time taken must not reveal which key was close.
         for known, key in self._keys:
             if hmac.compare_digest(known, digest):
                 found = key
@@ -51,17 +53,17 @@ class Keyring:
 
 
 def key_required() -> Problem:
-    """Return the 401 for a request without a key."""
-    return _unauthorized("a key is required: Authorization: Bearer <key>, or X-API-Key: <key>")
+    """Returns the 401 for a request without a key."""
+    return _unauthorized("a key is required; send Authorization: Bearer <key>, or X-API-Key: <key>")
 
 
 def check_keys(settings: Settings) -> None:
-    """Raises BadSettings if the gateway must not start with these keys."""
+    """Checks the configured keys. Raises BadSettings if the gateway must not start with them."""
     if settings.production and not settings.gateway.api_keys:
-        raise BadSettings([("API_KEYS", "production needs at least one (./notify key new CLIENT --scope send)")])
+        raise BadSettings([("API_KEYS", "production needs at least one key: ./notify key new CLIENT --scope send")])
     counts = Counter(key.client for key in settings.gateway.api_keys)
     problems = [
-        ("API_KEYS", f"client {client} has {count} keys; at most {MAX_KEYS_PER_CLIENT} may live at once")
+        ("API_KEYS", f"client {client} has {count} keys; at most {MAX_KEYS_PER_CLIENT} are allowed: remove the oldest")
         for client, count in counts.items()
         if count > MAX_KEYS_PER_CLIENT
     ]

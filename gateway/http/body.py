@@ -1,4 +1,4 @@
-"""Reading request bodies: bounded, whatever the client announces."""
+"""Reads request bodies up to a size limit, regardless of the length that the client announces."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from gateway.http.problem import Problem
 from gateway.http.strict_json import MAX_DEPTH, BadJson, parse_json
 
 _JSON = "application/json"
-#: more than any limit; int() refuses thousands of digits
+#: More digits than any limit has; int() refuses thousands of digits.
 _LENGTH_DIGITS = 18
 
 
 def read_json(request: Request, most_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
-    """The decoded body. Raises Problem 415, 413 or 400."""
+    """Returns the decoded body. Raises Problem 415, 413 or 400."""
     environ = request.environ
-    # Strict also when the type is missing: a web page may send that, but not this, to another site without its leave.
+    # A missing type is refused too: without that site's consent, a web page may send another site a request without a
+    # type, but not one with this type.
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != _JSON:
         raise Problem(415, f"the body must be {_JSON}")
     if "HTTP_CONTENT_ENCODING" in environ:
@@ -32,19 +33,19 @@ def read_json(request: Request, most_bytes: int, max_depth: int = MAX_DEPTH) -> 
 def _read(environ: Mapping[str, Any], most_bytes: int) -> bytes:
     announced = _announced_bytes(environ)
     if announced is None:
-        # Chunked: one byte beyond the limit tells a body that is too long from one that fits.
+        # The body is chunked: one byte beyond the limit distinguishes a body that is too long from one that fits.
         body = _read_up_to(most_bytes + 1, environ["wsgi.input"])
     else:
         body = _read_up_to(announced, environ["wsgi.input"]) if announced <= most_bytes else b""
     if max(announced or 0, len(body)) > most_bytes:
         raise Problem(413, f"the body is larger than {most_bytes} bytes")
     if len(body) < (announced or 0):
-        raise Problem(400, "the body ended before its Content-Length")
+        raise Problem(400, "the body is shorter than its Content-Length")
     return body
 
 
 def _announced_bytes(environ: Mapping[str, Any]) -> int | None:
-    """Content-Length, which means nothing in a chunked request."""
+    """Returns the Content-Length, or None if there is none, or if the request is chunked and it means nothing."""
     length = environ.get("CONTENT_LENGTH") or ""
     if "HTTP_TRANSFER_ENCODING" in environ or not (length.isascii() and length.isdigit()):
         return None

@@ -1,4 +1,4 @@
-"""Cross-origin calls: off, unless CORS_ORIGINS names who may."""
+"""Allows cross-origin calls from the origins in CORS_ORIGINS, and from no others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ _EXPOSED = "Idempotent-Replayed, Retry-After"
 
 
 def allow_origins(app: Flask, origins: Sequence[str]) -> None:
-    """Let pages of these origins call, each named exactly; ``*`` is every origin. Cookies are never allowed."""
+    """Lets pages of these origins call the gateway. Each origin is compared exactly; ``*`` means every origin. Cookies
+    are never allowed.
+    """
     if not origins:
         return
     allowed = frozenset(origins)

@@ -1,8 +1,8 @@
-"""One definition for each endpoint: Flask serves it, and the OpenAPI document is generated from it.
+"""Defines each endpoint once: Flask serves the definition, and the OpenAPI document is generated from it.
 
 A file in ``gateway/api`` makes one ``Resource`` and declares its endpoints beside their handlers::
 
-    resource = Resource[FailedQueue]("failed", "What could not be delivered; for operators")
+    resource = Resource[FailedQueue]("failed", "Look at undeliverable messages, replay them or discard them")
 
     @resource.endpoint(
         "GET", "/failed", scope="operate", query=Listing, answers=[Answer(200, "The messages.", FailedList(...))]
@@ -29,7 +29,7 @@ from gateway.http.answers import json_answer
 from gateway.http.auth import Keyring, Scope
 from gateway.http.problem import Problem
 
-#: what the handlers of one resource work with
+#: The objects that the handlers of one resource work with.
 Parts = TypeVar("Parts")
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,7 +37,10 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of an endpoint. ``example`` is an instance of its model, a Problem, or text; ``headers`` are names."""
+    """Describes one answer of an endpoint.
+
+    ``example`` is an instance of its model, a Problem, or text; ``headers`` are names.
+    """
 
     status: int
     meaning: str
@@ -47,7 +50,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The JSON body of a request: its type (a model, or a list of one) and named examples as a caller writes them."""
+    """Describes the JSON body of a request: its type (a model or a list of models), and named examples as a caller
+    writes them.
+    """
 
     type: Any
     examples: Mapping[str, Any]
@@ -55,7 +60,7 @@ class Body:
 
 @dataclass(slots=True)
 class Reply:
-    """What a handler returns when a status or a header differs from the first answer that it declares."""
+    """Is returned by a handler when its status or a header differs from the first answer that it declares."""
 
     document: BaseModel
     status: int | None = None
@@ -64,11 +69,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """What is known of an endpoint. ``rule`` is its path as Flask writes it.
+    """Describes an endpoint. ``rule`` is its path in Flask's notation.
 
-    The first of ``answers`` is the usual one. ``problems`` are statuses that mean the same everywhere and do not follow
-    from a scope, a body or a query (see ``gateway.openapi.problems``). ``path_fields`` describes the variables in the
-    path. A handler with a ``scope`` gets the caller's name as ``client``.
+    The first of ``answers`` is the usual one. ``problems`` lists the statuses that mean the same at every endpoint and
+    do not follow from a scope, a body or a query (see ``gateway.openapi.problems``). ``path_fields`` describes the
+    variables in the path. A handler with a ``scope`` gets the caller's name as ``client``.
     """
 
     name: str
@@ -84,10 +89,10 @@ class Endpoint:
 
 
 class Resource(Generic[Parts]):
-    """The endpoints of one resource, in the order of their declaration."""
+    """Collects the endpoints of one resource, in the order of their declaration."""
 
     def __init__(self, tag: str, description: str, converters: Mapping[str, type[BaseConverter]] | None = None) -> None:
-        """``converters`` are Flask's, for the variables in the paths: name -> class."""
+        """Makes a resource without endpoints. ``converters`` are Flask's, for the variables in paths: name -> class."""
         self.tag, self.description = tag, description
         self._converters = converters or {}
         self._handlers: list[tuple[Endpoint, Callable[..., Any]]] = []
@@ -108,7 +113,7 @@ class Resource(Generic[Parts]):
         path_fields: Mapping[str, str] | None = None,
         problems: Sequence[int] = (),
     ) -> Callable[[Callable[Concatenate[Parts, P], R]], Callable[Concatenate[Parts, P], R]]:
-        """Declare that the decorated handler answers ``method`` on ``rule``. The keywords are those of ``Endpoint``."""
+        """Declares that the decorated handler answers ``method`` on ``rule``. Takes the keywords of ``Endpoint``."""
 
         def declare(handler: Callable[Concatenate[Parts, P], R]) -> Callable[Concatenate[Parts, P], R]:
             declared = Endpoint(
@@ -129,7 +134,7 @@ class Resource(Generic[Parts]):
         return declare
 
     def blueprint(self, parts: Parts, keyring: Keyring) -> Blueprint:
-        """Build the Flask routes: each checks the declared scope, calls its handler with ``parts`` and answers."""
+        """Builds the Flask routes: each checks the declared scope, calls its handler with ``parts`` and answers."""
         blueprint = Blueprint(self.tag, __name__)
         blueprint.record(lambda setup: setup.app.url_map.converters.update(self._converters))
         for endpoint, handler in self._handlers:

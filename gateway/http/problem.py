@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457): the one shape of every error that a caller sees."""
+"""Writes problem documents (RFC 9457): every error that a caller sees has this shape."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gateway.http.answers import AnswerModel, json_answer
 
 PROBLEM_JSON = "application/problem+json"
 
-#: waits that a 503 or 409 names, seconds
+#: Values of Retry-After in a 503 or 409, in seconds.
 RETRY_SOON_S = 1
 RETRY_OVERLOADED_S = 2
 RETRY_LANE_FULL_S = 30
@@ -22,14 +22,14 @@ UNAVAILABLE = 503
 
 
 class FieldError(AnswerModel):
-    """One thing that is wrong with a request."""
+    """Names one fault of a request."""
 
-    field: Annotated[str, Field(description="path of the field, as in `content.title`; empty for the whole")]
+    field: Annotated[str, Field(description="path of the field, as in `content.title`; empty for the whole document")]
     detail: str
 
 
 class ProblemDocument(AnswerModel):
-    """RFC 9457."""
+    """Describes an error as RFC 9457 defines it."""
 
     type: Literal["about:blank"]
     title: str
@@ -39,8 +39,8 @@ class ProblemDocument(AnswerModel):
 
 
 class Problem(Exception):
-    """One refusal. ``errors`` holds a pair (field path, what is wrong) for each field; ``retry_after_s`` is sent as a
-    header.
+    """Refuses a request. ``errors`` holds a pair (field path, what is wrong) for each bad field; ``retry_after_s`` is
+    sent as the header Retry-After.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Problem(Exception):
         super().__init__(f"{status} {detail}")
 
     def document(self) -> ProblemDocument:
-        """Return what the caller reads."""
+        """Returns the document that the caller reads."""
         return ProblemDocument(
             type="about:blank",
             title=HTTPStatus(self.status).phrase,
@@ -71,10 +71,13 @@ class Problem(Exception):
         )
 
     def response(self) -> Response:
-        """Return the document as an answer with its status and headers."""
+        """Returns the document as an answer with its status and headers."""
         return json_answer(self.document(), self.status, self.headers, PROBLEM_JSON)
 
 
 def unavailable(detail: str, retry_after_s: int = RETRY_OVERLOADED_S) -> Problem:
-    """Return a 503: the fault is on this side and the same request may be sent again. It always names a time."""
+    """Returns a 503: the fault is on the server's side, and the caller may send the same request again.
+
+    The answer always has a Retry-After.
+    """
     return Problem(UNAVAILABLE, detail, retry_after_s=retry_after_s)

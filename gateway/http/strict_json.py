@@ -1,6 +1,7 @@
-"""JSON as RFC 8259 has it, and no more: what two readers could read differently is refused, and the key named.
+"""Decodes JSON strictly by RFC 8259: it refuses documents that two readers could read differently, and names the key.
 
-orjson keeps the last of two equal keys; the standard library takes NaN, 1e999 and lone surrogates.
+The usual decoders are not strict: orjson keeps the last of two equal keys, and the standard library accepts NaN, 1e999
+and lone surrogates.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-#: deepest nesting of objects and arrays in one envelope
+#: The deepest nesting of objects and arrays that one envelope may have.
 MAX_DEPTH = 32
 
-#: integers that every reader of ours can keep
+#: The smallest and the largest integer that every reader in the product can represent.
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
-#: no 64-bit integer is longer; int() is quadratic in its digits
+#: No 64-bit integer has more characters; int() takes time quadratic in the number of digits.
 _INT_CHARS = 20
 
 
 class BadJson(ValueError):
-    """``field`` is the path of the key at fault, '' if there is none."""
+    """Refuses a document. ``field`` is the path of the key at fault, or '' if there is none."""
 
     def __init__(self, detail: str, field: str = "") -> None:
         self.detail = detail
@@ -29,17 +30,17 @@ class BadJson(ValueError):
 
 
 class _Unfit(ValueError):
-    """A number that no reader of ours can keep as it is."""
+    """Marks a number that not every reader in the product can represent."""
 
 
 class _Marker(str):
-    """Stands where an unfit number stood; its text says why, so that a second look finds the key."""
+    """Replaces an unfit number; its text says why the number is unfit, so that a second pass finds the key."""
 
     __slots__ = ()
 
 
 def parse_json(raw: bytes, max_depth: int = MAX_DEPTH) -> Any:
-    """Decode one document. Raises BadJson."""
+    """Decodes one document. Raises BadJson."""
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as exc:
@@ -49,7 +50,8 @@ def parse_json(raw: bytes, max_depth: int = MAX_DEPTH) -> Any:
     except _Unfit:
         document = _decode(_MARKING, text, max_depth)
     else:
-        # Neither fault is possible without these bytes, and most documents have few brackets.
+        # Neither deep nesting nor a lone surrogate is possible without these bytes, and most documents have few
+        # brackets.
         if raw.count(b"{") + raw.count(b"[") <= max_depth and b"\\u" not in raw:
             return document
     _inspect(document, max_depth)
@@ -76,7 +78,9 @@ def _inspect(document: Any, max_depth: int) -> None:
 
 
 def _walk(document: Any) -> Iterator[tuple[tuple[str, ...], int, Any]]:
-    """Every value and every key with its path and depth, in document order; without recursion."""
+    """Yields (path, depth, value) of every value in document order, without recursion. Raises BadJson if a key is not
+    text.
+    """
     todo: list[tuple[tuple[str, ...], int, Any]] = [((), 0, document)]
     while todo:
         path, depth, value = todo.pop()
@@ -118,7 +122,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _unfit(text: str) -> str | None:
-    """Why this number cannot be kept as it is, or None."""
+    """Returns why not every reader can represent this number, or None if every reader can."""
     if text in ("NaN", "Infinity", "-Infinity"):
         return f"{text} is not JSON"
     if any(sign in text for sign in ".eE"):

@@ -17,10 +17,13 @@ from shared import version
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "Idempotent-Replayed": {
-        "description": "`true` if an earlier request with the same body was accepted",
+        "description": "`true` if an earlier request with the same body was already accepted",
         "schema": {"type": "string", "enum": ["true"]},
     },
-    "Retry-After": {"description": "seconds to wait", "schema": {"type": "integer", "minimum": 1}},
+    "Retry-After": {
+        "description": "how many seconds to wait before the next try",
+        "schema": {"type": "integer", "minimum": 1},
+    },
     "WWW-Authenticate": {"description": "how to authenticate", "schema": {"type": "string"}},
 }
 _SECURITY = {
@@ -30,7 +33,7 @@ _SECURITY = {
 
 
 def openapi_document(resources: Sequence[Resource[Any]], *, keys_needed: bool = False) -> dict[str, Any]:
-    """Return the document (OpenAPI 3.1). ``keys_needed``: whether API_KEYS is set; without it no key is asked for."""
+    """Returns the OpenAPI 3.1 document. ``keys_needed`` tells whether API_KEYS is set: without it no key is needed."""
     endpoints = [(resource.tag, endpoint) for resource in resources for endpoint in resource.endpoints]
     schemas = _Schemas(endpoint for _, endpoint in endpoints)
     paths: dict[str, dict[str, Any]] = {}
@@ -42,8 +45,8 @@ def openapi_document(resources: Sequence[Resource[Any]], *, keys_needed: bool = 
         "info": {
             "title": "Notifications",
             "version": version(),
-            "description": "202 means stored: the broker has confirmed the notification to a quorum queue. "
-            "Anything else may be sent again with the same `request_id`.",
+            "description": "202 means that the notification is stored: the broker has confirmed it to a quorum queue. "
+            "After any other answer you may send the notification again with the same `request_id`.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "tags": [{"name": resource.tag, "description": resource.description} for resource in resources],
@@ -57,7 +60,7 @@ def openapi_document(resources: Sequence[Resource[Any]], *, keys_needed: bool = 
 
 
 class _Schemas:
-    """The JSON Schemas of all types that the endpoints name. ``definitions`` is ``components.schemas``."""
+    """Holds the JSON Schemas of all types that the endpoints name. ``definitions`` becomes ``components.schemas``."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         types: dict[Any, None] = {ProblemDocument: None}
@@ -72,7 +75,7 @@ class _Schemas:
         self._schemas = {each: schemas[index, mode] for index, each in enumerate(types)}
 
     def of(self, kind: Any) -> Any:
-        """Return the schema of this type: a reference, if it is a model."""
+        """Returns the schema of this type; for a model it is a reference."""
         return self._schemas[kind]
 
 
@@ -131,14 +134,14 @@ def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
 
 
 def _plain(field: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a field without its title and without null, which a query cannot hold."""
+    """Returns the schema of a field without its title and without null, which a query cannot hold."""
     field.pop("title")
     either: list[dict[str, Any]] = field.get("anyOf", [field])
     return next(kind for kind in either if kind["type"] != "null")
 
 
 def _security(endpoint: Endpoint, keys_needed: bool) -> list[dict[str, list[str]]]:
-    """Return both forms of a key, and {} ("none is needed") at a gateway without API_KEYS (development)."""
+    """Returns both ways to send a key, and also {} ("no key is needed") if API_KEYS is not set (development)."""
     if endpoint.scope is None:
         return []
     either: list[dict[str, list[str]]] = [{scheme: [endpoint.scope]} for scheme in _SECURITY]

@@ -1,4 +1,4 @@
-"""The problems that mean the same at every endpoint, with one example of each."""
+"""Describes the problems that mean the same at every endpoint, with one example of each."""
 
 from __future__ import annotations
 
@@ -13,22 +13,31 @@ COMMON: dict[int, Answer] = {
     for answer in (
         Answer(
             400,
-            "Not JSON as every reader would read it: syntax, NaN, a number out of range, a duplicate key, a lone "
-            "surrogate, nested deeper than 32 levels. The key is named if there is one.",
+            "The body is not strict JSON: bad syntax, NaN, a number out of range, a duplicate key, a lone surrogate or "
+            "nesting deeper than 32 levels. The answer names the key if there is one.",
             Problem(400, "duplicate key", [("request_id", "duplicate key")]),
         ),
-        Answer(401, "No key, or an unknown one.", key_required()),
-        Answer(403, "The key does not have the scope.", Problem(403, "this key does not have the scope 'send'")),
+        Answer(401, "The key is missing or unknown.", key_required()),
+        Answer(
+            403,
+            "The key does not have the scope that this endpoint needs.",
+            Problem(403, "this key does not have the scope 'send'"),
+        ),
         Answer(
             409,
-            "A copy of this request is being worked on in this moment.",
+            "Another request with this `request_id` is being worked on. Send this one again later.",
             Problem(409, "a request with this request_id is being worked on", retry_after_s=RETRY_SOON_S),
         ),
-        Answer(413, "Too large: 64 KiB, a batch 4 MiB.", Problem(413, "the body is larger than 65536 bytes")),
-        Answer(415, "Not `application/json`.", Problem(415, "the body must be application/json")),
+        Answer(
+            413,
+            "The body is too large. The limit is 64 KiB, and 4 MiB for a batch.",
+            Problem(413, "the body is larger than 65536 bytes"),
+        ),
+        Answer(415, "The body is not `application/json`.", Problem(415, "the body must be application/json")),
         Answer(
             422,
-            "Refused, with every bad field named; or the request_id was used for another notification.",
+            "The request is not valid, and the answer names every bad field; or its `request_id` was already used for "
+            "another notification.",
             Problem(
                 422,
                 "the notification is not valid",
@@ -37,7 +46,7 @@ COMMON: dict[int, Answer] = {
         ),
         Answer(
             503,
-            "Not confirmed by the broker. The same request may be sent again.",
+            "The broker has not confirmed the notification. You may send the same request again.",
             unavailable("the broker does not answer; sending it again is safe"),
         ),
     )
@@ -45,7 +54,7 @@ COMMON: dict[int, Answer] = {
 
 
 def common_problems(endpoint: Endpoint) -> Iterator[int]:
-    """Yield the statuses that the endpoint shares with others and does not describe itself."""
+    """Yields the statuses that the endpoint shares with others and does not describe itself."""
     statuses = set(endpoint.problems)
     if endpoint.scope is not None:
         statuses |= {401, 403}
