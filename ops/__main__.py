@@ -1,4 +1,4 @@
-"""``python -m ops``, which is what ``./notify`` runs."""
+"""Runs the command line: ``./notify`` starts ``python -m ops``."""
 
 from ops.cli import main
 

@@ -1,4 +1,4 @@
-"""The command line: one row a subcommand, imported only when it is called."""
+"""Defines the command line: one row per subcommand, which is imported only when it is called."""
 
 import importlib
 import sys
@@ -8,25 +8,25 @@ import click
 from ops.errors import OpsError
 from shared import version
 
-#: name -> (module:attribute, what --help says of it)
+#: name -> (module:attribute, the text in --help)
 COMMANDS = {
-    "up": ("ops.system.up:up", "Start the whole system and keep it up."),
-    "down": ("ops.system.down:down", "Stop it."),
+    "up": ("ops.system.up:up", "Start the whole system and keep it running."),
+    "down": ("ops.system.down:down", "Stop the whole system."),
     "status": ("ops.system.status:status", "Show every process and server."),
-    "logs": ("ops.system.logs:logs", "Show what the processes wrote."),
-    "demo": ("ops.demo.command:demo", "Show what it does, step by step."),
-    "failed": ("ops.failed.command:failed", "Look into failed.queue; replay or discard."),
-    "breaker": ("ops.breaker.command:breaker", "Look at the breakers; force one open or closed."),
-    "key": ("ops.key:key", "Make keys for the gateway's callers."),
+    "logs": ("ops.system.logs:logs", "Show the logs of the processes."),
+    "demo": ("ops.demo.command:demo", "Show the main functions step by step."),
+    "failed": ("ops.failed.command:failed", "Show, replay or discard messages in failed.queue."),
+    "breaker": ("ops.breaker.command:breaker", "Show the breakers; force one open or closed."),
+    "key": ("ops.key:key", "Make API keys for the gateway's callers."),
     "test": ("ops.develop.testing:test", "Run the tests against private servers."),
-    "check": ("ops.develop.check:check", "Check format, lint and types."),
-    "bench": ("ops.develop.benchmark:bench", "Measure it beside its peers."),
-    "prove": ("ops.develop.proving:prove", "Break everything, and count what is lost."),
+    "check": ("ops.develop.check:check", "Check format, lint, types and imports."),
+    "bench": ("ops.develop.benchmark:bench", "Measure the system and comparable ones."),
+    "prove": ("ops.develop.proving:prove", "Inject faults and count lost messages."),
 }
 
 
 class Commands(click.Group):
-    """Imports a subcommand when it is called, so that each starts as fast as what it needs itself."""
+    """Imports a subcommand only when it is called, so that no command waits for the imports of the others."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -54,7 +54,7 @@ def command() -> None:
 
 
 def main() -> None:
-    """Run, and end the process with the exit code of what happened."""
+    """Runs the command, and ends the process with the command's exit code."""
     try:
         command.main(prog_name="./notify", standalone_mode=True)
     except OpsError as exc:

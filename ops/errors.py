@@ -1,17 +1,17 @@
-"""What the command tells its user, and the exit code that goes with it.
+"""Defines the errors that the command shows to its user, each with its exit code.
 
-OpsError                 1  it did not work
+OpsError                 1  the command has failed
 ├── BadSetting           2  a setting, or the way the command was called, is wrong
 ├── NotRunning           3
 ├── AlreadyRunning       4
 ├── LockedByAnother      5  another operator works on failed.queue
-├── ServerMissing        1  a program that we need is not installed
+├── ServerMissing        1  a required program is not installed
 └── ServerFailed         1  a private server did not become ready
 """
 
 
 class OpsError(Exception):
-    """Shown to the user as it is, without a traceback."""
+    """Is shown to the user as it is, without a traceback."""
 
     exit_code = 1
 
@@ -33,8 +33,8 @@ class LockedByAnother(OpsError):
 
 
 class ServerMissing(OpsError):
-    """A program that a private server needs is not installed; the text says what to install."""
+    """Says that a program that a private server needs is not installed, and what to install."""
 
 
 class ServerFailed(OpsError):
-    """A private server ended or did not become ready in time; the text holds its last words."""
+    """Says that a private server ended or was not ready in time; the text holds the last lines of its output."""

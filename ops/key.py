@@ -1,4 +1,4 @@
-"""``./notify key``: keys for the gateway's callers."""
+"""Implements ``./notify key``, which makes API keys for the gateway's callers."""
 
 import hashlib
 import re
@@ -12,24 +12,24 @@ _SCOPES = ("send", "operate")
 
 @click.group()
 def key() -> None:
-    """Keys for the gateway's callers."""
+    """Make API keys for the gateway's callers."""
 
 
 @key.command()
 @click.argument("client")
 @click.option("--scope", required=True, metavar="send[+operate]", help="What the key may do.")
 def new(client: str, scope: str) -> None:
-    """Make a key for CLIENT; it is shown once and kept nowhere."""
+    """Make a key for CLIENT. It is shown once and stored nowhere."""
     if not _CLIENT.fullmatch(client):
-        raise click.BadParameter("1 to 64 of A-Z a-z 0-9 _ . -", param_hint="CLIENT")
+        raise click.BadParameter("use 1 to 64 of the characters A-Z a-z 0-9 _ . -", param_hint="CLIENT")
     scopes = scope.split("+")
     if not set(scopes) <= set(_SCOPES) or len(set(scopes)) != len(scopes):
-        raise click.BadParameter("send, operate or send+operate", param_hint="--scope")
+        raise click.BadParameter("use send, operate or send+operate", param_hint="--scope")
     secret = secrets.token_urlsafe(32)
     click.echo(f"Key (shown only now): {secret}")
     click.echo(f"Entry for API_KEYS:   {entry(client, scopes, secret)}")
 
 
 def entry(client: str, scopes: list[str], secret: str) -> str:
-    """What the gateway is given: it knows the key's SHA-256, never the key."""
+    """Returns the entry for API_KEYS: the gateway knows the key's SHA-256, never the key itself."""
     return f"{client}:{'+'.join(scopes)}:{hashlib.sha256(secret.encode()).hexdigest()}"

@@ -1,17 +1,17 @@
-"""Where the command keeps what it runs: everything under one directory, ``.local`` unless set."""
+"""Names the files of a running system: all lie in one directory, ``.local`` unless NOTIFY_LOCAL_DIR is set."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from ops.processes import PidFile
 
-#: The checkout; every process runs from here.
+#: The checkout. Every process runs from this directory.
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
 class Place:
-    """The files of one running system."""
+    """Names the files of one running system, under ``directory``."""
 
     directory: Path
 
@@ -33,19 +33,19 @@ class Place:
 
     @property
     def keeper(self) -> PidFile:
-        """The process that holds the system up: the ``up`` that the user called, or the one in the background."""
+        """Returns the record of the process that keeps the system running: ``up`` in the foreground or background."""
         return PidFile(self.run / "up.pid")
 
     @property
     def lock(self) -> Path:
-        """Held by the keeper as long as it lives, so that two cannot start at once."""
+        """Returns the file that the keeper locks while it lives, so that two keepers cannot run at once."""
         return self.run / "up.lock"
 
     def process(self, name: str) -> PidFile:
         return PidFile(self.run / f"process-{name}.pid")
 
     def processes(self) -> dict[str, PidFile]:
-        """The records of the product's own processes, also of those that have ended."""
+        """Returns the records of the product's own processes by name, including those that have ended."""
         return {path.stem.removeprefix("process-"): PidFile(path) for path in sorted(self.run.glob("process-*.pid"))}
 
     def log_file(self, name: str) -> Path:

@@ -1,19 +1,19 @@
-"""``python -m ops.probe URL``: the health check of a container whose image has no curl.
+"""Checks the health of a container whose image has no curl: ``python -m ops.probe URL``.
 
-Exit code 0 if a GET of the URL answers 200 within 4 s, else 1 and one line that says why.
+Exits with 0 if a GET of the URL answers 200 within 4 s, otherwise with 1 after one line that says why.
 """
 
 import sys
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
-#: below the 5 s after which the engine would give the check itself up
+#: Less than the 5 s after which the container engine aborts the check.
 TIMEOUT_S = 4.0
 _USAGE = "python -m ops.probe http://HOST:PORT/PATH"
 
 
 def complaint(url: str) -> str | None:
-    """What is wrong with whoever answers there, or None. Asks no proxy, follows no redirect."""
+    """Returns what is wrong with the answer from ``url``, or None. Uses no proxy and follows no redirect."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:

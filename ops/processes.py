@@ -1,6 +1,6 @@
-"""Processes that we started: known by pid and start time, so that a pid used again is never taken for ours.
+"""Starts and ends processes. It knows each by pid and start time, so a reused pid is never mistaken for the process.
 
-A record on disk outlives its writer: who finds it later can still tell whether that very process runs, and end it.
+A record on disk outlives its writer: a later command can still tell whether exactly that process runs, and end it.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ POLL_S = 0.05
 
 @dataclass(frozen=True)
 class Identity:
-    """One process for all time: no later process has the same pid and the same start."""
+    """Identifies one process for all time: no later process has the same pid and the same start time."""
 
     pid: int
     started: str
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """The living process with this pid, or None. A zombie does not live."""
+        """Returns the identity of the living process with this pid, or None. A zombie counts as dead."""
         started = _start_of(pid)
         return None if started is None else cls(pid, started)
 
@@ -32,14 +32,14 @@ class Identity:
         return _start_of(self.pid) == self.started
 
     def send(self, signum: int, *, group: bool = False) -> None:
-        """Signal it, or the process group that it leads; nothing if it has ended."""
+        """Sends a signal to the process, or to the process group that it leads; does nothing if it has ended."""
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signum) if group else os.kill(self.pid, signum)
 
     def end(self, grace_s: float, *, group: bool = False) -> bool:
-        """SIGTERM, and SIGKILL after ``grace_s``. True if it ended by itself; returns when it is gone."""
-        # A stopped process takes no SIGTERM until it is continued.
+        """Sends SIGTERM, and SIGKILL after ``grace_s``. Returns once it has ended: True if SIGTERM was enough."""
+        # A stopped process does not receive SIGTERM until it is continued.
         self.send(signal.SIGCONT, group=group)
         self.send(signal.SIGTERM, group=group)
         if self.wait(grace_s):
@@ -49,7 +49,7 @@ class Identity:
         return False
 
     def wait(self, timeout_s: float) -> bool:
-        """True once it has ended, False if it still runs after ``timeout_s``."""
+        """Returns True as soon as the process has ended, or False if it still runs after ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         while self.alive():
             if time.monotonic() > deadline:
@@ -59,14 +59,14 @@ class Identity:
 
 
 def _start_of(pid: int) -> str | None:
-    """When the process began, as the system writes it; None for none, or a zombie."""
+    """Returns the start time of the process in the system's notation, or None if it does not exist or is a zombie."""
     if not Path("/proc/self/stat").exists():
         return _start_by_ps(pid)
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name, in brackets, may itself hold blanks and brackets: count the fields after the last one.
+    # The name stands in brackets and may itself contain blanks and brackets: count the fields after the last bracket.
     fields = stat.rpartition(")")[2].split()
     state, start_ticks = fields[0], fields[19]
     return None if state in "ZX" else start_ticks
@@ -80,7 +80,7 @@ def _start_by_ps(pid: int) -> str | None:
 
 @dataclass(frozen=True)
 class PidFile:
-    """The record of one process on disk."""
+    """Records one process in a file."""
 
     path: Path
 
@@ -91,7 +91,7 @@ class PidFile:
         draft.replace(self.path)
 
     def living(self) -> Identity | None:
-        """The process on record, if it still runs. A stale or broken record is no obstacle: None."""
+        """Returns the recorded process if it still runs, otherwise None, also for a stale or broken record."""
         try:
             record = json.loads(self.path.read_text())
             identity = Identity(int(record["pid"]), str(record["started"]))
@@ -104,7 +104,7 @@ class PidFile:
 
 
 class Daemon:
-    """A child with a log and a pid file, in a session of its own so that Ctrl-C in our terminal does not reach it."""
+    """Runs a child with a log and a pid file, in its own session so that Ctrl-C in the terminal does not reach it."""
 
     def __init__(self, name: str, pid_file: Path, output: Path) -> None:
         self.name = name
@@ -113,7 +113,7 @@ class Daemon:
         self._child: subprocess.Popen[bytes] | None = None
 
     def spawn(self, argv: list[str], environment: dict[str, str]) -> None:
-        """Start it. Raises OSError if the program cannot be run."""
+        """Starts the child. Raises OSError if the program cannot be run."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
@@ -129,9 +129,9 @@ class Daemon:
             self.record.write(identity)
 
     def identity(self) -> Identity | None:
-        """The living process: our child, or one that an earlier run left; None if there is none."""
+        """Returns the living process: the child, or one that an earlier run left behind; None if there is none."""
         if self._child is not None:
-            self._child.poll()  # reaps it, if it has ended
+            self._child.poll()  # reaps the child if it has ended
         return self.record.living()
 
     def signal(self, signum: int) -> None:
@@ -140,12 +140,12 @@ class Daemon:
             identity.send(signum)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would; gone when this returns."""
+        """Ends the process with SIGKILL, which is like a crash. It has ended when this returns."""
         self.signal(signal.SIGKILL)
         self.end(10)
 
     def end(self, grace_s: float) -> bool:
-        """End it by its pid; True if it left by itself within ``grace_s``. Gone when this returns."""
+        """Ends the process by its pid. Returns when it has ended: True if SIGTERM was enough within ``grace_s``."""
         identity = self.identity()
         by_itself = identity is None or identity.end(grace_s)
         if self._child is not None:
@@ -154,12 +154,12 @@ class Daemon:
         return by_itself
 
     def tail(self) -> str:
-        """The last lines that it wrote."""
+        """Returns the last lines that the process wrote."""
         return tail(self.output)
 
 
 def tail(path: Path, lines: int = 15) -> str:
-    """The last lines of a file; empty if there is none."""
+    """Returns the last lines of a file, or an empty text if the file does not exist."""
     if not path.exists():
         return ""
     return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])

@@ -1,4 +1,4 @@
-"""Settings of the ``./notify`` command itself, beside the product's, from the environment and ``.env``."""
+"""Reads the settings of ``./notify`` itself, together with the product's, from the environment and ``.env``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ from shared.settings.load import group_from, read_variables, settings_from
 from shared.settings.settings import Settings
 from shared.settings.types import Group, Seconds, variable
 
-# Above lies the range from which the kernel serves outgoing connections.
+# The kernel takes the ports of outgoing connections from the range above.
 ServerPort = Annotated[int, Field(ge=1, le=32767)]
 
 
 class WhereSettings(Group):
-    """All that is needed to find what runs."""
+    """Holds what is needed to find the running system."""
 
     local_dir: Annotated[Path, variable("NOTIFY_LOCAL_DIR")] = Path(".local")
 
@@ -28,14 +28,14 @@ class WhereSettings(Group):
 
 
 class LocalSettings(WhereSettings):
-    """The private servers of ``./notify up``, all on 127.0.0.1."""
+    """Configures the private servers of ``./notify up``, which all listen on 127.0.0.1."""
 
     local_rabbitmq_port: Annotated[ServerPort, variable("LOCAL_RABBITMQ_PORT")] = 17672
     local_rabbitmq_management_port: Annotated[ServerPort, variable("LOCAL_RABBITMQ_MANAGEMENT_PORT")] = 17673
     local_rabbitmq_dist_port: Annotated[ServerPort, variable("LOCAL_RABBITMQ_DIST_PORT")] = 17674
     local_epmd_port: Annotated[ServerPort, variable("LOCAL_EPMD_PORT")] = 17675
     local_redis_port: Annotated[ServerPort, variable("LOCAL_REDIS_PORT")] = 17379
-    #: longest that ``up`` waits for /health to be healthy
+    #: How long ``up`` waits at most until /health is healthy, in seconds.
     up_timeout_s: Annotated[Seconds, variable("NOTIFY_UP_TIMEOUT_S")] = 120
 
 
@@ -50,22 +50,22 @@ class Configuration:
 
     @property
     def private_rabbitmq(self) -> bool:
-        """Whether the command starts a RabbitMQ of its own: no address is set."""
+        """Tells whether the command starts its own RabbitMQ, because no address is set."""
         return not self.product.broker.model_fields_set & {"given_url", "host"}
 
     @property
     def private_redis(self) -> bool:
-        """Whether the command starts a Redis of its own: no address is set."""
+        """Tells whether the command starts its own Redis, because no address is set."""
         return not self.product.redis.model_fields_set & {"given_url", "host", "port"}
 
 
 def find_place() -> Place:
-    """Reads where the system's files are, and nothing else. Raises BadSettings."""
+    """Reads only where the system's files are. Raises BadSettings."""
     return group_from(WhereSettings, read_variables()).place
 
 
 def load() -> Configuration:
-    """Reads everything. Raises BadSetting naming every bad variable."""
+    """Reads all settings. Raises BadSetting, which names every bad variable."""
     variables = read_variables()
     problems: list[tuple[str, str]] = []
     try:

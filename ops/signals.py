@@ -1,4 +1,4 @@
-"""When somebody asks us to stop: once, and not in the middle of putting things back."""
+"""Handles signals that ask the command to stop: they act once, and not while the command is cleaning up."""
 
 import signal
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stop_requested() -> Iterator[None]:
-    """Turn the first SIGINT, SIGTERM or SIGHUP into one KeyboardInterrupt; later ones must not cut the stop short."""
+    """Turns the first SIGINT, SIGTERM or SIGHUP into one KeyboardInterrupt. Later ones must not interrupt the stop."""
     asked = False
 
     def ask(signum: int, frame: FrameType | None) -> None:
@@ -29,7 +29,7 @@ def stop_requested() -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Those signals wait until the end of the block."""
+    """Delays these signals until the end of the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield

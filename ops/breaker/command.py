@@ -1,4 +1,4 @@
-"""``./notify breaker``: what the breakers say, and the operator's word that overrules them."""
+"""Implements ``./notify breaker``, which shows the breakers and lets an operator force them."""
 
 import getpass
 import time
@@ -27,16 +27,17 @@ _NAME = click.argument("name", metavar="CHANNEL/PROVIDER")
 
 @click.group()
 def breaker() -> None:
-    """The breakers in front of the providers.
+    """Show the breakers in front of the providers, or force one.
 
-    Each worker process opens and closes its own. An operator can force one, in all workers, until "auto" ends it.
+    Each worker process opens and closes its own breakers. An operator can force one open or closed in all workers,
+    until "auto" ends this.
     """
 
 
 @breaker.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_breakers(as_json: bool) -> None:
-    """Show each breaker, as each living worker has it."""
+    """Show the state of each breaker in each living worker."""
     with _redis() as (client, settings):
         found = survey(client, settings.worker.heartbeat_s)
         names = found.names(settings)
@@ -46,9 +47,9 @@ def list_breakers(as_json: bool) -> None:
 @breaker.command("open")
 @_NAME
 def force_open(name: str) -> None:
-    """Let nothing through.
+    """Force the breaker open: no call reaches the provider.
 
-    The next provider of the channel gets what it would have got; without one the channel pauses.
+    The channel's next provider gets the calls instead; if there is none, the channel pauses.
     """
     _force(name, "open")
 
@@ -56,9 +57,9 @@ def force_open(name: str) -> None:
 @breaker.command("close")
 @_NAME
 def force_closed(name: str) -> None:
-    """Let everything through.
+    """Force the breaker closed: every call reaches the provider.
 
-    Whatever the provider answers.
+    The provider's answers do not open it.
     """
     _force(name, "closed")
 
@@ -66,15 +67,18 @@ def force_closed(name: str) -> None:
 @breaker.command("auto")
 @_NAME
 def let_decide(name: str) -> None:
-    """Let the breaker decide again.
+    """Let the breaker decide for itself again.
 
-    One that was forced open begins with probes.
+    A breaker that was forced open starts with probes.
     """
     _force(name, None)
 
 
 def _force(text: str, how: Forced | None) -> None:
-    """Say it, and wait until every living worker does it. Raises OpsError."""
+    """Forces the breaker, or ends the force if ``how`` is None, and waits until every living worker obeys.
+
+    Raises OpsError if one does not obey in time.
+    """
     with _redis() as (client, settings):
         name = _known(text, survey(client, settings.worker.heartbeat_s), settings)
         force_breaker(client, *name, how)
@@ -86,27 +90,30 @@ def _force(text: str, how: Forced | None) -> None:
     said = f"{text} is forced {how}" if how else f"{text} decides for itself"
     late = found.disobedient(name)
     if late:
-        raise OpsError(f"{said}, but it is not yet so in {', '.join(late)}: ./notify breaker list")
+        raise OpsError(f"{said}, but these workers do not obey yet: {', '.join(late)}. Check: ./notify breaker list")
     workers = len(found.workers[name[0]])
     who = (
         f"{workers} worker{'s' * (workers != 1)} obey{'s' * (workers == 1)}"
         if workers
-        else "no worker lives; those that start will obey"
+        else "no worker is running; workers that start later will obey"
     )
     click.echo(f"{said}: {who}.")
 
 
 def _known(text: str, found: Survey, settings: Settings) -> Name:
-    """Raises BadSetting naming those that there are."""
+    """Splits CHANNEL/PROVIDER. Raises BadSetting, which names the existing breakers, if there is no such breaker."""
     names = found.names(settings)
     channel, _, provider = text.partition("/")
     if (channel, provider) not in names:
-        raise BadSetting(f"No breaker {text}; there are {', '.join('/'.join(name) for name in names)}.")
+        raise BadSetting(f"There is no breaker {text}. Choose one of {', '.join('/'.join(name) for name in names)}.")
     return channel, provider
 
 
 def _obeyed(client: redis.Redis, heartbeat_s: float, name: Name) -> Survey:
-    """Look until every living worker obeys, or until those that do not must be taken for dead, and one beat more."""
+    """Polls until every living worker obeys, or until one heartbeat after the time when the others count as dead.
+
+    Returns the last survey.
+    """
     deadline = time.monotonic() + (HEARTBEATS_MISSED + 1) * heartbeat_s
     while (found := survey(client, heartbeat_s)).disobedient(name) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
@@ -115,7 +122,7 @@ def _obeyed(client: redis.Redis, heartbeat_s: float, name: Name) -> Survey:
 
 @contextmanager
 def _redis() -> Iterator[tuple[redis.Redis, Settings]]:
-    """The Redis of the running system, and its settings. Raises OpsError."""
+    """Yields a client of the running system's Redis, and the settings. Raises OpsError."""
     configuration = load()
     settings = product_settings(configuration)
     log_actions(configuration.place)
@@ -124,6 +131,6 @@ def _redis() -> Iterator[tuple[redis.Redis, Settings]]:
             yield client, settings
     except RedisUnavailable as exc:
         host, port = address_of(settings.redis.url)
-        raise OpsError(f"Redis at {host}:{port} does not serve: {exc}\nIs it running? ./notify status") from exc
+        raise OpsError(f"Redis at {host}:{port} is unavailable: {exc}\nCheck that it runs: ./notify status") from exc
     except BadSettings as exc:
         raise BadSetting("\n".join(f"{variable}: {why}" for variable, why in exc.problems)) from exc

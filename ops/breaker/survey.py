@@ -1,4 +1,4 @@
-"""Every breaker of every living worker, as the workers' heartbeats in Redis show them."""
+"""Reads every breaker of every living worker from the workers' heartbeats in Redis."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,10 @@ Name = tuple[str, str]
 
 @dataclass(frozen=True)
 class Worker:
-    """One living worker process. ``breakers``: provider -> state; ``obeys``: provider -> open|closed, if forced."""
+    """Holds the breakers of one living worker process.
+
+    ``breakers`` maps provider -> state; ``obeys`` maps provider -> open or closed, for forced ones.
+    """
 
     instance: str
     breakers: Mapping[str, str]
@@ -26,21 +29,22 @@ class Worker:
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found at one moment. ``forced`` is what operators have said, obeyed yet or not."""
+    """Holds what was read at one moment. ``forced`` holds the operators' commands, even if not yet obeyed."""
 
     workers: Mapping[str, list[Worker]]
     forced: Mapping[Name, Forced]
 
     def names(self, settings: Settings) -> list[Name]:
-        """Every breaker there is, by channel. Raises BadSettings.
+        """Returns every breaker, by channel. Raises BadSettings.
 
-        Those of the living; where nobody lives, what the settings name; and what is forced, even if nobody has such a
-        provider any more: it must be possible to take back.
+        These are the breakers of the living workers; for a channel without a living worker, those of the configured
+        providers; and all forced ones, even if no worker has such a provider any more, so that an operator can still
+        end the force.
         """
         return [(channel, provider) for channel in CHANNELS for provider in self._providers(channel, settings)]
 
     def disobedient(self, name: Name) -> list[str]:
-        """Living workers that have not yet done what was said last."""
+        """Returns the living workers that do not yet obey the last command."""
         channel, provider = name
         said = self.forced.get(name)
         return [worker.instance for worker in self.workers[channel] if worker.obeys.get(provider) != said]
@@ -52,7 +56,7 @@ class Survey:
 
 
 def survey(client: redis.Redis, heartbeat_s: float) -> Survey:
-    """Look now. Raises RedisUnavailable."""
+    """Reads the present state. Raises RedisUnavailable."""
     workers = read_workers(client, CHANNELS, heartbeat_s)
     return Survey(
         {channel: [_worker(*entry) for entry in sorted(found.items())] for channel, found in workers.items()},
@@ -65,7 +69,7 @@ def _worker(instance: str, state: Mapping[str, Any]) -> Worker:
 
 
 def _texts(found: Any) -> Iterator[tuple[str, str]]:
-    # Another version may write another shape.
+    # A worker of another version may write another shape.
     if isinstance(found, dict):
         yield from ((str(name), str(value)) for name, value in found.items())
 

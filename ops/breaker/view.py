@@ -1,4 +1,4 @@
-"""Breakers on a terminal."""
+"""Prints breakers on a terminal or as JSON."""
 
 import json
 
@@ -13,7 +13,7 @@ _COLOURS = {"closed": "green", "half_open": "yellow", "open": "red"}
 
 
 def print_breakers(found: Survey, names: list[Name]) -> None:
-    """One row a breaker and worker."""
+    """Prints one row per breaker and worker."""
     table = Table("breaker", "state", "worker", "forced", box=None)
     for name in names:
         for row in _rows(found, name):
@@ -35,7 +35,7 @@ def print_json(found: Survey, names: list[Name]) -> None:
 
 
 def _rows(found: Survey, name: Name) -> list[tuple[Text, Text, str]]:
-    """State, instance and the operator's word, of each worker."""
+    """Returns for each worker the breaker's state, the worker's instance and the operator's command."""
     channel, provider = name
     forced = found.forced.get(name)
     if not found.workers[channel]:

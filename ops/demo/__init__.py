@@ -1,12 +1,14 @@
-"""``./notify demo``: the main job, shown step by step on the development sandbox, and each step proven.
+"""Implements ``./notify demo``: shows the main functions step by step on the development sandbox, and checks each step.
 
-============  ================================================================
-``command``   refuse what must not be touched, then play all steps
-``system``    the running system, or one started for the demo alone
-``steps``     what happens when all is well, or one message is not
-``outage``    what happens when a mail server is down
-``stage``     what a step can do and see, and how long it waits
-``services``  the gateway and the sandbox, over HTTP
-``copies``    a message put straight onto its queue
-============  ================================================================
+It may import ``shared`` and the rest of ``ops``. Start with ``command``.
+
+============  ========================================================================
+``command``   refuses systems that the demo must not touch, then runs all steps
+``system``    uses the running system, or starts one for the demo alone
+``steps``     shows delivered messages, and messages that fail
+``outage``    shows a mail server that is down
+``stage``     gives the steps what they can do and see, and limits how long they wait
+``services``  calls the gateway and the sandbox over HTTP
+``copies``    publishes a message directly to its queue
+============  ========================================================================
 """

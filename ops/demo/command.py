@@ -1,4 +1,4 @@
-"""``./notify demo``."""
+"""Implements ``./notify demo``."""
 
 import fcntl
 import time
@@ -25,11 +25,12 @@ Step = Callable[[Stage], None]
 
 
 @click.command()
-@click.option("--key", envvar="NOTIFY_KEY", help="For a gateway with API_KEYS; or NOTIFY_KEY. Scope send+operate.")
+@click.option("--key", envvar="NOTIFY_KEY", help="Key of scope send+operate, if API_KEYS is set; or set NOTIFY_KEY.")
 def demo(key: str | None) -> None:
-    """Show what it does, step by step, on the development sandbox.
+    """Show the main functions step by step on the development sandbox.
 
-    Starts the system if it is not running, and then stops it at the end. Exit code 0 only if all of it happened.
+    The demo starts the system if it is not running, and then stops it at the end. The exit code is 0 only if every
+    step has succeeded.
     """
     configuration = load()
     _refuse_others(configuration, key)
@@ -39,11 +40,11 @@ def demo(key: str | None) -> None:
         with stop_requested(), _sole_demo(configuration.place), running_system(configuration, console) as running:
             _play(running, key, console)
     except KeyboardInterrupt:
-        raise OpsError("Interrupted; everything is as it was before.") from None
+        raise OpsError("Interrupted; everything is in the same state as before.") from None
 
 
 def _play(configuration: Configuration, key: str | None, console: Console) -> None:
-    """Every step, one after the other. Raises OpsError naming the one that did not happen."""
+    """Runs every step, one after the other. Raises OpsError, which names the step that failed."""
     product = configuration.product
     gateway_url = f"http://127.0.0.1:{product.gateway.port}"
     with closing(Gateway(gateway_url, key)) as gateway, closing(Sandbox(product.sandbox.url)) as sandbox:
@@ -58,11 +59,11 @@ def _play(configuration: Configuration, key: str | None, console: Console) -> No
             ("A dead token: failed.queue at once", dead_token),
             ("The primary mail server is down: breaker, failover, recovery", primary_down),
             ("A fault is healed: replayed from failed.queue", replayed),
-            ("Nothing lost, nothing twice", none_twice),
+            ("Nothing lost, nothing delivered twice", none_twice),
         )
         for number, (title, step) in enumerate(steps, 1):
             _step(stage, number, title, step)
-        console.print(f"\n[bold green]All of it happened[/], in {time.monotonic() - began:.1f} s.")
+        console.print(f"\n[bold green]All steps succeeded[/], in {time.monotonic() - began:.1f} s.")
 
 
 def _step(stage: Stage, number: int, title: str, step: Step) -> None:
@@ -71,14 +72,14 @@ def _step(stage: Stage, number: int, title: str, step: Step) -> None:
         with stage.console.status("..."):
             step(stage)
     except OpsError as exc:
-        raise OpsError(f"\nStep {number}, {title!r}, did not happen: {exc}") from exc
+        raise OpsError(f"\nStep {number}, {title!r}, failed: {exc}") from exc
 
 
 def _refuse_others(configuration: Configuration, key: str | None) -> None:
-    """Raise BadSetting for anything that could reach more than the sandbox."""
+    """Raises BadSetting for every setting that could let the demo reach anything but the sandbox."""
     product = configuration.product
     if product.production:
-        raise BadSetting("NOTIFY_ENV: the demo is for development only.")
+        raise BadSetting("NOTIFY_ENV: the demo runs in development only.")
     given = {
         "USER_ENDPOINT": product.lookup.user_endpoint,
         "TEMPLATE_ENDPOINT": product.lookup.template_endpoint,
@@ -87,29 +88,29 @@ def _refuse_others(configuration: Configuration, key: str | None) -> None:
     }
     strangers = [name for name, value in given.items() if value]
     if strangers:
-        raise BadSetting(f"{', '.join(strangers)}: the demo speaks to the sandbox only; it runs where this is not set.")
+        raise BadSetting(f"{', '.join(strangers)}: the demo may use the sandbox only; unset this to run the demo.")
     if product.gateway.api_keys and not key:
-        raise BadSetting("API_KEYS: the gateway asks for a key; give the demo one of scope send+operate, by --key.")
+        raise BadSetting("API_KEYS: the gateway needs a key; give the demo a key of scope send+operate by --key.")
 
 
 def _refuse_faults(sandbox: Sandbox) -> None:
-    """Raise BadSetting if there is no sandbox, OpsError if somebody else makes it fail now."""
+    """Raises BadSetting if there is no sandbox, and OpsError if faults are already set in it."""
     try:
         standing = sandbox.faults()
     except OpsError as exc:
         raise BadSetting(f"The demo needs the sandbox (SANDBOX_HOST, SANDBOX_PORT): {exc}") from exc
     if standing:
         lift = f"curl -X DELETE {sandbox.base_url}/sandbox/faults"
-        raise OpsError(f"Faults stand in the sandbox, for {', '.join(standing)}; lift them first: {lift}")
+        raise OpsError(f"The sandbox has faults set for {', '.join(standing)}; remove them first: {lift}")
 
 
 @contextmanager
 def _sole_demo(place: Place) -> Iterator[None]:
-    """Two would heal each other's faults. Raises AlreadyRunning."""
+    """Lets only one demo run at a time, because two would remove each other's faults. Raises AlreadyRunning."""
     place.run.mkdir(parents=True, exist_ok=True)
     with (place.run / "demo.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise AlreadyRunning("Another demo is under way.") from exc
+            raise AlreadyRunning("Another demo is running; wait until it has ended.") from exc
         yield

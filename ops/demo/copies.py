@@ -1,4 +1,4 @@
-"""A copy of a message, put straight onto its queue as another service might."""
+"""Publishes a copy of a message directly to its queue, as another service might do."""
 
 import asyncio
 import re
@@ -22,13 +22,16 @@ _TIMEOUT_S = 5.0
 
 
 class Copies:
-    """``settings`` lead to the broker of the running system, ``configuration`` to its workers."""
+    """Publishes copies and counts suppressed ones.
+
+    ``settings`` name the broker of the running system, ``configuration`` names its workers.
+    """
 
     def __init__(self, settings: Settings, configuration: Configuration) -> None:
         self._settings, self._configuration = settings, configuration
 
     def publish(self, envelope: Mapping[str, Any], channel: str) -> str:
-        """Put the very bytes that the gateway published onto the lane's queue; its name. Raises OpsError."""
+        """Publishes exactly the bytes that the gateway published. Returns the name of the queue. Raises OpsError."""
         parsed = validate_envelope(envelope, extra="forbid")
         lane = Lane(channel, parsed.lane_priority)
         copy = Publication(
@@ -37,7 +40,7 @@ class Copies:
         try:
             asyncio.run(self._publish(copy))
         except PublishFailed as failure:
-            raise OpsError(f"the copy was not confirmed: {failure}") from failure
+            raise OpsError(f"the broker has not confirmed the copy: {failure}") from failure
         return lane.queue
 
     async def _publish(self, copy: Publication) -> None:
@@ -56,7 +59,7 @@ class Copies:
             await publisher.close()
 
     def suppressed(self, channel: str) -> float:
-        """``notify_duplicates_total`` of the channel, over its workers. Raises OpsError."""
+        """Returns ``notify_duplicates_total`` of the channel, summed over its workers. Raises OpsError."""
         module = f"services.{channel}"
         workers = [program for program in programs(self._configuration) if program.module == module]
         return sum(_duplicates(program.health_url.replace("/health", "/metrics")) for program in workers)
@@ -68,6 +71,6 @@ def _duplicates(url: str) -> float:
         try:
             text = session.get(url, timeout=_TIMEOUT_S).text
         except requests.RequestException as exc:
-            raise OpsError(f"no metrics from {url}: {exc}") from exc
+            raise OpsError(f"{url} does not return metrics: {exc}") from exc
     found = re.search(r"^notify_duplicates_total\{[^}]*\} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else 0.0

@@ -1,4 +1,4 @@
-"""What happens when a mail server is down: the breaker opens, the second server takes over, the first comes back."""
+"""Shows a mail server that is down: its breaker opens, the second server takes over, and the first one recovers."""
 
 import time
 from collections.abc import Mapping
@@ -7,37 +7,39 @@ from ops.demo.services import Delivery
 from ops.demo.stage import Stage
 
 _PRIMARY, _SECOND = "smtp", "smtp2"
-#: mails sent in the time for which a breaker stays open: one of them is the next probe
+#: How many mails are sent during the time for which a breaker stays open. One of them is the next probe.
 _MAILS_WHILE_OPEN = 20
 
-#: request_id -> Unix time at which it was handed in
+#: request_id -> Unix time at which the gateway got the request
 Sent = Mapping[str, float]
 
 
 def primary_down(stage: Stage) -> None:
-    """The primary mail server is down: breaker, failover, recovery."""
+    """Shows breaker, failover and recovery while the primary mail server is down."""
     settings = stage.settings
     patience_s = stage.retries_s("email", 3)
     if not _is_closed(stage):
-        stage.say("health", f"{_PRIMARY} {stage.breaker('email', _PRIMARY)}, from an earlier outage; healing it first")
+        stage.say(
+            "health", f"{_PRIMARY} {stage.breaker('email', _PRIMARY)}, from an earlier outage; it has to recover first"
+        )
         _recover(stage)
     with stage.sandbox.fault(_PRIMARY, mode="down"):
         # Each worker process has a breaker of its own.
         first = _send(stage, "down", settings.breaker.failures * max(1, settings.channels["email"].processes))
-        stage.say("sent", f"{len(first)} mails, while {_PRIMARY} turns every client away; 202 each")
+        stage.say("sent", f"{len(first)} mails, while {_PRIMARY} refuses every client; 202 each")
         stage.until(lambda: not _is_closed(stage), f"the breaker of {_PRIMARY} did not open", patience_s)
         stage.say(
             "health", f"{_PRIMARY} {stage.breaker('email', _PRIMARY)}, {_SECOND} {stage.breaker('email', _SECOND)}"
         )
         next_one = _send(stage, "open", 1)
-        stage.say("sent", "one mail more")
+        stage.say("sent", "one more mail")
         for sent in (next_one, first):
             _show(stage, sent, _all_by_second(stage, sent, patience_s))
     _recover(stage)
 
 
 def _recover(stage: Stage) -> None:
-    """Send mails until the breaker has closed: they are its probes. The last one goes by the primary again."""
+    """Sends mails until the breaker has closed: they are its probes. Then a mail must use the primary server again."""
     began_s = time.time()
     deadline_s = began_s + stage.reopening_s()
     sent: dict[str, float] = {}
@@ -48,7 +50,7 @@ def _recover(stage: Stage) -> None:
     stage.say("health", f"{_PRIMARY} closed, {time.time() - began_s:.1f} s and {len(sent)} mails later")
     last = _send(stage, "healed", 1)
     found = stage.delivered(next(iter(last)))
-    stage.check(found[0].provider == _PRIMARY, f"a mail went by {found[0].provider} after that")
+    stage.check(found[0].provider == _PRIMARY, f"the next mail was delivered by {found[0].provider}")
     _show(stage, last, found)
 
 
@@ -66,7 +68,7 @@ def _send(stage: Stage, what: str, count: int) -> dict[str, float]:
 
 
 def _all_by_second(stage: Stage, sent: Sent, within_s: float) -> list[Delivery]:
-    """Raises StepFailed if one was not delivered, or by another server, or twice."""
+    """Returns the deliveries. Raises StepFailed if a mail was not delivered, or by another server, or twice."""
     found = [delivery for request_id in sent for delivery in stage.delivered(request_id, within_s)]
     providers = {delivery.provider for delivery in found}
     stage.check(providers == {_SECOND}, f"they were delivered by {', '.join(sorted(providers))}")

@@ -1,4 +1,4 @@
-"""The gateway and the sandbox, as the demo speaks to them."""
+"""Calls the gateway and the sandbox for the demo."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -12,14 +12,17 @@ import requests
 from ops.errors import OpsError
 from ops.signals import undisturbed
 
-# A publish may take 5 s; an operation on failed.queue returns everything within 60.
+# A publish may take 5 s; an operation on failed.queue ends within 60 s.
 _TIMEOUT_S, _OPERATION_TIMEOUT_S = 10.0, 70.0
 _POLL_S = 0.1
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One message that a provider took. ``at_s``: when, Unix time; ``gist``: what its reader sees first."""
+    """Describes one message that a provider accepted.
+
+    ``at_s`` is the Unix time of that; ``gist`` is the text that its reader sees first.
+    """
 
     provider: str
     target: str
@@ -28,12 +31,12 @@ class Delivery:
 
 
 class _Service:
-    """JSON over HTTP on this machine. Every call raises OpsError if there is no answer."""
+    """Exchanges JSON over HTTP with a service on this machine. Every call raises OpsError if there is no answer."""
 
     def __init__(self, name: str, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self._name, self.base_url = name, base_url
         self._session = requests.Session()
-        # A proxy from the environment has no business on this machine.
+        # Calls on this machine must not go through a proxy from the environment.
         self._session.trust_env = False
         self._session.headers.update(headers or {})
 
@@ -49,7 +52,7 @@ class _Service:
             raise OpsError(f"{self._name} at {self.base_url} does not answer: {exc}") from exc
 
     def _document(self, answer: requests.Response) -> dict[str, Any]:
-        """What was answered with 200. Raises OpsError for anything else."""
+        """Returns the JSON of an answer with status 200. Raises OpsError for any other status."""
         if answer.status_code != 200:
             raise OpsError(f"{self._name}: {answer.status_code} {answer.text[:500]}")
         document: dict[str, Any] = answer.json()
@@ -57,22 +60,22 @@ class _Service:
 
 
 class Gateway(_Service):
-    """``key`` is sent with every request, if there is one."""
+    """Calls the gateway. ``key`` is sent with every request if it is given."""
 
     def __init__(self, base_url: str, key: str | None) -> None:
         super().__init__("the gateway", base_url, {"X-API-Key": key} if key else None)
 
     def accept(self, envelope: Mapping[str, Any]) -> requests.Response:
-        """Hand a notification in; whatever the answer."""
+        """Sends a notification, and returns the answer whether it is 202 or an error."""
         return self._call("POST", "/notifications", json=envelope)
 
     def channels(self) -> dict[str, dict[str, Any]]:
-        """What /health says of each channel."""
+        """Returns what /health reports on each channel."""
         channels: dict[str, dict[str, Any]] = self._call("GET", "/health").json()["channels"]
         return channels
 
     def failed(self, request_id: str) -> list[dict[str, Any]]:
-        """What failed.queue holds of this request."""
+        """Returns the messages of this request in failed.queue."""
         items: list[dict[str, Any]] = self._operate("GET", "/failed", params={"request_id": request_id})["items"]
         return items
 
@@ -84,7 +87,7 @@ class Gateway(_Service):
 
     def _operate(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         deadline = time.monotonic() + _OPERATION_TIMEOUT_S
-        # 409: another operator is at work on failed.queue; that takes a minute at most.
+        # 409 means that another operator is working on failed.queue; this takes a minute at most.
         while (answer := self._call(method, path, _OPERATION_TIMEOUT_S, **more)).status_code == 409:
             if time.monotonic() > deadline:
                 break
@@ -93,24 +96,24 @@ class Gateway(_Service):
 
 
 class Sandbox(_Service):
-    """The stand-in providers: what they took, and what is to go wrong."""
+    """Controls the stand-in providers: reads what they have accepted, and makes them fail."""
 
     def __init__(self, base_url: str) -> None:
         super().__init__("the sandbox", base_url)
 
     def deliveries(self, request_id: str) -> list[Delivery]:
-        """Oldest first."""
+        """Returns the deliveries of this request, oldest first."""
         answer = self._call("GET", "/sandbox/deliveries", params={"request_id": request_id})
         return [_delivery(shown) for shown in self._document(answer)["deliveries"]]
 
     def faults(self) -> dict[str, Any]:
-        """Provider -> the fault that stands."""
+        """Returns the faults that are set now: provider -> fault."""
         faults: dict[str, Any] = self._document(self._call("GET", "/sandbox/faults"))["faults"]
         return faults
 
     @contextmanager
     def fault(self, provider: str, **fault: Any) -> Iterator[None]:
-        """The fault stands until the end of the block, however it ends."""
+        """Sets the fault until the end of the block, also if the block ends with an error."""
         try:
             self._document(self._call("PUT", f"/sandbox/faults/{provider}", json=fault))
             yield

@@ -1,4 +1,4 @@
-"""What a step of the demo can do and see. Whatever does not happen in time is StepFailed."""
+"""Gives a step of the demo what it can do and see. A result that does not appear in time raises StepFailed."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,19 +19,22 @@ from shared.settings.settings import Settings
 T = TypeVar("T")
 
 _POLL_S = 0.05
-# For what happens at once, on a machine that is busy with other things.
+# The limit for results that usually appear at once, on a machine that may be busy.
 _PROMPT_S = 15.0
 _LABEL_WIDTH = 10
 _GIST_LENGTH = 60
 
 
 class StepFailed(OpsError):
-    """What should have happened and did not."""
+    """Says what should have happened and did not."""
 
 
 @dataclass
 class Stage:
-    """``expected``: request_id -> deliveries that it must lead to, of all that the demo has sent."""
+    """Sends, waits and checks for the steps.
+
+    ``expected`` maps the request_id of everything that the demo has sent to the number of deliveries it must lead to.
+    """
 
     gateway: Gateway
     sandbox: Sandbox
@@ -44,11 +47,14 @@ class Stage:
         self.console.print(Text.assemble((f"   {label:<{_LABEL_WIDTH}}", "dim"), (text, style)))
 
     def envelope(self, what: str, **fields: Any) -> dict[str, Any]:
-        """With a request_id that no other run has used."""
+        """Returns an envelope with these fields and a request_id that no other run has used."""
         return {"request_id": f"demo-{self.run}-{what}", **fields}
 
     def send(self, envelope: Mapping[str, Any], deliveries: int = 1) -> float:
-        """Hand it in; Unix time of that. ``deliveries``: how many it must lead to."""
+        """Sends the envelope to the gateway, and returns the Unix time of that.
+
+        ``deliveries`` is how many deliveries it must lead to. Raises StepFailed if the answer is not 202.
+        """
         self.expected[envelope["request_id"]] = deliveries
         at_s = time.time()
         answer = self.gateway.accept(envelope)
@@ -56,7 +62,7 @@ class Stage:
         return at_s
 
     def delivered(self, request_id: str, within_s: float = _PROMPT_S) -> list[Delivery]:
-        """All its deliveries, as soon as it has as many as it must."""
+        """Returns all deliveries of the request as soon as there are as many as expected. Raises StepFailed."""
         count = self.expected[request_id]
 
         def enough() -> list[Delivery] | None:
@@ -66,13 +72,13 @@ class Stage:
         return self.until(enough, f"{request_id} was not delivered", within_s)
 
     def received(self, delivery: Delivery, sent_s: float) -> None:
-        """Show what a provider got, and how long after it was handed in."""
+        """Shows what a provider got, and how many seconds after the gateway got it."""
         gist = delivery.gist if len(delivery.gist) <= _GIST_LENGTH else f"{delivery.gist[:_GIST_LENGTH]}..."
         after_s = max(0.0, delivery.at_s - sent_s)
         self.say("received", f"{delivery.provider}, for {delivery.target}, after {after_s:.2f} s: {gist}")
 
     def dead_lettered(self, request_id: str, reason: str) -> dict[str, Any]:
-        """Its entry in failed.queue, once it is there; it must be for this reason."""
+        """Waits for the request in failed.queue, and returns its entry there. Raises StepFailed for another reason."""
         (entry,) = self.until(lambda: self.gateway.failed(request_id), f"{request_id} is not in failed.queue")
         self.check(entry["reason"] == reason, f"the reason is {entry['reason']}, not {reason}")
         self.say("failed", f"{entry['reason']} after {entry['attempts']} attempt ({entry['error']})")
@@ -80,7 +86,7 @@ class Stage:
 
     @contextmanager
     def nothing_left(self, request_id: str) -> Iterator[None]:
-        """Whatever this request has left in failed.queue is gone after the block, however it ends."""
+        """Discards the messages of this request from failed.queue after the block, also if it ends with an error."""
         try:
             yield
         finally:
@@ -88,12 +94,12 @@ class Stage:
                 self.gateway.discard(request_id)
 
     def breaker(self, channel: str, provider: str) -> str:
-        """Its worst state in any worker, as /health has it."""
+        """Returns the breaker's worst state in any worker, as /health reports it."""
         state: str = self.gateway.channels()[channel]["providers"].get(provider, "unknown")
         return state
 
     def until(self, look: Callable[[], T | None], missing: str, within_s: float = _PROMPT_S) -> T:
-        """The first true value. Raises StepFailed."""
+        """Calls ``look`` until it returns a true value, and returns that. Raises StepFailed after ``within_s``."""
         deadline = time.monotonic() + within_s
         while not (value := look()):
             if time.monotonic() > deadline:
@@ -102,17 +108,20 @@ class Stage:
         return value
 
     def check(self, holds: bool, otherwise: str) -> None:
-        """Raises StepFailed."""
+        """Raises StepFailed unless ``holds``."""
         if not holds:
             raise StepFailed(otherwise)
 
     def retries_s(self, channel: str, retries: int) -> float:
-        """Longest until a message that fails so many times in a row has been tried once more."""
+        """Returns the longest time, in seconds, until a message that fails ``retries`` times in a row is sent again."""
         settings = self.settings
         retry = settings.channels[channel].retry
         waits_s = [max(retry.min_s, min(retry.cap_s, retry.base_s * 2**n)) for n in range(retries)]
         return _PROMPT_S + sum(level_for(wait_s, settings.broker.retry_levels_s) for wait_s in waits_s)
 
     def reopening_s(self) -> float:
-        """Longest until an open breaker has let its probes through: one may have failed and doubled its time."""
+        """Returns the longest time, in seconds, until an open breaker has let its probes through.
+
+        One probe may have failed and doubled the time for which the breaker stays open.
+        """
         return _PROMPT_S + 3 * 1.2 * self.settings.breaker.open_s

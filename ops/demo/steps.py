@@ -1,4 +1,4 @@
-"""What happens when all is well, and when one message is not."""
+"""Shows delivered messages, suppressed copies, retries, dead letters and replays."""
 
 import random
 import time
@@ -18,7 +18,7 @@ _CHANNEL_OF = {
 
 
 def three_channels(stage: Stage) -> None:
-    """One push, one email, one SMS delivered."""
+    """Delivers one push, one email and one SMS."""
     user_id = f"user-{random.randint(1, 9_999_999)}"
     channels = ["push", "email", "sms"]
     envelope = stage.envelope(
@@ -38,7 +38,7 @@ def three_channels(stage: Stage) -> None:
 
 
 def same_again(stage: Stage, copies: Copies) -> None:
-    """The same request again: suppressed."""
+    """Sends the same request again, and shows that it is suppressed."""
     envelope = _push(stage, "same", f"token-{stage.run}")
     sent_s = stage.send(envelope)
     stage.say("sent", f"{envelope['request_id']}: a push; 202")
@@ -46,12 +46,12 @@ def same_again(stage: Stage, copies: Copies) -> None:
 
     again = stage.gateway.accept(envelope)
     stage.check(again.status_code == 202, f"the gateway answered {again.status_code}: {again.text[:500]}")
-    stage.check(again.headers.get("Idempotent-Replayed") == "true", "the gateway took it for a new one")
+    stage.check(again.headers.get("Idempotent-Replayed") == "true", "the gateway treated it as a new request")
     stage.say("sent", "the same request; 202 with Idempotent-Replayed: true")
 
     before = copies.suppressed("push")
     queue = copies.publish(envelope, "push")
-    stage.say("sent", f"a copy, straight onto {queue}")
+    stage.say("sent", f"a copy, directly to {queue}")
     stage.until(lambda: copies.suppressed("push") > before, "no worker suppressed the copy")
     count = len(stage.sandbox.deliveries(envelope["request_id"]))
     stage.check(count == 1, f"it was delivered {count} times")
@@ -59,8 +59,8 @@ def same_again(stage: Stage, copies: Copies) -> None:
 
 
 def fails_twice(stage: Stage) -> None:
-    """A provider that fails twice, then delivers: retried."""
-    # A number that is nobody's, by the numbering plan.
+    """Shows the retries for a provider that fails twice and then delivers."""
+    # The numbering plan reserves these numbers for fiction.
     phone = f"+1202555{random.randint(100, 199):04d}"
     envelope = stage.envelope(
         "retry", notification_type="sms", recipient={"phone": phone}, content={"body": "Your order is on its way."}
@@ -69,14 +69,14 @@ def fails_twice(stage: Stage) -> None:
         sent_s = stage.send(envelope)
         stage.say("sent", f"{envelope['request_id']}: an SMS for {phone}; 202")
         (delivery,) = stage.delivered(envelope["request_id"], stage.retries_s("sms", 2))
-        # It goes when both its counts are used up.
+        # The sandbox removes the fault after it has been applied twice.
         stage.check("twilio" not in stage.sandbox.faults(), "it was delivered before twilio had failed twice")
     stage.say("failed", "twilio answered 503, twice")
     stage.received(delivery, sent_s)
 
 
 def dead_token(stage: Stage) -> None:
-    """A dead token: failed.queue, at once."""
+    """Shows that a message for a dead token goes to failed.queue at once."""
     envelope = _push(stage, "dead", f"dead-token-{stage.run}")
     with stage.nothing_left(envelope["request_id"]):
         stage.send(envelope, deliveries=0)
@@ -87,31 +87,31 @@ def dead_token(stage: Stage) -> None:
 
 
 def replayed(stage: Stage) -> None:
-    """A fault is healed: replayed from failed.queue, delivered."""
+    """Replays a message from failed.queue after its fault has been removed, and shows that it is delivered."""
     token = f"token-{stage.run}-replay"
     envelope = _push(stage, "replay", token)
     request_id = envelope["request_id"]
     with stage.nothing_left(request_id):
         with stage.sandbox.fault("fcm", mode="status", error_code="INVALID_ARGUMENT", target=token):
             stage.send(envelope)
-            stage.say("sent", f"{request_id}: a push, which fcm wrongly refuses for good; 202")
+            stage.say("sent", f"{request_id}: a push, which fcm wrongly rejects as permanent; 202")
             stage.dead_lettered(request_id, "payload_rejected")
         replayed_s = time.time()
         done = stage.gateway.replay(request_id)
         stage.check(done["done"] == 1, f"replay answered {done}")
-        stage.say("sent", f"POST /failed/replay of {request_id}, now that fcm is healed")
+        stage.say("sent", f"POST /failed/replay of {request_id}, after the fault of fcm was removed")
         stage.received(stage.delivered(request_id)[0], replayed_s)
         stage.check(not stage.gateway.failed(request_id), f"{request_id} is still in failed.queue")
 
 
 def none_twice(stage: Stage) -> None:
-    """All of it once more: nothing lost, nothing twice."""
+    """Checks all requests of the demo again: nothing is lost, and nothing was delivered twice."""
     stage.until(lambda: all(found >= stage.expected[name] for name, found in _counts(stage).items()), "one is missing")
     counts = _counts(stage)
     wrong = [f"{name} {found} times" for name, found in counts.items() if found != stage.expected[name]]
     stage.check(not wrong, f"delivered: {', '.join(wrong)}")
     of = f"{len(counts)} requests (one for three channels, one for a dead token)"
-    stage.say("received", f"{sum(counts.values())} messages of {of}: none missing, none twice")
+    stage.say("received", f"{sum(counts.values())} messages of {of}: none missing, none delivered twice")
 
 
 def _counts(stage: Stage) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The system that the demo plays on: the one that runs, or one started for the demo alone."""
+"""Provides the system for the demo: the one that is running, or one that is started for the demo alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,13 +15,13 @@ from ops.system.up import start_in_background
 from shared.settings.load import load_settings, variables_of
 from shared.settings.settings import Settings
 
-#: Waiting times of a system of our own, seconds: nobody wants to look at a real backoff.
+#: Waiting times of a system that is started for the demo, in seconds: a real backoff would take too long to watch.
 _QUICK_S = {"retry_base_s": 0.5, "breaker_open_s": 3.0, "heartbeat_s": 0.5}
 
 
 @contextmanager
 def running_system(configuration: Configuration, console: Console) -> Iterator[Configuration]:
-    """A healthy system, with the settings that it really has; if it was started here it ends with the block."""
+    """Yields the settings of a healthy system. A system that was started here is stopped at the end of the block."""
     if configuration.place.keeper.living() is not None:
         console.print("Using the running system, with its own waiting times: a retry or a breaker may take a minute.")
         yield configuration
@@ -34,7 +34,7 @@ def running_system(configuration: Configuration, console: Console) -> Iterator[C
         start_in_background(configuration, console, variables)
         yield replace(configuration, product=load_settings(**quick))
     except AlreadyRunning:
-        # Somebody else was quicker: it is theirs.
+        # Another process has started the system first: leave it running.
         raise
     except BaseException:
         _end(configuration, console)
@@ -43,7 +43,7 @@ def running_system(configuration: Configuration, console: Console) -> Iterator[C
 
 
 def _quick(settings: Settings) -> dict[str, Any]:
-    """Never longer than what is set."""
+    """Returns the short waiting times, none of them longer than the configured one."""
     usual = variables_of(settings)
     return {name: min(value, usual[name.upper()]) for name, value in _QUICK_S.items()}
 

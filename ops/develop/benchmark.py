@@ -1,4 +1,4 @@
-"""``./notify bench``: the measurements of ``bench/``, run in our place."""
+"""Implements ``./notify bench``, which replaces itself with the measurements of ``bench/``."""
 
 import os
 import sys
@@ -13,14 +13,14 @@ from ops.servers import install
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
-    """Measure this system beside its peers: [NAMES] [--json FILE]."""
+    """Measure this system and comparable ones: [NAMES] [--json FILE]."""
     install.ensure(["rabbitmq-server", "redis-server", "nginx"], lambda line: click.echo(line, err=True))
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "bench", *absolute_json(list(arguments))])
 
 
 def absolute_json(arguments: list[str]) -> list[str]:
-    """A relative FILE belongs to the directory in which the user called us."""
+    """Makes FILE absolute: a relative one is meant from the directory in which the user called ``./notify``."""
     called_from = Path(os.environ.get("NOTIFY_CALLED_FROM", "."))
     for at, argument in enumerate(arguments):
         if argument.startswith("--json="):

@@ -1,4 +1,4 @@
-"""``./notify check``: format, lint, types and import directions, the same here, in CI and in the commit hooks."""
+"""Implements ``./notify check``: format, lint, types and import directions, as CI and the commit hooks check them."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ CHECKS = {
 @click.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, type=click.Choice(list(CHECKS)))
 def check(names: tuple[str, ...]) -> None:
-    """Check format, lint, types and imports, or only those NAMEd; all of them, even if one fails."""
+    """Check format, lint, types and imports, or only the given NAMEs. All checks run, even if one fails."""
     programs = Path(sys.executable).parent
     failed = []
     for name in names or CHECKS:
@@ -29,4 +29,4 @@ def check(names: tuple[str, ...]) -> None:
         if subprocess.run([programs / program, *arguments], cwd=ROOT, check=False).returncode != 0:
             failed.append(name)
     if failed:
-        raise OpsError(f"Failed: {', '.join(failed)}")
+        raise OpsError(f"These checks failed: {', '.join(failed)}")

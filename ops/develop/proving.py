@@ -1,4 +1,4 @@
-"""``./notify prove``: break everything, and count what is lost. The scenarios are in ``tests/faults/``."""
+"""Implements ``./notify prove``: injects faults and counts lost messages. The scenarios are in ``tests/faults/``."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from ops.servers import install
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def prove(arguments: tuple[str, ...]) -> None:
-    """Run every fault scenario, or the named ones: [SCENARIO ...] [--seed N] [--quick] [--json FILE]."""
+    """Run every fault scenario, or only the named ones: [SCENARIO ...] [--seed N] [--quick] [--json FILE]."""
     if not {"-h", "--help"} & set(arguments):
         install.ensure(["rabbitmq-server", "redis-server"], lambda line: click.echo(line, err=True))
     os.chdir(ROOT)

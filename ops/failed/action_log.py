@@ -1,4 +1,4 @@
-"""What an operator did by command goes where the processes' logs are: ``./notify logs operator``."""
+"""Logs what an operator does by command beside the processes' logs: ``./notify logs operator`` shows it."""
 
 import structlog
 
@@ -9,7 +9,7 @@ NAME = "operator"
 
 
 def log_actions(place: Place) -> None:
-    """From now on log lines of this process are appended to that file, and nothing of them to the terminal."""
+    """Appends all further log lines of this process to that file; none of them go to the terminal."""
     place.log.mkdir(parents=True, exist_ok=True)
     configure_logs(NAME, "INFO", "json")
     file = place.log_file(NAME).open("ab", buffering=0)

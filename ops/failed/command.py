@@ -1,4 +1,4 @@
-"""``./notify failed``: what could not be delivered."""
+"""Implements ``./notify failed``, which shows, replays and discards undeliverable messages."""
 
 import asyncio
 import getpass
@@ -21,19 +21,19 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _FILTERS = (
-    click.option("--channel", help="Of this channel."),
-    click.option("--reason", help="Failed for this reason."),
-    click.option("--request-id", help="Of this request."),
-    click.option("--older-than", metavar="AGE", help="Failed so long ago: 90s, 15m, 2h, 3d."),
-    click.option("--limit", type=int, help="The oldest so many."),
+    click.option("--channel", help="Select messages of this channel."),
+    click.option("--reason", help="Select messages that failed for this reason."),
+    click.option("--request-id", help="Select messages of this request."),
+    click.option("--older-than", metavar="AGE", help="Select messages that failed at least AGE ago: 90s, 15m, 2h, 3d."),
+    click.option("--limit", type=int, help="Select at most this number of messages, the oldest first."),
 )
 _SELECTION = (
     click.argument("ids", nargs=-1, metavar="[ID]..."),
     *_FILTERS,
-    click.option("--all", is_flag=True, help="All of them; needed if nothing else says which."),
-    click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+    click.option("--all", is_flag=True, help="Select all messages; needed if no other option selects some."),
+    click.option("--dry-run", is_flag=True, help="Only show what would be done."),
 )
-_JSON = click.option("--json", "as_json", is_flag=True, help="As the gateway would answer.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the JSON that the gateway would answer.")
 
 
 def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
@@ -47,38 +47,38 @@ def _with(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]:
 
 @click.group()
 def failed() -> None:
-    """What could not be delivered: look at it, send it again, or delete it.
+    """Show undeliverable messages, send them again, or delete them.
 
-    One operator at a time: exit code 5 while another is at work.
+    Only one operator can work at a time: the exit code is 5 while another one does.
     """
 
 
 @failed.command("list")
 @_with(*_FILTERS, _JSON)
 def list_failed(as_json: bool, **filters: Any) -> None:
-    """List failed messages, oldest first; the queue is left as it was."""
+    """List failed messages, oldest first. The queue is not changed."""
     listed = _run(lambda queue, _: queue.list(parse_listing(_given(filters))))
     print_json(listed) if as_json else print_list(listed)
 
 
 @failed.command()
 @click.argument("failed_id", metavar="ID")
-@click.option("--reveal", is_flag=True, help="Show addresses as they are.")
+@click.option("--reveal", is_flag=True, help="Show addresses in full; this is logged.")
 @_JSON
 def show(failed_id: str, reveal: bool, as_json: bool) -> None:
-    """Show one failed message and what it holds."""
+    """Show one failed message and its content."""
     shown = _run(lambda queue, operator: queue.show(failed_id, reveal=reveal, operator=operator))
     if shown is None:
-        raise OpsError(f"No failed message {failed_id} among those scanned.")
+        raise OpsError(f"There is no failed message {failed_id} among those scanned.")
     print_json(shown) if as_json else print_message(shown)
 
 
 @failed.command()
 @_with(*_SELECTION)
-@click.option("--ignore-expiry", is_flag=True, help="Send also what was not to be sent after a time now past.")
+@click.option("--ignore-expiry", is_flag=True, help="Also send messages whose expiry time has passed.")
 @_JSON
 def replay(as_json: bool, **selection: Any) -> None:
-    """Send failed messages again, each in the lane that it had."""
+    """Send failed messages again, each in its original lane."""
     done = _run(lambda queue, operator: queue.replay(parse_replay(_given(selection)), operator=operator))
     print_json(done) if as_json else print_outcome("replayed", done)
     _check(done)
@@ -87,20 +87,20 @@ def replay(as_json: bool, **selection: Any) -> None:
 @failed.command()
 @_with(*_SELECTION, _JSON)
 def discard(as_json: bool, **selection: Any) -> None:
-    """Delete failed messages for good."""
+    """Delete failed messages. They cannot be restored."""
     done = _run(lambda queue, operator: queue.discard(parse_discard(_given(selection)), operator=operator))
     print_json(done) if as_json else print_outcome("discarded", done)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The selectors that the user wrote."""
+    """Returns the selectors that the user has written."""
     ids = options.pop("ids", None)
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     return {**given, "ids": list(ids)} if ids else given
 
 
 def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
-    """Carry out one operation on the broker of this place. Raises OpsError with the exit code that it deserves."""
+    """Carries out one operation on the broker of the running system. Raises OpsError with the matching exit code."""
     configuration = load()
     settings = product_settings(configuration)
     log_actions(configuration.place)
@@ -109,15 +109,15 @@ def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
     except InvalidSelection as exc:
         raise BadSetting("\n".join(_option(*problem) for problem in exc.problems)) from exc
     except Locked as exc:
-        raise LockedByAnother("Another operator is at work on failed.queue; try again in a moment.") from exc
+        raise LockedByAnother("Another operator is working on failed.queue; try again in a moment.") from exc
     except BrokerUnavailable as exc:
         host, port = address_of(settings.broker.url)
-        raise OpsError(f"{exc} ({host}:{port})\nIs it running? ./notify status") from exc
+        raise OpsError(f"{exc} ({host}:{port})\nCheck that it runs: ./notify status") from exc
 
 
 def _option(field: str, why: str) -> str:
     if field == "all":
-        return "Say which: IDs, --request-id, --channel, --reason, --older-than, or --all."
+        return "Select messages by IDs, --request-id, --channel, --reason, --older-than, or --all."
     name = field.partition(".")[0]
     return f"{'ID' if name == 'ids' else '--' + name.replace('_', '-')}: {why}"
 
@@ -125,4 +125,4 @@ def _option(field: str, why: str) -> str:
 def _check(done: FailedOutcome) -> None:
     unconfirmed = sum(each.reason == "unconfirmed" for each in done.skipped)
     if unconfirmed:
-        raise OpsError(f"{unconfirmed} not confirmed by the broker; they are still in failed.queue. Try again.")
+        raise OpsError(f"The broker has not confirmed {unconfirmed}; they are still in failed.queue. Try again.")

@@ -1,4 +1,4 @@
-"""failed.queue on a terminal."""
+"""Prints messages of failed.queue on a terminal or as JSON."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome
 
-#: of the skipped, so many are named
+#: At most this number of skipped messages is named.
 _MOST_SKIPPED = 20
 _TO_THE_SECOND = len("2026-01-01T00:00:00")
 
@@ -24,7 +24,7 @@ def print_json(document: BaseModel | dict[str, Any]) -> None:
 def print_list(listed: FailedList) -> None:
     console = Console(highlight=False)
     if not listed.items:
-        console.print("Nothing has failed." if not listed.scanned else f"None of {listed.scanned} is meant.")
+        console.print("failed.queue is empty." if not listed.scanned else f"None of {listed.scanned} matches.")
         return
     rows = [_row(item) for item in listed.items]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -41,7 +41,7 @@ def print_message(shown: FailedMessage) -> None:
     for name, value in shown.model_dump(exclude={"envelope"}).items():
         _print_line(console, f"{name:<17} {'' if value is None else value}")
     if shown.envelope is None:
-        console.print("The body is no JSON object.")
+        console.print("The body is not a JSON object.")
     else:
         print_json(shown.envelope)
 
@@ -53,15 +53,17 @@ def print_outcome(verb: str, done: FailedOutcome) -> None:
     else:
         console.print(f"{done.done} of {done.matched} {verb}.")
     for reason, count in Counter(each.reason for each in done.skipped).items():
-        console.print(f"{count} left where they are: {reason}")
+        console.print(f"{count} left in failed.queue: {reason}")
     for each in done.skipped[:_MOST_SKIPPED]:
         _print_line(console, f"    {each.id}  {each.detail}")
     if done.truncated:
-        console.print("There are more than one look reaches: repeat.")
+        console.print("There are more messages than one scan reaches: repeat the command.")
 
 
 def _print_line(console: Console, line: str, style: str = "") -> None:
-    """Another service may have written it: no markup, no escape sequences. Never cut: an id must come out whole."""
+    """Prints a line that another service may have written: without markup or escape sequences, and never cut, because
+    an id must be printed whole.
+    """
     printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line.rstrip())
     console.print(Text(printable, style=style), soft_wrap=True)
 

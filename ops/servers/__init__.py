@@ -1,4 +1,4 @@
-"""Private RabbitMQ and Redis: own ports, own data, loopback only, ended by pid.
+"""Runs private RabbitMQ and Redis servers: with their own ports and data, on loopback only, and ended by pid.
 
 ``./notify up``, the tests and the benchmarks use them. It may import the modules of ``ops`` itself. Start with
 ``rabbitmq``.

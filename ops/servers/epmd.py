@@ -1,6 +1,6 @@
-"""Erlang's port mapper, as our own child.
+"""Runs Erlang's port mapper as a child of this process.
 
-A node would otherwise start one that outlives it and whose pid nobody knows.
+Without it, a node would start a port mapper that outlives the node and whose pid is unknown.
 """
 
 from pathlib import Path
@@ -12,14 +12,14 @@ STOP_S = 5.0
 
 
 class Epmd:
-    """One port mapper on 127.0.0.1, for all nodes that are told its port."""
+    """Runs one port mapper on 127.0.0.1, for all nodes that are given its port."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.port = port
         self._daemon = Daemon("epmd", directory / "epmd.pid", directory / "epmd.log")
 
     def start(self) -> None:
-        """Start it, unless it runs. Raises ServerMissing."""
+        """Starts the port mapper unless it runs already. Raises ServerMissing."""
         if self._daemon.identity() is None:
             program = str(require("epmd"))
             self._daemon.spawn([program, "-port", str(self.port), "-address", "127.0.0.1"], {"PATH": search_path()})

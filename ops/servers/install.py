@@ -1,4 +1,4 @@
-"""Installs servers with apt-get, without any service being started by it."""
+"""Installs servers with apt-get, and prevents the installation from starting any service."""
 
 import contextlib
 import os
@@ -10,8 +10,9 @@ from collections.abc import Callable
 from ops.errors import ServerMissing
 from ops.servers.programs import PACKAGES, advice, find
 
-# The packages start their services when they are installed, unless /usr/sbin/policy-rc.d says 101. One that was there
-# is put back, and ours goes, however the script ends; our own, left by a run that was killed, is not taken for theirs.
+# The packages start their services when they are installed, unless /usr/sbin/policy-rc.d exits with 101. The script
+# writes its own policy file and removes it at the end in every case, and it restores the file that was there before. It
+# recognizes its own file, left by a run that was killed, by the mark, and does not save that one.
 _POLICY = "/usr/sbin/policy-rc.d"
 INSTALL_SCRIPT = r"""
 set -e
@@ -36,7 +37,7 @@ apt-get -qq -o DPkg::Lock::Timeout=120 -y --no-install-recommends install "$@"
 
 
 def ensure(programs: list[str], say: Callable[[str], None]) -> None:
-    """Install those of ``programs`` that this machine lacks. Raises ServerMissing, saying what to install by hand."""
+    """Installs those of ``programs`` that are missing. Raises ServerMissing, which says what to install by hand."""
     lacking = [program for program in programs if find(program) is None]
     if not lacking:
         return
@@ -54,8 +55,9 @@ def _run(command: list[str]) -> tuple[bool, str]:
     try:
         output, _ = process.communicate()
     except BaseException:
-        # Killed, it would leave the machine forbidden to start any service: ask it to stop, and wait until it has
-        # cleaned up. What sudo runs is not ours to signal; Ctrl-C has reached it from the terminal.
+        # If the script were killed, it would leave the machine unable to start any service: ask it to stop, and wait
+        # until it has cleaned up. A process that sudo runs cannot be signalled from here; Ctrl-C has reached it from
+        # the terminal.
         with contextlib.suppress(PermissionError):
             process.terminate()
         process.wait()
@@ -64,7 +66,7 @@ def _run(command: list[str]) -> tuple[bool, str]:
 
 
 def _command(packages: list[str]) -> list[str] | None:
-    """What installs them here, or None if we cannot."""
+    """Returns the command that installs the packages on this machine, or None if there is none."""
     if shutil.which("apt-get") is None:
         return None
     script = ["sh", "-c", INSTALL_SCRIPT, "install", _POLICY, *packages]
@@ -72,5 +74,5 @@ def _command(packages: list[str]) -> list[str] | None:
         return script
     if shutil.which("sudo") is None:
         return None
-    # Without a terminal nobody could type the password.
+    # Without a terminal no one could type the password.
     return ["sudo", *([] if sys.stdin.isatty() else ["-n"]), *script]

@@ -1,4 +1,4 @@
-"""The few calls of RabbitMQ's management API that we need: 5 ms each, where rabbitmqctl costs a second."""
+"""Calls RabbitMQ's management API, which takes 5 ms per call, while rabbitmqctl takes a second."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class QueueCounts:
-    """What a queue holds. ``held`` dead letters wait inside it for their target: in neither of the other two."""
+    """Counts the messages of a queue.
+
+    ``held`` counts dead letters that wait inside the queue for their target: they are neither ready nor unacknowledged.
+    """
 
     name: str
     messages: int
@@ -26,7 +29,10 @@ class QueueCounts:
 
 @dataclass(frozen=True)
 class QuorumQueue:
-    """Names of nodes: ``leader`` is None while there is none; ``online`` are those of ``members`` that live."""
+    """Names the nodes of a quorum queue.
+
+    ``leader`` is None while there is none; ``online`` are those of ``members`` that are running.
+    """
 
     name: str
     leader: str | None
@@ -35,7 +41,10 @@ class QuorumQueue:
 
 
 class Management:
-    """Raises requests.RequestException when the broker does not answer or refuses."""
+    """Calls the management API at ``url``.
+
+    Every method raises requests.RequestException if the broker does not answer or refuses.
+    """
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self._url = url.rstrip("/")
@@ -53,33 +62,33 @@ class Management:
         return [vhost["name"] for vhost in self._call("GET", "/api/vhosts")]
 
     def running_nodes(self) -> list[str]:
-        """Names of the cluster's nodes that this one sees running."""
+        """Returns the names of the cluster's nodes that this node sees running."""
         return [node["name"] for node in self._call("GET", "/api/nodes") if node["running"]]
 
     def connections(self, vhost: str) -> dict[str, str]:
-        """The connections of the virtual host: the name that a client gave to its own -> the broker's name of it."""
+        """Returns the connections of the virtual host: the client's name of a connection -> the broker's name of it."""
         rows = self._call("GET", f"/api/vhosts/{quote(vhost, safe='')}/connections")
         return {row["client_properties"].get("connection_name", ""): row["name"] for row in rows}
 
     def close_connection(self, name: str, reason: str) -> None:
-        """Close the connection that the broker calls ``name``; what it had in hand returns to its queues."""
+        """Closes the connection that the broker calls ``name``; its unacknowledged messages return to their queues."""
         self._call("DELETE", f"/api/connections/{quote(name, safe='')}", headers={"X-Reason": reason})
 
     def quorum_queue(self, vhost: str, name: str) -> QuorumQueue:
-        """One quorum queue as it is now; takes 2 s while a member is frozen."""
+        """Returns one quorum queue as it is now. Takes 2 s while a member is frozen."""
         return _quorum_queue(self._call("GET", f"{_queues(vhost)}/{quote(name, safe='')}?disable_stats=true"))
 
     def quorum_queues(self, vhost: str) -> list[QuorumQueue]:
-        """Every quorum queue of the virtual host as it is now; takes 2 s a queue while a member is frozen."""
+        """Returns every quorum queue of the virtual host as it is now. Takes 2 s per queue while a member is frozen."""
         rows = self._call("GET", f"{_queues(vhost)}?disable_stats=true")
         return [_quorum_queue(row) for row in rows if row["type"] == "quorum"]
 
     def list_queues(self, vhost: str = "/") -> dict[str, QueueCounts]:
-        """Every queue of the virtual host, by name.
+        """Returns every queue of the virtual host, by name.
 
         The counts of a quorum queue are as old as ``quorum_tick_s`` of the server.
         """
-        # Without these two the counts come from statistics that are 5 s old and cost the broker memory.
+        # Without these two parameters the counts come from statistics that are 5 s old and cost the broker memory.
         path = f"{_queues(vhost)}?disable_stats=true&enable_queue_totals=true"
         return {
             row["name"]: QueueCounts(
@@ -93,7 +102,7 @@ class Management:
 
     def _call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
         with requests.Session() as session:
-            # A proxy from the environment has no business on this machine.
+            # Calls on this machine must not go through a proxy from the environment.
             session.trust_env = False
             answer = session.request(
                 method, self._url + path, json=body, headers=headers, auth=self._credentials, timeout=TIMEOUT_S

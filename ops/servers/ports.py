@@ -1,4 +1,4 @@
-"""Ports on the loopback interface: which are free, and which may be chosen."""
+"""Finds free ports on the loopback interface, and checks ports."""
 
 import errno
 import random
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 from ops.errors import ServerFailed
 
-# Ports from 32768 up are given out by the kernel to outgoing connections: a server there may find its own port taken.
+# The kernel assigns ports from 32768 up to outgoing connections: a server in that range may find its port in use.
 FIRST_PORT, LAST_PORT = 21000, 31999
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether a server could listen there now. Raises OSError if the address itself is impossible."""
+    """Tells whether a server could listen on the port now. Raises OSError if the address itself is impossible."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As servers do: without it a port whose last connections are still in TIME_WAIT seems taken.
+        # Servers do this too: without it a port whose last connections are still in TIME_WAIT seems to be in use.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -28,7 +28,7 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody listens there. Unlike ``is_free`` it never holds the port, not even for a moment."""
+    """Tells whether a process listens on the port. Unlike ``is_free`` it never binds the port, not even briefly."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:
@@ -37,19 +37,19 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def refuse_taken(server: str, ports: Iterable[int]) -> None:
-    """Raise ServerFailed naming a port that somebody listens on.
+    """Raises ServerFailed, which names the port, if one of the ports is in use.
 
-    A server started all the same would end, and the other one's answer would be taken for its own.
+    A server that was started anyway would end, and the answer of the other process would be mistaken for its own.
     """
     for port in ports:
         if not is_free(port):
-            raise ServerFailed(f"{server} cannot start: port {port} is in use")
+            raise ServerFailed(f"{server} cannot start because port {port} is in use")
 
 
 def free_ports(count: int, first: int = FIRST_PORT, last: int = LAST_PORT) -> list[int]:
-    """``count`` different free ports, taken at random so that two runs at once seldom meet.
+    """Returns ``count`` different free ports, chosen at random so that two simultaneous runs seldom choose the same.
 
-    Raises RuntimeError if the range holds fewer.
+    Raises RuntimeError if the range has fewer free ports.
     """
     found: list[int] = []
     for port in random.sample(range(first, last + 1), last - first + 1):

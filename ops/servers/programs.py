@@ -1,4 +1,4 @@
-"""Where the servers' programs are, and what to install where they are not."""
+"""Finds the servers' programs, and says what to install if they are missing."""
 
 import os
 import platform
@@ -7,20 +7,20 @@ from pathlib import Path
 
 from ops.errors import ServerMissing
 
-# An ordinary user's PATH often lacks these.
+# An ordinary user's PATH often lacks these directories.
 _MORE_PLACES = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin", "/usr/local/bin"]
-# Debian's /usr/sbin/rabbitmq-server switches to the user rabbitmq and its directories: these are the scripts behind it.
+# Debian's /usr/sbin/rabbitmq-server switches to the user rabbitmq and its directories. It calls the scripts in here.
 _DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/bin")
 
-#: program -> Debian's package that holds it
+#: program -> the Debian package that contains it
 PACKAGES = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server", "nginx": "nginx"}
 _BREW = {"rabbitmq-server": "rabbitmq", "redis-server": "redis", "nginx": "nginx"}
-#: what the product itself runs on
+#: The servers that the product itself needs.
 _SERVERS = ("rabbitmq-server", "redis-server")
 
 
 def search_path() -> str:
-    """PATH, with the places where servers are usually installed."""
+    """Returns PATH, extended by the directories where servers are usually installed."""
     return os.pathsep.join([os.environ.get("PATH", os.defpath), *_MORE_PLACES])
 
 
@@ -34,7 +34,7 @@ def find(program: str) -> Path | None:
 
 
 def _find_epmd() -> Path | None:
-    """epmd is not always linked into a bin directory, but always lies in the runtime system that erl belongs to."""
+    """Finds epmd, which is not always linked into a bin directory but always lies in the runtime system of erl."""
     if found := shutil.which("epmd", path=search_path()):
         return Path(found)
     erl = shutil.which("erl", path=search_path())
@@ -44,7 +44,7 @@ def _find_epmd() -> Path | None:
 
 
 def require(program: str) -> Path:
-    """Its path. Raises ServerMissing, saying what to install."""
+    """Returns the program's path. Raises ServerMissing, which says what to install."""
     found = find(program)
     if found is None:
         raise ServerMissing(f"{program} is not installed. {advice([program])}")
@@ -52,15 +52,15 @@ def require(program: str) -> Path:
 
 
 def missing() -> list[str]:
-    """Which of the two servers' programs are not on this machine."""
+    """Returns those of the two servers' programs that are not on this machine."""
     return [program for program in _SERVERS if find(program) is None]
 
 
 def advice(programs: list[str]) -> str:
-    """One sentence: the command that installs them here."""
+    """Returns one sentence with the command that installs the programs on this machine."""
     if platform.system() == "Darwin":
         return f"Install with: brew install {' '.join(_BREW.get(name, 'rabbitmq') for name in programs)}"
     packages = " ".join(PACKAGES.get(name, "rabbitmq-server") for name in programs)
     if shutil.which("apt-get"):
         return f"Install with: sudo apt-get install {packages}"
-    return f"Install the packages that hold {packages}, or set RABBITMQ_URL and REDIS_URL to servers that you have."
+    return f"Install the packages that contain {packages}, or set RABBITMQ_URL and REDIS_URL to existing servers."

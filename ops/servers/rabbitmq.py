@@ -1,4 +1,7 @@
-"""A private RabbitMQ node: own name, cookie, epmd and ports, loopback only, ended by pid with nothing left behind."""
+"""Runs a private RabbitMQ node with its own name, cookie, epmd and ports, on loopback only.
+
+It is ended by pid, and none of its processes outlives it.
+"""
 
 import os
 import signal
@@ -26,7 +29,10 @@ _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 @dataclass(frozen=True)
 class RabbitMQPorts:
-    """All on 127.0.0.1. Below 32768, or an outgoing connection may hold the one that the node is about to open."""
+    """Names the node's ports, all on 127.0.0.1.
+
+    They must be below 32768: an outgoing connection may use a higher one just when the node wants to open it.
+    """
 
     amqp: int
     management: int
@@ -35,16 +41,17 @@ class RabbitMQPorts:
 
 
 def node_name(ports: RabbitMQPorts) -> str:
-    """What Erlang calls the node on these ports."""
+    """Returns the Erlang name of the node on these ports."""
     return f"notify-{ports.amqp}@localhost"
 
 
 class RabbitMQServer:
-    """One node under ``directory``. Messages stay there from one start to the next.
+    """Runs one node with its files in ``directory``. Its messages survive a restart.
 
-    ``dead_letter_confirm_timeout_s``: how soon at-least-once dead-lettering repeats what its target did not take
-    (RabbitMQ's own default is 180 s). ``quorum_tick_s``: how old the counts in ``list_queues`` may be.
-    ``membership``: the cluster that it belongs to; its port mapper is then shared, and started and ended by others.
+    ``dead_letter_confirm_timeout_s`` is the time after which at-least-once dead-lettering repeats a message that its
+    target has not confirmed (RabbitMQ's own default is 180 s). ``quorum_tick_s`` is how old the counts in
+    ``list_queues`` may be. ``membership`` names the cluster that the node belongs to; the port mapper is then shared,
+    and the caller must start and end it.
     """
 
     def __init__(
@@ -69,12 +76,12 @@ class RabbitMQServer:
 
     @property
     def node_name(self) -> str:
-        """What Erlang calls it."""
+        """Returns the node's Erlang name."""
         return node_name(self.ports)
 
     @property
     def url(self) -> str:
-        """The default virtual host."""
+        """Returns the URL of the default virtual host."""
         return self.vhost_url("/")
 
     def vhost_url(self, vhost: str) -> str:
@@ -85,7 +92,7 @@ class RabbitMQServer:
         return f"http://127.0.0.1:{self.ports.management}"
 
     def start(self) -> None:
-        """Return once AMQP and the management API answer. Raises ServerMissing or ServerFailed."""
+        """Starts the node. Returns when AMQP and the management API answer. Raises ServerMissing or ServerFailed."""
         self.begin()
         try:
             self.wait_ready()
@@ -94,7 +101,10 @@ class RabbitMQServer:
             raise
 
     def begin(self) -> None:
-        """Start it and return at once: the nodes of a cluster wait for each other. Raises as ``start``."""
+        """Starts the node and returns at once, because the nodes of a cluster wait for each other.
+
+        Raises ServerMissing or ServerFailed.
+        """
         server = require("rabbitmq-server")
         refuse_taken("RabbitMQ", [self.ports.amqp, self.ports.management, self.ports.distribution])
         write_files(
@@ -107,16 +117,16 @@ class RabbitMQServer:
         )
         if self._own_epmd:
             self._own_epmd.start()
-        # RABBITMQ_ALLOW_INPUT makes the script become the node instead of waiting beside it: its pid is the node's.
+        # RABBITMQ_ALLOW_INPUT makes the script become the node instead of waiting for it, so its pid is the node's pid.
         self._node.spawn([str(server), "-noinput"], self._environment() | {"RABBITMQ_ALLOW_INPUT": "1"})
 
     def _environment(self) -> dict[str, str]:
-        """Ours alone: nothing of the system's RabbitMQ, nor of the RABBITMQ_* settings of the product, comes in."""
+        """Returns the node's environment, without settings of the system's RabbitMQ and the product's RABBITMQ_*."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
         home = str(self.directory)
         return inherited | {
             "PATH": search_path(),
-            "HOME": home,  # the cookie lies there
+            "HOME": home,  # holds the cookie
             "ERL_CRASH_DUMP": f"{home}/erl_crash.dump",
             "LC_ALL": "C.UTF-8",
             "ERL_EPMD_PORT": str(self.ports.epmd),
@@ -137,7 +147,7 @@ class RabbitMQServer:
         }
 
     def wait_ready(self, timeout_s: float = READY_S) -> None:
-        """Return once it answers. Raises ServerFailed if it ends, or not within ``timeout_s``."""
+        """Returns when the node answers. Raises ServerFailed if it ends, or does not answer within ``timeout_s``."""
         deadline = time.monotonic() + timeout_s
         while not self.answers():
             if not self.running():
@@ -147,7 +157,7 @@ class RabbitMQServer:
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        """Whether a client would be served now."""
+        """Tells whether the node would serve a client now."""
         try:
             with socket.create_connection(("127.0.0.1", self.ports.amqp), timeout=1) as connection:
                 connection.settimeout(1)
@@ -168,16 +178,19 @@ class RabbitMQServer:
         return self.management.list_queues(vhost)
 
     def close_connections(self, reason: str = "closed by the operator") -> None:
-        """Cut every client's connection, as a restart of the broker would."""
+        """Closes every client's connection, as a restart of the broker would do."""
         self.ctl("close_all_connections", "--global", reason)
 
     def queue_is_on_disk(self, name: str, vhost: str = "") -> bool:
-        """Whether quorum queue ``name`` would survive a crash of the node (without ``vhost``: one of that name)."""
+        """Tells whether the quorum queue ``name`` would survive a crash of the node.
+
+        Without ``vhost`` it looks for a queue of that name in any virtual host.
+        """
         written = f"{vhost}_{name}".encode()
         return any(written in file.read_bytes() for file in (self.directory / "data").glob("*/quorum/*/names.dets"))
 
     def ctl(self, *arguments: str) -> str:
-        """The output of ``rabbitmqctl``; takes 0.3 to 1 s. Raises subprocess.CalledProcessError."""
+        """Runs ``rabbitmqctl``, which takes 0.3 to 1 s. Returns its output. Raises subprocess.CalledProcessError."""
         program = str(require("rabbitmqctl"))
         answer = subprocess.run(
             [program, "--quiet", *arguments], env=self._environment(), capture_output=True, text=True, check=True
@@ -185,16 +198,17 @@ class RabbitMQServer:
         return answer.stdout
 
     def stop(self) -> None:
-        """End the node in good order, then its epmd; gone when this returns."""
+        """Ends the node in good order, then its epmd. Both have ended when this returns."""
         self._node.end(STOP_S)
         if self._own_epmd:
             self._own_epmd.stop()
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would; its epmd goes too.
+        """Ends the node with SIGKILL, which is like a crash, and its epmd too.
 
-        A quorum queue declared within the last second comes back empty, whatever it confirmed: RabbitMQ 3.10 writes
-        its directory of them to disk only twice a second. ``queue_is_on_disk`` tells when it is safe.
+        A quorum queue that was declared within the last second comes back empty, even if it has confirmed messages:
+        RabbitMQ 3.10 writes its directory of quorum queues to disk only twice a second. ``queue_is_on_disk`` tells
+        when a queue is safe.
         """
         self._node.kill()
         if self._own_epmd:
@@ -205,7 +219,7 @@ class RabbitMQServer:
         self.start()
 
     def pause(self) -> None:
-        """Stand still with all connections open, as a stalled machine would."""
+        """Freezes the node with all connections open, as if its machine were unresponsive."""
         self._node.signal(signal.SIGSTOP)
 
     def resume(self) -> None:

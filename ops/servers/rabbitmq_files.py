@@ -1,4 +1,4 @@
-"""The files that a private RabbitMQ node reads."""
+"""Writes the files that a private RabbitMQ node reads."""
 
 import secrets
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Membership:
-    """The cluster that a node belongs to: the names of all its nodes and their common cookie; none for a node alone.
+    """Names the cluster that a node belongs to: all its nodes and their common cookie. A single node has neither.
 
-    ``net_ticktime_s``: after 0.75 to 1.25 times this, a silent node counts as gone (60 s is Erlang's own default).
+    ``net_ticktime_s``: after 0.75 to 1.25 times this, a silent node counts as dead (60 s is Erlang's own default).
     """
 
     nodes: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ def write_files(
     quorum_tick_s: float,
     membership: Membership,
 ) -> None:
-    """Write configuration and plugins, and the cookie if there is none yet."""
+    """Writes configuration and plugins, and the cookie if there is none yet."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "rabbitmq.conf").write_text(
         f"listeners.tcp.local = 127.0.0.1:{amqp_port}\n"
@@ -46,7 +46,7 @@ def write_files(
         "]}].\n"
     )
     (directory / "enabled_plugins").write_text("[rabbitmq_management].\n")
-    # Empty, but named in the environment: otherwise the system's own is read, and wins.
+    # This file is empty but named in the environment: otherwise the node reads the system's file, which would win.
     (directory / "rabbitmq-env.conf").write_text("")
     _write_cookie(directory / ".erlang.cookie", membership.cookie or secrets.token_hex(20))
 
@@ -55,8 +55,8 @@ def _cluster_lines(membership: Membership) -> str:
     if membership.alone:
         return ""
     peers = (f"cluster_formation.classic_config.nodes.{n} = {name}\n" for n, name in enumerate(membership.nodes, 1))
-    # A node that was frozen finds itself alone when it wakes: it must step down and rejoin, not go on by itself for
-    # ever, which is what the default (ignore) does.
+    # A node that was frozen finds itself alone when it resumes. It must step down and rejoin; with the default
+    # (ignore) it would continue alone indefinitely.
     return (
         "cluster_formation.peer_discovery_backend = classic_config\n"
         "cluster_partition_handling = pause_minority\n" + "".join(peers)
@@ -64,7 +64,7 @@ def _cluster_lines(membership: Membership) -> str:
 
 
 def _write_cookie(cookie: Path, secret: str) -> None:
-    """The secret that lets a node be commanded; Erlang refuses one that others can read."""
+    """Writes the secret that allows commands to a node. Erlang refuses a file that other users can read."""
     if not cookie.exists():
         cookie.touch(mode=0o600)
         cookie.write_text(secret)

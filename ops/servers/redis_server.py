@@ -1,4 +1,4 @@
-"""A private Redis that keeps what it has acknowledged: append-only file, no eviction, loopback only."""
+"""Runs a private Redis that keeps all acknowledged writes: append-only file, no eviction, loopback only."""
 
 import os
 import signal
@@ -19,9 +19,9 @@ STOP_S = 10.0
 
 
 class RedisServer:
-    """One Redis under ``directory``. Data stays there from one start to the next.
+    """Runs one Redis with its files in ``directory``. Its data survive a restart.
 
-    ``append_only=False`` is for tests of what must never be: a Redis that comes back empty.
+    ``append_only=False`` is for tests of a case that must never happen in production: a Redis that comes back empty.
     """
 
     def __init__(self, directory: Path, *, port: int, log_file: Path | None = None, append_only: bool = True) -> None:
@@ -35,7 +35,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Return once it answers. Raises ServerMissing or ServerFailed."""
+        """Starts Redis, and returns when it answers. Raises ServerMissing or ServerFailed."""
         program = require("redis-server")
         refuse_taken("Redis", [self.port])
         data = self.directory / "data"
@@ -66,7 +66,7 @@ class RedisServer:
             time.sleep(0.02)
 
     def answers(self) -> bool:
-        """Whether it serves now (not while it loads its file)."""
+        """Tells whether Redis serves clients now (not while it loads its file)."""
         client = redis.Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
         try:
             return bool(client.ping())
@@ -82,11 +82,11 @@ class RedisServer:
         return self.identity() is not None
 
     def stop(self) -> None:
-        """End it in good order; gone when this returns."""
+        """Ends Redis in good order. It has ended when this returns."""
         self._daemon.end(STOP_S)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would."""
+        """Ends Redis with SIGKILL, which is like a crash."""
         self._daemon.kill()
 
     def restart(self) -> None:
@@ -94,7 +94,7 @@ class RedisServer:
         self.start()
 
     def pause(self) -> None:
-        """Stand still with all connections open, as a stalled machine would."""
+        """Freezes Redis with all connections open, as if its machine were unresponsive."""
         self._daemon.signal(signal.SIGSTOP)
 
     def resume(self) -> None:

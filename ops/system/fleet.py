@@ -1,4 +1,4 @@
-"""The table of what runs: one row a process. A new channel in ``shared/message/channels.py`` is a new row by itself."""
+"""Lists the processes of the product. A new channel in ``shared/message/channels.py`` is added by itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ops.settings import Configuration
 
 @dataclass(frozen=True)
 class Port:
-    """A port that one of our processes opens, and the setting that moves it."""
+    """Names a port that a process of the system opens, and the setting that changes it."""
 
     number: int
     setting: str
@@ -18,13 +18,13 @@ class Port:
 
     @property
     def reachable_host(self) -> str:
-        """Where to call who listens there."""
+        """Returns the host under which a client reaches the port."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
 
 
 @dataclass(frozen=True)
 class Program:
-    """One process of the product: ``python -m <module>``."""
+    """Describes one process of the product, which is started by ``python -m <module>``."""
 
     name: str
     module: str
@@ -33,14 +33,14 @@ class Program:
 
     @property
     def health_url(self) -> str:
-        """Its own account of how it is, on the first of its ports."""
+        """Returns the URL of the process's own health report, on the first of its ports."""
         port = self.ports[0]
         host = f"[{port.reachable_host}]" if ":" in port.reachable_host else port.reachable_host
         return f"http://{host}:{port.number}/health"
 
 
 def programs(configuration: Configuration) -> list[Program]:
-    """Every process of the product, in the order in which they start."""
+    """Returns every process of the product, in the order in which they start."""
     product = configuration.product
     gateway = Program("gateway", "gateway", (Port(product.gateway.port, "GATEWAY_PORT", product.listen_host),))
     sandbox = Program(
@@ -58,14 +58,14 @@ def _workers(configuration: Configuration) -> Iterator[Program]:
     product = configuration.product
     for name, channel in product.channels.items():
         for replica in range(channel.processes):
-            # The worker adds the same 10 a replica to its port.
+            # The worker also adds 10 per replica to its port.
             port = Port(channel.port + 10 * replica, f"{name.upper()}_PORT", product.worker_listen_host)
             title = name if replica == 0 else f"{name}-{replica}"
             yield Program(title, f"services.{name}", (port,), replica)
 
 
 def environment(configuration: Configuration) -> dict[str, str]:
-    """What must be in the processes' environment: the sandbox stands apart and does not read ``.env``."""
+    """Returns the variables that the processes need in their environment: the sandbox does not read ``.env``."""
     product = configuration.product
     return {
         "SANDBOX_HOST": product.sandbox.host,
@@ -75,7 +75,7 @@ def environment(configuration: Configuration) -> dict[str, str]:
 
 
 def server_ports(configuration: Configuration) -> Iterator[Port]:
-    """What the private servers open; nothing for a server that we were given."""
+    """Yields the ports that the private servers open, but none for a server that the user provides."""
     local = configuration.local
     if configuration.private_rabbitmq:
         yield Port(local.local_rabbitmq_port, "LOCAL_RABBITMQ_PORT")
@@ -87,12 +87,14 @@ def server_ports(configuration: Configuration) -> Iterator[Port]:
 
 
 def check_ports(configuration: Configuration) -> None:
-    """Raise BadSetting if two settings ask for one port, OpsError naming every port that somebody else has."""
+    """Raises BadSetting if two settings name the same port, and OpsError, which names every port that is in use."""
     wanted = [*server_ports(configuration), *(port for program in programs(configuration) for port in program.ports)]
     settings: dict[int, str] = {}
     for port in wanted:
         if (other := settings.setdefault(port.number, port.setting)) != port.setting:
-            raise BadSetting(f"port {port.number} is asked for twice, by {other} and {port.setting}")
+            raise BadSetting(f"port {port.number} is set twice, by {other} and {port.setting}: change one of them")
     taken = [f"port {port.number} ({port.setting}) is in use" for port in wanted if not is_free(port.number, port.host)]
     if taken:
-        raise OpsError("\n".join([*taken, "Stop what listens there, or set another port in the environment or .env."]))
+        raise OpsError(
+            "\n".join([*taken, "Stop the process that listens there, or set another port in the environment or .env."])
+        )

@@ -1,4 +1,4 @@
-"""Is the system well, and if not, which part of it is not."""
+"""Tells whether the system is healthy, and if not, which parts are not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,9 @@ _WELL = ("RUNNING", "STARTING")
 
 
 def health_of(program: Program) -> dict[str, Any] | None:
-    """Its own answer to /health, whatever the status; None if it gives none."""
+    """Returns the process's own answer to /health, with any status, or None if it does not answer."""
     with requests.Session() as session:
-        # A proxy from the environment has no business on this machine.
+        # Calls on this machine must not go through a proxy from the environment.
         session.trust_env = False
         try:
             answer = session.get(program.health_url, timeout=_TIMEOUT_S).json()
@@ -30,7 +30,7 @@ def health_of(program: Program) -> dict[str, Any] | None:
 
 
 def is_healthy(configuration: Configuration) -> bool:
-    """Whether every process has opened its ports and the gateway says that all is well."""
+    """Tells whether every process has opened its ports and the gateway reports "healthy"."""
     fleet = programs(configuration)
     if not all(listens(program) for program in fleet):
         return False
@@ -39,14 +39,14 @@ def is_healthy(configuration: Configuration) -> bool:
 
 
 def listens(program: Program) -> bool:
-    """Whether somebody has opened all of its ports."""
+    """Tells whether all ports of the program are open."""
     return all(accepts(port.number, port.reachable_host) for port in program.ports)
 
 
 def complaints(
     configuration: Configuration, states: dict[str, ProcessState], log_file: Callable[[str], Path]
 ) -> list[str]:
-    """One text for each part that is not well, most likely cause first. Empty if all are."""
+    """Returns one text for each unhealthy part, the most likely cause first, or an empty list if all are healthy."""
     if not states:
         return ["supervisord does not answer"]
     found: list[str] = []
@@ -58,7 +58,7 @@ def complaints(
             what = f"{program.name}: {state.state}, {state.description or 'does not listen yet'}"
             found.append(f"{what}\n{tail(log_file(program.name), 5)}".rstrip())
         elif (health := health_of(program)) is None:
-            found.append(f"{program.name}: no answer from {program.health_url}")
+            found.append(f"{program.name}: {program.health_url} does not answer")
         elif program.name == "gateway":
             found += _gateway_complaints(configuration, health)
     return found

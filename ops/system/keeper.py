@@ -1,4 +1,4 @@
-"""The running system: servers and processes, started, kept up and stopped by one process, the keeper."""
+"""Implements the keeper: the process that starts the servers and processes, keeps them running and stops them."""
 
 import fcntl
 import os
@@ -21,16 +21,19 @@ _CHECK_EVERY_S = 1.0
 
 @contextmanager
 def sole_keeper(place: Place) -> Iterator[None]:
-    """Be the only keeper of this place. Raises AlreadyRunning if another process is, BadSetting if it has no room."""
+    """Makes this process the only keeper of ``place`` until the end of the block.
+
+    Raises AlreadyRunning if another process is the keeper, and BadSetting if the directory is not writable.
+    """
     with _lock_file(place) as lock:
         try:
-            # The kernel lets go of it however this process ends; a record on disk would stay.
+            # The kernel releases the lock however this process ends; a record on disk would remain.
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise AlreadyRunning("Already running: ./notify status, ./notify down") from exc
+            raise AlreadyRunning("The system is already running: ./notify status, ./notify down") from exc
         myself = Identity.of(os.getpid())
         if myself is None:
-            raise RuntimeError("the system does not know this very process")
+            raise RuntimeError("the operating system does not list this process")
         place.keeper.write(myself)
         try:
             yield
@@ -47,13 +50,16 @@ def _lock_file(place: Place) -> TextIO:
 
 
 def refuse_second(place: Place) -> None:
-    """Raise AlreadyRunning if the system of this place is up."""
+    """Raises AlreadyRunning if the system of this place is running."""
     if place.keeper.living() is not None:
-        raise AlreadyRunning("Already running: ./notify status, ./notify down")
+        raise AlreadyRunning("The system is already running: ./notify status, ./notify down")
 
 
 class Keeper:
-    """Use under ``sole_keeper``. ``say`` gets one line for each step."""
+    """Starts, checks and stops the whole system. Use it inside ``sole_keeper``.
+
+    ``say`` is called with one line for each step.
+    """
 
     def __init__(self, configuration: Configuration, say: Callable[[str], None]) -> None:
         self._configuration = configuration
@@ -63,14 +69,14 @@ class Keeper:
         self._next_check = 0.0
 
     def prepare(self) -> None:
-        """All that can be refused before anything runs. Raises OpsError."""
+        """Checks everything that can fail before anything is started, and installs missing servers. Raises OpsError."""
         needed = [
             program
-            for program, ours in (
+            for program, private in (
                 ("rabbitmq-server", self._configuration.private_rabbitmq),
                 ("redis-server", self._configuration.private_redis),
             )
-            if ours
+            if private
         ]
         install.ensure(needed, self._say)
         self.end_leftovers()
@@ -78,28 +84,31 @@ class Keeper:
         self._servers.check_given()
 
     def end_leftovers(self) -> bool:
-        """End what a killed keeper left running. True if there was anything."""
+        """Ends all processes that a killed keeper left running. Returns True if there were any."""
         left = self.leftovers()
         if left:
-            self._say(f"Ending what an earlier run left: {', '.join(left)}")
+            self._say(f"Ending processes that an earlier run left: {', '.join(left)}")
         self.stop()
         return bool(left)
 
     def leftovers(self) -> list[str]:
-        """Names of what runs here without a keeper."""
+        """Returns the names of the servers and processes that run here without a keeper."""
         left = self._servers.left_running()
         if self.supervisor.identity() is not None:
             left.append("supervisord")
         return left + [name for name, record in self._configuration.place.processes().items() if record.living()]
 
     def start(self) -> None:
-        """Servers first, then the processes. Raises OpsError; the caller stops what has begun."""
+        """Starts the servers, then the processes. Raises OpsError; the caller must then stop those already started."""
         self._servers.start()
         everywhere = environment(self._configuration) | self._servers.environment()
         self.supervisor.start(programs(self._configuration), everywhere)
 
     def check(self) -> None:
-        """Call often: once a second it revives a private server. Raises OpsError if supervisord is gone."""
+        """Checks the system at most once per second, so call it often: it restarts a private server that has ended.
+
+        Raises OpsError if supervisord has ended.
+        """
         if time.monotonic() < self._next_check:
             return
         if self.supervisor.identity() is None:
@@ -108,6 +117,9 @@ class Keeper:
         self._next_check = time.monotonic() + _CHECK_EVERY_S
 
     def stop(self) -> None:
-        """Processes first, so that they finish what they have in hand; then the servers. Nothing is left."""
+        """Stops the processes first, so that they finish the messages in progress, and then the servers.
+
+        Nothing runs any more when this returns.
+        """
         self.supervisor.stop()
         self._servers.stop()

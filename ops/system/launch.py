@@ -1,7 +1,7 @@
-"""``python -m ops.system.launch PID_FILE MODULE``: become that module, with this pid on record.
+"""Records its pid in a file, then becomes another module: ``python -m ops.system.launch PID_FILE MODULE``.
 
-The record lets the next ``up`` or ``down`` end what a killed supervisor left running. The pid and the start time
-stay the same across the exec.
+With the record the next ``up`` or ``down`` can end processes that a killed supervisor left running. The pid and the
+start time stay the same across the exec.
 """
 
 import os
@@ -14,7 +14,7 @@ from ops.processes import Identity, PidFile
 def main(pid_file: str, module: str) -> None:
     identity = Identity.of(os.getpid())
     if identity is None:
-        raise RuntimeError("the system does not know this very process")
+        raise RuntimeError("the operating system does not list this process")
     PidFile(Path(pid_file)).write(identity)
     os.execv(sys.executable, [sys.executable, "-m", module])
 

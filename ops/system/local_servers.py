@@ -1,4 +1,4 @@
-"""The RabbitMQ and the Redis of a running system: given by the user, or private ones under ``.local``."""
+"""Provides the system's RabbitMQ and Redis: servers given by the user, or private ones under ``.local``."""
 
 import os
 import socket
@@ -19,7 +19,7 @@ _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 
 
 def private_rabbitmq(configuration: Configuration) -> RabbitMQServer:
-    """The node of this place, started or not."""
+    """Returns the private node of this place, started or not."""
     local, place = configuration.local, configuration.place
     ports = RabbitMQPorts(
         amqp=local.local_rabbitmq_port,
@@ -31,56 +31,56 @@ def private_rabbitmq(configuration: Configuration) -> RabbitMQServer:
 
 
 def private_redis(configuration: Configuration) -> RedisServer:
-    """The Redis of this place, started or not."""
+    """Returns the private Redis of this place, started or not."""
     place = configuration.place
     return RedisServer(place.redis, port=configuration.local.local_redis_port, log_file=place.log_file("redis"))
 
 
 def product_settings(configuration: Configuration) -> Settings:
-    """The settings as the product's processes have them: with the addresses of our own servers."""
+    """Returns the settings as the product's processes see them: with the addresses of the private servers."""
     product = configuration.product
-    ours: dict[str, Group] = {}
+    changed: dict[str, Group] = {}
     if configuration.private_rabbitmq:
         url = SecretStr(private_rabbitmq(configuration).url)
-        ours["broker"] = product.broker.model_copy(update={"given_url": url})
+        changed["broker"] = product.broker.model_copy(update={"given_url": url})
     if configuration.private_redis:
         url = SecretStr(private_redis(configuration).url)
-        ours["redis"] = product.redis.model_copy(update={"given_url": url})
-    return product.model_copy(update=ours)
+        changed["redis"] = product.redis.model_copy(update={"given_url": url})
+    return product.model_copy(update=changed)
 
 
 class LocalServers:
-    """Starts, keeps and stops the private servers; never touches one that was given."""
+    """Starts, restarts and stops the private servers; never touches a server that the user provides."""
 
     def __init__(self, configuration: Configuration, say: Callable[[str], None]) -> None:
         self._configuration = configuration
         self._say = say
         self._retry_at: dict[str, float] = {}
-        # Both are known even when given: an earlier run may have had private ones, and left them.
+        # Both are listed even if the user provides servers: an earlier run may have left private ones running.
         self._all: dict[str, RabbitMQServer | RedisServer] = {
             "Redis": private_redis(configuration),
             "RabbitMQ": private_rabbitmq(configuration),
         }
         used = {"Redis": configuration.private_redis, "RabbitMQ": configuration.private_rabbitmq}
-        self._ours = {name: server for name, server in self._all.items() if used[name]}
+        self._used = {name: server for name, server in self._all.items() if used[name]}
 
     def check_given(self) -> None:
-        """Raise OpsError for a given server that does not answer."""
+        """Raises OpsError if a given server does not answer."""
         for name, url, setting in given_servers(self._configuration):
             check_address(name, url, setting)
 
     def start(self) -> None:
-        """Return once our own answer. Raises ServerFailed."""
+        """Starts the private servers, and returns when they answer. Raises ServerFailed."""
         for name, _, setting in given_servers(self._configuration):
-            self._say(f"{name}: the one given by {setting}")
-        for name, server in self._ours.items():
+            self._say(f"{name}: uses the server given by {setting}")
+        for name, server in self._used.items():
             began = time.monotonic()
             server.start()
             self._say(f"{name}: private, {_without_secret(server.url)}, ready in {time.monotonic() - began:.1f} s")
 
     def revive(self) -> None:
-        """Start again what has ended; after a failure not before 5 s have passed."""
-        for name, server in self._ours.items():
+        """Restarts private servers that have ended; after a failure it waits 5 s before the next try."""
+        for name, server in self._used.items():
             if server.running() or time.monotonic() < self._retry_at.get(name, 0):
                 continue
             self._say(f"{name} has ended; starting it again")
@@ -91,24 +91,24 @@ class LocalServers:
                 self._retry_at[name] = time.monotonic() + _RETRY_S
 
     def stop(self) -> None:
-        """End every private server of this place, also one that an earlier run left; gone when this returns."""
+        """Ends every private server of this place, also one from an earlier run. All have ended when this returns."""
         for server in self._all.values():
             server.stop()
 
     def left_running(self) -> list[str]:
-        """Private servers of this place that run now."""
+        """Returns the names of the private servers of this place that run now."""
         return [name for name, server in self._all.items() if server.running()]
 
     def environment(self) -> dict[str, str]:
-        """The user's environment, with the addresses of our own servers."""
+        """Returns the user's environment, with the addresses of the private servers."""
         environment = dict(os.environ)
-        for name, server in self._ours.items():
+        for name, server in self._used.items():
             environment[f"{name.upper()}_URL"] = server.url
         return environment
 
 
 def given_servers(configuration: Configuration) -> list[tuple[str, str, str]]:
-    """(name, URL, the setting that gave it) for each server that we were given."""
+    """Returns (name, URL, name of the setting) for each server that the user provides."""
     product = configuration.product
     given = []
     if not configuration.private_redis:
@@ -119,7 +119,7 @@ def given_servers(configuration: Configuration) -> list[tuple[str, str, str]]:
 
 
 def check_address(name: str, url: str, setting: str, timeout_s: float = 5.0) -> None:
-    """Raise OpsError, without the password, if nothing listens there."""
+    """Raises OpsError, whose text does not contain the password, if nothing listens at the URL."""
     host, port = address_of(url)
     try:
         socket.create_connection((host, port), timeout=timeout_s).close()

@@ -1,4 +1,4 @@
-"""The processes' log files, as lines for a person."""
+"""Reads the processes' log files and renders their lines for people."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from rich.text import Text
 
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_red")
 _LEVEL_STYLES = {"warning": "yellow", "error": "bold red", "critical": "bold red"}
-# Shown in columns of their own, or the same on every line.
+# These fields are shown in columns of their own, or are the same on every line.
 _PLACED = ("at", "level", "event", "service")
 
 
 class LogFile:
-    """One growing file, read from where the last read ended; a rotated file is read from its new beginning."""
+    """Reads a growing file from the end of the last read; it reads a rotated file from its new beginning."""
 
     def __init__(self, path: Path, *, from_end: bool) -> None:
         self._path = path
@@ -27,7 +27,7 @@ class LogFile:
             self._inode, self._offset = stat.st_ino, stat.st_size
 
     def new_lines(self) -> Iterator[str]:
-        """The complete lines written since the last call."""
+        """Yields the complete lines written since the last call."""
         try:
             with self._path.open("rb") as file:
                 stat = os.fstat(file.fileno())
@@ -49,7 +49,7 @@ def last_lines(path: Path, count: int) -> list[str]:
 
 
 def render(name: str, line: str) -> Text:
-    """``name`` in its colour, then the line; one of our JSON lines as time, event and fields."""
+    """Returns ``name`` in its colour, then the line; a JSON line of the product becomes time, event and fields."""
     text = Text(f"{name:<9} ", style=_COLOURS[sum(name.encode()) % len(_COLOURS)])
     try:
         event = json.loads(line)

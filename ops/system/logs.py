@@ -1,4 +1,4 @@
-"""``./notify logs``: what the processes wrote."""
+"""Implements ``./notify logs``, which shows the logs of the processes."""
 
 import time
 
@@ -11,16 +11,18 @@ from ops.settings import load
 from ops.system.log_view import LogFile, last_lines, render
 
 _POLL_S = 0.2
-# The processes of the product; servers and supervisord are shown when they are named.
+# Only the product's own processes are shown by default. The logs of servers and supervisord are shown by name.
 _NOT_BY_DEFAULT = ("rabbitmq", "redis", "supervisord", "supervisord-output", "up")
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written from now.")
-@click.option("-n", "--lines", default=50, show_default=True, type=click.IntRange(min=0), help="Lines of each log.")
+@click.option("-f", "--follow", is_flag=True, help="Also show new lines as they are written.")
+@click.option(
+    "-n", "--lines", default=50, show_default=True, type=click.IntRange(min=0), help="How many lines of each log."
+)
 def logs(name: str | None, follow: bool, lines: int) -> None:
-    """Show the log of process NAME, or of all; exit 3 if there is none."""
+    """Show the log of the process NAME, or of all. The exit code is 3 if there are no logs."""
     place = load().place
     files = {chosen: place.log_file(chosen) for chosen in _chosen(place, name)}
     console = Console(highlight=False, soft_wrap=True)
@@ -38,16 +40,16 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
 def _chosen(place: Place, name: str | None) -> list[str]:
     names = place.log_names()
     if not names:
-        raise NotRunning(f"There are no logs in {place.log}: ./notify up")
+        raise NotRunning(f"There are no logs in {place.log}. Start the system: ./notify up")
     if name is None:
         return [candidate for candidate in names if candidate not in _NOT_BY_DEFAULT]
     if name not in names:
-        raise BadSetting(f"No log of {name!r}. There are: {', '.join(names)}")
+        raise BadSetting(f"There is no log of {name!r}. Choose one of {', '.join(names)}.")
     return [name]
 
 
 def _show(console: Console, name: str, line: str) -> None:
-    """For a person on a terminal; as written into a pipe."""
+    """Renders the line on a terminal; writes it unchanged into a pipe."""
     if console.is_terminal:
         console.print(render(name, line))
     else:

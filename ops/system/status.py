@@ -1,4 +1,4 @@
-"""``./notify status``: every process and server at a glance."""
+"""Implements ``./notify status``, which shows every process and server."""
 
 import click
 from rich.console import Console
@@ -17,10 +17,10 @@ _COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given":
 
 @click.command()
 def status() -> None:
-    """Show every process and server; exit 3 if the system is not running."""
+    """Show every process and server. The exit code is 3 if the system is not running."""
     configuration = load()
     if configuration.place.keeper.living() is None:
-        raise NotRunning("Not running: ./notify up")
+        raise NotRunning("The system is not running. Start it: ./notify up")
     table = Table("process", "pid", "state", "port", "health", box=None)
     states = Supervisor(configuration.place).states()
     for program in programs(configuration):

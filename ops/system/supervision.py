@@ -1,4 +1,7 @@
-"""supervisord under a generated configuration: a process that ends comes back, with back-off if it fails to start."""
+"""Runs supervisord with a generated configuration.
+
+It restarts a process that ends, with back-off if the process fails to start.
+"""
 
 import hashlib
 import os
@@ -17,9 +20,9 @@ from ops.place import ROOT, Place
 from ops.processes import Daemon, Identity
 from ops.system.fleet import Program
 
-# The workers finish what is in flight within 25 s; supervisord gives each 35.
+# The workers finish the messages in flight within 25 s; supervisord gives each worker 35 s.
 STOP_S = 60.0
-# The kernel's limit for the path of a socket is 104 bytes on a Mac and 108 on Linux.
+# The kernel's limit for the path of a socket is 104 bytes on macOS and 108 on Linux.
 _LONGEST_SOCKET_PATH = 100
 
 _SUPERVISORD = """\
@@ -57,7 +60,7 @@ stdout_logfile_backups=3
 
 @dataclass(frozen=True)
 class ProcessState:
-    """What supervisord knows of one process; ``state`` is its word (RUNNING, BACKOFF, ...)."""
+    """Holds what supervisord knows about one process; ``state`` is supervisord's word (RUNNING, BACKOFF, ...)."""
 
     name: str
     state: str
@@ -66,14 +69,14 @@ class ProcessState:
 
 
 class Supervisor:
-    """One supervisord for one place."""
+    """Runs one supervisord per place."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._daemon = Daemon("supervisord", place.run / "supervisord.pid", place.log_file("supervisord-output"))
 
     def start(self, fleet: list[Program], environment: dict[str, str]) -> None:
-        """Start everything in ``fleet``; ``environment`` reaches every process, and no file."""
+        """Starts every program of ``fleet``. Every process gets ``environment``, which is written to no file."""
         self._place.run.mkdir(parents=True, exist_ok=True)
         self._place.log.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
@@ -96,9 +99,9 @@ class Supervisor:
         return self._daemon.identity()
 
     def stop(self) -> None:
-        """Let every process finish, then end supervisord; gone when this returns, whatever they did."""
+        """Lets every process finish, then ends supervisord. All have ended when this returns."""
         self._daemon.end(STOP_S)
-        # Nothing is left of an orderly stop; this is for processes whose supervisord was killed.
+        # After an orderly stop no process is left; this ends processes whose supervisord was killed.
         for record in self._place.processes().values():
             process = record.living()
             if process is not None:
@@ -107,7 +110,7 @@ class Supervisor:
         self._socket.unlink(missing_ok=True)
 
     def states(self) -> dict[str, ProcessState]:
-        """Every process by name; empty while supervisord does not answer."""
+        """Returns every process by name, or an empty dict while supervisord does not answer."""
         transport = SupervisorTransport(None, None, serverurl=f"unix://{self._socket}")
         proxy = xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
         try:
@@ -125,12 +128,12 @@ class Supervisor:
 
 
 def configuration_text(place: Place, socket: Path, fleet: list[Program]) -> str:
-    """The whole configuration file."""
+    """Returns the whole configuration file."""
     head = _SUPERVISORD.format(
         log=_plain(place.log_file("supervisord")),
         run=_plain(place.run),
         socket=_plain(socket),
-        # Without this line supervisord complains about being root.
+        # Without this line supervisord warns that it runs as root.
         user="user=root\n" if os.geteuid() == 0 else "",
     )
     return head + "".join(_section(place, program) for program in fleet)
@@ -149,5 +152,5 @@ def _section(place: Place, program: Program) -> str:
 
 
 def _plain(text: object) -> str:
-    """As supervisord reads it back: it expands %(...)s."""
+    """Escapes a text so that supervisord, which expands %(...)s, reads it back unchanged."""
     return str(text).replace("%", "%%")

@@ -1,4 +1,4 @@
-"""``./notify up``: everything, in the foreground or the background."""
+"""Implements ``./notify up``, which runs the whole system in the foreground or the background."""
 
 import os
 import subprocess
@@ -27,10 +27,10 @@ _NONE: Mapping[str, str] = {}
 
 
 @click.command()
-@click.option("-d", "--detach", is_flag=True, help="Run in the background; return when all of it is healthy.")
-@click.option("--show-logs/--no-show-logs", default=True, help="Show what the processes write, in the foreground.")
+@click.option("-d", "--detach", is_flag=True, help="Run in the background; return when everything is healthy.")
+@click.option("--show-logs/--no-show-logs", default=True, help="Show the logs of the processes, in the foreground.")
 def up(detach: bool, show_logs: bool) -> None:
-    """Start the whole system and keep it up."""
+    """Start the whole system and keep it running."""
     configuration = load()
     refuse_second(configuration.place)
     if detach:
@@ -42,7 +42,7 @@ def up(detach: bool, show_logs: bool) -> None:
 
 
 def _foreground(configuration: Configuration, show_logs: bool) -> None:
-    """Hold the system up until we are asked to stop. Raises OpsError."""
+    """Keeps the system running until a signal asks to stop it. Raises OpsError."""
     console = Console(highlight=False, soft_wrap=True)
     place = configuration.place
     with sole_keeper(place), stop_requested():
@@ -57,14 +57,14 @@ def _foreground(configuration: Configuration, show_logs: bool) -> None:
             }
             _hold(configuration, keeper, console, logs)
         except KeyboardInterrupt:
-            console.print("Stopping: every process finishes what it has in hand ...")
+            console.print("Stopping: every process finishes the messages in progress ...")
         finally:
             keeper.stop()
         console.print("Stopped.")
 
 
 def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: dict[str, LogFile]) -> None:
-    """Show what the processes write until an interrupt; the addresses as soon as all is healthy.
+    """Shows the processes' logs until an interrupt, and the addresses as soon as everything is healthy.
 
     Raises BadSetting if a process refuses its settings at the start.
     """
@@ -86,18 +86,18 @@ def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: 
             wait_healthy(configuration, keeper.supervisor, while_starting)
             console.print(welcome(configuration))
         except Unhealthy as exc:
-            console.print(f"{exc}\nStill running; Ctrl-C stops it.", style="yellow", markup=False)
+            console.print(f"{exc}\nThe system still runs; Ctrl-C stops it.", style="yellow", markup=False)
     while True:
         each_turn()
         time.sleep(_POLL_S)
 
 
 class Unhealthy(OpsError):
-    """The processes run, but not all of them are well in time; the text names the parts."""
+    """Says that the processes run, but not all were healthy in time; the text names the unhealthy parts."""
 
 
 def wait_healthy(configuration: Configuration, supervisor: Supervisor, each_turn: Callable[[], None]) -> None:
-    """Return once /health is healthy. Raises Unhealthy after ``NOTIFY_UP_TIMEOUT_S``; what ``each_turn`` raises."""
+    """Returns when /health is healthy. Raises Unhealthy after ``NOTIFY_UP_TIMEOUT_S``, and errors of ``each_turn``."""
     timeout_s = configuration.local.up_timeout_s
     deadline = time.monotonic() + timeout_s
     while not health.is_healthy(configuration):
@@ -109,18 +109,18 @@ def wait_healthy(configuration: Configuration, supervisor: Supervisor, each_turn
 
 
 class KeeperEnded(OpsError):
-    """The process in the background ended; its last words and its exit code are ours."""
+    """Says that the process in the background has ended; the command passes on its last lines and its exit code."""
 
     def __init__(self, last_words: str, exit_code: int) -> None:
         super().__init__(last_words)
-        # A negative one is a signal: somebody killed it.
+        # A negative exit code is a signal: the process was killed.
         self.exit_code = exit_code if exit_code > 0 else 1
 
 
 def start_in_background(configuration: Configuration, console: Console, variables: Mapping[str, str] = _NONE) -> None:
-    """Start a keeper that outlives us; return once all is healthy. Raises OpsError.
+    """Starts a keeper that outlives this process, and returns when everything is healthy. Raises OpsError.
 
-    ``variables`` are added to the environment of all that runs.
+    ``variables`` are added to the environment of every process.
     """
     place = configuration.place
     output = place.log_file("up")
@@ -140,20 +140,20 @@ def start_in_background(configuration: Configuration, console: Console, variable
             except KeyboardInterrupt:
                 child.terminate()
                 child.wait()
-                raise OpsError("Interrupted; everything is stopped.") from None
+                raise OpsError("Interrupted; everything has been stopped.") from None
             except Unhealthy as exc:
-                raise OpsError(f"{exc}\nStill running: ./notify logs NAME, ./notify down") from exc
+                raise OpsError(f"{exc}\nThe system still runs: ./notify logs NAME, ./notify down") from exc
 
 
 def _start_keeper(output: "subprocess._FILE", variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        # Their logs are in files of their own, which are rotated; this output is not.
+        # The processes' logs go to their own files, which are rotated; this output is not rotated.
         [sys.executable, "-m", "ops", "up", "--no-show-logs"],
         cwd=ROOT,
         env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        # The terminal's Ctrl-C and hang-up are for the one who waits, not for the system.
+        # Ctrl-C and hang-up of the terminal end only the command that waits, not the system.
         start_new_session=True,
     )

@@ -1,4 +1,4 @@
-"""What a user sees when everything is up: the addresses, and one request to paste."""
+"""Writes the text that a user sees when everything is running: the addresses, and one request to paste."""
 
 from rich.markup import escape
 
@@ -12,7 +12,7 @@ _ENVELOPE = (
 
 
 def welcome(configuration: Configuration) -> str:
-    """Text with rich's markup."""
+    """Returns the text with rich's markup."""
     gateway = f"http://127.0.0.1:{configuration.product.gateway.port}"
     rows = [("API", f"{gateway}/apidocs/"), ("Health", f"{gateway}/health")]
     if configuration.private_rabbitmq:
@@ -21,11 +21,12 @@ def welcome(configuration: Configuration) -> str:
     if not configuration.product.production:
         rows.append(("Sandbox", f"{configuration.product.sandbox.url}/sandbox/deliveries"))
     rows += [
-        ("Logs", f"./notify logs, and {configuration.place.log}"),
+        ("Logs", f"./notify logs, or the files in {configuration.place.log}"),
         ("Stop", "./notify down, or Ctrl-C in the foreground"),
     ]
     table = "\n".join(f"  {title:<10}{escape(text)}" for title, text in rows)
-    return f"\n[bold green]Everything is up.[/]\n\n{table}\n\nSend one:\n\n{escape(_curl(configuration, gateway))}\n"
+    request = escape(_curl(configuration, gateway))
+    return f"\n[bold green]Everything is running.[/]\n\n{table}\n\nSend a notification:\n\n{request}\n"
 
 
 def _curl(configuration: Configuration, gateway: str) -> str:

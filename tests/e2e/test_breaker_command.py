@@ -148,7 +148,7 @@ def test_without_workers_the_settings_name_the_breakers(
     providers = "smtp://u:hidden@127.0.0.1:1?from=a@example.com,smtp://u:hidden@127.0.0.1:2?from=a@example.com"
     forced = tree.notify("breaker", "open", "email/smtp2", REDIS_URL=redis_url, EMAIL_PROVIDERS=providers)
     assert forced.returncode == 0
-    assert forced.stdout == "email/smtp2 is forced open: no worker lives; those that start will obey.\n"
+    assert forced.stdout == "email/smtp2 is forced open: no worker is running; workers that start later will obey.\n"
     table = tree.notify("breaker", "list", REDIS_URL=redis_url, EMAIL_PROVIDERS=providers).stdout
     assert "no living worker" in table
     assert "hidden" not in table

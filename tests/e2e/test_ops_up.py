@@ -62,7 +62,7 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     assert tree.notify("status").returncode == 3
     again = tree.notify("up", "-d")
     assert again.returncode == 0, again.stdout
-    assert "Ending what an earlier run left" in again.stdout
+    assert "Ending processes that an earlier run left" in again.stdout
     assert tree.living() == EVERYTHING
 
     # Whatever went bad in the settings since: what runs can be stopped.

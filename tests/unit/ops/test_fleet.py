@@ -60,7 +60,7 @@ def test_a_taken_port_is_named_with_its_setting(configuration: Any) -> None:
 
 
 def test_one_port_for_two_is_a_bad_setting(configuration: Any) -> None:
-    with pytest.raises(BadSetting, match="port 21100 is asked for twice, by GATEWAY_PORT and PUSH_PORT"):
+    with pytest.raises(BadSetting, match="port 21100 is set twice, by GATEWAY_PORT and PUSH_PORT"):
         check_ports(configuration(GATEWAY_PORT="21100", PUSH_PORT="21100"))
 
 

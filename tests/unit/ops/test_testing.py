@@ -22,11 +22,11 @@ def test_the_library_is_built_for_the_days_and_tried(
 ) -> None:
     ran: list[tuple[list[str], dict[str, str]]] = []
 
-    def said_by(command: list[str], **variables: str) -> str:
+    def output_of(command: list[str], **variables: str) -> str:
         ran.append((command, variables))
         return str(time.time() + days * DAY_S)
 
-    monkeypatch.setattr(testing, "_said_by", said_by)
+    monkeypatch.setattr(testing, "_output_of", output_of)
     library = testing.moved_clock(days, tmp_path / "new")
     (built, _), (_, tried_with) = ran
     assert f"-DMOVED_S=({seconds})" in built
@@ -36,7 +36,7 @@ def test_the_library_is_built_for_the_days_and_tried(
 
 
 def test_a_clock_that_does_not_move_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testing, "_said_by", lambda command, **_: str(time.time()))
+    monkeypatch.setattr(testing, "_output_of", lambda command, **_: str(time.time()))
     with pytest.raises(OpsError, match="does not move by 400 days"):
         testing.moved_clock(400, tmp_path)
 
@@ -45,8 +45,8 @@ def test_a_clock_that_does_not_move_is_an_error(tmp_path: Path, monkeypatch: pyt
     "command", [["no-such-compiler"], [sys.executable, "-c", "raise SystemExit('no such header')"]]
 )
 def test_what_cannot_be_built_is_an_error(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said_by: Callable[..., str] = testing._said_by
-    monkeypatch.setattr(testing, "_said_by", lambda _, **more: said_by(command, **more))
+    output_of: Callable[..., str] = testing._output_of
+    monkeypatch.setattr(testing, "_output_of", lambda _, **more: output_of(command, **more))
     with pytest.raises(OpsError, match=r"no-such-compiler is not installed|no such header"):
         testing.moved_clock(400, tmp_path)
 
