@@ -1,1 +1,1 @@
-"""Tests of ``./notify`` as a whole: it is run as a process, as a user would."""
+"""Tests ``./notify`` as a whole: it runs as a process, as a user would run it."""

@@ -1,4 +1,4 @@
-"""A checkout of its own in which the real command runs the product, or a stand-in for it."""
+"""Makes a separate checkout in which the real command runs the product, or a stand-in for it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Tree:
     ports: dict[str, int]
 
     def notify(self, *arguments: str, timeout_s: float = 100, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the command to its end; its two outputs as one."""
+        """Runs the command to its end. Its two outputs are merged into stdout."""
         return subprocess.run(
             [sys.executable, "-m", "ops", *arguments],
             cwd=self.root,
@@ -42,7 +42,7 @@ class Tree:
         )
 
     def process(self, name: str) -> Identity | None:
-        """The living process of that record under ``.local`` (``run/up``, ``redis/redis``, ``run/process-push``)."""
+        """Returns the living process of a record under ``.local``, such as ``run/up`` or ``run/process-push``."""
         return PidFile(self.root / ".local" / f"{name}.pid").living()
 
     def living(self) -> set[str]:
@@ -53,7 +53,7 @@ class Tree:
 
 
 def plant(root: Path) -> Tree:
-    """Copy the command and what it imports; put the stand-in where the product's processes are."""
+    """Copies the command and the packages that it imports, and puts the stand-in in the place of the product."""
     _copy(root, "ops", "shared")
     shutil.copytree(ROOT / "tests/e2e/stand_in", root / "stand_in", ignore=shutil.ignore_patterns("__pycache__"))
     for module in ("gateway", "sandbox", *(f"services/{name}" for name in CHANNELS)):
@@ -64,7 +64,7 @@ def plant(root: Path) -> Tree:
 
 
 def plant_product(root: Path) -> Tree:
-    """Copy everything that runs."""
+    """Copies the command and the whole product."""
     _copy(root, "ops", "shared", "gateway", "sandbox", "services")
     return Tree(root, _choose_ports(root))
 
@@ -72,7 +72,7 @@ def plant_product(root: Path) -> Tree:
 def _copy(root: Path, *packages: str) -> None:
     shutil.copy(ROOT / "VERSION", root)
     for package in packages:
-        # With what Python has compiled: to do that again for each tree would take seconds.
+        # Compiled files are copied too: compiling again for each tree would take seconds.
         shutil.copytree(ROOT / package, root / package)
 
 

@@ -1,4 +1,4 @@
-"""``./notify breaker`` against the real workers, one channel with two processes."""
+"""Tests ``./notify breaker`` with the real workers, two of them for one channel."""
 
 import json
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ HEARTBEAT_S = 0.3
 
 @pytest.fixture(scope="module")
 def store(redis_server: RedisServer) -> str:
-    """A database that is not emptied for the tests that want no workers."""
+    """Returns the URL of a database that is not emptied for the tests without workers."""
     return f"{redis_server.url.removesuffix('/0')}/1"
 
 
 @pytest.fixture(scope="module")
 def running(rabbitmq: RabbitMQServer, store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
-    """A system with servers that it was given, and two workers for email."""
+    """Runs a system with given servers and two workers for email."""
     tree = plant_product(tmp_path_factory.mktemp("system"))
     rabbitmq.management.create_vhost("breakers")
     with (tree.root / ".env").open("a") as settings:
@@ -44,7 +44,7 @@ def running(rabbitmq: RabbitMQServer, store: str, tmp_path_factory: pytest.TempP
 
 @pytest.fixture
 def system(running: Tree, store: str) -> Iterator[Tree]:
-    """The same for every test; what a test has forced is taken back."""
+    """Yields the running system, which all tests share, and ends every force after the test."""
     yield running
     with sync_client(store) as client:
         client.delete("notify-breakers-forced")
@@ -83,10 +83,10 @@ def test_the_list_has_every_breaker_of_every_worker(system: Tree) -> None:
         assert worker in table
 
 
-def test_once_forced_open_is_said_every_worker_obeys(system: Tree) -> None:
+def test_every_worker_obeys_as_soon_as_the_command_says_forced_open(system: Tree) -> None:
     forced = system.notify("breaker", "open", "email/smtp")
     assert (forced.returncode, forced.stdout) == (0, "email/smtp is forced open: 2 workers obey.\n")
-    # From the moment at which the command has returned, not some heartbeats later.
+    # The workers obey as soon as the command has returned, not some heartbeats later.
     found = listed(system)["email/smtp"]
     assert (found["forced"], set(found["workers"].values())) == ("open", {"open"})
     for number in range(6):
@@ -99,7 +99,7 @@ def test_once_forced_open_is_said_every_worker_obeys(system: Tree) -> None:
     assert listed(system)["email/smtp"]["forced"] is None
 
 
-def test_a_forced_channel_keeps_its_messages_until_it_is_let_go(system: Tree) -> None:
+def test_a_forced_channel_keeps_its_messages_until_the_force_ends(system: Tree) -> None:
     assert system.notify("breaker", "open", "push/fcm").returncode == 0
     send(system, "kept", "push")
     health = f"http://127.0.0.1:{system.ports['PUSH_PORT']}/health"
@@ -109,10 +109,10 @@ def test_a_forced_channel_keeps_its_messages_until_it_is_let_go(system: Tree) ->
     assert eventually(lambda: delivered_by(system, "kept")) == ["fcm"]
 
 
-def test_forced_closed_lets_through_whatever_the_provider_answers(system: Tree) -> None:
+def test_forced_closed_lets_every_call_through_even_if_the_provider_fails(system: Tree) -> None:
     faults = f"http://127.0.0.1:{system.ports['SANDBOX_PORT']}/sandbox/faults"
     assert system.notify("breaker", "close", "push/fcm").returncode == 0
-    # One more than what opens a breaker: the message comes through only if none did.
+    # This is one failure more than opens a breaker: the messages are delivered only if no breaker has opened.
     assert requests.put(f"{faults}/fcm", json={"mode": "status", "status": 503, "count": 6}, timeout=5).ok
     for number in range(6):
         send(system, f"closed-{number}", "push")
@@ -133,7 +133,7 @@ def test_an_unknown_breaker_is_2_and_the_known_are_named(system: Tree, command: 
     assert {each["forced"] for each in listed(system).values()} == {None}
 
 
-def test_what_was_forced_for_a_provider_that_is_gone_can_be_taken_back(system: Tree, store: str) -> None:
+def test_a_force_for_a_provider_that_no_longer_exists_can_be_ended(system: Tree, store: str) -> None:
     with sync_client(store) as client:
         force_breaker(client, "sms", "pigeon", "open")
     assert listed(system)["sms/pigeon"]["forced"] == "open"
@@ -160,7 +160,7 @@ def test_a_worker_that_does_not_obey_is_named_and_it_is_1(
     tree = plant_product(tmp_path_factory.mktemp("deaf"))
     with sync_client(redis_url) as client:
         seconds, _ = client.time()
-        # It has beaten last a minute ahead of now, so that it is alive for as long as the command waits.
+        # Its last heartbeat lies a minute in the future, so that it counts as alive while the command waits.
         state = {"providers": {"fcm": "closed"}, "forced": {}, "at_ms": (seconds + 60) * 1000}
         client.hset("notify-workers:push", "push@deaf:1", json.dumps(state))
     forced = tree.notify("breaker", "open", "push/fcm", REDIS_URL=redis_url, HEARTBEAT_S=str(HEARTBEAT_S))
@@ -168,7 +168,7 @@ def test_a_worker_that_does_not_obey_is_named_and_it_is_1(
     assert "push@deaf:1" in forced.stdout
 
 
-def test_a_redis_that_is_away_is_1_and_named_without_its_password(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_an_unavailable_redis_is_1_and_named_without_its_password(tmp_path_factory: pytest.TempPathFactory) -> None:
     tree = plant_product(tmp_path_factory.mktemp("away"))
     port = tree.ports["LOCAL_REDIS_PORT"]
     away = tree.notify("breaker", "list", REDIS_URL=f"redis://:hidden@127.0.0.1:{port}/0")

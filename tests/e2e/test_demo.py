@@ -1,4 +1,4 @@
-"""``./notify demo``: it shows what really happens, says what did not, and leaves nothing behind."""
+"""Tests ``./notify demo``: it shows what really happens, names a step that failed, and leaves nothing behind."""
 
 import signal
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ TITLES = (
 
 
 def planted(root: Path, rabbitmq: RabbitMQServer, vhost: str, redis_url: str, more: str = "") -> Tree:
-    """A checkout, not started; its broker and its Redis are given."""
+    """Makes a checkout with a given broker and Redis. Its system is not started."""
     tree = plant_product(root)
     with (tree.root / ".env").open("a") as settings:
         settings.write(f"RABBITMQ_URL={rabbitmq.vhost_url(vhost)}\nREDIS_URL={redis_url}\n{more}")
@@ -45,10 +45,10 @@ def tree(tmp_path: Path, rabbitmq: RabbitMQServer, vhost: str, redis_url: str) -
 def running(
     rabbitmq: RabbitMQServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tree]:
-    """A system that was there before the demo."""
+    """Runs a system that is started before the demo."""
     rabbitmq.management.create_vhost("demo")
     quick = "RETRY_BASE_S=0.5\nBREAKER_OPEN_S=2\nHEARTBEAT_S=0.5\n"
-    # A database of its own: whatever other tests forget there is not its business.
+    # The system uses its own database, so that leftovers of other tests do not matter.
     store = f"{redis_server.url.removesuffix('/0')}/2"
     tree = planted(tmp_path_factory.mktemp("system"), rabbitmq, "demo", store, quick)
     up = tree.notify("up", "-d")
@@ -72,7 +72,7 @@ def faults(tree: Tree) -> dict[str, Any]:
 
 
 def assert_as_before(tree: Tree) -> None:
-    """The system runs on, and nothing of the demo is left in it."""
+    """Checks that the system still runs and that the demo has left nothing in it."""
     assert faults(tree) == {}
     assert ask(tree, "GATEWAY_PORT", "/failed")["items"] == []
     assert tree.notify("status").returncode == 0
@@ -89,7 +89,7 @@ def test_it_starts_a_system_shows_every_step_and_stops_it_again(tree: Tree) -> N
 
 
 def test_a_step_that_does_not_happen_is_named_and_it_is_1(tree: Tree) -> None:
-    # The first failure opens the breaker: the other provider delivers, and twilio is not seen to fail twice.
+    # The first failure opens the breaker: the other provider delivers, so twilio does not fail twice.
     shown = tree.notify("demo", BREAKER_FAILURES="1")
     assert shown.returncode == 1
     assert "Step 3, 'A provider that fails twice: retried', failed" in shown.stdout
@@ -119,7 +119,7 @@ def test_an_interrupt_heals_what_the_demo_had_broken_and_the_next_demo_plays(run
     assert again.returncode == 0, again.stdout
 
 
-def test_somebody_elses_fault_is_not_lifted(running: Tree) -> None:
+def test_a_fault_that_the_demo_has_not_set_is_not_removed(running: Tree) -> None:
     url = f"http://127.0.0.1:{running.ports['SANDBOX_PORT']}/sandbox/faults/users"
     assert requests.put(url, json={"mode": "status", "status": 503}, timeout=5).ok
     refused = running.notify("demo")
@@ -153,7 +153,7 @@ def test_interrupting_a_demo_that_started_the_system_stops_it(tree: Tree) -> Non
         ("API_KEYS", f"client:send:{'0' * 64}"),
     ],
 )
-def test_whatever_could_reach_more_than_the_sandbox_is_refused(tmp_path: Path, name: str, value: str) -> None:
+def test_settings_that_could_reach_more_than_the_sandbox_are_refused(tmp_path: Path, name: str, value: str) -> None:
     tree = plant_product(tmp_path)
     refused = tree.notify("demo", timeout_s=30, **{name: value})
     assert (refused.returncode, refused.stdout.startswith(name)) == (2, True)

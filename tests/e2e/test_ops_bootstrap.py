@@ -1,4 +1,4 @@
-"""``./notify`` itself: makes its environment once, from anywhere, whatever happened before."""
+"""Tests the script ``./notify``: it makes its environment once, from any directory, and after any interruption."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ MAIN = "import os, sys; print(sys.prefix, os.getcwd(), os.environ['NOTIFY_CALLED
 
 
 def new_checkout(directory: Path) -> Path:
-    """The script, nothing to install, and a command that says how it was called."""
+    """Makes a checkout with the script, empty requirements, and a command that prints how it was called."""
     root = directory / "a checkout"
     (root / "ops").mkdir(parents=True)
     (root / "ops" / "__main__.py").write_text(MAIN)
@@ -28,20 +28,20 @@ def new_checkout(directory: Path) -> Path:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """One that was never called."""
+    """Makes a checkout in which the script has never run."""
     return new_checkout(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def first_call(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """A checkout that was called once, and what came of it."""
+    """Makes a checkout in which the script has run once. Returns it and the result of that run."""
     made = new_checkout(tmp_path_factory.mktemp("prepared"))
     return made, call(made / "notify", "status", "--x", "a b")
 
 
 @pytest.fixture
 def prepared(first_call: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path) -> Path:
-    """A copy of that one, with its environment: to make one takes seconds."""
+    """Copies that checkout with its environment, because making an environment takes seconds."""
     return shutil.copytree(first_call[0], tmp_path / "a checkout", symlinks=True)
 
 

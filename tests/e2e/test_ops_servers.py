@@ -1,4 +1,4 @@
-"""The private servers do what the tests and ``./notify up`` rely on."""
+"""Tests that the private servers do what the tests and ``./notify up`` rely on."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def publish(url: str, queue: str, body: bytes = b"x") -> None:
 
 
 def living(directory: Path) -> set[str]:
-    """Names of the processes on record under ``directory`` that run."""
+    """Returns the names of the recorded processes under ``directory`` that still run."""
     return {record.stem for record in directory.glob("**/*.pid") if PidFile(record).living()}
 
 
@@ -33,7 +33,7 @@ def test_a_test_has_a_virtual_host_of_its_own(rabbitmq: RabbitMQServer, vhost: s
     eventually(lambda: rabbitmq.list_queues(vhost)["q"].messages == 1)
 
 
-def test_redis_is_empty_and_keeps_what_it_took(redis_server: RedisServer, redis_url: str) -> None:
+def test_redis_is_empty_and_keeps_acknowledged_writes(redis_server: RedisServer, redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
         assert client.dbsize() == 0
         assert client.config_get("appendonly") == {"appendonly": "yes"}
@@ -49,7 +49,7 @@ def test_a_killed_broker_comes_back_with_its_messages_and_a_stopped_one_leaves_n
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Settings of the product, or of the system's broker, must not reach the private node.
-    monkeypatch.setenv("RABBITMQ_NODENAME", "somebody-else@localhost")
+    monkeypatch.setenv("RABBITMQ_NODENAME", "another-node@localhost")
     with private_rabbitmq(tmp_path) as server:
         publish(server.url, "kept")
         eventually(lambda: server.queue_is_on_disk("kept"))

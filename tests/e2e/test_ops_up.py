@@ -1,4 +1,4 @@
-"""``./notify up``, ``status``, ``logs`` and ``down``, with private servers and a stand-in product."""
+"""Tests ``./notify up``, ``status``, ``logs`` and ``down`` with private servers and a stand-in product."""
 
 import signal
 import socket
@@ -31,7 +31,7 @@ def tree(tmp_path: Path) -> Iterator[Tree]:
 
 @pytest.fixture
 def given(rabbitmq: RabbitMQServer, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that the command is given, so that it need not start its own."""
+    """Gives the command servers, so that it does not have to start its own."""
     monkeypatch.setenv("RABBITMQ_URL", rabbitmq.url)
     monkeypatch.setenv("REDIS_URL", redis_server.url)
 
@@ -51,12 +51,12 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     assert tree.events("push")[0]["redis"] == f"redis://127.0.0.1:{tree.ports['LOCAL_REDIS_PORT']}/0"
     assert tree.notify("up").returncode == 4
 
-    # A process that dies comes back, and so does a private server.
+    # A process that dies is restarted, and so is a private server.
     kill(tree, "run/process-push")
     kill(tree, "redis/redis")
     eventually(lambda: tree.living() == EVERYTHING, deadline_s=20)
 
-    # The keeper itself, and its supervisord: nothing is left running unseen, and the next one starts.
+    # After the keeper and its supervisord were killed, the next start ends all remaining processes and succeeds.
     kill(tree, "run/up")
     kill(tree, "run/supervisord")
     assert tree.notify("status").returncode == 3
@@ -65,7 +65,7 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     assert "Ending processes that an earlier run left" in again.stdout
     assert tree.living() == EVERYTHING
 
-    # Whatever went bad in the settings since: what runs can be stopped.
+    # The system can be stopped even if a setting has become invalid since the start.
     down = tree.notify("down", PREFETCH="0")
     assert (down.returncode, down.stdout) == (0, "Stopped.\n")
     assert tree.living() == set()
@@ -77,7 +77,7 @@ def test_interrupting_the_start_leaves_no_process(tree: Tree) -> None:
     up = tree.begin("up")
     eventually(lambda: tree.process("rabbitmq/rabbitmq"), deadline_s=20)
     up.send_signal(signal.SIGINT)
-    # The impatient second one must not cut the stop short.
+    # A second signal must not interrupt the stop.
     up.send_signal(signal.SIGINT)
     output, _ = up.communicate(timeout=60)
     assert up.returncode == 0, output
@@ -97,7 +97,7 @@ def test_the_foreground_shows_the_processes_and_stops_on_ctrl_c(
     assert up.returncode == 0, output
     assert "push      " in output
     assert tree.living() == set()
-    # What we were given is not ours to stop.
+    # The command must not stop servers that it was given.
     assert rabbitmq.running()
     assert redis_server.running()
 
@@ -114,7 +114,7 @@ def test_status_and_logs(tree: Tree) -> None:
 
 
 @pytest.mark.usefixtures("given")
-def test_a_part_that_is_not_well_is_named(tree: Tree) -> None:
+def test_an_unhealthy_part_is_named(tree: Tree) -> None:
     (tree.root / "sms.fails").touch()
     (tree.root / "degraded").touch()
     up = tree.notify("up", "-d", NOTIFY_UP_TIMEOUT_S="8")

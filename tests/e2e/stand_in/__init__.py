@@ -1,1 +1,1 @@
-"""A product that does nothing, so that the command which runs it can be tested in seconds."""
+"""Stands in for the product and does nothing, so that the command that runs it can be tested in seconds."""

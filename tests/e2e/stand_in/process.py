@@ -1,7 +1,7 @@
-"""One process of it: answers /health on the port that its settings say, until SIGTERM.
+"""Runs one process of the stand-in: it answers /health on the port from its settings, until SIGTERM.
 
-A file ``<name>.fails`` in the working directory makes it end at once, ``<name>.refuses`` with the exit code of bad
-settings; ``degraded`` makes it say so.
+A file ``<name>.fails`` in the working directory makes it end at once, ``<name>.refuses`` makes it end with the exit
+code of bad settings, and ``degraded`` makes it report that status.
 """
 
 import json
@@ -29,7 +29,7 @@ class Health(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Silent: what it writes is looked at."""
+        """Writes nothing, because the tests check the output."""
 
 
 def main(name: str) -> None:

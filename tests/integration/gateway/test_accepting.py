@@ -1,4 +1,4 @@
-"""The gateway as it is run, with a real broker and Redis: 202 means stored."""
+"""Tests the gateway as a process, with a real broker and Redis: 202 means that the notification is stored."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(scope="module")
 def vhost_url(rabbitmq: RabbitMQServer) -> Iterator[str]:
-    """One for the whole file: starting a gateway costs more than any test here."""
+    """Makes one virtual host for the whole file: starting a gateway takes longer than any test here."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     rabbitmq.management.create_vhost(name)
     yield rabbitmq.vhost_url(name)
@@ -40,7 +40,7 @@ def shared_gateway(
 
 @pytest.fixture
 def gateway(shared_gateway: GatewayProcess, vhost_url: str, redis_url: str) -> GatewayProcess:
-    """Empty queues, an empty Redis."""
+    """Returns the shared gateway with empty queues and an empty Redis."""
     for channel in CHANNELS:
         for lane in lanes_of(channel):
             taken(vhost_url, lane.queue)
@@ -67,7 +67,7 @@ def test_an_accepted_notification_lies_in_its_lane(gateway: GatewayProcess, vhos
     assert (state.attempt, state.deferrals, state.replay) == (0, 0, 0)
 
 
-def test_one_message_a_channel(gateway: GatewayProcess, vhost_url: str) -> None:
+def test_one_message_per_channel(gateway: GatewayProcess, vhost_url: str) -> None:
     document = push("a", channels=["push", "email"])
     del document["notification_type"]
     assert gateway.post(document).json()["channels"] == ["push", "email"]
@@ -76,7 +76,7 @@ def test_one_message_a_channel(gateway: GatewayProcess, vhost_url: str) -> None:
 
 def test_a_replay_is_known_to_every_process_and_published_once(gateway: GatewayProcess, vhost_url: str) -> None:
     first = gateway.post(push("a"))
-    # Each on a connection of its own, so that both processes are asked.
+    # Each request uses its own connection, so that both processes get some.
     again = [gateway.post(push("a")) for _ in range(10)]
     assert {(answer.status_code, answer.text) for answer in again} == {(202, first.text)}
     assert {answer.headers["Idempotent-Replayed"] for answer in again} == {"true"}
@@ -84,7 +84,7 @@ def test_a_replay_is_known_to_every_process_and_published_once(gateway: GatewayP
     assert len(taken(vhost_url, "push.queue")) == 1
 
 
-def test_copies_that_race_are_published_at_most_once_a_process(gateway: GatewayProcess, vhost_url: str) -> None:
+def test_copies_that_race_are_published_at_most_once_per_process(gateway: GatewayProcess, vhost_url: str) -> None:
     with ThreadPoolExecutor(20) as pool:
         statuses = list(pool.map(lambda _: gateway.post(push("a")).status_code, range(40)))
     assert set(statuses) <= {202, 409}
@@ -129,7 +129,7 @@ def test_a_chunked_body_is_read_whole_or_refused(gateway: GatewayProcess, vhost_
     assert post(body).status_code == 202
     ((_, stored),) = taken(vhost_url, "push.queue")
     assert json.loads(stored)["metadata"]["text"] == "x" * 60_000
-    # Cut at the limit, this one would still be valid JSON.
+    # This body would still be valid JSON if it were cut at the limit.
     padded = json.dumps(push("b")).encode().ljust(70_000)
     assert post(padded).status_code == 413
     assert post(padded[: 64 * 1024]).status_code == 202

@@ -1,4 +1,4 @@
-"""The README's example, run as it stands: another service publishes straight to RabbitMQ."""
+"""Runs the README's example unchanged: another service publishes directly to RabbitMQ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXAMPLE = ROOT / "examples" / "publish.py"
 
 
 async def run_example(rabbitmq_url: str) -> tuple[int, str]:
-    """Its exit code and what it complained of."""
+    """Runs the example. Returns its exit code and its error output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(EXAMPLE),
@@ -38,7 +38,7 @@ async def test_what_the_example_publishes_is_delivered_once(vhost_url: str, redi
         assert provider.accepted == ["order-42-shipped"]
 
 
-async def test_the_example_fails_aloud_if_nobody_would_get_it(vhost_url: str) -> None:
+async def test_the_example_fails_with_an_error_if_no_queue_would_get_the_message(vhost_url: str) -> None:
     code, errors = await run_example(vhost_url)
     assert code != 0
     assert "NOT_FOUND" in errors

@@ -1,4 +1,4 @@
-"""What ``GET /health`` reads in Redis, by a user who may not write."""
+"""Tests that ``GET /health`` only reads in Redis, with a Redis user that may not write."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ def writer(redis_url: str) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def reader(writer: redis.Redis, redis_url: str) -> Iterator[redis.Redis]:
-    """A user whom Redis refuses every write, also one from a script."""
+    """Yields a client of a user to whom Redis refuses every write, also a write by a script."""
     rights = ["+@all", "-@write", "-@scripting"]
     writer.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], categories=rights)
     place = urlsplit(redis_url)

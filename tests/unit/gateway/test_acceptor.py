@@ -1,4 +1,4 @@
-"""Accepting: documents in, a verdict for each in time; what is published, what is recorded when, who waits for whom."""
+"""Tests the acceptor: each document gets a verdict in time, is published, and is recorded only after the confirm."""
 
 import time
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 
 
 class World:
-    """``max_waiting`` is four: requests that may wait for the broker at once."""
+    """Builds an acceptor over stand-ins. Four requests may wait for the broker at once."""
 
     def __init__(self, publish_deadline_s: float = 5) -> None:
         self.journal: list[str] = []
@@ -40,11 +40,11 @@ class World:
         return [status(verdict) for verdict in self.accept(*documents)]
 
     def start(self, *documents: Any) -> Future[list[int]]:
-        """A caller in a thread of its own."""
+        """Sends the documents in a thread of their own, and returns the future statuses."""
         return self.callers.submit(self.statuses, *documents)
 
     def has_submitted(self, requests: int) -> bool:
-        """Whether so many requests wait for a loop that does not run yet."""
+        """Tells whether exactly ``requests`` requests wait for a loop that does not run yet."""
         return len(self.acceptor._submitted) == requests
 
 
@@ -58,7 +58,7 @@ def world() -> Iterator[World]:
 
 @pytest.fixture
 def quick() -> Iterator[World]:
-    """A world that gives up publishing after half a second."""
+    """Makes a world whose publish deadline is half a second."""
     world = World(publish_deadline_s=0.5)
     with running(world.acceptor, world.broker):
         yield world
@@ -71,7 +71,7 @@ def push(request_id: str, **change: Any) -> dict[str, Any]:
 
 
 def other(request_id: str) -> dict[str, Any]:
-    """Another notification under the same request_id."""
+    """Returns another notification with the same request_id."""
     return push(request_id, content={"title": "t", "body": "another"})
 
 
@@ -90,7 +90,7 @@ def test_each_document_gets_its_own_verdict_in_order(world: World) -> None:
     assert [publication.correlation_id for publication in world.broker.published] == ["a", "c"]
 
 
-def test_nothing_valid_asks_nobody(world: World) -> None:
+def test_without_a_valid_item_neither_redis_nor_the_broker_is_asked(world: World) -> None:
     assert world.statuses(7) == [422]
     assert world.records.turns.calls == []
 
@@ -150,7 +150,7 @@ def test_one_bad_item_does_not_sink_the_others(world: World) -> None:
     assert {request_id for _, request_id in world.records.digests} == {"a", "c"}
 
 
-def test_what_comes_in_together_is_looked_up_and_published_in_one_turn_of_the_loop() -> None:
+def test_simultaneous_requests_are_looked_up_and_published_in_one_turn_of_the_loop() -> None:
     world = World()
     callers = [world.start(push(f"r{n}")) for n in range(4)]
     eventually(lambda: world.has_submitted(4))
@@ -180,7 +180,7 @@ def test_a_lane_that_never_confirms_holds_up_no_other_and_no_other_item_of_its_b
     assert len(quick.broker.published) == 5
 
 
-def test_silence_turns_away_what_follows_at_once(world: World) -> None:
+def test_after_a_missed_deadline_the_next_request_is_refused_at_once(world: World) -> None:
     world.broker.fate = lambda _: PublishUnknown("silence")
     assert world.statuses(push("a")) == [503]
     assert world.statuses(push("b"), both("c")) == [503, 503]
@@ -195,7 +195,7 @@ def test_what_is_known_is_answered_while_its_lane_is_silent_or_full(world: World
     assert world.one(push("a")) == Accepted("a", ["push"], replayed=True)
 
 
-def test_only_so_many_wait_for_the_broker(quick: World) -> None:
+def test_only_max_waiting_requests_wait_for_the_broker(quick: World) -> None:
     quick.broker.held = {"push"}
     waiting = [quick.start(push(f"r{n}")) for n in range(4)]
     eventually(lambda: len(quick.broker.published) == 4)
@@ -211,7 +211,7 @@ def test_publishing_may_take_what_is_left_of_the_request(world: World, monkeypat
     assert world.statuses(push("a")) == [202]
     (deadline_s,) = world.broker.deadlines_s
     assert deadline_s is not None
-    # A second is kept for the record, a little for the answer.
+    # One second is reserved for the record, and a little time for the answer.
     assert 1 < deadline_s <= 2.8
 
 
@@ -226,7 +226,7 @@ def test_an_unforeseen_error_answers_500_and_the_next_request_is_served(world: W
     world.records.explodes, world.broker.explodes = False, True
     assert [world.statuses(push("b"), push("c")) for _ in range(5)] == [[500, 500]] * 5
     world.broker.explodes = False
-    # None of the five kept a place among the four that may wait, or its request_ids.
+    # None of the five has kept one of the four waiting places, or its request_ids.
     assert world.statuses(push("a"), push("b")) == [202, 202]
 
 
@@ -235,7 +235,7 @@ def test_a_request_id_twice_in_a_batch_is_taken_once(world: World) -> None:
     assert [publication.correlation_id for publication in world.broker.published] == ["a", "b"]
 
 
-def test_a_copy_of_what_is_being_worked_on_is_409_with_a_time(quick: World) -> None:
+def test_a_copy_of_a_request_in_progress_is_409_with_a_time(quick: World) -> None:
     quick.broker.held = {"push"}
     first = quick.start(push("a"))
     eventually(lambda: quick.broker.published)
@@ -248,7 +248,7 @@ def test_a_copy_of_what_is_being_worked_on_is_409_with_a_time(quick: World) -> N
     assert first.result(5) == [503]
 
 
-def test_what_failed_may_be_sent_again(world: World) -> None:
+def test_a_failed_request_may_be_sent_again(world: World) -> None:
     world.broker.fate = lambda _: PublishRejected("full")
     assert world.statuses(push("a")) == [503]
     world.broker.fate = lambda _: None
@@ -264,9 +264,7 @@ def test_a_lane_over_its_limit_is_503_and_others_are_not(world: World) -> None:
     assert world.statuses(push("b"), push("c", priority=2)) == [202, 503]
 
 
-def test_a_loop_that_says_nothing_does_not_hold_the_request_for_ever(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_loop_does_not_hold_the_request_indefinitely(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(acceptor_module, "ANSWER_WITHIN_S", 0.5)
     assert world.statuses(push("known")) == [202]
     world.broker.hangs = True
@@ -275,7 +273,7 @@ def test_a_loop_that_says_nothing_does_not_hold_the_request_for_ever(
     assert time.monotonic() - begun < 0.5
 
 
-def test_a_stop_answers_whoever_waits() -> None:
+def test_a_stop_answers_every_waiting_request() -> None:
     world = World()
     world.broker.hangs = True
     with running(world.acceptor, world.broker):
@@ -286,7 +284,7 @@ def test_a_stop_answers_whoever_waits() -> None:
     assert time.monotonic() - begun < 1
 
 
-def test_what_was_accepted_now_is_counted_by_lane_and_what_was_replayed_is_not(world: World) -> None:
+def test_accepted_messages_are_counted_by_lane_and_replayed_ones_are_not(world: World) -> None:
     world.statuses(push("a", priority="high"), push("a"), push("b", notification_type="sms"), 7)
     world.statuses(push("b", notification_type="sms"))
     assert sorted(world.counts.lanes, key=str) == [Lane("push", "high"), Lane("sms", "medium")]

@@ -1,4 +1,4 @@
-"""Keys: who is let in, with what, and which sets of keys the gateway does not start with."""
+"""Tests API keys: which requests are admitted, and with which sets of keys the gateway refuses to start."""
 
 import hashlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""A background task that dies ends its process, traceback and all: nothing would be accepted without it."""
+"""Tests that a background task that dies ends its process with a traceback: without it nothing could be accepted."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[3]
 
 NOWHERE = {"PATH": "/usr/bin:/bin", "RABBITMQ_URL": "amqp://127.0.0.1:1", "REDIS_URL": "redis://127.0.0.1:1"}
 
-#: Breaks one task and connects, to a broker that is not there; the main thread goes on as a server's would.
+#: Breaks one task and connects to a broker that does not exist; the main thread continues as a server's would.
 BROKEN = """
 import sys, time
 from gateway.accept.acceptor import Acceptor

@@ -1,4 +1,4 @@
-"""From a document to publications: what is refused, and by which field's name."""
+"""Tests how a document becomes publications: which documents are refused, and which field the refusal names."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ def test_every_bad_field_is_named_at_once() -> None:
 
 
 @pytest.mark.parametrize("document", [None, 1, "x", []])
-def test_what_is_no_object_is_422(document: Any) -> None:
+def test_a_document_that_is_not_an_object_is_422(document: Any) -> None:
     assert refusal(document).status == 422
 
 
@@ -92,20 +92,20 @@ def test_an_item_over_64_kib_is_413_whatever_else_is_wrong_with_it() -> None:
 
 
 def test_the_published_body_counts_too() -> None:
-    # A number as user_id is written down as a string: two bytes more than the caller sent.
+    # A user_id that is a number is published as a string: two bytes more than the caller sent.
     document = PUSH | {"user_id": 7, "metadata": {"a": ""}}
     document["metadata"] = {"a": "x" * (MAX_BODY_BYTES - len(orjson.dumps(document)))}
     assert len(orjson.dumps(document)) == MAX_BODY_BYTES
     assert refusal(document).status == 413
 
 
-def test_what_grows_over_64_kib_when_it_is_written_down_is_413() -> None:
-    # 1e15 is four characters to the caller and eighteen in what we publish.
+def test_a_notification_that_grows_over_64_kib_when_it_is_encoded_is_413() -> None:
+    # The caller writes 1e15 in four characters; the published body has eighteen for it.
     numbers = [1e15] * (MAX_BODY_BYTES // 19)
     assert refusal(PUSH | {"metadata": {"a": numbers}}).status == 413
 
 
-def test_one_message_a_channel_in_its_lane_with_headers_of_our_own() -> None:
+def test_one_message_per_channel_in_its_lane_with_the_products_headers() -> None:
     document = PUSH | {"notification_type": None, "channels": ["push", "email"], "priority": 9}
     del document["notification_type"]
     first, second = candidate_from(document).publications("2026-01-01T00:00:00.000Z")

@@ -1,4 +1,4 @@
-"""Counts of several processes add up, and outlive the process that wrote them."""
+"""Tests that the counts of several processes add up, and outlive the process that wrote them."""
 
 import multiprocessing
 import os
@@ -14,14 +14,14 @@ PUSH, SMS = Lane("push", "high"), Lane("sms", "low")
 
 def _count(lanes: list[Lane]) -> None:
     AcceptedCounts().add(lanes)
-    # As if killed: nothing is tidied up.
+    # End as if killed, without any cleanup.
     os._exit(0)
 
 
 def test_processes_add_up_and_the_dead_still_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
     for lanes in ([PUSH] * 5, [PUSH] * 5, [PUSH, SMS]):
-        # Spawned, because prometheus_client looks for the variable when it is imported.
+        # The process is spawned, because prometheus_client reads the variable when it is imported.
         process = multiprocessing.get_context("spawn").Process(target=_count, args=(lanes,))
         process.start()
         process.join()

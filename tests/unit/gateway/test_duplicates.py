@@ -1,4 +1,4 @@
-"""The accepted records: what is asked of Redis, and how little a Redis costs that does not answer."""
+"""Tests the accepted records: which commands Redis gets, and how little delay a Redis causes that does not answer."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def test_all_digests_are_written_with_one_command_and_their_time_to_live(w
     assert words[2:] == [b"2", b"notify:accepted:shop:a", b"notify:accepted:shop:b", b"3000", b"d1", b"d2"]
 
 
-async def test_a_silent_redis_costs_one_request_a_second_its_timeout(world: World) -> None:
+async def test_a_silent_redis_delays_one_request_per_second(world: World) -> None:
     world.redis.script = lambda _: None
     assert await world.records.find([A, B]) == [None, None]
     assert len(world.redis.commands) == 1
@@ -77,7 +77,7 @@ async def test_one_record_that_is_written_is_enough_for_all_to_ask_again(world: 
     assert found == [["d"], ["d"]]
 
 
-async def test_a_redis_that_cannot_write_is_no_error_and_left_alone_for_a_second(world: World) -> None:
+async def test_a_redis_that_cannot_write_is_no_error_and_is_not_asked_for_a_second(world: World) -> None:
     world.redis.script = lambda _: b"-OOM full\r\n"
     await world.records.remember([(A, "d1"), (B, "d2")])
     asked = len(world.redis.commands)

@@ -1,4 +1,4 @@
-"""The gate before the broker, with a clock of the test's own: who is let through, who is turned away at once."""
+"""Tests the gate before the broker, with a clock that the test moves: which requests are admitted or refused."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SILENCE = PublishUnknown("silence")
 
 
 class World:
-    """A gate through which three requests may wait at once."""
+    """Builds a gate that lets three requests wait at once."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -21,7 +21,10 @@ class World:
         self.gate = Gate(self.depths, queue_max_ready=10, max_waiting=3, clock=lambda: self.now)
 
     def is_admitted(self, *lanes: Lane, failure: PublishFailed | None = None) -> bool:
-        """One request with one notification for all ``lanes``; if admitted, each message ends in ``failure``."""
+        """Tells whether a request with one notification for all ``lanes`` is admitted.
+
+        If it is admitted, each of its messages ends with ``failure``.
+        """
         with self.gate.admission() as admission:
             if admission.refusal(lanes) is not None:
                 return False
@@ -38,11 +41,11 @@ def world() -> World:
     return World()
 
 
-def test_while_answers_come_everyone_is_let_through(world: World) -> None:
+def test_all_requests_are_admitted_while_answers_come(world: World) -> None:
     assert all(world.is_admitted(PUSH, EMAIL) for _ in range(100))
 
 
-def test_one_missed_deadline_turns_everyone_of_its_lane_away_and_nobody_else(world: World) -> None:
+def test_one_missed_deadline_refuses_its_own_lane_and_no_other(world: World) -> None:
     world.miss(PUSH)
     assert not world.is_admitted(PUSH)
     assert not world.is_admitted(EMAIL, PUSH)
@@ -74,7 +77,7 @@ def test_one_request_at_a_time_is_let_through_as_a_probe_after_a_second(world: W
     world.now += 0.02
     with world.gate.admission() as probe:
         assert probe.refusal([PUSH]) is None
-        # A batch is one request: all of it is let through.
+        # A batch is one request: all its items are admitted.
         assert probe.refusal([PUSH]) is None
         assert not world.is_admitted(PUSH)
         probe.heard(PUSH, None)
@@ -82,7 +85,7 @@ def test_one_request_at_a_time_is_let_through_as_a_probe_after_a_second(world: W
         assert one.refusal([PUSH]) is two.refusal([PUSH]) is None
 
 
-def test_a_missed_probe_turns_everyone_away_for_another_second_never_longer(world: World) -> None:
+def test_a_missed_probe_refuses_all_for_exactly_one_more_second(world: World) -> None:
     world.miss(PUSH)
     for _ in range(10):
         world.now += 1.01
@@ -92,7 +95,7 @@ def test_a_missed_probe_turns_everyone_away_for_another_second_never_longer(worl
     assert world.is_admitted(PUSH)
 
 
-def test_a_probe_of_which_nothing_was_heard_makes_room_for_the_next(world: World) -> None:
+def test_a_probe_without_a_result_makes_room_for_the_next(world: World) -> None:
     world.miss(PUSH)
     world.now += 1.01
     with pytest.raises(RuntimeError), world.gate.admission() as probe:
@@ -131,10 +134,10 @@ def test_a_message_of_a_lane_that_misses_counts_more_than_those_that_were_answer
     assert not world.is_admitted(PUSH)
 
 
-def test_only_so_many_may_wait_at_once(world: World) -> None:
+def test_only_max_waiting_requests_may_wait_at_once(world: World) -> None:
     with world.gate.admission() as one, world.gate.admission() as two:
         assert one.refusal([PUSH]) is None
-        # A batch takes one place.
+        # A batch takes one place only.
         assert two.refusal([PUSH]) is two.refusal([EMAIL]) is None
         with world.gate.admission() as three:
             assert three.refusal([PUSH]) is None
@@ -143,7 +146,7 @@ def test_only_so_many_may_wait_at_once(world: World) -> None:
     assert world.is_admitted(EMAIL)
 
 
-def test_who_is_turned_away_for_want_of_a_place_opens_and_closes_nothing(world: World) -> None:
+def test_a_request_refused_for_lack_of_a_place_changes_no_breaker(world: World) -> None:
     world.miss(PUSH)
     world.now += 1.01
     with world.gate.admission() as one, world.gate.admission() as two, world.gate.admission() as three:

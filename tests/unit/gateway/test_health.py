@@ -1,4 +1,4 @@
-"""What /health says, from what each part knows."""
+"""Tests what /health reports from what each part knows."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ class Redis(RedisReader):
 
     def read(self) -> RedisView:
         if self.view is None:
-            raise RedisUnavailable("away")
+            raise RedisUnavailable("unavailable")
         return self.view
 
 
@@ -66,11 +66,11 @@ def test_a_broker_that_confirms_nothing_counts_as_blocked() -> None:
         Redis(memory_share=0.8),
     ],
 )
-def test_what_needs_somebody_is_degraded(redis: Redis) -> None:
+def test_a_channel_or_redis_that_needs_attention_is_degraded(redis: Redis) -> None:
     assert report(redis).status == "degraded"
 
 
-def test_redis_down_is_degraded_and_said() -> None:
+def test_redis_down_is_degraded_and_reported() -> None:
     redis = Redis()
     redis.view = None
     answer = report(redis)

@@ -1,4 +1,4 @@
-"""The directory that the processes of a gateway count in is gone when they are."""
+"""Tests that the directory in which the processes of a gateway count is removed when they have ended."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ import pytest
 from gateway.health.metrics_directory import metrics_directory
 
 ROOT = Path(__file__).parents[3]
-#: says where its directory is, and waits to be ended
+#: Prints the name of its directory, and waits until it is ended.
 GATEWAY = """
 from gateway.health.metrics_directory import metrics_directory
 
@@ -47,7 +47,7 @@ def test_it_is_removed_at_the_end_and_named_meanwhile(temporary: Path) -> None:
     assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 
 
-def test_what_a_killed_gateway_left_is_removed_by_the_next_and_what_is_in_use_is_not(temporary: Path) -> None:
+def test_the_next_gateway_removes_the_directory_of_a_killed_one_but_none_in_use(temporary: Path) -> None:
     killed, left = _another_gateway()
     running, used = _another_gateway()
     with killed, running:
@@ -60,7 +60,7 @@ def test_what_a_killed_gateway_left_is_removed_by_the_next_and_what_is_in_use_is
     assert list(temporary.iterdir()) == []
 
 
-def test_one_that_another_start_took_for_a_leftover_before_it_was_locked_is_not_used(
+def test_a_directory_that_another_start_removed_before_it_was_locked_is_not_used(
     temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[Path] = []

@@ -1,4 +1,4 @@
-"""The document and its page: valid, complete, with examples that hold, and nothing fetched from elsewhere."""
+"""Tests the OpenAPI document and its page: valid, complete, with correct examples, and without other hosts' files."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def made(tmp_path: Path) -> Iterator[Gateway]:
         yield made
 
 
-def test_what_is_served_is_the_document_and_valid(made: Gateway) -> None:
+def test_the_served_document_is_the_generated_one_and_valid(made: Gateway) -> None:
     served = made.client.get("/openapi.json").get_json()
     assert served == openapi_document(RESOURCES)
     assert served["openapi"].startswith("3.1")

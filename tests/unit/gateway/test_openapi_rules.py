@@ -1,4 +1,4 @@
-"""What the document says of requests, where a caller who obeyed it was refused, or one who did not was not."""
+"""Tests that the OpenAPI document and the gateway agree on requests: allowed ones are accepted, others are refused."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
     assert parse_discard({"all": True, "limit": 5.0}).limit == 5
 
 
-def test_what_is_not_delivered_yet_is_not_offered() -> None:
+def test_planned_channels_are_not_offered() -> None:
     assert allowed("Envelope", PUSH)
     assert not allowed("Envelope", {**PUSH, "notification_type": "both"})
     assert not allowed("Envelope", {**PUSH, "notification_type": None, "channels": ["push", "websocket"]})

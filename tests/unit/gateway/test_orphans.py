@@ -1,4 +1,4 @@
-"""Gateway workers whose main process was killed."""
+"""Tests that gateway workers end when their main process was killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
 
-#: two workers forked from one main process; the second, which holds the first one's sentinel open, will not stop
+#: Forks two workers from one main process. The second one holds the first one's sentinel open and does not stop.
 MAIN = """
 import multiprocessing, signal, time
 from gateway.__main__ import _end_with_parent
@@ -36,7 +36,7 @@ time.sleep(60)
 
 @contextmanager
 def main_process() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
-    """It, and the ids of its workers; all gone afterwards."""
+    """Yields the main process and the pids of its workers. All are ended afterwards."""
     command = [sys.executable, "-c", MAIN]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as main:
         assert main.stdout
@@ -51,14 +51,14 @@ def main_process() -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
 
 
 def alive(pid: int) -> bool:
-    """Not ended, nor a zombie that nobody has waited for."""
+    """Tells whether the process runs. A zombie, for which no process has waited, counts as ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def test_one_that_is_slow_to_stop_keeps_no_other() -> None:
+def test_a_worker_that_is_slow_to_stop_does_not_keep_another_alive() -> None:
     with main_process() as (main, (prompt, stubborn)):
         main.kill()
         main.wait()

@@ -1,4 +1,4 @@
-"""The HTTP face: statuses, headers, bodies, and one shape for every error."""
+"""Tests the HTTP interface: statuses, headers, bodies, and one shape for every error."""
 
 import hashlib
 import io
@@ -68,7 +68,7 @@ def test_bad_json_is_400_and_names_the_key(made: Gateway) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
-def test_what_is_not_json_is_415(made: Gateway, content_type: str) -> None:
+def test_another_content_type_is_415(made: Gateway, content_type: str) -> None:
     problem(made.client.post("/notifications", data=orjson.dumps(PUSH), content_type=content_type), 415)
 
 
@@ -109,7 +109,7 @@ def test_unknown_paths_and_methods_are_problem_documents(made: Gateway) -> None:
     assert "POST" in answer.headers["Allow"]
 
 
-def test_an_error_of_ours_is_500_without_its_details(made: Gateway) -> None:
+def test_an_internal_error_is_500_without_its_details(made: Gateway) -> None:
     made.records.explodes = True
     answer = made.client.post("/notifications", json=PUSH)
     assert "unforeseen" not in problem(answer, 500).detail
@@ -140,12 +140,12 @@ def test_a_batch_answers_each_item_in_order(made: Gateway) -> None:
 
 
 @pytest.mark.parametrize("document", [{}, [], "x", [PUSH] * 1001])
-def test_what_is_no_batch_is_422(made: Gateway, document: Any) -> None:
+def test_a_document_that_is_not_a_batch_is_422(made: Gateway, document: Any) -> None:
     problem(made.client.post("/notifications/batch", json=document), 422)
     assert not made.broker.published
 
 
-def test_with_the_broker_away_the_items_are_503_and_so_is_the_batch(made: Gateway) -> None:
+def test_while_the_broker_is_silent_the_items_and_the_batch_are_503(made: Gateway) -> None:
     made.broker.fate = lambda _: PublishUnknown("silence")
     answer = made.client.post("/notifications/batch", json=[PUSH, 7])
     assert answer.status_code == 503

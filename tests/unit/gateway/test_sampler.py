@@ -1,4 +1,4 @@
-"""Lane depths: what is slow, away or old is unknown, never 0."""
+"""Tests the lane depths: a slow, missing or old answer makes a depth unknown, never 0."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,10 @@ LANES = lanes_of("push")
 
 
 class FakeConnection:
-    """Also its own channel: declares answer ``count``, after ``answers`` is set; ``gone`` closes the channel."""
+    """Stands in for a connection and for its channel.
+
+    A declare returns ``count`` once ``answers`` is set; ``gone`` closes the channel.
+    """
 
     def __init__(self) -> None:
         self.count = 7
@@ -70,7 +73,7 @@ async def test_a_depth_follows_the_broker(sampler: Sampler, connection: FakeConn
     await eventually_async(lambda: sampler.ready(LANES[0]) == 9)
 
 
-async def test_an_answer_that_takes_too_long_is_not_believed(sampler: Sampler, connection: FakeConnection) -> None:
+async def test_an_answer_that_takes_too_long_is_ignored(sampler: Sampler, connection: FakeConnection) -> None:
     connection.count = 0
     connection.answers.clear()
     await eventually_async(lambda: sampler.ready(LANES[0]) is None)

@@ -1,4 +1,4 @@
-"""Starting: bad settings are named, all of them, and the exit code is 2."""
+"""Tests the start: all bad settings are named, and the exit code is 2."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Strict JSON: everything valid is kept as it is; everything that two readers could read differently is refused."""
+"""Tests strict JSON: valid documents stay unchanged; those that two readers could read differently are refused."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def test_what_is_valid_is_read_as_it_was_written(document: Any, ascii_only: bool
 
 
 @given(st.binary(max_size=60))
-def test_whatever_comes_is_read_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     try:
         parse_json(raw)
     except BadJson as exc:
@@ -74,7 +74,7 @@ def test_a_fault_names_its_key(raw: bytes, field: str) -> None:
         b"[\x00]\x00",
     ],
 )
-def test_what_is_no_json_is_refused_without_a_key(raw: bytes) -> None:
+def test_a_document_that_is_not_json_is_refused_without_a_key(raw: bytes) -> None:
     with pytest.raises(BadJson) as refused:
         parse_json(raw)
     assert refused.value.field == ""

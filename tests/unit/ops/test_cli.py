@@ -1,4 +1,4 @@
-"""The command line as a whole."""
+"""Tests the command line as a whole."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What runs, and on which ports."""
+"""Tests which processes run, and on which ports."""
 
 import socket
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.servers import run_ports
 
 @pytest.fixture
 def configuration(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make a Configuration from variables; the ports that are not named are free ones."""
+    """Returns a function that makes a Configuration from variables; unnamed ports get free numbers."""
     names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)]
     names += ["RABBITMQ", "RABBITMQ_MANAGEMENT", "RABBITMQ_DIST", "REDIS"]
     keys = [name if name.endswith("PORT") else f"LOCAL_{name}_PORT" for name in names] + ["LOCAL_EPMD_PORT"]

@@ -1,4 +1,4 @@
-"""While apt-get installs, no service may start; afterwards the machine is as it was."""
+"""Tests that no service can start while apt-get installs, and that the machine's policy is restored afterwards."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ case "$*" in *install*) [ -z "$HANG" ] || sleep 600; exit "${FAIL:-0}";; esac
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A directory with an apt-get that records its arguments and what policy-rc.d answered meanwhile."""
+    """Makes a directory with an apt-get that records its arguments and the exit code of policy-rc.d at that time."""
     apt = tmp_path / "bin" / "apt-get"
     apt.parent.mkdir()
     apt.write_text(APT)

@@ -1,4 +1,4 @@
-"""Keys: shown once, known to the gateway by their hash."""
+"""Tests that a key is shown once, and that the gateway knows it by its hash."""
 
 import hashlib
 

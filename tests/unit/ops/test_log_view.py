@@ -1,4 +1,4 @@
-"""Log files, followed and made readable."""
+"""Tests how log files are followed and rendered."""
 
 from pathlib import Path
 
@@ -39,6 +39,6 @@ def test_an_event_is_shown_as_time_name_and_fields() -> None:
     assert render("push", line).plain == "push      03:04:05 sent attempt=0"
 
 
-def test_what_is_no_event_is_shown_as_it_is() -> None:
+def test_a_line_that_is_not_an_event_is_shown_unchanged() -> None:
     for line in ("Traceback [bold]:", "{broken", '{"no": "name"}', "3"):
         assert render("push", line).plain == f"push      {line}"

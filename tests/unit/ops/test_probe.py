@@ -1,4 +1,4 @@
-"""The containers' health check."""
+"""Tests the health check of the containers."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(b'{"broker": "down"}')
 
     def log_message(self, *_: object) -> None:
-        """Nobody wants to read it."""
+        """Writes nothing."""
 
 
 @pytest.fixture
@@ -50,13 +50,13 @@ def test_a_redirect_is_not_health(url: Callable[[str], str]) -> None:
 
 
 def test_no_proxy_is_asked(url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine may put its own proxy into every container's environment."""
+    """Checks this because an engine may put its own proxy into every container's environment."""
     [closed] = free_ports(1)
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed}")
     assert probe.main([url("/health")]) == 0
 
 
-def test_nobody_there_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_connection_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     [closed] = free_ports(1)
     assert probe.main([f"http://127.0.0.1:{closed}/health"]) == 1
     assert "ConnectionRefusedError" in capsys.readouterr().err
@@ -64,7 +64,7 @@ def test_nobody_there_is_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_silence_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(probe, "TIMEOUT_S", 0.05)
-    silent = HTTPServer(("127.0.0.1", 0), Answers)  # listens, and never takes a connection
+    silent = HTTPServer(("127.0.0.1", 0), Answers)  # listens, but never accepts a connection
     assert probe.main([f"http://127.0.0.1:{silent.server_port}/health"]) == 1
     silent.server_close()
     assert "TimeoutError" in capsys.readouterr().err

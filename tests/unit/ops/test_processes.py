@@ -1,4 +1,4 @@
-"""A process is known for good, however it or we end."""
+"""Tests that a process is never mistaken for another one, and that it can be ended in every state."""
 
 import os
 import signal
@@ -61,7 +61,7 @@ def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     assert not identity.alive()
 
 
-def test_one_that_stands_still_is_ended(tmp_path: Path) -> None:
+def test_a_stopped_process_is_ended(tmp_path: Path) -> None:
     daemon, identity = started(tmp_path, SLEEP)
     daemon.signal(signal.SIGSTOP)
     assert daemon.end(10)

@@ -1,4 +1,4 @@
-"""The generated configuration says to supervisord what we mean."""
+"""Tests that supervisord reads the generated configuration as it is meant."""
 
 import shlex
 from configparser import RawConfigParser
@@ -17,7 +17,7 @@ def read(directory: Path) -> RawConfigParser:
     return parser
 
 
-def test_a_process_that_dies_comes_back_for_ever_and_has_time_to_finish() -> None:
+def test_a_process_that_dies_is_always_restarted_and_has_time_to_finish() -> None:
     section = read(Path("/tree/.local"))["program:push-1"]
     assert section["autorestart"] == "true"
     assert section["startsecs"] == "5"

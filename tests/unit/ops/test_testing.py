@@ -1,4 +1,4 @@
-"""``./notify test --days N``: the whole run sees another day."""
+"""Tests ``./notify test --days N``, which moves the clock of the whole run."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""docker-compose.yml agrees with the product: its channels, ports, settings and times."""
+"""Tests that docker-compose.yml agrees with the product: its channels, ports, settings and times."""
 
 import re
 from pathlib import Path
@@ -18,27 +18,27 @@ FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 
 PRODUCT = {"gateway", *CHANNELS}
-OURS = {*PRODUCT, "sandbox"}
+BUILT = {*PRODUCT, "sandbox"}
 
-#: What the sandbox reads beside the names that it shares with the product.
+#: Variables that only the sandbox reads, beside those that it shares with the product.
 SANDBOX_ALONE = {"SANDBOX_KEEP"}
-#: RabbitMQ's own: there is no file that it could be told by without one more mount.
+#: RabbitMQ's own variable: a configuration file instead would need one more mount.
 RABBITMQ_ALONE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
 
-#: Settings that the file must not pass on, by the reason.
+#: Settings that the file must not pass on, grouped by the reason.
 WITHHELD = {
-    # The servers are those of the file.
+    # The processes must use the servers of this file.
     *("RABBITMQ_URL", "REDIS_URL", "REDIS_PORT", "REDIS_PASSWORD"),
-    # Inside a container everybody listens on the default port; the health checks and the mappings count on it.
+    # Inside a container every process listens on its default port; the health checks and port mappings rely on it.
     *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)),
-    # More of one is --scale here, and each replica has an address of its own.
+    # Here --scale starts more workers of a channel, and each replica has its own address.
     *("NOTIFY_REPLICA", *(f"{name.upper()}_PROCESSES" for name in CHANNELS)),
-    # stop_grace_period is made for the default.
+    # stop_grace_period fits the default only.
     "SHUTDOWN_S",
 }
 
 
-#: Not read from the environment: it must not matter what the person who runs the tests has set.
+#: The environment is not read: settings of the person who runs the tests must not matter.
 DEFAULTS, LOCAL_DEFAULTS = settings_from({}), LocalSettings()
 PRODUCT_SETTINGS = set(variables_of(DEFAULTS))
 SECRETS = {"API_KEYS"} | {
@@ -46,14 +46,14 @@ SECRETS = {"API_KEYS"} | {
 }
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_a_process_of_ours_has_time_to_finish_what_it_has_in_hand(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(BUILT))
+def test_a_process_of_the_product_has_time_to_finish_the_messages_in_progress(name: str) -> None:
     assert SERVICES[name]["stop_grace_period"] == "35s"
     assert DEFAULTS.worker.shutdown_s < 35
 
 
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_a_process_of_ours_may_do_nothing_that_it_does_not_need(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(BUILT))
+def test_a_process_of_the_product_has_no_privilege_that_it_does_not_need(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -63,10 +63,10 @@ def test_a_process_of_ours_may_do_nothing_that_it_does_not_need(name: str) -> No
 def test_each_health_check_asks_the_port_on_which_its_process_listens() -> None:
     ports = {"gateway": DEFAULTS.gateway.port, "sandbox": SANDBOX_PORT}
     ports |= {name: channel.worker_port for name, channel in CHANNELS.items()}
-    paths = {name: "/health/ready" if name == "gateway" else "/health" for name in OURS}
-    asked = {name: SERVICES[name]["healthcheck"]["test"] for name in OURS}
+    paths = {name: "/health/ready" if name == "gateway" else "/health" for name in BUILT}
+    asked = {name: SERVICES[name]["healthcheck"]["test"] for name in BUILT}
     assert asked == {
-        name: ["CMD", "python", "-m", "ops.probe", f"http://127.0.0.1:{ports[name]}{paths[name]}"] for name in OURS
+        name: ["CMD", "python", "-m", "ops.probe", f"http://127.0.0.1:{ports[name]}{paths[name]}"] for name in BUILT
     }
 
 
@@ -88,7 +88,7 @@ def test_it_holds_no_secret() -> None:
     for service in SERVICES.values():
         environment = service.get("environment", {})
         assert {name for name in SECRETS & set(environment) if environment[name] is not None} == set()
-    # A default within ${...} is a port, nothing else.
+    # Every default within ${...} is a port.
     assert re.findall(r"\$\{\w+:-(?!\d+\})", TEXT) == []
     assert re.findall(r"\w+://[^/\s]*@", TEXT) == []
     assert not re.search(r"pass(word|wd)?\s*[:=]\s*\S", TEXT, re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The image: not root, nothing in it but the product, nothing of the machine that built it."""
+"""Tests that the image runs without root, and contains only the product and no files of the machine that built it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
 
 
 def stages() -> dict[str, list[str]]:
-    """Name of a stage -> its instructions, the FROM first."""
+    """Returns the stages: name -> instructions, with FROM first."""
     found: dict[str, list[str]] = {}
     for line in LINES:
         if line.startswith("FROM "):
@@ -18,7 +18,7 @@ def stages() -> dict[str, list[str]]:
     return found
 
 
-def test_nobody_in_it_is_root() -> None:
+def test_no_process_in_it_is_root() -> None:
     users = [line.split()[1] for line in LINES if line.startswith("USER ")]
     assert users == ["10001:10001"], "by number: runAsNonRoot cannot judge a name"
     assert stages()["sandbox"][0] == "FROM product AS sandbox", "inherits the user"

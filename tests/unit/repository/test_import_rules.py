@@ -1,6 +1,6 @@
-"""Where each side effect lives, and that importing a module does nothing.
+"""Tests that each side effect has one place in the product, and that importing a module does nothing.
 
-Who may import whom is checked by import-linter: see ``[tool.importlinter]`` in ``pyproject.toml``.
+import-linter checks which package may import which: see ``[tool.importlinter]`` in ``pyproject.toml``.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ AMQP_HOMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("exchange_declare", "queue_declare", "queue_bind"), ("shared/broker/",)),
     **dict.fromkeys(("queue_delete", "queue_purge", "exchange_delete"), ()),
 }
-#: who tells the broker that a message is settled: the worker's last step, and the operators' operations
+#: The only code that may ack messages: the worker's last step, and the operators' operations.
 ACKING = ("shared/broker/", "shared/message/incoming.py", "shared/worker/settler.py", "shared/failed/")
-#: who knows the process's environment: the settings, and the one place that tells prometheus_client its directory
+#: The only code that may use the process's environment: the settings, and the module that sets the variable for
+#: prometheus_client.
 ENVIRONMENT = ("shared/settings/", "gateway/health/metrics_directory.py")
 
 
@@ -33,12 +34,12 @@ def sources(*packages: str) -> list[tuple[str, ast.Module]]:
 
 
 def attributes(tree: ast.Module) -> set[str]:
-    """Names of attributes that are read, called or passed on."""
+    """Returns the names of attributes that are read, called or passed on."""
     return {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
 
 
 def acks(tree: ast.Module) -> bool:
-    """Whether something is acked: ``x.ack()``."""
+    """Tells whether the module acks a message: ``x.ack()``."""
     return any(
         isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr == "ack" for n in ast.walk(tree)
     )
@@ -62,7 +63,7 @@ def test_acks_and_declarations_have_one_home() -> None:
             assert path.startswith(AMQP_HOMES[method]), f"{path} calls {method}"
 
 
-def test_only_who_settles_a_message_acks_it() -> None:
+def test_only_code_that_settles_a_message_acks_it() -> None:
     assert {path for path, tree in sources(*PRODUCT, "ops") if acks(tree) and not path.startswith(ACKING)} == set()
 
 
@@ -72,7 +73,7 @@ import importlib, socket, sys, threading
 def refuse(*_, **__):
     raise AssertionError("at import")
 
-# Not the class itself: others derive from it.
+# Do not replace the class itself: other classes derive from it.
 socket.socket.__init__ = socket.create_connection = socket.getaddrinfo = refuse
 threading.Thread.start = refuse
 for name in sys.argv[1:]:
@@ -90,7 +91,7 @@ def _modules(*packages: str) -> list[str]:
 
 
 def test_nothing_connects_reads_settings_or_starts_a_thread_at_import(tmp_path: Path) -> None:
-    # An environment without a home, a .env or any setting, and with an unreadable one: who reads it at import fails.
+    # The environment has no home, no .env and one invalid setting: a module that reads settings at import fails.
     process = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", _IMPORT_ALL, *_modules(*PRODUCT, "sandbox", "ops")],
         env={"PYTHONPATH": str(ROOT), "PREFETCH": "unreadable"},

@@ -1,4 +1,4 @@
-"""One version for everything that names one, and files for tools and contributors that agree with the commands."""
+"""Tests that every place has the same version, and that files for tools and contributors agree with the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What the documents say exists: links, commands, settings, metrics and reasons, and the first request works."""
+"""Tests that everything the documents name exists (links, commands, settings, metrics, reasons), and that the first
+request works.
+"""
 
 from __future__ import annotations
 

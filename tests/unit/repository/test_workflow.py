@@ -1,4 +1,4 @@
-"""What runs for every change, and every night, is what a developer runs."""
+"""Tests that the workflows run for every change, and every night, the same commands as a developer."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_every_night_the_tests_run_on_days_long_before_and_after() -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS.keys())
-def test_a_workflow_may_only_read_its_actions_are_pinned_and_no_job_can_run_for_ever(workflow: dict[Any, Any]) -> None:
+def test_a_workflow_may_only_read_its_actions_are_pinned_and_every_job_has_a_timeout(workflow: dict[Any, Any]) -> None:
     assert workflow["permissions"] == {"contents": "read"}
     used = [step["uses"] for job in workflow["jobs"].values() for step in job["steps"] if "uses" in step]
     assert [action for action in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
