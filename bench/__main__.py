@@ -1,4 +1,4 @@
-"""Measures ours beside its peers, in one run: ``python -m bench [push|gateway|isolation|memory ...]``."""
+"""Measures the product beside its peers, in one run: ``python -m bench [push|gateway|isolation|memory ...]``."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ from bench.suites import gateway, isolation, memory, push
 
 _SUITES = ["push", "gateway", "isolation", "memory"]
 _MEMORY_MESSAGES = 10_000
-#: What an idle machine does by itself.
+#: An idle machine keeps at most this many cores busy.
 _QUIET_CORES = 0.3
 #: The widest table, in columns; a narrower terminal wraps it.
 _WIDTH = 100
@@ -57,7 +57,7 @@ def main(
     backlog: int,
     base_port: int,
 ) -> None:
-    """Measure (everything, or the SUITES named), print a table for each, and exit 0; 1 if a contestant failed."""
+    """Measure (everything, or the SUITES named), print a table for each, and exit 0; exit 1 if a contestant failed."""
     signal.signal(signal.SIGTERM, _interrupted)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(width=max(Console().width, _WIDTH))
@@ -83,7 +83,7 @@ def main(
         console.print(str(failed), style="red", markup=False)
         sys.exit(1)
     finally:
-        # What was measured before a failure is not lost.
+        # The figures measured before a failure are kept.
         if json_file is not None and results:
             json_file.write_text(json.dumps(results, indent=2) + "\n")
 
@@ -97,7 +97,7 @@ def _warn_if_busy(console: Console) -> None:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    # As Ctrl-C: the servers and workers are ended on the way out.
+    # It acts like Ctrl-C: the servers and workers are ended before the program exits.
     raise KeyboardInterrupt
 
 

@@ -1,4 +1,4 @@
-"""The place of a measurement: private servers, a provider, a directory for logs. One for all that are compared."""
+"""Sets up the place of a measurement, one for all contestants: private servers, a provider, a directory for logs."""
 
 import tempfile
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ class Arena:
 
 @contextmanager
 def opened(ports: Ports) -> Iterator[Arena]:
-    """Everything started, empty; ended and removed afterwards. BenchFailed if a port is taken."""
+    """Starts everything, empty; ends and removes it afterwards. Raises BenchFailed if a port is taken."""
     ports.check_free()
     with tempfile.TemporaryDirectory(prefix="notify-bench-", ignore_cleanup_errors=True) as name:
         directory = Path(name)

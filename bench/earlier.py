@@ -1,4 +1,4 @@
-"""An earlier commit of this repository, checked out to be measured beside today's code."""
+"""Checks out an earlier commit of this repository, to be measured beside today's code."""
 
 import subprocess
 import tempfile

@@ -1,9 +1,9 @@
-"""The notifications that are measured, one shape for all contestants. The peers import it: standard library only."""
+"""Builds the measured notifications, one shape for all contestants. Peers import it: standard library only."""
 
 import json
 from typing import Any
 
-#: What the template service answers for ``PRODUCT_UPDATE``; the peers start with it in their cache.
+#: The template service answers this for ``PRODUCT_UPDATE``; the peers start with it in their cache.
 PRODUCT_UPDATE: dict[str, Any] = {
     "code": "PRODUCT_UPDATE",
     "subject": "News about your product",
@@ -12,7 +12,7 @@ PRODUCT_UPDATE: dict[str, Any] = {
     "html": "<p>Hello {{ name }}, your product has an update.</p><p>{{ link }}</p>",
 }
 
-#: As long as a real registration token of FCM (about 160 characters).
+#: It is as long as a real registration token of FCM (about 160 characters).
 _TOKEN_TAIL = "bench-" + "x" * 140
 
 _RECIPIENTS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ _RECIPIENTS: dict[str, dict[str, Any]] = {
 
 
 def envelope(request_id: str, channel: str = "push", priority: str = "medium") -> dict[str, Any]:
-    """One notification with its recipient given and its content by template."""
+    """Returns one notification that gives its recipient and takes its content from a template."""
     recipient = _RECIPIENTS.get(channel) or {"push_tokens": [f"{request_id}:{_TOKEN_TAIL}"]}
     return {
         "request_id": request_id,
@@ -36,5 +36,5 @@ def envelope(request_id: str, channel: str = "push", priority: str = "medium") -
 
 
 def body(request_id: str, channel: str = "push", priority: str = "medium") -> bytes:
-    """The same as JSON, as it lies on a queue."""
+    """Returns the same as JSON, as it lies in a queue."""
     return json.dumps(envelope(request_id, channel, priority), separators=(",", ":")).encode()

@@ -1,5 +1,5 @@
-"""What stops a measurement; the command prints it and exits 1."""
+"""Defines the error that stops a measurement; the command prints it and exits 1."""
 
 
 class BenchFailed(Exception):
-    """A contestant did not do the work in its time, or died; the text ends with the tail of its log."""
+    """Says that a contestant did not do the work in its time, or died; the text ends with the tail of its log."""

@@ -1,12 +1,12 @@
-"""Which HTTP client the hot path should use: ours, aiohttp and pyreqwest, in turns, in one process.
+"""Measures which HTTP client the hot path should use: the product's, aiohttp or pyreqwest, in turns, in one process.
 
     python -m bench.http_clients [--base-port 24000] [--requests 10000] [--rounds 3]
 
-pyreqwest is left out where it is not installed: the product does not need it, ``.venv-bench`` has it.
+pyreqwest is left out where it is not installed: the product does not need it; ``.venv-bench`` has it.
 
-Each turn: POSTs of 600 bytes, 128 at a time, on uvloop, to a local nginx that answers a constant JSON. Printed: wall
-time and CPU (of all threads, user and system) a call, best turn of each.
-``shared/http/client.py`` stands on the result.
+Each turn sends POSTs of 600 bytes, 128 at a time, on uvloop, to a local nginx that answers a constant JSON document.
+The program prints the wall time and the CPU time (of all threads, user and system) per call, for the best turn of
+each client. ``shared/http/client.py`` exists because of this result.
 """
 
 import argparse
@@ -38,7 +38,7 @@ Post = Callable[[], Awaitable[bytes]]
 
 @dataclass(frozen=True)
 class Turn:
-    """Figures of one turn, microseconds a call."""
+    """Holds the figures of one turn, in microseconds per call."""
 
     wall_us: float
     cpu_us: float

@@ -1,4 +1,4 @@
-"""A light HTTP load: keep-alive connections that each post the next request as soon as the last is answered."""
+"""Makes a light HTTP load: keep-alive connections that each post the next request as soon as the last is answered."""
 
 import asyncio
 import re
@@ -12,9 +12,9 @@ import uvloop
 from bench.errors import BenchFailed
 from bench.percentiles import percentile_ms
 
-#: Longer than any load lasts.
+#: It is longer than any load lasts.
 _DEADLINE_S = 60.0
-#: Fewer say nothing about a rate.
+#: Fewer answers are too few to compute a rate.
 _FEWEST_ANSWERS = 20
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3})")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -22,7 +22,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class LoadFigures:
-    """``answers`` counts all; rate and percentiles are those after the warm-up."""
+    """Holds the figures of a load: ``answers`` counts all; rate and percentiles leave out the warm-up."""
 
     answers: int
     per_s: float
@@ -31,7 +31,7 @@ class LoadFigures:
 
 
 def post(path: str, port: int, body: bytes) -> bytes:
-    """One request, ready for the wire."""
+    """Returns one request, ready to be sent."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -40,7 +40,7 @@ def post(path: str, port: int, body: bytes) -> bytes:
 
 
 def run(port: int, requests: Iterator[bytes], connections: int, expected: int, warm_up_s: float) -> LoadFigures:
-    """Send all of ``requests`` over ``connections``; rates from the ``warm_up_s`` on.
+    """Sends all of ``requests`` over ``connections``; rates count from ``warm_up_s`` on.
 
     Raises BenchFailed on an answer with another status than ``expected``, a cut connection, or too few answers.
     """
@@ -48,7 +48,7 @@ def run(port: int, requests: Iterator[bytes], connections: int, expected: int, w
 
 
 def for_seconds(requests: Iterator[bytes], seconds: float) -> Iterator[bytes]:
-    """The requests that are taken within ``seconds`` of the first."""
+    """Yields the requests that are taken within ``seconds`` of the first."""
     end = time.monotonic() + seconds
     for request in requests:
         if time.monotonic() > end:
@@ -82,7 +82,7 @@ async def _run(port: int, requests: Iterator[bytes], connections: int, expected:
 
 
 class _Client(asyncio.Protocol):
-    """One connection. ``finished`` resolves when there is nothing more to send and all is answered."""
+    """Drives one connection. ``finished`` resolves when there is nothing more to send and everything is answered."""
 
     def __init__(self, requests: Iterator[bytes], expected: int, answers: list[tuple[float, float]]) -> None:
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -94,7 +94,7 @@ class _Client(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
+        # This is a cast, not an isinstance check: uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._send_next()
 

@@ -1,4 +1,4 @@
-"""Which port each process of a measurement takes: a block of consecutive ones from a base that the user may move."""
+"""Chooses each process's port in a measurement: a block of consecutive ports from a base that the user can set."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ _BLOCK = 100
 
 @dataclass(frozen=True)
 class Ports:
-    """A block of 100 ports, below 32768: a broker refuses a port from the ephemeral range."""
+    """Describes a block of 100 ports below 32768: a broker refuses a port from the ephemeral range."""
 
     base: int
 
@@ -51,11 +51,11 @@ class Ports:
         return self.base + 10
 
     def worker(self, channel_index: int) -> int:
-        """The first health port of a channel's worker; its replicas take this + 10 a replica."""
+        """Returns the first health port of a channel's worker; replica i listens on it + 10 i."""
         return self.base + 40 + channel_index
 
     def check_free(self) -> None:
-        """Raise BenchFailed naming the first port of the block that is taken."""
+        """Raises BenchFailed naming the first port of the block that is taken."""
         if self.base + _BLOCK > 32768:
             raise BenchFailed(f"--base-port {self.base}: the block must end below 32768")
         for port in range(self.base, self.base + _BLOCK):

@@ -1,4 +1,4 @@
-"""Single high-priority notifications, timed on their way through gateway and worker to the slow provider."""
+"""Times single high-priority notifications on their way through gateway and worker to the slow provider."""
 
 import http.client
 import json
@@ -17,14 +17,14 @@ _JSON = {"Content-Type": "application/json"}
 
 @dataclass(frozen=True)
 class Probe:
-    """Times of the monotonic clock, which all processes of a machine share."""
+    """Holds times of the monotonic clock, which all processes of a machine share."""
 
     posted_s: float
     accepted_s: float
 
 
 def post(port: int, request_id: str) -> Probe:
-    """Post one to the gateway; raises BenchFailed unless it is accepted. ``request_id`` begins with ``probe-``."""
+    """Posts one probe; ``request_id`` begins with ``probe-``. Raises BenchFailed unless the gateway accepts it."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.connect()
@@ -41,7 +41,7 @@ def post(port: int, request_id: str) -> Probe:
 
 
 def post_at_random(port: int, run: str, count: int, mean_gap_s: float) -> dict[str, Probe]:
-    """``count`` of them, one at a time, at random intervals, so that they fall on no rhythm of the workers."""
+    """Posts ``count`` probes, one at a time, at random intervals, so that they follow no rhythm of the workers."""
     chance = random.Random(20)
     probes: dict[str, Probe] = {}
     for number in range(count):
@@ -52,7 +52,7 @@ def post_at_random(port: int, run: str, count: int, mean_gap_s: float) -> dict[s
 
 
 def arrivals(provider_port: int, request_ids: Iterable[str], workers: list[Child]) -> dict[str, float]:
-    """When each reached the slow provider; BenchFailed if one has not within a minute."""
+    """Returns when each reached the slow provider. Raises BenchFailed if one has not arrived within a minute."""
     wanted = set(request_ids)
     found: dict[str, float] = {}
 

@@ -1,4 +1,4 @@
-"""Starting and ending the processes of a measurement: each in a process group of its own, ended by its id."""
+"""Starts and ends the processes of a measurement: each runs in its own process group and is ended by its id."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ _STOP_GRACE_S = 15.0
 
 
 class Child:
-    """A running process whose output goes to ``log``; it runs in ``directory``."""
+    """Controls a process that runs in ``directory`` and whose output goes to ``log``."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Child:
         self.pid = self._process.pid
 
     def check_alive(self) -> None:
-        """Raise BenchFailed with the end of the log if it has ended."""
+        """Raises BenchFailed with the end of the log if the process has ended."""
         code = self._process.poll()
         if code is not None:
             raise BenchFailed(f"{self.name} ended with code {code}\n{self.tail()}")
@@ -49,14 +49,14 @@ class Child:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def stop(self) -> None:
-        """End the whole group: SIGTERM, and SIGKILL for whatever is left when the grace is over."""
+        """Ends the whole group: SIGTERM, then SIGKILL for the members that are left when the grace period is over."""
         self._signal(signal.SIGTERM)
         try:
             self._process.wait(_STOP_GRACE_S)
         except subprocess.TimeoutExpired:
             self._signal(signal.SIGKILL)
             self._process.wait(_STOP_GRACE_S)
-        # A leader that has ended may have left members of its group behind.
+        # A leader that has ended may have left members of its group running.
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -67,7 +67,7 @@ class Child:
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline_s: float, alive: Sequence[Child] = ()) -> None:
-    """Poll ``condition`` every 20 ms; BenchFailed when the time is up or one of ``alive`` has died."""
+    """Polls ``condition`` every 20 ms. Raises BenchFailed when the time is up or one of ``alive`` has died."""
     end = time.monotonic() + deadline_s
     while not condition():
         for child in alive:
@@ -79,6 +79,6 @@ def wait_until(condition: Callable[[], bool], what: str, deadline_s: float, aliv
 
 
 def listens(port: int) -> bool:
-    """Whether somebody accepts connections on this port of the loopback."""
+    """Returns whether a process accepts connections on this port of the loopback interface."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

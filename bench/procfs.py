@@ -1,4 +1,4 @@
-"""Processor time and memory of a process and its descendants, from /proc (Linux only)."""
+"""Reads processor time and memory of a process and its descendants from /proc (Linux only)."""
 
 import os
 import time
@@ -9,7 +9,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> list[int]:
-    """``pid`` and every living descendant; empty if the process is gone."""
+    """Returns ``pid`` and every living descendant; empty if the process is gone."""
     found: list[int] = []
     waiting = [pid]
     while waiting:
@@ -22,19 +22,19 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Seconds of user and system time that these processes and their reaped children have used so far."""
+    """Returns the seconds of user and system time that these processes and their reaped children have used so far."""
     return sum(_cpu_ticks(pid) for pid in pids) / _TICKS_PER_S
 
 
 def busy_cores(over_s: float) -> float:
-    """How many processors the whole machine keeps busy, measured over ``over_s`` seconds."""
+    """Returns how many processors the whole machine keeps busy, measured over ``over_s`` seconds."""
     before = _busy_ticks()
     time.sleep(over_s)
     return (_busy_ticks() - before) / _TICKS_PER_S / over_s
 
 
 def rss_mb(pid: int) -> float:
-    """Resident memory in MB (10^6 bytes), shared pages included; 0 if the process is gone."""
+    """Returns the resident memory in MB (10^6 bytes), shared pages included; 0 if the process is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,10 +1,10 @@
-"""What micro-batching saves: one script call per message through our batcher, and through redis-py, in turns.
+"""Measures what micro-batching saves: one script call per message through ``Batcher`` and through redis-py, in turns.
 
     python -m bench.redis_clients [--port 24010] [--calls 20000] [--rounds 3]
 
 Each turn calls one Lua script for fresh keys, 256 calls at a time, on uvloop, on a Redis of its own that appends to its
-file as in production. Printed: wall time and CPU of this process per call, the best turn of each.
-``shared/redis/batch.py`` stands on the result.
+file as in production. The program prints the wall time and the CPU time of this process per call, for the best turn of
+each. ``shared/redis/batch.py`` exists because of this result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ops.servers.redis_server import RedisServer
 from shared.redis.batch import Batcher
 
 _CONCURRENT = 256
-#: redis-py has one command at a time on each connection; callers wait for a free one
+#: redis-py has one command at a time on each connection; callers wait for a free connection.
 _CONNECTIONS = 64
 _SCRIPT = """
 local answers = {}
@@ -41,7 +41,7 @@ Call = Callable[[bytes], Awaitable[Any]]
 
 
 async def _turn(call: Call, keys: list[bytes]) -> tuple[float, float]:
-    """Microseconds per call: wall, CPU."""
+    """Returns the microseconds per call: wall time, CPU time."""
     left = iter(keys)
 
     async def caller() -> None:

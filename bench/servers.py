@@ -1,4 +1,4 @@
-"""The private RabbitMQ and Redis of a measurement, as the contestants see them."""
+"""Runs the private RabbitMQ and Redis of a measurement, as the contestants see them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +24,7 @@ class Servers:
     redis_pid: int
 
     def depth(self, queue: str) -> int:
-        """Messages ready in ``queue``; 0 if there is no such queue."""
+        """Returns the number of messages ready in ``queue``; 0 if there is no such queue."""
         with pika.BlockingConnection(pika.URLParameters(self.amqp_url)) as connection:
             try:
                 return int(connection.channel().queue_declare(queue, passive=True).method.message_count)
@@ -34,7 +34,7 @@ class Servers:
                 raise
 
     def forget(self, *queues: str) -> None:
-        """Empty Redis and delete ``queues``, so that the next contestant finds nothing."""
+        """Empties Redis and deletes ``queues``, so that the next contestant finds nothing."""
         with redis.Redis.from_url(self.redis_url) as store:
             store.flushall()
         with pika.BlockingConnection(pika.URLParameters(self.amqp_url)) as connection:
@@ -45,7 +45,7 @@ class Servers:
 
 @contextmanager
 def running(directory: Path, ports: Ports) -> Iterator[Servers]:
-    """Both servers, empty, their data under ``directory``; ended afterwards.
+    """Runs both servers, empty, their data under ``directory``; ends them afterwards.
 
     Raises BenchFailed if one is not installed or does not start.
     """

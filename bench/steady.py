@@ -1,4 +1,4 @@
-"""Rate and processor time of the steady middle of a run: the start-up and the last stragglers are nobody's speed."""
+"""Measures rate and processor time of the steady middle of a run, without the start-up and the last stragglers."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from bench import procfs
 from bench.errors import BenchFailed
 from bench.processes import Child
 
-#: The section that is measured, as shares of all messages; the same for every contestant.
+#: The section that is measured, as shares of all messages, is the same for every contestant.
 FIRST, LAST = 0.10, 0.95
 _SAMPLE_EVERY_S = 0.05
 
@@ -22,7 +22,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Steady:
-    """``per_s``: delivered a second, by the wall clock. ``cpu_ms``: user and system time a message, by group."""
+    """Holds ``per_s``, deliveries per second of wall time; ``cpu_ms``, user and system time per message, by group."""
 
     per_s: float
     cpu_ms: dict[str, float]
@@ -35,7 +35,7 @@ def watch(
     deadline_s: float,
     workers: list[Child],
 ) -> list[Sample]:
-    """Sample until ``count`` are delivered; ``groups`` names the process trees whose time is taken, by their roots.
+    """Samples until ``count`` are delivered; ``groups`` names the process trees to time, by their roots.
 
     Raises BenchFailed if the time runs out or a worker dies.
     """
@@ -53,7 +53,7 @@ def watch(
 
 
 def steady(samples: Sequence[Sample], count: int) -> Steady:
-    """The section between the first samples past FIRST and LAST of ``count``."""
+    """Returns the figures of the section between the first samples past FIRST and LAST of ``count``."""
     first = next(sample for sample in samples if sample.delivered >= FIRST * count)
     last = next(sample for sample in samples if sample.delivered >= LAST * count)
     done = last.delivered - first.delivered

@@ -1,4 +1,4 @@
-"""The virtual environment of the peers: made on first use, and again when its requirements change."""
+"""Makes the virtual environment of the peers: on first use, and again when its requirements change."""
 
 import hashlib
 import os
@@ -14,12 +14,12 @@ _REQUIREMENTS = ROOT / "bench" / "requirements.txt"
 
 
 def program(name: str) -> Path:
-    """The path of a program of that environment."""
+    """Returns the path of a program of that environment."""
     return _VENV / "bin" / name
 
 
 def prepare() -> None:
-    """Make the environment match ``bench/requirements.txt``; returns at once if it does."""
+    """Makes the environment match ``bench/requirements.txt``; returns at once if it already does."""
     mark = _VENV / "requirements.sha256"
     wanted = hashlib.sha256(_REQUIREMENTS.read_bytes()).hexdigest()
     if mark.exists() and mark.read_text() == wanted:
@@ -30,7 +30,7 @@ def prepare() -> None:
 
 
 def _base_python() -> str:
-    # We run inside the product's own environment; a venv made from a venv would hang on it.
+    # This process runs in the product's own environment; a venv made from that venv would depend on it.
     return os.path.realpath(sys.executable)
 
 

@@ -1,1 +1,1 @@
-"""Who is measured, and how each is filled and started."""
+"""Says which contestants are measured, and how each is filled and started."""

@@ -1,4 +1,4 @@
-"""What the push measurement needs of a contestant."""
+"""Defines what the push measurement needs of a contestant."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from bench.processes import Child
 
 
 class Contestant(Protocol):
-    """A worker of two processes that delivers what already lies in its queue."""
+    """Describes a worker of two processes that delivers what already lies in its queue."""
 
     @property
     def name(self) -> str: ...
@@ -16,7 +16,7 @@ class Contestant(Protocol):
     def queue(self) -> str: ...
 
     def fill(self, arena: Arena, count: int, run: str) -> None:
-        """Put ``count`` envelopes with new request_ids on the queue; no worker runs yet."""
+        """Puts ``count`` envelopes with new request_ids on the queue; no worker runs yet."""
 
     def start(self, arena: Arena) -> list[Child]:
-        """Start the worker; the roots of its process trees."""
+        """Starts the worker. Returns the roots of its process trees."""

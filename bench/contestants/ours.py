@@ -1,4 +1,4 @@
-"""Ours: the product's own processes with every feature on, started as an operator would, by settings alone."""
+"""Runs the product's own processes with every feature on, started as an operator would, through settings alone."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ _PORT_STEP = 10  # replica i of a worker listens on its channel's port + 10 i
 
 @dataclass(frozen=True)
 class Ours:
-    """The push worker, as a contestant: that of ``tree``, a checkout of this repository."""
+    """Runs the push worker of ``tree``, a checkout of this repository, as a contestant."""
 
     name: str = "ours"
     queue: str = "push.queue"
@@ -41,7 +41,7 @@ class Ours:
 
 
 def declare(arena: Arena) -> None:
-    """Exchanges and queues, by the product's own function."""
+    """Declares exchanges and queues with the product's own function."""
     asyncio.run(_declare(arena.servers.amqp_url))
 
 
@@ -95,7 +95,7 @@ def start_workers(
 
 
 def wait_for_workers(arena: Arena, channel: str, workers: list[Child]) -> None:
-    """Return once each answers on its health port."""
+    """Returns once each worker listens on its health port."""
     first = arena.ports.worker(list(CHANNELS).index(channel))
     for replica in range(len(workers)):
         wait_until(lambda port=first + _PORT_STEP * replica: listens(port), f"{channel} listens", _START_S, workers)  # type: ignore[misc]

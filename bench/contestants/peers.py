@@ -1,4 +1,4 @@
-"""The peers, each a command of its own framework in the environment of the peers."""
+"""Runs the peers, each as a command of its own framework in the environment of the peers."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ class Peer:
     queue: str
     command: Sequence[str]
     settings: Mapping[str, str] = field(default_factory=dict)
-    #: what fills its queue, if not itself
+    #: the name by which its queue is filled, if not its own
     filled_as: str = ""
 
     def fill(self, arena: Arena, count: int, run: str) -> None:
@@ -36,7 +36,7 @@ class Peer:
 
 
 def addresses(arena: Arena) -> dict[str, str]:
-    """The variables by which ``bench.peers`` finds the servers."""
+    """Returns the variables by which ``bench.peers`` finds the servers."""
     return {
         "BENCH_AMQP_URL": arena.servers.amqp_url,
         "BENCH_REDIS_URL": arena.servers.redis_url,

@@ -1,4 +1,4 @@
-"""The gateway written the usual way, under gunicorn with threads."""
+"""Runs the gateway written the usual way, under gunicorn with threads."""
 
 from bench import venv
 from bench.arena import Arena
@@ -12,7 +12,7 @@ _START_S = 60.0
 
 
 def start(arena: Arena) -> Child:
-    """Return once it listens."""
+    """Starts it. Returns once it listens."""
     argv = [
         *[str(venv.program("gunicorn")), "bench.peers.usual_gateway:app", "--worker-class", "gthread"],
         *["--workers", str(PROCESSES), "--threads", str(THREADS), "--keep-alive", "75"],

@@ -1,4 +1,4 @@
-"""One delivery with requests and redis-py, for the peers that work in threads or processes."""
+"""Makes one delivery with requests and redis-py, for the peers that work in threads or processes."""
 
 import threading
 from typing import Any
@@ -13,7 +13,7 @@ _local = threading.local()
 
 
 def deliver(envelope: dict[str, Any]) -> None:
-    """Claim, send, mark done; a duplicate is dropped. Raises on any failure, and the framework retries."""
+    """Claims, sends and marks as done; drops a duplicate. Raises on any failure, and the framework retries."""
     key = work.key(envelope)
     if not _store.set(key, "sending", nx=True, ex=work.RECORD_TTL_S):
         return
@@ -23,7 +23,7 @@ def deliver(envelope: dict[str, Any]) -> None:
 
 
 def _session() -> requests.Session:
-    # A Session is not safe across threads.
+    # A Session is not safe to share between threads.
     if not hasattr(_local, "session"):
         _local.session = requests.Session()
     session: requests.Session = _local.session

@@ -1,4 +1,4 @@
-"""Celery, as its optimizing guide says for many short tasks: a large prefetch, late acks, no results, no events."""
+"""Runs Celery as its optimizing guide says for many short tasks: large prefetch, late acks, no results, no events."""
 
 from typing import Any
 

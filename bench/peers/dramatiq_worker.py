@@ -1,4 +1,4 @@
-"""Dramatiq with the middleware that it has by default (age and time limits, retries)."""
+"""Runs Dramatiq with its default middleware (age and time limits, retries)."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""FastStream on RabbitMQ with aiohttp: hundreds in flight, an ack after the handler.
+"""Runs FastStream on RabbitMQ with aiohttp: hundreds of messages in flight, each acked after its handler.
 
-It logs as it does by default, a line when a message comes and one when it is done, as the product writes one for each
-outcome; with ``BENCH_QUIET`` set it logs nothing.
+It logs as it does by default: one line when a message arrives and one when it is done, as the product writes one line
+per outcome. With ``BENCH_QUIET`` set it logs nothing.
 """
 
 import os
@@ -24,7 +24,7 @@ _store = redis.asyncio.Redis.from_url(work.REDIS_URL)
 
 
 class _Http:
-    """The session of this worker process; it needs a running loop, so it is made at start."""
+    """Holds the session of this worker process; it needs a running loop, so it is made at start."""
 
     session: aiohttp.ClientSession
 
@@ -46,7 +46,7 @@ async def _close() -> None:
 
 @broker.subscriber(RabbitQueue(QUEUE, durable=True), ack_policy=AckPolicy.NACK_ON_ERROR)
 async def deliver(envelope: dict[str, Any]) -> None:
-    """Claim, send, mark done; a duplicate is dropped."""
+    """Claims, sends and marks as done; drops a duplicate."""
     key = work.key(envelope)
     if not await _store.set(key, "sending", nx=True, ex=work.RECORD_TTL_S):
         return

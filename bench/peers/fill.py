@@ -1,4 +1,4 @@
-"""Put COUNT envelopes on a peer's queue, in its own message format: ``python -m bench.peers.fill NAME COUNT RUN``."""
+"""Puts COUNT envelopes on a peer's queue, in its own message format: ``python -m bench.peers.fill NAME COUNT RUN``."""
 
 import asyncio
 import sys
@@ -33,7 +33,7 @@ async def _publish_to_faststream(envelopes: list[dict[str, Any]]) -> None:
     from bench.peers.faststream_worker import QUEUE, broker
 
     async with broker:
-        # The subscriber's start is what declares the queue; here nobody consumes yet.
+        # The subscriber's start declares the queue; nothing consumes from it yet.
         await broker.declare_queue(_durable(QUEUE))
         for start in range(0, len(envelopes), _PUBLISHED_AT_ONCE):
             part = envelopes[start : start + _PUBLISHED_AT_ONCE]

@@ -1,7 +1,7 @@
-"""The gateway's route written the usual way: Flask and pydantic, a BlockingConnection a thread, one confirm at a time.
+"""Implements the gateway's route in the usual way: Flask, pydantic, one BlockingConnection per thread, single confirms.
 
-As ours it validates, answers a repeated request_id from Redis, and answers 202 only after the broker's confirm of a
-mandatory publish to a quorum queue.
+Like the product's gateway it validates, answers a repeated request_id from Redis, and answers 202 only after the broker
+has confirmed a mandatory publish to a quorum queue.
 """
 
 import os

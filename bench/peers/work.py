@@ -1,4 +1,4 @@
-"""What every peer does for one envelope, apart from its framework: keys, the rendered message, where it goes."""
+"""Does what every peer does for one envelope, apart from its framework: keys, the rendered message, its address."""
 
 import os
 from typing import Any
@@ -15,7 +15,7 @@ TIMEOUT_S = 10.0
 RECORD_TTL_S = 3 * 24 * 3600
 
 _ENVIRONMENT = Environment(autoescape=False)
-# The cache is warm from the start: no peer pays for fetching or compiling a template.
+# The cache is warm from the start: no peer has to fetch or compile a template.
 _TEMPLATES: dict[str, tuple[Template, Template]] = {
     "PRODUCT_UPDATE": (
         _ENVIRONMENT.from_string(PRODUCT_UPDATE["title"]),
@@ -29,7 +29,7 @@ def key(envelope: dict[str, Any]) -> str:
 
 
 def message(envelope: dict[str, Any]) -> dict[str, Any]:
-    """The request to FCM, its content rendered."""
+    """Returns the request to FCM, its content rendered."""
     title, body = _TEMPLATES[envelope["template_code"]]
     variables = envelope["variables"]
     return {

@@ -1,1 +1,1 @@
-"""Stand-in providers that are not the bottleneck."""
+"""Holds stand-in providers that are fast enough not to be the bottleneck."""

@@ -1,4 +1,4 @@
-"""nginx as every HTTP provider at once: a constant answer a vendor, and a count of the requests it has served."""
+"""Runs nginx as every HTTP provider at once: it gives one constant answer per vendor and counts the requests served."""
 
 import http.client
 import json
@@ -46,7 +46,7 @@ _TOKEN = {"access_token": "bench", "expires_in": 3600, "token_type": "Bearer"}
 
 
 class Provider:
-    """A running nginx that counts."""
+    """Controls a running nginx that counts its requests."""
 
     def __init__(self, child: Child, port: int) -> None:
         self.child = child
@@ -56,7 +56,7 @@ class Provider:
         self._asked = 0
 
     def served(self) -> int:
-        """Requests answered since the start, those of this method taken off. Exact: nginx has one worker."""
+        """Returns the requests answered since the start, without those of this method. Exact: nginx has one worker."""
         self._connection.request("GET", "/count")
         status = self._connection.getresponse().read().decode()
         self._asked += 1
@@ -71,7 +71,7 @@ class Provider:
 
 @contextmanager
 def running(directory: Path, port: int) -> Iterator[Provider]:
-    """nginx on ``port`` with its files under ``directory``."""
+    """Runs nginx on ``port`` with its files under ``directory``."""
     try:
         program = require("nginx")
     except ServerMissing as missing:
@@ -91,6 +91,6 @@ def running(directory: Path, port: int) -> Iterator[Provider]:
 
 
 def _config(home: Path, port: int) -> str:
-    # nginx takes $ for a variable, ' for the end and \\ for an escape: none of them may stand in an answer.
+    # nginx takes $ for a variable, ' for the end and \\ for an escape: no answer may contain one of them.
     answers = {"template": PRODUCT_UPDATE, "fcm": _FCM, "twilio": _TWILIO, "token": _TOKEN}
     return _CONFIG.format(directory=home, port=port, **{name: json.dumps(answer) for name, answer in answers.items()})

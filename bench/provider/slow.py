@@ -1,4 +1,4 @@
-"""A provider that takes its time: answers every POST after a fixed delay, and remembers when each probe arrived.
+"""Runs a slow provider: it answers every POST after a fixed delay, and remembers when each probe arrived.
 
 ``python -m bench.provider.slow PORT DELAY_MS``; ``GET /probes`` answers ``{"probe-1": monotonic seconds}``.
 """
@@ -22,7 +22,7 @@ def response(body: bytes) -> bytes:
 
 
 class SlowProvider(asyncio.Protocol):
-    """One connection; requests on it come one after the other (no pipelining)."""
+    """Serves one connection; requests on it come one after the other (no pipelining)."""
 
     def __init__(self, delay_s: float, arrivals: dict[str, float]) -> None:
         self._delay_s = delay_s
@@ -31,7 +31,7 @@ class SlowProvider(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
+        # This is a cast, not an isinstance check: uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -50,7 +50,7 @@ class SlowProvider(asyncio.Protocol):
     def _note(self, body: bytes) -> None:
         probe = _PROBE.search(body)
         if probe is not None:
-            # The first arrival counts, should one ever be sent twice.
+            # If a probe is ever sent twice, its first arrival counts.
             self._arrivals.setdefault(probe[1].decode(), time.monotonic())
 
     def _answer(self) -> None:

@@ -1,4 +1,4 @@
-"""A mail server that accepts everything and keeps nothing: ``python -m bench.provider.smtp PORT``."""
+"""Runs a mail server that accepts everything and keeps nothing: ``python -m bench.provider.smtp PORT``."""
 
 import asyncio
 import sys
@@ -21,7 +21,7 @@ class MailSink(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A cast, not an isinstance: uvloop's transports are asyncio's by shape alone.
+        # This is a cast, not an isinstance check: uvloop's transports do not inherit from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._transport.write(b"220 bench\r\n")
 
@@ -31,7 +31,7 @@ class MailSink(asyncio.Protocol):
             pass
 
     def _next_step(self) -> bool:
-        """Answer one command, or one whole message; False when more bytes are needed."""
+        """Answers one command, or one whole message. Returns False when more bytes are needed."""
         end = b"\r\n.\r\n" if self._in_data else b"\r\n"
         step, separator, rest = self._received.partition(end)
         if not separator:

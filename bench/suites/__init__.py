@@ -1,1 +1,1 @@
-"""The four measurements: push, gateway, isolation, memory."""
+"""Holds the four measurements: push, gateway, isolation, memory."""

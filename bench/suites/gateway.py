@@ -1,4 +1,4 @@
-"""Gateway: accepts per second at 64 keep-alive connections, ours beside the usual way; and batches of 500."""
+"""Measures accepts per second at 64 keep-alive connections, the product's beside the usual way; and batches of 500."""
 
 import json
 import os
@@ -29,7 +29,7 @@ _STORED_S = 30.0
 
 @dataclass(frozen=True)
 class Shape:
-    """How a load looks: its connections, the status of every answer, the envelopes in a request."""
+    """Describes a load: its connections, the status of every answer, the envelopes in a request."""
 
     connections: int
     expected: int
@@ -38,12 +38,12 @@ class Shape:
 
 _SINGLE = Shape(CONNECTIONS, 202, 1)
 _BATCHED = Shape(BATCH_CONNECTIONS, 200, BATCH)
-#: As long as the ids that take its place, so that no length changes.
+#: It is as long as the ids that replace it, so that no length changes.
 _PLACEHOLDER = "@" * 24
 
 
 def measure(arena: Arena, rounds: int, console: Console, earlier: Path | None = None) -> dict[str, Any]:
-    """Measures ``rounds`` times, interleaved: the usual way, ours, batches on ours, and the same of ``earlier``.
+    """Measures ``rounds`` times, interleaved: the usual way, the product, its batches, and the same of ``earlier``.
 
     Returns for each the median of every figure, and under ``rounds`` the figures of each round.
     """
@@ -71,7 +71,7 @@ def table(results: dict[str, Any]) -> Table:
 
 
 def _compared(results: dict[str, Any], name: str) -> str:
-    """How much faster it is than what it is compared with; '' where there is nothing to compare."""
+    """Returns how much faster it is than its counterpart; '' if there is nothing to compare."""
     other = _COMPARED.get(name)
     if other not in results:
         return ""
@@ -100,7 +100,7 @@ def _loaded(
     requests: Iterator[bytes],
     shape: Shape,
 ) -> dict[str, float]:
-    """Start, load, and see that as many envelopes lie in ``queue`` as were confirmed."""
+    """Starts the gateway, loads it, and checks that ``queue`` holds as many envelopes as were confirmed."""
     arena.servers.forget(queue)
     ours.declare(arena)
     gateway = start(arena)
@@ -122,7 +122,7 @@ def _loaded(
 
 
 def _cpu_s(arena: Arena, gateway: Child) -> dict[str, float]:
-    """Seconds used so far; the load itself is measured too, so that it can be seen not to be the bottleneck."""
+    """Returns the seconds used so far, those of the load too: they show that the load is not the bottleneck."""
     pids = {
         "cpu_ms": gateway.pid,
         "rabbitmq_cpu_ms": arena.servers.rabbitmq_pid,
@@ -133,7 +133,7 @@ def _cpu_s(arena: Arena, gateway: Child) -> dict[str, float]:
 
 
 def posts(port: int, run: str) -> Iterator[bytes]:
-    """Requests without end, each with a request_id of its own; ``run`` has at most six characters."""
+    """Yields requests without end, each with a request_id of its own; ``run`` has at most six characters."""
     request = load.post("/notifications", port, body(_PLACEHOLDER))
     for number in count():
         yield request.replace(_PLACEHOLDER.encode(), _request_id(run, number))
@@ -159,5 +159,5 @@ _TITLES = {
     "earlier": "the earlier commit",
     "earlier batch": f"the earlier commit, batches of {BATCH}",
 }
-#: what is compared with what
+#: The key is compared with the value.
 _COMPARED = {"ours": "usual", "earlier": "ours", "earlier batch": "batch"}

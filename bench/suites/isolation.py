@@ -1,4 +1,4 @@
-"""Isolation: how long a high-priority notification takes to its provider, with and without a low-priority backlog."""
+"""Measures how long a high-priority notification takes to its provider, with and without a low-priority backlog."""
 
 import sys
 from contextlib import ExitStack
@@ -26,7 +26,7 @@ _FILL_S = 120.0
 
 
 def measure(arena: Arena, backlog: int, console: Console) -> dict[str, Any]:
-    """Probes through an empty system, then the same with ``backlog`` low-priority messages waiting."""
+    """Sends probes through an empty system, then the same with ``backlog`` low-priority messages waiting."""
     with ExitStack() as stack:
         provider = _slow_provider(arena)
         stack.callback(provider.stop)
@@ -87,7 +87,7 @@ def _round(arena: Arena, run: str, backlog: int) -> dict[str, float]:
 
 
 def _warm_up(arena: Arena, run: str, workers: list[Child], backlog: int) -> None:
-    """Both workers at full speed before the first probe: their first message, their first connections are past."""
+    """Brings both workers to full speed, so that the probes meet neither a first message nor a first connection."""
     if backlog:
         wait_until(lambda: arena.servers.depth(_LOW.queue) < backlog * 0.97, "the backlog moves", _START_S, workers)
     warm = [f"probe-warm-{run}-{number}" for number in range(_WARM_UP_PROBES)]
@@ -97,7 +97,7 @@ def _warm_up(arena: Arena, run: str, workers: list[Child], backlog: int) -> None
 
 
 def _figures(posted: dict[str, Probe], arrived: dict[str, float]) -> dict[str, float]:
-    # From the POST: the worker may well have sent before the caller has read the 202.
+    # The time counts from the POST: the worker may have sent the message before the caller has read the 202.
     from_post = [arrived[request_id] - probe.posted_s for request_id, probe in posted.items()]
     from_202 = [arrived[request_id] - probe.accepted_s for request_id, probe in posted.items()]
     return {

@@ -1,4 +1,4 @@
-"""Memory: what each process of ours holds at rest, and the most that it holds while it works."""
+"""Measures memory: what each process of the product holds at rest, and the most that it holds while it works."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ _SAMPLE_EVERY_S = 0.2
 
 @dataclass
 class Peak:
-    """Resident MB of each process of one tree; ``worst`` is the largest ever seen of any one of them."""
+    """Tracks the resident MB of each process of one tree; ``worst`` is the largest value seen for any one of them."""
 
     roots: list[int]
     rest: float = 0.0
@@ -39,13 +39,13 @@ class Peak:
         self.worst = max([self.worst, *sizes])
 
     def rested(self) -> None:
-        """What it holds now is what it holds at rest."""
+        """Takes a sample and keeps it as the size at rest."""
         self.look()
         self.rest = self.worst
 
 
 def measure(arena: Arena, count: int, console: Console) -> dict[str, Any]:
-    """Gateway and workers at rest; while the gateway accepts; while ``count`` messages a channel are delivered."""
+    """Measures gateway and workers at rest, during accepts, and while ``count`` messages per channel are delivered."""
     arena.servers.forget(*(ours.queue(channel) for channel in CHANNELS))
     ours.declare(arena)
     with ExitStack() as stack:
@@ -110,7 +110,7 @@ def _load(arena: Arena, peaks: dict[str, Peak], workers: list[Child], count: int
 
 
 def _watched(requests: Iterator[bytes], peaks: dict[str, Peak]) -> Iterator[bytes]:
-    """The same requests; between them, now and then, a look at the memory."""
+    """Yields the same requests and, from time to time between two of them, samples the memory."""
     next_look_s = time.monotonic()
     for request in requests:
         if time.monotonic() > next_look_s:

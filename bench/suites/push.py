@@ -1,4 +1,4 @@
-"""Push: how fast two worker processes empty a queue of ready envelopes, and what a message costs them."""
+"""Measures how fast two worker processes empty a queue of ready envelopes, and how much CPU time one message takes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,14 +13,14 @@ from bench.percentiles import median_of, ratio
 from bench.processes import Child, wait_until
 from bench.steady import Steady, steady, watch
 
-#: Slower than this is not measured but called broken.
+#: A contestant that is slower than this is reported as broken instead of measured.
 _SLOWEST_PER_S = 60.0
 _START_S = 60.0
 
 
 @dataclass(frozen=True)
 class PushFigures:
-    """``cpu_ms`` is the worker's alone; the other two are what the same message cost the servers."""
+    """Holds the figures of one run. ``cpu_ms`` is the worker's CPU time per message; the other two are the servers'."""
 
     per_s: float
     cpu_ms: float
@@ -69,14 +69,14 @@ def table(results: dict[str, Any]) -> Table:
 
 
 def each(figures: dict[str, Any], figure: str) -> list[float]:
-    """One figure of every round."""
+    """Returns one figure of every round."""
     return [one[figure] for one in figures["rounds"]]
 
 
 def _run(arena: Arena, contestant: Contestant, count: int, run: str) -> PushFigures:
     arena.servers.forget(contestant.queue)
     contestant.fill(arena, count, run)
-    # Messages were published without waiting for each: they may still be on their way into the queue.
+    # Messages were published without waiting for each one: some may still be on their way into the queue.
     wait_until(lambda: arena.servers.depth(contestant.queue) == count, f"{contestant.queue} holds {count}", _START_S)
     workers: list[Child] = []
     try:
