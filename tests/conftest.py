@@ -1,6 +1,6 @@
-"""What every test may ask for: real, private servers, started when the first test needs them.
+"""Provides the fixtures that every test may use: real, private servers, started when the first test needs them.
 
-A server that cannot start is an error, never a skip. Each test gets a virtual host of its own and an empty Redis.
+A server that cannot start is an error, never a skip. Each test gets its own virtual host and an empty Redis.
 """
 
 import os
@@ -25,9 +25,9 @@ def pytest_configure() -> None:
     def stop(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # By default SIGTERM ends Python at once, and with it the fixtures that stop the servers.
+    # By default SIGTERM ends Python at once, without the fixtures that stop the servers.
     signal.signal(signal.SIGTERM, stop)
-    # What the tests start, again and again, compiles its modules once.
+    # The processes that the tests start repeatedly then compile their modules only once.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Settings of the person who runs the tests must not reach the product under test.
     for name in list(os.environ):
@@ -49,7 +49,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.fixture(scope="session")
 def run_directory() -> Iterator[Path]:
-    """Where this run's servers keep their data and logs; kept if one of them failed to start."""
+    """Yields the directory for the data and logs of this run's servers; it is kept if one of them failed to start."""
     directory = new_run_directory()
     yield directory
     end_leftovers(directory)
@@ -57,21 +57,21 @@ def run_directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def rabbitmq(run_directory: Path) -> Iterator[RabbitMQServer]:
-    """The run's broker. A test that pauses it brings it back; one that kills it has a broker of its own."""
+    """Yields the run's broker. A test that pauses it resumes it; a test that kills a broker starts its own."""
     with private_rabbitmq(run_directory / "rabbitmq") as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis_server(run_directory: Path) -> Iterator[RedisServer]:
-    """The run's Redis. A test that kills or pauses it brings it back."""
+    """Yields the run's Redis. A test that kills or pauses it restores it."""
     with private_redis(run_directory / "redis") as server:
         yield server
 
 
 @pytest.fixture
 def vhost(rabbitmq: RabbitMQServer) -> Iterator[str]:
-    """An empty virtual host, for this test alone."""
+    """Yields an empty virtual host for this test alone."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     rabbitmq.management.create_vhost(name)
     yield name
@@ -80,13 +80,13 @@ def vhost(rabbitmq: RabbitMQServer) -> Iterator[str]:
 
 @pytest.fixture
 def vhost_url(rabbitmq: RabbitMQServer, vhost: str) -> str:
-    """AMQP address of this test's virtual host."""
+    """Returns the AMQP address of this test's virtual host."""
     return rabbitmq.vhost_url(vhost)
 
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
-    """Address of an empty Redis."""
+    """Returns the address of an empty Redis."""
     with redis.Redis(port=redis_server.port) as client:
         client.flushall()
     return redis_server.url

@@ -1,4 +1,4 @@
-"""Helpers that several tests share: fakes, servers, generated certificates, waiting for a condition.
+"""Holds helpers that several tests share: fakes, servers, generated certificates, waiting for a condition.
 
-A test waits with ``waiting`` for what it expects and never sleeps for a fixed time.
+A test waits for the condition that it expects, with ``waiting``; it never sleeps for a fixed time.
 """

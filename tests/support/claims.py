@@ -1,4 +1,4 @@
-"""Claims on a real Redis, and what their records and counters are."""
+"""Makes claims on a real Redis and reads their records and counters."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared.redis.client import sync_client
 LEASE_S = 60.0
 TTL_S = 3600.0
 HASH, OTHER_HASH = "00112233445566aa", "ffeeddccbbaa9988"
-#: lease ends, ms since the epoch: long ago, and not in our lives
+#: the ends of two leases, in ms since the epoch: one in the distant past, one in the distant future
 LAPSED, RUNNING = 1_000, 9_000_000_000_000
 
 
 @dataclass(frozen=True)
 class Lab:
-    """One message: its claims, its record, its counters."""
+    """Holds one message: its claims, its record, its counters."""
 
     claims: Claims
     redis: redis.Redis
@@ -36,7 +36,7 @@ class Lab:
         self.redis.set(self.key, record)
 
     def record(self) -> str | None:
-        """What is stored, a running lease's end replaced by ``<end>``."""
+        """Returns what is stored; the end of a running lease is replaced by ``<end>``."""
         value = self.redis.get(self.key)
         if value is None:
             return None
@@ -52,7 +52,7 @@ class Lab:
         return answer.verdict
 
     def counted(self) -> dict[str, int]:
-        """The counters above zero, by short name."""
+        """Returns the counters above zero, by short name."""
         names = ("takeovers", "state_lost", "lease_lost")
         values = {name: int(self.metrics.registry.get_sample_value(f"notify_{name}_total") or 0) for name in names}
         return {name: value for name, value in values.items() if value}
@@ -60,7 +60,7 @@ class Lab:
 
 @asynccontextmanager
 async def lab_on(redis_url: str, request_id: str = "r:1") -> AsyncIterator[Lab]:
-    """Leases of a minute: a test that needs one to have run out stores it so."""
+    """Yields a lab with leases of one minute: a test that needs a lapsed lease stores one."""
     metrics = Metrics()
     async with Claims(redis_url, lease_s=LEASE_S, ttl_s=TTL_S, metrics=metrics) as claims:
         with sync_client(redis_url) as client:

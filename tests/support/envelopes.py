@@ -1,4 +1,4 @@
-"""Valid envelopes, as callers may write them."""
+"""Generates valid envelopes, as callers may write them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shared.message.channels import CHANNELS
 
-# What one line may hold: no control characters, and nothing that has no UTF-8.
+# A single line contains no control characters, and no characters that UTF-8 cannot encode.
 _LINES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40)
 _TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=80)
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)

@@ -1,6 +1,6 @@
-"""``python -m tests.support.failed_crash POINT URL``: an operator that SIGKILLs itself at a point.
+"""Runs an operator that SIGKILLs itself at a point: ``python -m tests.support.failed_crash POINT URL``.
 
-``taken``: everything has been taken. ``published``: a batch is confirmed, and nothing acked.
+At ``taken`` everything has been taken. At ``published`` a batch is confirmed, and nothing is acked yet.
 """
 
 from __future__ import annotations

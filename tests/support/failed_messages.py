@@ -1,4 +1,4 @@
-"""Failed messages for tests: as a worker writes them, and as the broker's own dead-lettering leaves them."""
+"""Makes failed messages for tests: as a worker writes them, and as the broker's own dead-lettering leaves them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def failed(
     body: bytes | None = None,
     **headers: Any,
 ) -> Publication:
-    """What a worker hands on. ``headers`` replace some of its own (``notify_failed_at="..."``)."""
+    """Returns a message as a worker dead-letters it. ``headers`` replace its own (``notify_failed_at="..."``)."""
     if body is None:
         body = push_body(request_id, notification_type=lane.channel)
     incoming = make_incoming(body, priority=lane.priority, channel=lane.channel)
@@ -68,7 +68,7 @@ def failed_before(age_s: float, request_id: str, **others: Any) -> Publication:
 
 @asynccontextmanager
 async def publishing(url: str) -> AsyncIterator[Publisher]:
-    """A publisher that is up, with the topology declared."""
+    """Yields a connected publisher, with the topology declared."""
     settings = settings_for(url)
     publisher = Publisher(url, "test", levels_s=settings.broker.retry_levels_s, deadline_s=10, max_pending=2000)
     publisher.start()
@@ -80,29 +80,29 @@ async def publishing(url: str) -> AsyncIterator[Publisher]:
 
 
 async def dead_letter(publisher: Publisher, messages: Iterable[Publication]) -> None:
-    """Put them into failed.queue."""
+    """Puts them into failed.queue."""
     assert set(await publisher.publish_all(list(messages))) <= {None}
 
 
 async def count(channel: AmqpChannel, queue: str = topology.FAILED_QUEUE) -> int:
-    """Messages ready in the queue."""
+    """Returns the number of messages ready in the queue."""
     answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
     return int(answer.method.message_count)
 
 
 async def take_all(channel: AmqpChannel, queue: str) -> list[tuple[Any, Any, bytes]]:
-    """(method, properties, body) of everything in the queue, acked."""
+    """Takes everything out of the queue and acks it. Returns (method, properties, body) of each message."""
     found = []
     while (got := await channel.get(queue)) is not None:
         channel.raw.basic_ack(got[0].delivery_tag)
-        # The broker's own, on everything that comes from a quorum queue.
+        # The broker itself sets this header on everything that comes from a quorum queue.
         got[1].headers.pop("x-delivery-count", None)
         found.append(got)
     return found
 
 
 class RawHeader:
-    """A header's value as it stands on the wire, its type's letter first: what pika itself would never write."""
+    """Holds a header's value as it stands on the wire, its type's letter first: pika itself would never write it."""
 
     def __init__(self, wire: bytes) -> None:
         self._wire = wire
@@ -113,6 +113,6 @@ class RawHeader:
 
 
 def publish_expiring(channel: AmqpChannel, key: str, body: bytes, within_ms: int) -> None:
-    """As another service may: with an expiration, without headers, unconfirmed."""
+    """Publishes as another service may: with an expiration, without headers, unconfirmed."""
     properties = BasicProperties(delivery_mode=2, expiration=str(within_ms))
     channel.raw.basic_publish(topology.EXCHANGE, key, body, properties)

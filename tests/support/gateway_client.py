@@ -1,4 +1,4 @@
-"""The app over stand-ins: everything of the gateway but the broker, Redis and the server."""
+"""Builds the gateway's app over stand-ins for the broker, Redis and the server; the rest is the product's own."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ from tests.support.fakes.gateway import FakeBroker, FakeDepths, FakeRecords, run
 
 class FakeRedis(RedisReader):
     def __init__(self) -> None:
-        """It needs no Redis."""
+        """Skips the set-up of the real view, which needs Redis."""
 
     def read(self) -> RedisView:
         return RedisView({name: [WorkerView(False, {"one": "closed"})] for name in CHANNELS}, 0.0)
 
 
 class Gateway:
-    """``broker_state`` is what the publisher would say."""
+    """Holds the app and its stand-ins. ``broker_state`` is the state that the publisher reports."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.broker, self.records, self.depths = FakeBroker(), FakeRecords(), FakeDepths()

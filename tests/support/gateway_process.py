@@ -1,4 +1,4 @@
-"""A gateway as an operator runs it: ``python -m gateway`` on a free port, ended by SIGTERM."""
+"""Runs a gateway as an operator does: ``python -m gateway`` on a free port, ended by SIGTERM."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ START_S = 20.0
 
 
 class GatewayProcess:
-    """``settings`` are environment variables. What it logs goes to ``log``."""
+    """Controls a gateway process. ``settings`` are environment variables; its output goes to ``log``."""
 
     def __init__(self, directory: Path, settings: dict[str, str]) -> None:
         self.port = run_ports(1)[0]
@@ -48,12 +48,12 @@ class GatewayProcess:
         eventually(self._ready, START_S)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code. Raises TimeoutExpired if it does not end."""
+        """Sends SIGTERM. Returns the exit code. Raises TimeoutExpired if the process does not end."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
 
     def end(self) -> None:
-        """Whatever is left of it, workers included."""
+        """Ends everything that is left of it, workers included."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -77,7 +77,7 @@ class GatewayProcess:
 def gateway_process(
     directory: Path, rabbitmq_url: str, redis_url: str, *, ready: bool = True, **settings: str
 ) -> Iterator[GatewayProcess]:
-    """Return once it can publish, unless ``ready`` is False."""
+    """Yields the process once it can publish, or at once if ``ready`` is False."""
     made = GatewayProcess(directory, {"RABBITMQ_URL": rabbitmq_url, "REDIS_URL": redis_url, **settings})
     try:
         if ready:
@@ -88,7 +88,7 @@ def gateway_process(
 
 
 def taken(url: str, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
-    """Every message of the queue, taken out."""
+    """Takes every message out of the queue. Returns them."""
     found: list[tuple[pika.BasicProperties, bytes]] = []
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
@@ -100,5 +100,5 @@ def taken(url: str, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
 
 
 def children(pid: int) -> list[int]:
-    """Of a process on Linux."""
+    """Returns the process ids of a process's children, on Linux."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,4 +1,4 @@
-"""Deliveries that come from no broker, for tests of what is done with them."""
+"""Makes deliveries without a broker, for tests of the code that handles them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages and settings for tests of providers."""
+"""Makes messages and settings for tests of providers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,13 +34,13 @@ def built(builder: Builder, text: str, **fields: Any) -> Any:
 
 
 async def send(provider: Provider[Any], to_send: Message) -> str:
-    """Prepare one message and send it, as the worker does."""
+    """Prepares one message and sends it, as the worker does."""
     return await provider.send(provider.prepare(to_send))
 
 
 @contextmanager
 def refusing(refusal: Refusal) -> Iterator[pytest.ExceptionInfo[Refused]]:
-    """The block must end in a refusal of this kind."""
+    """Checks that the block ends in a refusal of this kind."""
     with pytest.raises(Refused) as caught:
         yield caught
     assert caught.value.refusal is refusal

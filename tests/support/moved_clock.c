@@ -31,7 +31,7 @@ time_t time(time_t *at) {
     return now.tv_sec;
 }
 
-/* The deadline was made by the moved clock, and the kernel waits by its own. */
+/* The caller made the deadline with the moved clock, but the kernel waits by the real one. */
 int sem_timedwait(sem_t *restrict semaphore, const struct timespec *restrict deadline) {
     struct timespec real = {deadline->tv_sec - MOVED_S, deadline->tv_nsec};
     return sem_clockwait(semaphore, CLOCK_REALTIME, &real);

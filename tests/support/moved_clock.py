@@ -1,4 +1,4 @@
-"""Clocks that are moved: the product's to a time that a test chooses, or those of a whole run (``--days``)."""
+"""Moves clocks: the product's clock to a time that a test chooses, or those of a whole run (``--days``)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def time_ns_from(at_ms: int) -> Callable[[], int]:
-    """Returns what takes the place of ``time.time_ns``: it shows ``at_ms`` (since the epoch) now, and goes on.
+    """Returns a replacement for ``time.time_ns`` that shows ``at_ms`` (since the epoch) now and runs on from there.
 
     The product reads its clock (``shared.clock``) from there.
     """
@@ -18,5 +18,5 @@ def time_ns_from(at_ms: int) -> Callable[[], int]:
 
 
 def clock_variables() -> dict[str, str]:
-    """Returns what a process needs of this one's environment to have the same clock; {} if the clock is not moved."""
+    """Returns the environment variables that give another process this one's clock; {} if the clock is not moved."""
     return {name: os.environ[name] for name in ("LD_PRELOAD",) if name in os.environ}

@@ -1,4 +1,4 @@
-"""The product's providers with the sandbox as their vendor."""
+"""Connects the product's providers to the sandbox as their vendor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.messages import built
 
 
 def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[Any]:
-    """Returns the product's own provider of this name, whose vendor is the sandbox; not open yet."""
+    """Returns the product's own provider of this name with the sandbox as its vendor; it is not open yet."""
     http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
     urls: dict[str, tuple[Builder, str]] = {
         "fcm": (fcm.build, f"fcm://{http}/demo?tls=0"),

@@ -1,4 +1,4 @@
-"""Private servers for one test run, each run under a directory of its own that names its process."""
+"""Runs private servers for one test run; each run has its own directory, which names its process."""
 
 import fcntl
 import os
@@ -14,16 +14,16 @@ from ops.servers.ports import FIRST_PORT, LAST_PORT
 
 _LOCAL = Path(__file__).parents[2] / ".local"
 _OWNER = "pytest.pid"
-# Everything under a directory that runs, or may have been left running by a run that was killed.
+# These match every pid file under a directory: of servers that run, or that a killed run may have left running.
 _RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid")
 
 
-#: the ports given out last: whoever got one may not listen there yet
+#: It holds the ports that were assigned last: their new owners may not listen on them yet.
 _given: deque[int] = deque(maxlen=100)
 
 
 def run_ports(count: int) -> list[int]:
-    """Returns ``count`` free ports that were not given out lately, from the range of this test process.
+    """Returns ``count`` free ports that were not assigned recently, from the range of this test process.
 
     The range is ``NOTIFY_TEST_PORTS`` (``first-last``) if that is set. Test processes that run side by side share it
     without overlap: a port that one of them has chosen and not opened yet would look free to the others.
@@ -35,7 +35,7 @@ def run_ports(count: int) -> list[int]:
 
 
 def _range() -> tuple[int, int]:
-    """First and last port of this test process (of pytest-xdist, or the only one)."""
+    """Returns first and last port of this test process (a worker of pytest-xdist, or the only process)."""
     first, _, last = os.environ.get("NOTIFY_TEST_PORTS", f"{FIRST_PORT}-{LAST_PORT}").partition("-")
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -44,10 +44,10 @@ def _range() -> tuple[int, int]:
 
 
 def new_run_directory() -> Path:
-    """Makes a directory for the servers of this process. What killed runs left behind is ended and removed first."""
+    """Makes a directory for the servers of this process. Before that it ends and removes leftovers of killed runs."""
     _LOCAL.mkdir(exist_ok=True)
     with (_LOCAL / "test.lock").open("w") as lock:
-        # Another test process, beside this one, must not take a directory without a record for one that was left.
+        # Another test process that runs beside this one must not mistake a directory without a record for a leftover.
         fcntl.flock(lock, fcntl.LOCK_EX)
         for left in _LOCAL.glob("test-*"):
             if PidFile(left / _OWNER).living() is None:
@@ -61,7 +61,7 @@ def new_run_directory() -> Path:
 
 
 def end_leftovers(directory: Path) -> None:
-    """End the servers on record under it, then remove it."""
+    """Ends the servers on record under the directory, then removes it."""
     for pattern in _RECORDS:
         for record in directory.glob(pattern):
             process = PidFile(record).living()
@@ -74,7 +74,7 @@ def end_leftovers(directory: Path) -> None:
 def private_rabbitmq(
     directory: Path, *, dead_letter_confirm_timeout_s: float = 5.0, quorum_tick_s: float = 0.5
 ) -> Iterator[RabbitMQServer]:
-    """A broker of the test's own, ready; ended with its data still on disk."""
+    """Yields the test's own broker, ready; ends it with its data still on disk."""
     ports = RabbitMQPorts(*run_ports(4))
     server = RabbitMQServer(
         directory,
@@ -86,13 +86,13 @@ def private_rabbitmq(
     try:
         yield server
     finally:
-        # Nothing in it is needed any more, and an orderly stop costs 6 s.
+        # Its data is not needed any more, and an orderly stop costs 6 s.
         server.kill()
 
 
 @contextmanager
 def private_redis(directory: Path) -> Iterator[RedisServer]:
-    """A Redis of the test's own, ready."""
+    """Yields the test's own Redis, ready."""
     server = RedisServer(directory, port=run_ports(1)[0])
     server.start()
     try:

@@ -1,6 +1,6 @@
-"""Test processes that run side by side take turns: a test marked ``alone`` runs while no other process runs any.
+"""Makes parallel test processes take turns: a test marked ``alone`` runs while no other process runs any test.
 
-Without pytest-xdist there is one process, and nothing to wait for.
+Without pytest-xdist there is only one process, and nothing to wait for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LOCK = Path(__file__).parents[2] / ".local" / "turns.lock"
 
 
 def is_alone(item: pytest.Item) -> bool:
-    """Whether the test is marked ``alone``: it measures times, or starts a whole system."""
+    """Returns whether the test is marked ``alone``: it measures times, or starts a whole system."""
     return item.get_closest_marker("alone") is not None
 
 
@@ -33,5 +33,5 @@ def turn(*, alone: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            # Closing is not enough: a child that was forked meanwhile has the file open, too.
+            # Closing the file is not enough: a child process that was forked meanwhile has it open, too.
             fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,4 +1,4 @@
-"""Wait for a condition, never for a time: poll until it holds, and say what was seen when it never did."""
+"""Waits for a condition, never for a fixed time: polls until it holds, and reports what was seen if it never did."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ POLL_S = 0.02
 
 
 def eventually(predicate: Callable[[], T], deadline_s: float = 10.0, poll_s: float = POLL_S) -> T:
-    """The first true value of ``predicate``. Raises AssertionError with the last value after ``deadline_s``.
+    """Returns the first true value of ``predicate``. Raises AssertionError with the last value after ``deadline_s``.
 
     A failed assertion inside the predicate counts as "not yet"; the last one is raised at the deadline.
     """
@@ -37,7 +37,7 @@ async def eventually_async(predicate: Callable[[], T], deadline_s: float = 10.0,
 
 
 async def eventually_async(predicate: Callable[[], Any], deadline_s: float = 10.0, poll_s: float = POLL_S) -> Any:
-    """As ``eventually``, without blocking the loop; the predicate may be a coroutine function."""
+    """Does the same as ``eventually`` without blocking the loop; the predicate may be a coroutine function."""
     give_up_at = time.monotonic() + deadline_s
     while True:
         value, failure = await _attempt_async(predicate)

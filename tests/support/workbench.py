@@ -1,4 +1,4 @@
-"""A worker in this process, around a real broker and a real Redis, with providers that do what a test tells them."""
+"""Runs a worker in this process, on a real broker and a real Redis, with providers that do what a test tells them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.users.directory import HttpDirectory
 from shared.worker.run import assemble
 from shared.worker.worker import Worker
 
-#: a broker that declares nothing in so many seconds is broken: an error, not a test that never ends
+#: A broker that declares nothing within this time is broken: it is an error, not a test that never ends.
 BROKER_DEADLINE_S = 30.0
 
 Script = Callable[[Message], Awaitable[str]]
@@ -38,7 +38,7 @@ async def says_yes(_message: Message) -> str:
 
 
 class ScriptedProvider:
-    """Remembers every call it got, with its start and end, and answers as ``script`` does."""
+    """Remembers every call that it received, with its start and end, and answers as ``script`` does."""
 
     def __init__(self, name: str = "fcm", script: Script = says_yes) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class ScriptedProvider:
         self.accepted: list[str] = []
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Does nothing: there is nothing to open."""
 
     def prepare(self, message: Message) -> Message:
         return message
@@ -63,11 +63,11 @@ class ScriptedProvider:
         return answer
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing: there is nothing to close."""
 
 
 def quick_settings(amqp_url: str, redis_url: str, **overrides: Any) -> Settings:
-    """The product's settings with lease, ladder and breaker scaled down; ``overrides`` win."""
+    """Returns the product's settings with lease, ladder and breaker scaled down; ``overrides`` take precedence."""
     from pydantic import SecretStr
 
     return load_settings(
@@ -92,7 +92,7 @@ def quick_settings(amqp_url: str, redis_url: str, **overrides: Any) -> Settings:
 
 @dataclass
 class Bench:
-    """What a test needs of one running worker."""
+    """Holds everything that a test needs of one running worker."""
 
     channel: str
     settings: Settings
@@ -115,7 +115,7 @@ class Bench:
         body: bytes | None = None,
         **fields: Any,
     ) -> str:
-        """Publish one envelope straight onto its lane."""
+        """Publishes one envelope directly to its lane."""
         rid = request_id or uuid.uuid4().hex
         lane = Lane(self.channel, priority)
         state = headers if headers is not None else DeliveryState(accepted_at=rfc3339(now_ms())).to_headers()
@@ -124,14 +124,14 @@ class Bench:
         return rid
 
     async def ready(self, queue: str) -> int:
-        """Messages ready in a queue, by passive declare."""
+        """Returns the number of messages ready in a queue, by passive declare."""
         channel = await self.publisher.connection.channel()
         answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
         await channel.close()
         return int(answer.method.message_count)
 
     async def failed(self) -> list[tuple[dict[str, Any], bytes]]:
-        """Take everything out of failed.queue: (headers, body)."""
+        """Takes everything out of failed.queue. Returns (headers, body) of each message."""
         channel = await self.publisher.connection.channel()
         found = []
         while (answer := await channel.get(topology.FAILED_QUEUE)) is not None:
@@ -146,7 +146,7 @@ class Bench:
 
 
 def envelope(channel: str, request_id: str, **fields: Any) -> bytes:
-    """A valid envelope for ``channel`` with content and a recipient of its own; ``fields`` win."""
+    """Returns a valid envelope for ``channel`` with its own content and recipient; ``fields`` take precedence."""
     recipient = {"push_tokens": ["token-1"], "email": "a@example.org", "phone": "+15550001"}
     address = CHANNELS[channel].address
     document = {
@@ -167,7 +167,7 @@ async def running(
     workers: int = 1,
     start: bool = True,
 ) -> AsyncIterator[Bench]:
-    """A bench with ``workers`` workers that run in this loop until the block ends."""
+    """Yields a bench with ``workers`` workers that run in this loop until the block ends."""
     metrics = Metrics()
     guarded = Providers.of(channel, providers, settings.breaker, metrics)
     publisher = Publisher(

@@ -1,1 +1,1 @@
-"""Parts of the product whose behaviour a test chooses, one file per package that they are used in."""
+"""Holds parts of the product whose behaviour a test chooses, one file per package that uses them."""

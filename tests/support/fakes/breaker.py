@@ -1,4 +1,4 @@
-"""A clock that moves when told, and a listener that remembers."""
+"""Fakes a clock that moves when told, and a listener that remembers."""
 
 from shared.breaker.breaker import Breaker
 from shared.breaker.report import State
@@ -28,7 +28,7 @@ class Remembering:
 
 
 class Bench:
-    """A breaker with its clock, its listener and a draw in the middle, so that jitter is none."""
+    """Holds a breaker with its clock, its listener and a draw in the middle, so that there is no jitter."""
 
     def __init__(self, policy: BreakerPolicy | None = None, draw: float = 0.5) -> None:
         self.clock = Clock()
@@ -39,7 +39,7 @@ class Bench:
         return self.breaker.state
 
     def call(self, *, fails: bool, duration_s: float = 0.1) -> None:
-        """One call from permit to result; the breaker must admit it."""
+        """Makes one call from permit to result; the breaker must admit it."""
         permit = self.breaker.permit()
         assert permit is not None, "not admitted"
         if fails:
@@ -48,7 +48,7 @@ class Bench:
             permit.success(duration_s)
 
     def open(self) -> None:
-        """Open it by failures in a row."""
+        """Opens the breaker by consecutive failures."""
         for _ in range(self.breaker.policy.failures):
             self.call(fails=True)
         assert self.state() == "open"

@@ -1,4 +1,4 @@
-"""Stand-ins for what the gateway works with; they remember."""
+"""Fakes the parts that the gateway works with; the fakes remember their calls."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from shared.broker.queue_depth import Sampler
 from shared.errors import PublishFailed, PublishUnknown
 from shared.message.channels import Lane
 
-#: What becomes of one publication.
+#: It decides the result of one publication.
 Fate = Callable[[Publication], PublishFailed | None]
 
 
@@ -41,7 +41,7 @@ class Turns:
 
 
 class FakeBroker(Publisher):
-    """Answers at once by ``fate``, except for the routing keys in ``held``: those are silent until the deadline."""
+    """Answers at once by ``fate``, but never answers for the routing keys in ``held``: those run into the deadline."""
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.fate: Fate = confirmed
@@ -77,7 +77,7 @@ class FakeBroker(Publisher):
 
 
 class FakeRecords(AcceptedRecords):
-    """A dictionary instead of Redis; ``turns`` counts the look-ups."""
+    """Keeps records in a dictionary instead of Redis; ``turns`` counts the look-ups."""
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.digests: dict[Key, str] = {}
@@ -115,7 +115,7 @@ class FakeCounts(AcceptedCounts):
 
 @contextmanager
 def running(acceptor: Acceptor, broker: FakeBroker) -> Iterator[None]:
-    """The acceptor at work in a loop of its own thread, as in the product."""
+    """Runs the acceptor in a loop of its own thread, as in the product."""
     loop = asyncio.new_event_loop()
     task: asyncio.Task[Any] = loop.create_task(acceptor.run(broker))
 

@@ -1,4 +1,4 @@
-"""What a worker's parts work with, as fakes that remember: one journal tells the order of everything that happened."""
+"""Fakes the parts that a worker works with; one journal records the order of everything that happened."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from shared.templates.template import Template
 from shared.users.user import User
 from tests.support.incoming import make_incoming
 
-#: eight attempts, a life of a day; with a draw of 0.5 the first wait is 5 s
+#: It allows eight attempts in a life of one day; with a draw of 0.5 the first wait is 5 s.
 POLICY = RetryPolicy(base_s=10, cap_s=900, min_s=1, max_attempts=8, life_s=86_400)
 YES = ClaimAnswer("yes")
 
 
 class JournalBook:
-    """An ack book that writes into the journal."""
+    """Fakes an ack book that writes into the journal."""
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
@@ -47,7 +47,7 @@ class JournalBook:
 
 
 class ScriptedClaims:
-    """Answers claims by ``answers`` (yes once they are used up); while ``away`` everything raises."""
+    """Answers claims by ``answers`` ("yes" once they are used up); while ``away`` is set everything raises."""
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
@@ -81,7 +81,7 @@ class ScriptedClaims:
 
 
 class ScriptedPublisher(Publisher):
-    """Confirms, after raising each of ``failures`` once."""
+    """Confirms each publication, after it has raised each of ``failures`` once."""
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
@@ -97,7 +97,7 @@ class ScriptedPublisher(Publisher):
 
 
 class ScriptedProvider:
-    """Accepts, unless a target has an answer of its own: an error to raise, or ``None`` for no answer ever."""
+    """Accepts, unless the target has its own answer: an error to raise, or ``None`` for no answer ever."""
 
     name = "fcm"
     timeout_s = 5.0
@@ -106,9 +106,9 @@ class ScriptedProvider:
         self.connections = connections
         self.messages: list[Message] = []
         self.answers: dict[str, BaseException | None] = {}
-        #: targets that there can be no request for
+        #: targets for which no request can be prepared, with the error to raise
         self.unpreparable: dict[str, Exception] = {}
-        #: what an answer waits for
+        #: each answer waits for this event
         self.gate: asyncio.Event | None = None
         self.at_work = self.most_at_work = 0
 
@@ -117,7 +117,7 @@ class ScriptedProvider:
         return [message.target for message in self.messages]
 
     async def open(self) -> None:
-        """Nothing to open."""
+        """Does nothing: there is nothing to open."""
 
     def prepare(self, message: Message) -> Message:
         if message.target in self.unpreparable:
@@ -145,12 +145,12 @@ class ScriptedProvider:
         return f"id-of-{message.target}"
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Does nothing: there is nothing to close."""
 
 
 @dataclass
 class ScriptedSource:
-    """The directory or the templates: by key, or away."""
+    """Fakes the directory or the templates: it answers by key, or is unavailable."""
 
     name: str
     entries: dict[str, Any] = field(default_factory=dict)
@@ -170,7 +170,7 @@ class ScriptedSource:
 
 
 class Bench:
-    """The rule book of one channel among fakes."""
+    """Holds the rule book of one channel among fakes."""
 
     def __init__(self, channel: str = "push", policy: RetryPolicy = POLICY, connections: int = 512) -> None:
         self.channel = channel
@@ -199,7 +199,7 @@ class Bench:
         budget_s: float = 25,
         **fields: Any,
     ) -> Job:
-        """A claimed message, accepted now, for ``ada`` with content of its own unless ``fields`` say otherwise."""
+        """Returns a claimed message, accepted now, for ``ada`` with its own content unless ``fields`` say otherwise."""
         document = {
             "request_id": "r-1",
             "notification_type": self.channel,

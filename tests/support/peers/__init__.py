@@ -1,1 +1,1 @@
-"""What plays the other end of a connection: HTTP, SMTP and Redis servers that do what a test says."""
+"""Holds peers that play the other end of a connection: HTTP, SMTP and Redis servers that do what a test says."""

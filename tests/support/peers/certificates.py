@@ -1,4 +1,4 @@
-"""Certificates for servers of the tests."""
+"""Makes certificates for servers of the tests."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 
 def self_signed(directory: Path, host: str = "localhost", address: str = "127.0.0.1") -> Path:
-    """A new key and its certificate for ``host`` and ``address``, in one PEM file."""
+    """Writes a new key and its certificate for ``host`` and ``address`` into one PEM file. Returns its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)

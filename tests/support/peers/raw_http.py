@@ -1,4 +1,4 @@
-"""A vendor that misbehaves on the wire: an HTTP/1.1 server of bare sockets, told what to do with each request."""
+"""Runs a vendor that misbehaves on the wire: an HTTP/1.1 server of bare sockets, told what to do with each request."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 @dataclass
 class Request:
-    """What came over the wire, and the connection's number, from 1."""
+    """Holds one request as it came over the wire, and its connection's number, from 1."""
 
     path: str
     headers: dict[str, str]
@@ -33,7 +33,7 @@ Act = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class RawHttp:
-    """``requests`` holds every whole request; ``connections`` counts what was accepted, ``ended`` what is over."""
+    """Holds every whole request in ``requests``; ``connections`` and ``ended`` count accepted and ended connections."""
 
     url: str
     requests: list[Request] = field(default_factory=list)
@@ -58,7 +58,7 @@ def answer(status: int, body: object = b"", headers: Mapping[str, str] | None = 
 
 
 def say(*parts: bytes) -> Act:
-    """These very bytes, each part for itself if the network lets it; the connection stays open."""
+    """Writes exactly these bytes, each part separately if the network allows it; the connection stays open."""
 
     async def act(writer: asyncio.StreamWriter) -> None:
         for part in parts:
@@ -70,7 +70,7 @@ def say(*parts: bytes) -> Act:
 
 
 def after(event: asyncio.Event, act: Act) -> Act:
-    """``act``, once ``event`` is set."""
+    """Does ``act`` once ``event`` is set."""
 
     async def wait(writer: asyncio.StreamWriter) -> None:
         await event.wait()
@@ -80,7 +80,7 @@ def after(event: asyncio.Event, act: Act) -> Act:
 
 
 def answer_then_close(status: int, body: object = b"") -> Act:
-    """As a server that drops an idle connection: without saying so in a header."""
+    """Answers and closes like a server that drops an idle connection: without announcing it in a header."""
 
     async def act(writer: asyncio.StreamWriter) -> None:
         await answer(status, body)(writer)
@@ -90,20 +90,20 @@ def answer_then_close(status: int, body: object = b"") -> Act:
 
 
 async def reset(writer: asyncio.StreamWriter) -> None:
-    """RST, with the request read."""
+    """Resets the connection (RST) after the request was read."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
 async def close(writer: asyncio.StreamWriter) -> None:
-    """FIN without an answer."""
+    """Closes the connection (FIN) without an answer."""
     writer.close()
     await writer.wait_closed()
 
 
 async def hang(writer: asyncio.StreamWriter) -> None:
-    """No answer, until the client gives up."""
+    """Gives no answer until the client gives up."""
     await writer.wait_closed()
 
 
@@ -114,7 +114,7 @@ async def cut_in_the_body(writer: asyncio.StreamWriter) -> None:
 
 
 async def babble(writer: asyncio.StreamWriter) -> None:
-    """Something that is not HTTP."""
+    """Answers with bytes that are not HTTP."""
     writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
     await writer.drain()
     await close(writer)
@@ -122,7 +122,7 @@ async def babble(writer: asyncio.StreamWriter) -> None:
 
 @asynccontextmanager
 async def raw_http(*acts: Act, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawHttp]:
-    """The n-th request gets the n-th act, and every later one the last."""
+    """Yields a server that does the n-th act at the n-th request, and the last one at every later request."""
     running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

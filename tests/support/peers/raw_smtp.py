@@ -1,4 +1,4 @@
-"""A mail server that misbehaves on the wire: it replies as it is told, cuts and hangs."""
+"""Runs a mail server that misbehaves on the wire: it replies as it is told, cuts connections and hangs."""
 
 import asyncio
 import ssl
@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-#: instead of a reply: close without one
+#: instead of a reply: the server closes the connection
 CUT = "cut"
-#: instead of a reply: none, until the client gives up
+#: instead of a reply: the server stays silent until the client gives up
 HANG = "hang"
 
 _OK = {
@@ -26,7 +26,7 @@ _OK = {
 
 @dataclass
 class RawSmtp:
-    """``replies`` (verb -> reply, ``.`` for the end of a message) may be changed while it runs."""
+    """Holds a server. ``replies`` (verb -> reply, ``.`` for the end of a message) may be changed while it runs."""
 
     port: int = 0
     replies: dict[str, str] = field(default_factory=dict)
@@ -36,9 +36,9 @@ class RawSmtp:
     connections: int = 0
     open_now: int = 0
     most_open: int = 0
-    #: called when a client connects
+    #: It is called when a client connects.
     at_connect: Callable[[], None] | None = None
-    #: called with each connection's writer after its message was answered
+    #: It is called with a connection's writer after each message was answered.
     after_mail: Callable[[asyncio.StreamWriter], None] | None = None
 
     def verbs(self) -> list[str]:
@@ -55,7 +55,7 @@ async def raw_smtp(
     starttls: ssl.SSLContext | None = None,
     replies: Mapping[str, str] | None = None,
 ) -> AsyncIterator[RawSmtp]:
-    """``replies`` by verb, ``.`` for the end of a message; what is not given is a yes."""
+    """Yields a server with ``replies`` by verb, ``.`` for the end of a message; it accepts every other verb."""
     mail_server = RawSmtp(replies=dict(replies or {}))
     offers = [*extensions, *(["STARTTLS"] if starttls else [])]
     if offers and "EHLO" not in mail_server.replies:

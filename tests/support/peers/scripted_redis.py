@@ -1,4 +1,4 @@
-"""A server that speaks Redis' protocol and says what a test tells it to, to see what its clients make of it."""
+"""Runs a server that speaks Redis' protocol and replies as a test tells it, to see how its clients react."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import cast
 
 import hiredis
 
-#: one command's words -> the reply's bytes, or None for silence
+#: It maps one command's words to the reply's bytes, or to None for silence.
 Script = Callable[[list[bytes]], bytes | None]
 
 
 def ones(words: list[bytes]) -> bytes:
-    """``1`` for each key of a script, ``OK`` for anything else."""
+    """Replies ``1`` for each key of a script, ``OK`` for anything else."""
     if words[0] in (b"EVALSHA", b"EVAL"):
         calls = int(words[2])
         return b"*%d\r\n" % calls + b":1\r\n" * calls
@@ -23,7 +23,7 @@ def ones(words: list[bytes]) -> bytes:
 
 
 class ScriptedRedis:
-    """``connections`` were made so far; ``commands`` is all that came in."""
+    """Counts the ``connections`` made so far; ``commands`` holds every command received."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -33,12 +33,12 @@ class ScriptedRedis:
         self.open: list[asyncio.Transport] = []
 
     def say(self, data: bytes) -> None:
-        """Unasked, to everybody."""
+        """Sends data unasked, to every client."""
         for transport in self.open:
             transport.write(data)
 
     def hang_up(self) -> None:
-        """Cut every connection."""
+        """Cuts every connection."""
         while self.open:
             self.open.pop().abort()
 
@@ -64,7 +64,7 @@ class _Connection(asyncio.Protocol):
 
 @asynccontextmanager
 async def scripted_redis(script: Script = ones, tls: SSLContext | None = None) -> AsyncIterator[ScriptedRedis]:
-    """Listening on a port of its own until the block ends."""
+    """Yields a server that listens on its own port until the block ends."""
     redis = ScriptedRedis(script)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(redis), "127.0.0.1", 0, ssl=tls)

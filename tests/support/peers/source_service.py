@@ -1,4 +1,4 @@
-"""A real HTTP service that a test tells what to answer."""
+"""Runs a real HTTP service that answers what a test tells it."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def text_answer(text: str, status: int = 200, **headers: str) -> Answer:
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """The first answer first; the last for ever."""
+    """Answers with the first answer, then the next, and from then on with the last."""
     left = list(answers)
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -53,7 +53,7 @@ def in_turn(*answers: Answer) -> Answer:
 
 
 async def cut(request: web.Request) -> web.StreamResponse:
-    """Close the connection instead of answering."""
+    """Closes the connection instead of answering."""
     assert request.transport is not None
     request.transport.close()
     return web.Response()
@@ -61,7 +61,7 @@ async def cut(request: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def source_service() -> AsyncIterator[SourceService]:
-    """The service, listening; ended with its connections."""
+    """Yields the service, listening; ends it with its connections."""
     port = servers.run_ports(1)[0]
     service = SourceService(port)
     app = web.Application()
