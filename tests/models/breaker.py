@@ -1,7 +1,7 @@
-"""The breaker as plain words: everything that was told since the last change of state is kept, and looked at anew.
+"""Models the breaker plainly: keeps everything that was told since the last change of state and re-reads it each time.
 
-No counters and no window that moves on: what the product counts as it goes is computed here from the whole list. Times
-are whole seconds, and the policy's window must be thirty of them, because the product's forgets in thirtieths.
+It has no counters and no moving window: it computes from the whole list what the product counts as it goes. Times are
+whole seconds, and the policy's window must be thirty of them, because the product's window forgets in thirtieths.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Told = Literal["success", "slow", "failure", "neither", "misconfigured"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A permit, and the change of state after which it was given."""
+    """Models a permit, and the change of state after which it was given."""
 
     era: int
 
@@ -28,11 +28,11 @@ class BreakerModel:
     policy: BreakerPolicy
     state: State = "closed"
     forced: Forced = None
-    #: changes of state so far, and of the operator's word
+    #: changes of state and of the operator's override so far
     era: int = 0
-    #: (when, what) since then
+    #: (when, what) since the last such change
     told: list[tuple[int, Told]] = field(default_factory=list)
-    #: recipients throttled since then, with no success and no pause between
+    #: recipients throttled since the last such change, with no success and no pause in between
     throttled: set[str] = field(default_factory=set)
     #: failed probes since it was last closed
     reopenings: int = 0

@@ -1,7 +1,7 @@
-"""The table of the claims' transitions as plain Python: what is stored, what is asked, what becomes of it.
+"""Implements the table of the claims' transitions in plain Python: from a record and a request to the next record.
 
-One function a script. Each says which row of the table it went through, so that a test can tell whether it has seen
-them all.
+There is one function per script. Each says which row of the table it went through, so that a test can tell whether it
+has seen all rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Counter = Literal["takeovers", "state_lost", "lease_lost"]
 
 
 class Row(StrEnum):
-    """The rows of the table; a row whose answer counts something else is one of its own."""
+    """Names the rows of the table; a row whose answer adds to another counter is a row of its own."""
 
     CLAIM_NOTHING = "claim: nothing stored"
     CLAIM_STATE_LOST = "claim: nothing stored, although there was"
@@ -41,7 +41,7 @@ class Row(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """P: one delivery holds the claim, or held it until its lease ran out."""
+    """Models the record P: one delivery holds the claim, or held it until its lease ran out."""
 
     token: str
     replay: int
@@ -52,7 +52,7 @@ class Working:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """F: handed on; ``n`` is the lowest attempt that may be claimed in this replay."""
+    """Models the record F: forwarded; ``n`` is the lowest attempt that may be claimed in this replay."""
 
     n: Forwarded
     replay: int
@@ -61,7 +61,7 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """D. ``outcome``: provider and its id, or ``skipped``."""
+    """Models the record D. ``outcome``: provider and its id, or ``skipped``."""
 
     body: str
     outcome: str
@@ -72,7 +72,7 @@ Record = Working | Passed | Done | None
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a script must do: ``record`` is stored afterwards, ``counted`` goes up by one."""
+    """Says what a script must do: ``record`` is stored afterwards, ``counted`` goes up by one."""
 
     row: Row
     record: Record
@@ -130,7 +130,7 @@ def release(stored: Record, token: str) -> Step:
 
 
 def lapse(stored: Working) -> Working:
-    """The lease runs out."""
+    """Lets the lease run out."""
     return replace(stored, lapsed=True)
 
 

@@ -1,7 +1,7 @@
-"""The rules by which the code claims, hands on and records keep every promise; each wrong rule breaks one.
+"""The rules by which the code claims, forwards and records keep every promise; each wrong rule breaks one.
 
-The quick scenarios only: ``python -m tests.models.claims --all`` runs the long ones, ``--mutants`` shows how each wrong
-rule goes wrong.
+These tests run only the quick scenarios: ``python -m tests.models.claims --all`` runs the long ones, ``--mutants``
+shows how each wrong rule breaks its promise.
 """
 
 from __future__ import annotations

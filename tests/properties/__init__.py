@@ -1,1 +1,1 @@
-"""Properties: rules that must hold for every input, tried with inputs that hypothesis generates."""
+"""Holds properties: rules that must hold for every input, tried with inputs that hypothesis generates."""

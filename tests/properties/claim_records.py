@@ -1,4 +1,4 @@
-"""The claims' records between the plain table and Redis: written as a test needs them, read as the table has them."""
+"""Translates the claims' records between the plain table and Redis: writes them for a test, reads them as the table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.claims import LAPSED, RUNNING
 
 
 def text_of(record: Record) -> str | None:
-    """The record as it is stored; a running lease ends far in the future."""
+    """Returns the record as it is stored; a running lease ends far in the future."""
     match record:
         case Working():
             lease_end = LAPSED if record.lapsed else RUNNING
@@ -21,7 +21,7 @@ def text_of(record: Record) -> str | None:
 
 
 def record_of(text: str | None, now_ms: int) -> Record:
-    """What ``text`` means at ``now_ms``, by Redis' clock."""
+    """Returns the record that ``text`` means at ``now_ms`` of Redis' clock."""
     if text is None:
         return None
     kind, rest = text.split(":", 1)

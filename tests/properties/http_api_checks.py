@@ -1,4 +1,4 @@
-"""Checks of ours, beside schemathesis' own, for what JSON Schema cannot say of notifications."""
+"""Adds checks to schemathesis' own, for rules about notifications that JSON Schema cannot express."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from shared.message.channels import CHANNELS
 
 ACCEPTED = 202
 _NOTIFICATION, _BATCH = "POST /notifications", "POST /notifications/batch"
-#: refusals of what the document allows: what depends on earlier requests, on an item of another field, or on anything
-#: anywhere in an object that is carried through
+#: refusals of requests that the document allows: they depend on earlier requests, on an item of another field, or on
+#: a value at any depth of an object that is passed through
 _BEYOND_THE_SCHEMA = {
     "was used for another notification",
     "a request with this request_id is being worked on",
@@ -20,7 +20,7 @@ _BEYOND_THE_SCHEMA = {
     *(f"required for {channel}" for channel in CHANNELS),
 }
 
-#: what schemathesis' own checks would take for a fault, judged by those below
+#: schemathesis' own checks would report these statuses as faults; the checks below judge them instead
 EXPECTED_STATUSES: list[dict[str, Any]] = [
     {
         "include-path": ["/notifications", "/notifications/batch"],
@@ -34,7 +34,7 @@ EXPECTED_STATUSES: list[dict[str, Any]] = [
 
 
 def nothing_allowed_is_refused(_ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """What the document allows is refused only for a rule that JSON Schema has no words for."""
+    """Checks that a request that the document allows is refused only for a rule that JSON Schema cannot express."""
     if case.operation.label in (_NOTIFICATION, _BATCH) and _is_positive(case):
         for problem in _problems(response, case):
             for error in problem["errors"] or [problem]:
@@ -42,7 +42,7 @@ def nothing_allowed_is_refused(_ctx: CheckContext, response: Response, case: Cas
 
 
 def nothing_forbidden_is_accepted(_ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """A batch is answered 200 whatever its items are, but one that breaks the document must have been refused."""
+    """Checks that a request that breaks the document is refused, or in a batch, answered 200, at least one item."""
     if (
         case.operation.label == _BATCH
         and case.method == "POST"

@@ -1,4 +1,4 @@
-"""The breaker against a plain model, with a clock that moves when told: whatever happens, in any order, they agree."""
+"""The breaker and a plain model agree after any events in any order; the clock moves only when told."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.models.breaker import BreakerModel, Call, Told
 from tests.support.examples import examples
 from tests.support.fakes.breaker import Bench
 
-#: few enough that every way to open is met often
+#: The numbers are small, so that every way to open is met often.
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)
 HOWS: tuple[Told, ...] = ("success", "slow", "failure", "neither", "misconfigured")
 REASONS = ("failures in a row", "calls failed", "calls slower", "credentials", "probe failed", "again", "succeeded")
@@ -55,7 +55,7 @@ class Both(RuleBasedStateMachine):
 
     @rule(how=st.sampled_from(("success", "slow", "failure")), times=st.integers(1, 8))
     def call(self, how: Told, times: int) -> None:
-        """Calls that end as they began: most are like that."""
+        """Makes calls that end in the state in which they began: most calls are like that."""
         for _ in range(times):
             before = len(self.out)
             self.ask()
@@ -75,7 +75,7 @@ class Both(RuleBasedStateMachine):
                 permit.neither()
             case "misconfigured":
                 permit.misconfigured()
-        # Whatever a permit is told later is ignored.
+        # The breaker ignores everything that a permit is told later.
         permit.failure(0.1)
 
     @precondition(lambda self: self.out)
@@ -117,7 +117,7 @@ def test_breaker_and_model_agree_whatever_happens_and_for_every_reason() -> None
     class Here(Both):
         reasons: ClassVar[Counter[str]] = Counter()
 
-    # Chance may miss a rare reason a few times, not eight.
+    # Chance may miss a rare reason a few times, but not eight times.
     for _ in range(8):
         run_state_machine_as_test(Here, settings=settings(max_examples=examples(50), stateful_step_count=40))
         if set(Here.reasons) == set(REASONS):

@@ -1,6 +1,6 @@
-"""Every record that can be stored, met by everything that can be asked: Redis does what the table says.
+"""Every record that can be stored meets every request that can be made: Redis does what the table says.
 
-The scripts remember nothing but the record, so these single steps, all of them, are every order of any length.
+The scripts remember nothing but the record, so all these single steps together cover every order of any length.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COUNTERS = ("takeovers", "state_lost", "lease_lost")
 
 @dataclass(frozen=True)
 class Case:
-    """``asked`` of the claims, with these arguments after channel and request_id, while ``stored`` is stored."""
+    """Calls ``asked`` of the claims, with these arguments after channel and request_id, while ``stored`` is stored."""
 
     stored: Record
     asked: str
@@ -37,7 +37,7 @@ class Case:
     expected: Step
 
     async def run(self, claims: Claims, request_id: str) -> str | None:
-        """The verdict, of a claim."""
+        """Makes the call. Returns the verdict if it was a claim."""
         answer = await getattr(claims, self.asked)("push", request_id, *self.arguments)
         return answer.verdict if isinstance(answer, ClaimAnswer) else None
 
@@ -93,7 +93,7 @@ async def test_every_record_met_by_everything_does_what_its_row_says(redis_url: 
 
 
 async def _row(redis_url: str, store: redis.Redis, row: Row, of_row: list[Case]) -> None:
-    """All cases of one row at once, each on a message of its own."""
+    """Runs all cases of one row at once, each on a message of its own."""
     store.flushdb()
     ids = [f"{row.name}:{number}" for number in range(len(of_row))]
     keys = [f"notify:push:{request_id}" for request_id in ids]
@@ -102,7 +102,7 @@ async def _row(redis_url: str, store: redis.Redis, row: Row, of_row: list[Case])
     if present:
         store.mset(present)
     metrics = Metrics()
-    # Many at once on one connection: the client's own deadline must not be what a slow machine trips over.
+    # Many calls share one connection: a slow machine must not fail the test through the client's own deadline.
     async with Claims(redis_url, lease_s=LEASE_S, ttl_s=TTL_S, metrics=metrics, timeout_s=20) as claims:
         asked_ms = _now_ms(store)
         verdicts = await asyncio.gather(*(case.run(claims, one) for case, one in zip(of_row, ids, strict=True)))

@@ -1,4 +1,4 @@
-"""Deliveries, their outcomes, lapses, losses and replays in any order, against the plain table and a real Redis."""
+"""Runs deliveries, outcomes, lapses, losses and replays in any order, against the plain table and a real Redis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """One delivery of a copy; its token belongs to no other."""
+    """Describes one delivery of a copy; no other delivery has its token."""
 
     token: str
     copy: Copy
@@ -52,7 +52,7 @@ class Given:
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """One request_id. ``copies`` are in the queues, ``given`` has been handed to handlers."""
+    """Drives one request_id. ``copies`` are in the queues, ``given`` has been delivered to handlers."""
 
     redis_url: ClassVar[str]
     reached: ClassVar[Counter[Row]]
@@ -72,7 +72,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.lives = 0
         self.by_token: dict[str, Given] = {}
         self.counted: Counter[str] = Counter()
-        #: who was told yes and has neither given it up nor lost it
+        #: tokens that were answered "yes" and have neither given up the claim nor lost it
         self.holders: set[str] = set()
 
     async def connect(self) -> Claims:
@@ -158,7 +158,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(target=copies, one=given, what=st.sampled_from(("done", "flush", "other body")))
     def something_after_which_little_else_can_happen(self, one: Given, what: str) -> MultipleResults[Copy]:
-        """One rule for all of them, or they would end most orders before the rest has had its turn."""
+        """Holds all such events in one rule: as separate rules they would end most orders before the others run."""
         match what:
             case "done":
                 self.finish(one)
@@ -212,7 +212,7 @@ def test_any_order_does_what_the_table_says_and_reaches_every_row(redis_url: str
         reached: ClassVar[Counter[Row]] = Counter()
 
     Here.redis_url = redis_url
-    # Chance may miss a rare row a few times, not eight.
+    # Chance may miss a rare row a few times, but not eight times.
     for _ in range(8):
         run_state_machine_as_test(
             Here,

@@ -1,8 +1,9 @@
-"""The gateway against its own OpenAPI document: schemathesis sends what the document allows, and what it forbids.
+"""Checks the gateway against its own OpenAPI document: schemathesis sends what it allows, and what it forbids.
 
-Against a real process with real servers, always the same requests. Every answer must have a documented status, media
-type, headers and body; what the document forbids must be refused, what it allows accepted, an operation that asks for a
-key must refuse whoever has none, and a method that is not there must be answered 405 with those that are.
+The gateway is a real process with real servers; the requests are the same in every run. Every answer must have a
+documented status, media type, headers and body. Requests that the document forbids must be refused, those that it
+allows accepted. An operation that needs a key must refuse a caller without one. A method that does not exist must be
+answered 405 with the methods that do.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ Gateways = Iterator[GatewayProcess]
 
 KEY = "a-key-for-this-test"
 ANSWER_WITHIN_S = 15.0
-#: there to be listed, sent again and discarded
+#: messages for the operations that list, resend and discard
 FAILED_MESSAGES = 20
 _CONFIG: dict[str, Any] = {
     "seed": 1,
     "generation": {"deterministic": True, "max-examples": examples(9), "database": "none"},
-    # 413 is a refusal too.
+    # 413 is a refusal, too.
     "checks": {
         "negative_data_rejection": {"expected-statuses": ["400", "401", "403", "404", "405", "413", "415", "422"]}
     },
@@ -70,14 +71,14 @@ async def _fill_failed_queue(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def open_gateway(vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories) -> Gateways:
-    """It asks nobody for a key."""
+    """Yields a gateway that asks no caller for a key."""
     with gateway_process(tmp_path_factory.mktemp("open"), vhost_for_all, redis_server.url) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def guarded_gateway(vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories) -> Gateways:
-    """It knows ``KEY`` alone."""
+    """Yields a gateway that knows only ``KEY``."""
     keys = f"test:send+operate:{hashlib.sha256(KEY.encode()).hexdigest()}"
     with gateway_process(tmp_path_factory.mktemp("guarded"), vhost_for_all, redis_server.url, API_KEYS=keys) as made:
         yield made

@@ -1,7 +1,7 @@
-"""The providers' tables are total, and only the proven hopeless is given up.
+"""The providers' tables are total, and a message is given up only if it is proven hopeless.
 
-``tests/unit/services/test_*_refusals.py`` assert beside each provider's table that any bytes give one of our errors.
-Here: every row of each table, in the company of anything else, and everything that no table knows.
+``tests/unit/services/test_*_refusals.py`` assert for each provider's table that any bytes give one of the product's
+errors. These properties try every row of each table combined with anything else, and everything that no table knows.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from shared.http.client import Response
 from shared.providers.refusal import by_http_status
 from tests.support.examples import examples
 
-#: the message is given up
+#: the message is given up after one of these
 DEAD = {Refusal.RECIPIENT_INVALID, Refusal.PAYLOAD_REJECTED}
 STATUSES = st.integers(100, 999)
-#: HTTP statuses that say something by themselves
+#: HTTP statuses that have a meaning by themselves
 TELLING = {400, 401, 403, 413, 429}
 SILENT = STATUSES.filter(lambda status: status not in TELLING)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SHAPELESS = b'{"error": 1, "messages": 2, "errors": 3, "code": {}}'
 DEEP = b"[" * 3_000 + b"]" * 3_000
-#: for what is asked of every row
+#: for properties that are tried at every row
 FEW = settings(max_examples=examples(12))
 
 

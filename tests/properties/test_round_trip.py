@@ -1,4 +1,4 @@
-"""What a caller wrote is what a worker reads: through the gateway's checks, an AMQP frame, and the queue's reader."""
+"""A worker reads what a caller wrote: through the gateway's checks, an AMQP frame, and the queue's reader."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ TRAVELS = st.builds(
 
 
 def through_a_frame(headers: dict[str, Any]) -> dict[str, Any]:
-    """As the broker hands them over."""
+    """Returns the headers as the broker delivers them."""
     payload = b"".join(spec.BasicProperties(headers=headers).encode())
     return cast("dict[str, Any]", spec.BasicProperties().decode(payload).headers)
 
 
 def accepted(document: dict[str, Any], ascii_only: bool) -> Candidate:
-    """What the gateway makes of the caller's bytes."""
+    """Returns the candidate that the gateway makes of the caller's bytes."""
     try:
         return candidate_from(parse_json(json.dumps(document, ensure_ascii=ascii_only).encode()))
     except Problem as problem:
-        # Valid, but without a title or an address that one of its channels needs.
+        # It is valid, but lacks a title or an address that one of its channels needs.
         assume(problem.status != 422)
         raise
 

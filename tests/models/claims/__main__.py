@@ -1,4 +1,4 @@
-"""``python -m tests.models.claims [--all] [--mutants] [--scenario NAME]``: exit 1 if anything is wrong."""
+"""Runs the search: ``python -m tests.models.claims [--all] [--mutants] [--scenario NAME]``. Exits 1 on any trouble."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.models.claims.scenarios import LONG, QUICK, Scenario
 
 
 def caught(rules: Rules, scenarios: dict[str, Scenario]) -> tuple[str, Found] | None:
-    """The first scenario in which these rules break a promise, and how."""
+    """Returns the first scenario in which these rules break a promise, and how."""
     for name, scenario in scenarios.items():
         found = explore(rules, scenario)
         if found.wrong:

@@ -1,4 +1,4 @@
-"""What may be explained by what, and what may not."""
+"""Decides which losses, repeats and calls the events explain, and which break a promise."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.models.claims.state import LIVES, MAX_ATTEMPTS, Copy, World, plus, ta
 
 
 def wrong_with(world: World) -> str:
-    """The promise that does not hold here, or ''."""
+    """Returns the promise that does not hold in this world, or ''."""
     if world.broken:
         return world.broken
     if not (world.settled or world.queue or world.ladder or world.failed or _in_hand(world)):
@@ -32,7 +32,7 @@ def excuse(world: World, *, sends: int = 0, ends: int = 0, calls: int = 0) -> Wo
 
 
 def entered(world: World, copy: Copy) -> World:
-    """An end of this life is stored in failed.queue."""
+    """Stores an end of this life in failed.queue."""
     broken = world.broken
     if world.accepted and not _excused(world):
         broken = "in failed.queue although the provider has accepted it"
@@ -42,12 +42,12 @@ def entered(world: World, copy: Copy) -> World:
 
 
 def entered_reused(world: World, copy: Copy) -> World:
-    """Another message under the same request_id: no end of this one's life."""
+    """Stores another message with the same request_id in failed.queue: it ends no life of this message."""
     return world._replace(failed=plus(world.failed, copy._replace(attempt=0, returns=0)))
 
 
 def called(world: World, copy: Copy, *, accepted: bool) -> World:
-    """A call reached the provider."""
+    """Records that a call reached the provider."""
     broken = world.broken
     if accepted and world.ends[copy.life] and not _excused(world):
         broken = "accepted although the same life has ended in failed.queue"

@@ -1,4 +1,4 @@
-"""The search: breadth first, so that the way to the first trouble is a shortest one."""
+"""Searches breadth first, so that the way to the first broken promise is a shortest one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.models.claims.rules import Rules
 from tests.models.claims.scenarios import Scenario
 from tests.models.claims.state import World, canonical
 
-#: more states than this do not fit a small machine
+#: A small machine has no memory for more states than this.
 MOST_STATES = 6_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """``wrong`` is '' if nothing is; else ``way`` leads there, in words."""
+    """Holds the result: ``wrong`` is '' if no promise is broken; else ``way`` lists the moves to it, in words."""
 
     states: int
     wrong: str = ""
@@ -33,7 +33,7 @@ class Found:
 
 @dataclass(slots=True)
 class Graph:
-    """The states found so far; each but the first with the one it was found from."""
+    """Holds the states found so far; each but the first has the state that it was found from."""
 
     states: list[World]
     parents: list[int]
@@ -41,7 +41,7 @@ class Graph:
 
 
 def explore(rules: Rules, scenario: Scenario) -> Found:
-    """Visit every state. Raises MemoryError beyond MOST_STATES."""
+    """Visits every state. Raises MemoryError beyond MOST_STATES."""
     context = Context(rules, scenario)
     start = canonical(scenario.start())
     numbers, todo = {start: 0}, deque([0])
@@ -78,7 +78,7 @@ def _live(context: Context, graph: Graph) -> Found:
 
 
 def _way(context: Context, graph: Graph, number: int) -> list[str]:
-    """The moves that lead there. Each process keeps its number on the way, so the worlds are not canonical here."""
+    """Lists the moves that lead there. Each process keeps its number on the way: the worlds are not canonical here."""
     path = []
     while number:
         path.append(graph.states[number])

@@ -1,4 +1,4 @@
-"""Does it end? An end must stay in reach, and no copies may be sent to and fro while nobody works on them."""
+"""Checks that the work ends: an end stays in reach, and no copies circulate while no handler works on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Edge = tuple[int, bool]
 
 
 def without_end(states: Sequence[World], edges: Sequence[Sequence[Edge]]) -> int | None:
-    """A state from which no state is reached in which nothing is under way."""
+    """Returns a state from which no state is reached in which no work is in progress."""
     sources: list[list[int]] = [[] for _ in states]
     for source, out in enumerate(edges):
         for target, _ in out:
@@ -29,9 +29,9 @@ def without_end(states: Sequence[World], edges: Sequence[Sequence[Edge]]) -> int
 
 
 def bouncing(rules: Rules, states: Sequence[World], edges: Sequence[Sequence[Edge]]) -> int | None:
-    """A state on a cycle of ordinary moves along which every claim is refused although no lease runs.
+    """Returns a state on a cycle of ordinary moves along which every claim is refused although no lease runs.
 
-    Found by taking away, again and again, what has no such successor left: what stays leads into a cycle.
+    It repeatedly removes the states without such a successor: each state that stays leads into a cycle.
     """
     left = {number for number, world in enumerate(states) if _all_refused(rules, world)}
     while True:

@@ -1,4 +1,4 @@
-"""What the product could do wherever the rules of the claims leave a choice, or where careless code would take one."""
+"""Lists what the product could do where the rules of the claims leave a choice, or where careless code would err."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The defaults are what the code does."""
+    """Chooses one behaviour per field; the defaults are what the code does."""
 
-    #: a copy is compared with what was handed on by its life first; else by its attempt alone
+    #: a copy is compared with the last forward by its life first; else by its attempt alone
     life_first: bool = True
-    #: a copy above what was handed on
+    #: the answer to a copy above the last forward
     above: Literal["claimed", "to ladder", "stale"] = "claimed"
     #: after a dead end no attempt of this life may be claimed; else the next one may
     end_is_final: bool = True
-    #: where a finished hand-on is recorded
+    #: the records over which a finished forward is recorded
     record_over: Literal["own claim", "nothing or lower", "anything"] = "own claim"
-    #: a copy without a claim (claimed elsewhere, id reused) records its hand-on
+    #: a copy without a claim (claimed elsewhere, request_id reused) records its forward
     unclaimed_records: bool = False
-    #: a copy that meets another's lease may be ended instead of sent to the ladder (its life is over, say)
+    #: a copy that meets another's lease may be ended instead of sent to the ladder (its life is over, for example)
     unclaimed_ends: bool = False
-    #: what a release leaves behind
+    #: the record that a release leaves behind
     release: Literal["own attempt", "nothing"] = "own attempt"
-    #: a release that was not answered may still travel: the message is claimed under another token from then on
+    #: after a release that was not answered, and may still arrive, the message is claimed under another token
     fresh_token_after_lost_release: bool = True
-    #: what a worker that stops does with the claims of work it must cut short
+    #: what a stopping worker does with the claims of work that it must cut short
     stop: Literal["leave", "release untried"] = "leave"
-    #: the claim is repeated while a hand-on is repeated
+    #: the claim is repeated while a publish is repeated
     renew: bool = True
-    #: a copy whose claim is held by a handler of the same process
+    #: what happens to a copy whose claim is held by a handler of the same process
     held_here: Literal["waits", "to ladder"] = "waits"
-    #: work whose delivery can no longer be acked
+    #: what happens to work whose delivery can no longer be acked
     channel_lost: Literal["goes on", "given up and released", "given up"] = "goes on"
-    #: how a claim reads whose lease has run out
+    #: how a claim is read once its lease has run out
     lapsed_reads: Literal["handed on", "nothing"] = "handed on"
-    #: where a yes is recorded
+    #: the records over which an acceptance is recorded
     done_over: Literal["anything", "own claim"] = "anything"
-    #: before a send the claim is repeated if its lease may not cover it
+    #: before a send the claim is repeated if its lease may not cover the send
     recheck: bool = True
-    #: what a copy does that meets another's running lease
+    #: what happens to a copy that meets another's running lease
     held: Literal["to ladder", "dropped"] = "to ladder"
-    #: the hand-on is recorded before the broker has it
+    #: the forward is recorded before the broker has the message
     record_first: bool = False
-    #: the copy is acked before it is handed on
+    #: the copy is acked before it is forwarded
     ack_first: bool = False
 
 
-#: Each breaks a promise within the quick scenarios. A name says what is wrong.
+#: Each breaks a promise within the quick scenarios. Its name says what is wrong.
 MUTANTS: dict[str, Rules] = {
     "lives do not count in the order": Rules(life_first=False),
     "a copy above the record is stale": Rules(above="stale", record_over="nothing or lower"),
@@ -68,7 +68,7 @@ MUTANTS: dict[str, Rules] = {
     "acked before it was handed on": Rules(ack_first=True),
 }
 
-#: Other readings that keep every promise; they are only slower, or say less in Redis.
+#: Other rules that keep every promise; they are only slower, or record less in Redis.
 HARMLESS: dict[str, Rules] = {
     "a copy above the record goes to the ladder": Rules(above="to ladder"),
     "a hand-on is recorded over nothing and over a lower one": Rules(record_over="nothing or lower"),
@@ -80,5 +80,5 @@ HARMLESS: dict[str, Rules] = {
 
 
 def with_rules(**changes: object) -> Rules:
-    """The code's rules but for ``changes``."""
+    """Returns the code's rules with these changes."""
     return replace(Rules(), **changes)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How much goes wrong: the faults, how often each may happen, and how many of them in all."""
+"""Says how much goes wrong: the faults, how often each may happen, and how many of them in all."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from types import MappingProxyType
 
 from tests.models.claims.state import Copy, World
 
-#: each is an event that the product does not choose; the search chooses when
+#: Each is an event that the product does not choose; the search chooses when it happens.
 FAULTS = ("crash", "channel", "unconfirmed", "flush", "freeze", "ambiguous", "uncounted", "hold", "stop", "replay",
           "replay_cut", "ladder_twice", "marker", "late")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``in_all``: faults at most, of all kinds together; ``limit``: the broker's delivery limit, 0 for none."""
+    """Limits one search. ``in_all``: most faults of all kinds together; ``limit``: delivery limit, 0 for none."""
 
     in_all: int = 0
     faults: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
@@ -38,7 +38,7 @@ class Scenario:
 
 
 def spend(world: World, fault: str) -> World | None:
-    """The world with one such fault less to come, or None if there is none left."""
+    """Returns the world with one such fault less to come, or None if there is none left."""
     at = FAULTS.index(fault)
     if not world.left_in_all or not world.left[at]:
         return None
@@ -50,7 +50,7 @@ _ONE, _THREE = (Copy(0, 0),), (Copy(0, 0),) * 3
 _BODIES = (Copy(0, 0, 0), Copy(0, 0, 1))
 _ANYTHING = {fault: 2 if fault in ("crash", "replay") else 1 for fault in FAULTS}
 
-#: Together they catch every mutant; a few seconds on one core.
+#: Together they catch every mutant; they take a few seconds on one core.
 QUICK: dict[str, Scenario] = {
     "nothing": Scenario(),
     "nothing, three copies": Scenario(copies=_THREE, slots=2),
@@ -67,7 +67,7 @@ QUICK: dict[str, Scenario] = {
     "two crashes": Scenario(2, {"crash": 2}),
 }
 
-#: Minutes, and GB.
+#: They take minutes, and gigabytes of memory.
 LONG: dict[str, Scenario] = {
     "crashes and a channel": Scenario(3, {"crash": 2, "channel": 1, "unconfirmed": 1}),
     "channels": Scenario(3, {"channel": 2, "unconfirmed": 1}),

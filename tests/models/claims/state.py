@@ -1,4 +1,4 @@
-"""What the world looks like to one request_id: tuples, because states are compared, sorted and kept by the million."""
+"""Models the world as one request_id sees it, in tuples: states are compared, sorted and kept by the million."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Literal, NamedTuple, TypeVar
 
 #: attempts that reach the provider in one life
 MAX_ATTEMPTS = 2
-#: above every attempt: the life is over
+#: a number above every attempt: the life is over
 END = 9
-#: the life that was published, and as many replays of it
+#: the life that was published, and at most two replays of it
 LIVES = 3
 
 Place = Literal["arrived", "waiting", "parked", "claimed", "sending", "accepted", "handing on", "renewing",
                 "recording", "publishing late", "acking"]  # fmt: skip
-#: what is handed on; ``elsewhere`` and ``reused`` hold no claim
+#: why a copy is forwarded; ``elsewhere`` and ``reused`` hold no claim
 Outcome = Literal["", "retry", "dead", "uncounted", "elsewhere", "ended unclaimed", "reused"]
 Late = Literal["", "claim", "release"]
 
-#: a handler there has a claim, or had one, and is not done with the message
+#: a handler in one of these places has a claim, or had one, and is not done with the message
 AT_WORK = frozenset(("claimed", "sending", "accepted", "handing on", "renewing", "recording", "publishing late"))
-#: handed on without a claim
+#: outcomes that are forwarded without a claim
 UNCLAIMED = frozenset(("elsewhere", "ended unclaimed", "reused"))
 
 T = TypeVar("T")
 
 
 class Copy(NamedTuple):
-    """A message in a queue. ``returns``: how often the broker got it back; counted only where there is a limit."""
+    """Models a message in a queue. ``returns``: how often it was requeued; counted only where there is a limit."""
 
     life: int
     attempt: int
@@ -39,7 +39,7 @@ class Copy(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What Redis holds: ``P`` in progress, ``F`` handed on, ``D`` done. Whose a P is, its handler knows."""
+    """Models what Redis holds: ``P`` in progress, ``F`` forwarded, ``D`` done. A handler knows if a P is its own."""
 
     kind: Literal["P", "F", "D"]
     life: int
@@ -48,7 +48,7 @@ class Record(NamedTuple):
 
 
 class Handler(NamedTuple):
-    """One delivery in one process."""
+    """Models one delivery in one process."""
 
     place: Place
     copy: Copy
@@ -56,7 +56,7 @@ class Handler(NamedTuple):
     attached: bool = True
     #: Redis holds a P with its token
     holds: bool = False
-    #: it believes that its lease covers a send
+    #: it assumes that its lease covers a send
     covered: bool = False
     outcome: Outcome = ""
     #: a command of its own that is still on its way to Redis
@@ -64,7 +64,7 @@ class Handler(NamedTuple):
 
 
 class LateCommand(NamedTuple):
-    """A command on its way to Redis whose sender is past it: a claim of ``copy``, or a hand-on recorded at ``n``."""
+    """Models a command on its way to Redis whose sender has gone on: a claim of ``copy``, or a forward at ``n``."""
 
     what: Literal["claim", "record"]
     copy: Copy
@@ -78,18 +78,18 @@ class World(NamedTuple):
     failed: tuple[Copy, ...]
     processes: tuple[tuple[Handler, ...], ...]
     late: tuple[LateCommand, ...]
-    #: faults that may still happen, by their number in ``scenarios.FAULTS``, and in all
+    #: faults that may still happen, by their number in ``scenarios.FAULTS``; the next field limits their sum
     left: tuple[int, ...]
     left_in_all: int
     accepted: int = 0
-    #: more that may be accepted, ended or called, each for an event that the product counts
+    #: additional acceptances, ends and calls that are allowed, each for an event that the product counts
     excused_sends: int = 0
     excused_ends: int = 0
     excused_calls: int = 0
-    #: by life
+    #: ends and calls of each life
     ends: tuple[int, ...] = (0,) * LIVES
     calls: tuple[int, ...] = (0,) * LIVES
-    #: a yes is recorded, or was knowingly not
+    #: an acceptance is recorded, or was deliberately not recorded
     settled: bool = False
     #: a promise that the last move broke
     broken: str = ""
@@ -114,7 +114,7 @@ def minus(bag: tuple[T, ...], item: T) -> tuple[T, ...]:
 
 
 def put(world: World, process: int, old: Handler | None, new: Handler | None) -> World:
-    """``old`` becomes ``new`` in its process; None is nobody."""
+    """Replaces ``old`` by ``new`` in its process; None stands for no handler."""
     handlers = world.processes[process]
     if old is not None:
         handlers = minus(handlers, old)
@@ -126,7 +126,7 @@ def put(world: World, process: int, old: Handler | None, new: Handler | None) ->
 
 
 def disown(world: World) -> World:
-    """P is gone, or somebody else's by now."""
+    """Takes P from its holder: the record is gone, or belongs to another handler by now."""
     return world._replace(
         processes=tuple(
             tuple(sorted(each._replace(holds=False) for each in handlers))
@@ -142,7 +142,7 @@ def holder(world: World) -> Handler | None:
 
 
 def canonical(world: World) -> World:
-    """Processes have no names."""
+    """Sorts the processes: they have no names, so worlds that differ only in their order are equal."""
     processes = tuple(sorted(world.processes))
     return world if processes == world.processes else world._replace(processes=processes)
 

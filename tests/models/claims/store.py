@@ -1,4 +1,4 @@
-"""The Redis scripts, on the model's records: pure."""
+"""Models the Redis scripts as pure functions on the model's records."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def lapsed(rules: Rules, stored: Record) -> Record | None:
 
 
 def floor_after(rules: Rules, handler: Handler) -> int:
-    """The attempt from which on this life may be claimed once the handler's outcome is recorded."""
+    """Returns the first attempt of this life that may be claimed once the handler's outcome is recorded."""
     match handler.outcome:
         case "retry":
             return handler.copy.attempt + 1

@@ -1,4 +1,4 @@
-"""What can happen next, by who does it."""
+"""Lists what can happen next, in one file per actor."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.models.claims.state import Moves, World
 
 
 def moves(context: Context, world: World) -> Moves:
-    """Every next move; the same worlds give the same moves in the same order."""
+    """Yields every next move; the same worlds give the same moves in the same order."""
     yield from broker.moves(context, world)
     yield from handlers.moves(context, world)
     yield from processes.moves(context, world)

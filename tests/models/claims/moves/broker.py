@@ -1,4 +1,4 @@
-"""Deliveries, the ladder, and what comes back unacked."""
+"""Moves of the broker: deliveries, the ladder, and copies that return unacked."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def moves(context: Context, world: World) -> Moves:
 
 
 def back_in_queue(context: Context, world: World, copy: Copy) -> World:
-    """An unacked copy; the broker ends it once it has come back too often."""
+    """Requeues an unacked copy; the broker ends it once it has returned too often."""
     if not context.scenario.limit:
         return world._replace(queue=plus(world.queue, copy))
     if copy.returns < context.scenario.limit:
         return world._replace(queue=plus(world.queue, copy._replace(returns=copy.returns + 1)))
-    # The broker records nothing in Redis: a twin of this copy may still be delivered.
+    # The broker records nothing in Redis: a duplicate of this copy may still be delivered.
     return entered(excuse(world, ends=1), copy)
 
 

@@ -1,4 +1,4 @@
-"""From a delivery to the right to send: claim, wait for another, be held by a paused worker, look again."""
+"""Moves a delivery towards the right to send: it claims, waits for another, is held by a paused worker, looks again."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def waiting(context: Context, world: World, process: int, handler: Handler) -> M
 
 
 def parked(context: Context, world: World, process: int, handler: Handler) -> Moves:
-    """Held by a paused worker, without a claim as far as it knows."""
+    """Yields the moves of a copy that a paused worker holds, without a claim as far as it knows."""
     resumed = handler._replace(place="arrived")
     if handler.late == "release" and context.rules.fresh_token_after_lost_release:
-        # To the new token the old one is a stranger: its lease must run out.
+        # The new token has no right to the old token's claim: the old lease must run out.
         resumed = resumed._replace(holds=False, late="")
     yield Move(f"process {process} resumes {handler.copy}", False, partial(put, world, process, handler, resumed))
     requeue = handler._replace(
@@ -79,7 +79,7 @@ def _refused(
     if context.rules.held == "dropped":
         return unclaimed._replace(place="acking")
     at_work = [m for m in world.processes[process] if m is not handler and m.place not in ("waiting", "parked")]
-    # Only the first claim waits; who looks again before a send takes the answer as it is.
+    # Only the first claim waits; a handler that looks again before a send takes the answer as it is.
     if first and at_work and context.rules.held_here == "waits":
         return unclaimed._replace(place="waiting")
     ended = context.rules.unclaimed_ends
@@ -87,7 +87,7 @@ def _refused(
 
 
 def _hold(context: Context, world: World, process: int, handler: Handler) -> Moves:
-    """Nothing can be sent now: the claim is given back and the message kept."""
+    """Releases the claim and keeps the message, because nothing can be sent now."""
     kept = handler._replace(place="parked", holds=False, covered=False)
     words = f"process {process} can send nothing, releases {handler.copy}"
     yield Move(words, True, partial(_release, context, world, process, handler, kept))

@@ -1,4 +1,4 @@
-"""What every move needs to know."""
+"""Holds what every move needs to know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy to the ladder or to failed.queue: publish until confirmed, record, ack."""
+"""Forwards a copy to the ladder or to failed.queue: publish until confirmed, record, ack."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def forwarding(context: Context, world: World, process: int, handler: Handler) -
 
 
 def renewing(context: Context, world: World, process: int, handler: Handler) -> Moves:
-    """Before a repeat; the hand-on goes on whatever the answer is."""
+    """Renews the claim before a publish is repeated; the forward goes on with every answer."""
     words = f"process {process} claims {handler.copy} again before it repeats the hand-on"
     yield Move(words, False, partial(_renew, context, world, process, handler))
 

@@ -1,4 +1,4 @@
-"""What each handler does next, by the place where it is."""
+"""Moves of the handlers: what each does next, by its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays out of failed.queue."""
+"""Moves of the operator: replays out of failed.queue."""
 
 from __future__ import annotations
 

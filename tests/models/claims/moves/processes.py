@@ -1,4 +1,4 @@
-"""What befalls a process: a crash, a lost channel, a stop."""
+"""Moves that befall a process: a crash, a lost channel, a stop."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _crash(context: Context, world: World, process: int) -> World:
 
 
 def _end(context: Context, world: World, process: int, handler: Handler) -> World:
-    """A handler is no more; what it had sent or handed on and not yet recorded is explained by that."""
+    """Removes a handler; its end explains a send or a forward that it had made and not yet recorded."""
     unrecorded_end = handler.place == "recording" and handler.outcome == "dead"
     world = excuse(world, sends=handler.place == "accepted", ends=unrecorded_end, calls=handler.place in AT_WORK)
     world = put(world, process, handler, None)
@@ -42,7 +42,7 @@ def _end(context: Context, world: World, process: int, handler: Handler) -> Worl
 
 
 def _cut(context: Context, world: World, process: int, forgets: bool) -> World:
-    """What was held is forgotten, and what had not begun; the rest goes on without its delivery."""
+    """Forgets the copies that were held or had not begun; the other handlers go on without their delivery."""
     for handler in world.processes[process]:
         if handler.attached:
             gone = handler.place == "parked" or (forgets and handler.place == "arrived")
@@ -52,7 +52,7 @@ def _cut(context: Context, world: World, process: int, forgets: bool) -> World:
 
 
 def _stop(context: Context, world: World, process: int) -> World:
-    """Time to finish was given (every other move); what is left is cut short."""
+    """Ends the handlers that are left: they had time to finish (in every other move) and are cut short now."""
     for handler in world.processes[process]:
         untried = handler.place in ("arrived", "waiting", "parked", "claimed")
         if untried and handler.holds and context.rules.stop == "release untried":

@@ -1,4 +1,4 @@
-"""The call, and the record of its yes."""
+"""Makes the call to the provider and records its acceptance."""
 
 from __future__ import annotations
 

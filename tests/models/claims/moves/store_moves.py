@@ -1,4 +1,4 @@
-"""Leases that run out, losses, and commands that arrive late."""
+"""Moves of the store: leases that run out, losses, and commands that arrive late."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _lapses(context: Context, world: World, owner: Handler | None) -> Moves:
     elif owner.place in ("handing on", "renewing") and not context.rules.renew:
         yield Move("the lease runs out while the hand-on is being repeated", False, partial(gone, world))
     elif spent := spend(world, "freeze"):
-        # Before its last look at the claim a handler finds out by itself.
+        # Before its last look at the claim a handler notices the lapse by itself.
         relied_on = owner.place != "claimed"
         excused = excuse(spent, sends=relied_on, ends=relied_on, calls=1)
         yield Move(f"a process stands still for longer than its lease ({owner.place})", True, partial(gone, excused))
