@@ -1,4 +1,4 @@
-"""The sandbox tells what every provider was sent, accepted or not, and who it was for."""
+"""The sandbox reports everything that each provider was sent, accepted or not, and for which recipient."""
 
 import asyncio
 import itertools
@@ -74,7 +74,7 @@ async def test_a_call_that_names_no_request_id_is_counted_by_its_target(http: ai
 
 
 async def test_mail_is_counted_by_what_was_heard_of_it(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
-    """Turned away at the door: nothing. At RCPT: the recipient. After DATA: the request_id."""
+    """A mail refused at once is counted without a name, at RCPT by its recipient, after DATA by request_id."""
     text = "Subject: hi\r\nX-Request-ID: r1\r\n\r\nhello\r\n"
     async with aiosmtplib.SMTP(hostname=sandbox.host, port=sandbox.smtp_port, start_tls=False, timeout=5) as smtp:
         await smtp.sendmail("us@example.com", "ada@example.com", text)

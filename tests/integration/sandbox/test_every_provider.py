@@ -1,4 +1,4 @@
-"""Every fault that a scenario orders, at every provider it can be had of, met through the product's own classes."""
+"""Every fault that a scenario can order reaches the product's own classes, at every provider that supports it."""
 
 import asyncio
 import itertools
@@ -21,7 +21,7 @@ ALL = (*HTTP, "smtp")
 LOOKUPS = {"users": "/users/user-1", "templates": "/templates/OTP"}
 TARGETS = {"fcm": "token-1", "smtp": "ada@example.com", "sendgrid": "ada@example.com"}
 PHONE = "+15550000001"
-#: How one target's own rate looks; FCM tells it from the project's by the subject of the quota.
+#: It marks the rate limit of one target; FCM distinguishes it from the project's by the subject of the quota.
 ONE_TARGET_TOO_FAST = {"status": 429, "error_code": "QUOTA_EXCEEDED", "field": "device"}
 
 
@@ -31,7 +31,7 @@ async def order(http: aiohttp.ClientSession, provider: str, **fault: object) -> 
 
 
 async def outcome(provider: Provider[Any], target: str | None = None) -> Refused | None:
-    """The error of one send, or None."""
+    """Returns the error of one send, or None."""
     await provider.open()
     try:
         await send(provider, message(target or TARGETS.get(provider.name, PHONE)))

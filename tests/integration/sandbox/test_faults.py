@@ -1,4 +1,4 @@
-"""Faults strike as ordered, and what was accepted is in the ledger whatever became of the answer."""
+"""Faults strike as ordered, and an accepted message is in the ledger even if its answer was lost."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ from tests.support.waiting import eventually_async
 
 SEND = "/v1/projects/demo/messages:send"
 BEARER = {"Authorization": "Bearer anything"}
-#: How long no answer has to stay away before it is believed that none will come.
+#: After this long without an answer the tests assume that none will come.
 SILENCE_S = 0.3
 
 

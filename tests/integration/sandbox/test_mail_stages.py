@@ -15,7 +15,7 @@ TEXT = "Subject: hi\r\nX-Request-ID: r1\r\n\r\nhello\r\n"
 
 @pytest.fixture
 async def smtp(sandbox: Sandbox) -> AsyncIterator[aiosmtplib.SMTP]:
-    """Logged in as smtp."""
+    """Yields a client that is logged in as smtp."""
     client = aiosmtplib.SMTP(hostname=sandbox.host, port=sandbox.smtp_port, start_tls=False, timeout=5)
     async with client:
         await client.login("smtp", "any")
@@ -55,7 +55,7 @@ async def test_the_command_of_the_stage_is_refused(
 
 
 async def test_the_first_mail_after_a_login_is_struck_too(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    """A login that passed the door is not asked again about the door's faults, but about those of MAIL it is."""
+    """The faults of the connection do not strike again after a login that passed them, but those of MAIL do."""
     await order(http, status=451, stage="mail", count=1)
     client = aiosmtplib.SMTP(hostname=sandbox.host, port=sandbox.smtp_port, start_tls=False, timeout=5)
     async with client:

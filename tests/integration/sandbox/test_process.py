@@ -1,4 +1,4 @@
-"""``python -m sandbox`` as a process of its own: settings, signals, and what it may import."""
+"""Runs ``python -m sandbox`` as its own process: settings, signals, and what it may import."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def run(*options: str, **environment: str) -> "subprocess.Popen[str]":
 
 @contextmanager
 def running() -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """The process and its URL; ended by its id."""
+    """Yields the process and its URL; ends the process by its id."""
     with run("--port", "0", "--smtp-port", "0") as process:
         try:
             assert process.stdout is not None

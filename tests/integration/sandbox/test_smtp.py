@@ -1,4 +1,4 @@
-"""The stand-in mail server: two accounts, and faults at the point where they belong."""
+"""The stand-in mail server has two accounts, and each fault strikes at the point where it belongs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ def mail() -> EmailMessage:
 
 @asynccontextmanager
 async def client(sandbox: Sandbox, user: str | None = None) -> AsyncIterator[aiosmtplib.SMTP]:
-    """A connection, logged in as ``user`` unless None. Left without QUIT if the server has gone."""
+    """Yields a connection, logged in as ``user`` unless it is None; it skips QUIT if the server has gone."""
     smtp = aiosmtplib.SMTP(hostname=sandbox.host, port=sandbox.smtp_port, start_tls=False, timeout=5)
     await smtp.connect()
     try:
@@ -56,7 +56,7 @@ async def raw(sandbox: Sandbox) -> AsyncIterator[tuple[asyncio.StreamReader, asy
 
 
 async def until_closed(reader: asyncio.StreamReader) -> list[str]:
-    """Every line up to the end of the connection, which must come."""
+    """Returns every line up to the end of the connection, which must come."""
     return (await asyncio.wait_for(reader.read(), 5)).decode().splitlines()
 
 
