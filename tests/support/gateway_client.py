@@ -22,7 +22,7 @@ from tests.support.fakes.gateway import FakeBroker, FakeDepths, FakeRecords, run
 
 class FakeRedis(RedisReader):
     def __init__(self) -> None:
-        """Skips the set-up of the real view, which needs Redis."""
+        """Skips the set-up of the real reader, which needs Redis."""
 
     def read(self) -> RedisView:
         return RedisView({name: [WorkerView(False, {"one": "closed"})] for name in CHANNELS}, 0.0)
