@@ -39,7 +39,7 @@ class Peak:
         self.worst = max([self.worst, *sizes])
 
     def rested(self) -> None:
-        """Takes a sample and keeps it as the size at rest."""
+        """Takes a sample and keeps the largest value so far as the size at rest."""
         self.look()
         self.rest = self.worst
 
