@@ -1,4 +1,4 @@
-"""Models the breaker plainly: keeps everything that was told since the last change of state and re-reads it each time.
+"""Models the breaker plainly: keeps everything that was told since the last change of state, and evaluates all of it.
 
 It has no counters and no moving window: it computes from the whole list what the product counts as it goes. Times are
 whole seconds, and the policy's window must be thirty of them, because the product's window forgets in thirtieths.

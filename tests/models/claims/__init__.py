@@ -12,7 +12,7 @@ Run it by hand::
 
     python -m tests.models.claims                 the quick scenarios
     python -m tests.models.claims --all           all of them: many minutes, several GB
-        python -m tests.models.claims --mutants       each wrong rule, with the shortest way to a broken promise
+    python -m tests.models.claims --mutants       each wrong rule, with the shortest way to a broken promise
 
 The model leaves out expiry, several targets, poison, and times, except for the order that the leases give.
 """

@@ -1,4 +1,4 @@
-"""Moves of the broker: deliveries, the ladder, and copies that return unacked."""
+"""Lists the moves of the broker: deliveries, the ladder, and copies that return unacked."""
 
 from __future__ import annotations
 

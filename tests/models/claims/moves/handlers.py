@@ -1,4 +1,4 @@
-"""Moves of the handlers: what each does next, by its place."""
+"""Lists the moves of the handlers: what each does next, by its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves of the operator: replays out of failed.queue."""
+"""Lists the moves of the operator: replays out of failed.queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moves that befall a process: a crash, a lost channel, a stop."""
+"""Lists the moves that befall a process: a crash, a lost channel, a stop."""
 
 from __future__ import annotations
 

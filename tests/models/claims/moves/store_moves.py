@@ -1,4 +1,4 @@
-"""Moves of the store: leases that run out, losses, and commands that arrive late."""
+"""Lists the moves of the store: leases that run out, losses, and commands that arrive late."""
 
 from __future__ import annotations
 
