@@ -1,1 +1,1 @@
-"""One file a family of faults; each function that ``@scenario`` marks is run by ``./notify prove``."""
+"""Holds the scenarios, one file per family; ``./notify prove`` runs each function that ``@scenario`` marks."""

@@ -1,4 +1,4 @@
-"""What a provider may say instead of yes: never, or not to us."""
+"""Tests what happens when a provider refuses: permanently, or because our credentials are not accepted."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from tests.faults.ledger.worker_log import breaker_changes, events, opened
 from tests.faults.load.traffic import flowing
 from tests.support.waiting import eventually_async
 
-#: called only while the first provider of their channel is out
+#: providers that are called only while the first provider of their channel is unavailable
 FALLBACKS = ("sendgrid", "vonage")
 
 
 @scenario(quick=True)
 async def permanent_codes(trial: Trial) -> None:
-    """Every permanent code of every provider: in failed.queue with its reason after one call, breakers stay closed."""
+    """Each permanent error code of each provider is returned once: the message is in failed.queue with its reason after
+    one call, and the breakers stay closed.
+    """
     trial.bounds.failed = dict(Counter(row.reason for row in PERMANENT))
     async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
         first, second = (
@@ -37,7 +39,8 @@ async def permanent_codes(trial: Trial) -> None:
         await take_out(system, "sms", "twilio")
         sent |= await one_each(system, second)
         await drained(system.broker, system.vhost, trial.bounds.drain_s)
-        # Counted by provider: of a mail that is refused before its end, the request_id is not known there.
+        # Calls are counted per provider: for a mail that is refused before its end, the sandbox does not know the
+        # request_id.
         calls = {name: await system.providers.calls(name) for name in {row.provider for row in PERMANENT}}
     reasons = {entry.key: (entry.reason, entry.attempts) for entry in system.ledgers.failed}
     for key, row in sent.items():
@@ -49,7 +52,10 @@ async def permanent_codes(trial: Trial) -> None:
 
 
 async def one_each(system: System, rows: Sequence[Permanent]) -> dict[Any, Permanent]:
-    """A message a row, its provider refusing it so; provider beside provider. By the messages' keys."""
+    """Sends one message for each row and lets its provider refuse it in that way; the providers are tried in parallel.
+
+    Returns the rows by the keys of their messages.
+    """
     sent: dict[Any, Permanent] = {}
 
     async def one_provider(name: str) -> None:
@@ -70,7 +76,7 @@ async def _struck(system: System, provider: str) -> bool:
 
 
 async def take_out(system: System, channel: str, provider: str) -> None:
-    """As an operator does: its breaker is forced open in all workers."""
+    """Forces the provider's breaker open in all workers, as an operator does."""
     with redis.Redis.from_url(system.redis_url) as client:
         force_breaker(client, channel, provider, "open")
     await opened(system.workers, provider)
@@ -78,7 +84,9 @@ async def take_out(system: System, channel: str, provider: str) -> None:
 
 @scenario(quick=True)
 async def credentials_refused(trial: Trial) -> None:
-    """401 to all: the breaker opens at the first call, no message is given up, and all are sent once we are let in."""
+    """The provider answers 401 to every call: the breaker opens at the first call, no message is given up, and all are
+    sent once the credentials are accepted again.
+    """
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="status", status=401)
         await system.load.publish([system.writer.one()])

@@ -1,4 +1,4 @@
-"""RabbitMQ goes away, comes back, stands still, or takes nothing more."""
+"""Tests RabbitMQ being killed, restarted, unresponsive, or out of memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.harness.trial import Trial
 from tests.faults.ledger.truth import all_say_down, all_well, gateways_say, workers_say
 from tests.faults.load.traffic import flowing, some_are_retried
 
-#: longer than any deadline and heartbeat of ours, seconds
+#: longer than any deadline or heartbeat of the product, seconds
 FROZEN_S = 35.0
 #: longer than a blocked connection is kept, seconds
 ALARM_S = 15.0
@@ -19,7 +19,9 @@ ALARM_S = 15.0
 
 @scenario(quick=True)
 async def broker_killed(trial: Trial) -> None:
-    """RabbitMQ gets SIGKILL amid publishing and consuming, and is started again: nothing is lost, nothing doubled."""
+    """RabbitMQ is killed with SIGKILL during publishing and consuming, and is started again: nothing is lost and
+    nothing is delivered twice.
+    """
     rabbitmq = trial.stage.rabbitmq
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         await on_disk(rabbitmq, system.vhost)
@@ -36,7 +38,9 @@ async def broker_killed(trial: Trial) -> None:
 
 @scenario()
 async def broker_restarted(trial: Trial) -> None:
-    """RabbitMQ is stopped in good order under traffic and started again: nothing is lost, nothing doubled."""
+    """RabbitMQ is stopped in good order under traffic and started again: nothing is lost and nothing is delivered
+    twice.
+    """
     rabbitmq = trial.stage.rabbitmq
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         await some_are_retried(system)
@@ -53,7 +57,9 @@ async def broker_restarted(trial: Trial) -> None:
 
 @scenario()
 async def broker_frozen(trial: Trial) -> None:
-    """RabbitMQ stands still for 35 s, 1 000 requests waiting at once: each is answered within 8 s, and it goes on."""
+    """RabbitMQ is unresponsive for 35 s while 1 000 requests wait at once: each request is answered within 8 s, and
+    delivery continues afterwards.
+    """
     rabbitmq = trial.stage.rabbitmq
     async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
         await some_are_retried(system)
@@ -77,7 +83,9 @@ async def broker_frozen(trial: Trial) -> None:
 
 @scenario()
 async def broker_out_of_memory(trial: Trial) -> None:
-    """RabbitMQ's memory alarm stops all publishers for 15 s: deliveries go on, what it did not take is answered 503."""
+    """RabbitMQ's memory alarm blocks all publishers for 15 s: deliveries continue, and requests that it did not store
+    are answered 503.
+    """
     rabbitmq = trial.stage.rabbitmq
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         operator = BrokerOperator(rabbitmq, system.vhost)

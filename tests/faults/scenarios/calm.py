@@ -1,4 +1,4 @@
-"""Nothing is broken, or so little that nobody need be told."""
+"""Tests normal operation and faults so small that no one has to be told."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tests.faults.ledger.worker_log import events
 from tests.faults.load.batches import Item, mixed, post_batch
 from tests.support.waiting import eventually_async
 
-#: SMS to somebody who has opted out
+#: number of SMS to a user who has opted out
 UNWANTED = 100
 #: levels of the ladder that are run at their real lengths, seconds
 LEVELS_S = (1, 5, 15, 60)
-#: what leaves for a level is back so soon after it, seconds
+#: a message that enters a level is back at most this long after the level's end, seconds
 BACK_S = 1.5
-#: a retry is logged after it was confirmed, seconds
+#: a retry is logged at most this long after it was confirmed, seconds
 LOGGED_S = 0.1
-#: no more: 20 calls within 30 s, half of them failed, would open the breaker
+#: No more than this: 20 calls within 30 s, half of them failed, would open the breaker.
 A_LEVEL = 2
 
 
 @scenario(Bounds(p99_s=0.5), quick=True)
 async def no_fault(trial: Trial) -> None:
-    """Nothing goes wrong: all three channels, over HTTP and straight onto the queues, each message exactly once; and
-    those that their recipient does not want are skipped.
+    """Nothing is broken, and messages for all three channels arrive over HTTP and directly on the queues: each message
+    is delivered exactly once, and messages that their recipient does not want are skipped.
     """
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         parcels = system.writer.write(2000 - UNWANTED) + system.writer.write_unwanted(UNWANTED)
@@ -38,12 +38,14 @@ async def no_fault(trial: Trial) -> None:
 
 @scenario()
 async def mixed_batches(trial: Trial) -> None:
-    """Batches of good, bad and repeated notifications: each item gets its own verdict, each good one is sent once."""
+    """Batches mix good, bad and repeated notifications: each item gets its own result, and each
+    good one is sent once.
+    """
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         for _ in range(3):
             items = mixed(system.writer, trial.draw, good=400, several=50, bad=50)
             await told(system, items)
-            # The same again, as a caller would that never saw the answer.
+            # Post the same batches again, as a caller would that never saw the answer.
             await told(system, items)
         trial.note(f"{len(items)} items a batch, each batch posted twice")
 
@@ -56,8 +58,10 @@ async def told(system: System, items: list[Item]) -> None:
 
 @scenario(Bounds(drain_s=90))
 async def ladder_unscaled(trial: Trial) -> None:
-    """Retries by the ladder's real levels 1 s, 5 s, 15 s and 1 min: back after that time, at most 1.5 s later."""
-    # With next to no backoff of our own, the provider's Retry-After alone names the level.
+    """Calls fail and are retried through the ladder's real levels of 1 s, 5 s, 15 s and 1 min: each message is back
+    after that time, at most 1.5 s later.
+    """
+    # The product's own backoff is almost zero here, so only the provider's Retry-After selects the level.
     variables = scaled_variables(1) | {"RETRY_BASE_S": "0.001"}
     async with trial.system(push=1, variables=variables, provider_timeout_s=PATIENT_S) as system:
         for level_s in LEVELS_S:
@@ -74,7 +78,7 @@ async def ladder_unscaled(trial: Trial) -> None:
 
 
 async def some_fail(system: System, level_s: int) -> None:
-    """The next two calls are answered 503 with this Retry-After, and then one is accepted."""
+    """Lets the next two calls be answered 503 with this Retry-After, and the one after them be accepted."""
     await system.providers.fault("fcm", mode="status", status=503, retry_after=level_s, count=A_LEVEL)
     await system.load.publish(system.writer.write(A_LEVEL))
 

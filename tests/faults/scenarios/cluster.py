@@ -1,4 +1,6 @@
-"""Three nodes behind a balancer that checks nobody's health: one dies, one stands still, all are restarted in turn."""
+"""Tests a cluster of three nodes behind a balancer without health checks: one node dies, one is unresponsive, all are
+restarted in turn.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,14 @@ from tests.faults.load.traffic import some_are_retried, unending
 from tests.support.waiting import eventually_async
 
 PER_S = 40.0
-#: longer than any deadline and heartbeat of ours, and than the cluster needs to count a node as gone, seconds
+#: longer than any deadline or heartbeat of the product, and longer than the cluster needs to count a node as down,
+#: seconds
 FROZEN_S = 25.0
-#: everybody has moved over to the others so long after a blow, seconds
+#: all clients have moved to the other nodes within this time after the fault, seconds
 MOVED_S = 20.0
 LANE = "push.queue"
-#: nobody has to wait for a lease to run out; one that a frozen node keeps from being given up does not wait for long
+#: Leases are so long that no message has to wait for one to run out; a lease that is not released because of a frozen
+#: node ends soon enough all the same.
 PATIENT: dict[str, Any] = {
     "provider_timeout_s": 5.0,
     "variables": {"LEASE_S": "14", "HANDLING_BUDGET_S": "6", "BREAKER_SLOW_S": "4"},
@@ -31,7 +35,7 @@ PATIENT: dict[str, Any] = {
 
 
 class Clustered:
-    """A system on the stage's cluster, behind a balancer."""
+    """Holds a system on the stage's cluster, behind a balancer."""
 
     def __init__(self, broker: Balanced, system: System) -> None:
         self.cluster, self.system = broker.cluster, system
@@ -39,11 +43,11 @@ class Clustered:
         self.struck_at = 0.0
 
     def strikes(self) -> None:
-        """The fault begins now."""
+        """Records that the fault begins now."""
         self.struck_at = time.time()
 
     async def leader(self) -> int:
-        """The node that leads the lane. Not while one is frozen."""
+        """Returns the node that leads the lane. It does not work while a node is frozen."""
 
         async def found() -> list[int]:
             led = await asyncio.to_thread(self.cluster.leader_of, self.system.vhost, LANE)
@@ -52,7 +56,7 @@ class Clustered:
         return (await eventually_async(found))[0]
 
     async def goes_on(self) -> None:
-        """Return when thirty more have been accepted and delivered."""
+        """Returns when thirty more messages have been accepted and delivered."""
         accepted = len(self.system.ledgers.accepted) + 30
         delivered = await self.system.providers.accepted_calls() + 30
         await eventually_async(lambda: len(self.system.ledgers.accepted) >= accepted, deadline_s=30)
@@ -61,9 +65,11 @@ class Clustered:
 
 @asynccontextmanager
 async def under_load(trial: Trial, moved_s: float | None = None) -> AsyncIterator[Clustered]:
-    """The load flows until the block ends; ``moved_s`` after the blow at the latest nobody is refused any more."""
+    """Keeps the load flowing until the block ends. Asserts that no request is refused later than ``moved_s`` after the
+    fault.
+    """
     async with balanced(await trial.stage.cluster()) as broker:
-        # Each node serves a gateway, however the balancer deals out the others.
+        # The balancer may distribute the other clients as it likes, but each node serves a gateway.
         gateways = {f"gateway-{number}": port for number, port in enumerate(broker.beginning_at)}
         plan = {"push": 2, "email": 1, "gateways": len(gateways), "amqp_ports": gateways, **PATIENT}
         async with trial.system(broker, **plan) as system:
@@ -77,7 +83,9 @@ async def under_load(trial: Trial, moved_s: float | None = None) -> AsyncIterato
 
 
 def noted(trial: Trial, led: Ledgers, struck_at: float) -> float:
-    """Note what callers and recipients felt of the blow; how long after it the last caller was refused, seconds."""
+    """Notes how callers and recipients were affected by the fault. Returns how long after it the last caller was
+    refused, in seconds.
+    """
     posts = [answer for answer in led.answers if answer.what.startswith("POST")]
     refused = [answer.at + answer.seconds for answer in posts if answer.status != 202 and answer.at > struck_at]
     accepted = [answer.at + answer.seconds for answer in posts if answer.status == 202]
@@ -94,7 +102,9 @@ def noted(trial: Trial, led: Ledgers, struck_at: float) -> float:
 
 @scenario()
 async def leading_node_killed(trial: Trial) -> None:
-    """The node that leads the queues gets SIGKILL under load and is brought back: nothing is lost, nothing doubled."""
+    """The node that leads the queues is killed with SIGKILL under load and started again: nothing is lost and nothing
+    is delivered twice.
+    """
     async with under_load(trial, MOVED_S) as clustered:
         led = await clustered.leader()
         node = clustered.cluster.nodes[led]
@@ -110,7 +120,9 @@ async def leading_node_killed(trial: Trial) -> None:
 
 @scenario()
 async def leading_node_frozen(trial: Trial) -> None:
-    """The node that leads the queues and serves clients of all kinds stands still for 25 s: all go on without it."""
+    """The node that leads the queues and serves clients of all kinds is unresponsive for 25 s: all clients continue
+    without it.
+    """
     async with under_load(trial, MOVED_S) as clustered:
         led = await clustered.leader()
         node = clustered.cluster.nodes[led]
@@ -128,7 +140,9 @@ async def leading_node_frozen(trial: Trial) -> None:
 
 @scenario()
 async def nodes_restarted_in_turn(trial: Trial) -> None:
-    """The nodes are restarted in good order, one after the other, under load: nothing is lost, nothing doubled."""
+    """The nodes are restarted in good order, one after the other, under load: nothing is lost and nothing is delivered
+    twice.
+    """
     async with under_load(trial) as clustered:
         clustered.strikes()
         await asyncio.to_thread(clustered.cluster.rolling_restart)
@@ -137,16 +151,16 @@ async def nodes_restarted_in_turn(trial: Trial) -> None:
 
 
 def longest_gap(times: Iterable[float], since: float, until: float) -> float:
-    """The longest stretch of ``since`` to ``until`` with none of ``times`` in it."""
+    """Returns the longest stretch between ``since`` and ``until`` that contains none of ``times``."""
     within = sorted(at for at in times if since < at < until)
     return max(later - earlier for earlier, later in pairwise((since, *within, until)))
 
 
 def first_after(times: Iterable[float], since: float) -> float | None:
-    """How long after ``since`` the first of ``times`` is; None if none is."""
+    """Returns how long after ``since`` the first of ``times`` is, or None if there is none."""
     return min((at - since for at in times if at > since), default=None)
 
 
 def last_after(times: Iterable[float], since: float) -> float | None:
-    """How long after ``since`` the last of ``times`` is; None if none is."""
+    """Returns how long after ``since`` the last of ``times`` is, or None if there is none."""
     return max((at - since for at in times if at > since), default=None)

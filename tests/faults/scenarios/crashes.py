@@ -1,4 +1,4 @@
-"""Workers killed at any moment and at every point of a delivery, ended in good order, and frozen."""
+"""Tests workers that are killed at any moment and at every point of a delivery, stopped in good order, or frozen."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from tests.support.waiting import eventually_async
 KILLS = 25
 #: prefetch of a worker that is killed at random
 IN_HAND = 32
-#: how long the provider takes, so that a death finds work in hand, milliseconds
+#: delay of the provider, so that a death finds messages in flight, milliseconds
 SLOW_MS = 20
-#: the same where workers are stopped in good order
+#: the same delay for workers that are stopped in good order, milliseconds
 STOPPED_MS = 200
-#: with one message in hand, a death there sends exactly so many a second time
+#: with one message in flight, a death at this point causes exactly this number of second sends
 DOUBLES_AT = {"after_claim": 0, "before_send": 0, "after_send": 1, "after_done": 0, "before_ack": 0}
-#: PREFETCH as the product has it
+#: the product's default for PREFETCH
 FULL_PREFETCH = 256
 
 
 async def send(system: System, parcels: Sequence[Parcel]) -> None:
-    """At once, every other one over HTTP and the rest straight onto the queues."""
+    """Sends all parcels at once, alternately over HTTP and directly onto the queues."""
     await asyncio.gather(system.load.post(parcels[::2]), system.load.publish(parcels[1::2]))
 
 
 async def ended(member: Member, times: int) -> None:
-    """Wait until so many lives of it are over."""
+    """Waits until this number of the member's lives is over."""
     await eventually_async(lambda: len(member.ends) >= times, 40)
 
 
 @scenario(Bounds(doubles=KILLS * IN_HAND), quick=True, drawn=True)
 async def random_kills(trial: Trial) -> None:
-    """Two workers with 32 messages in hand are killed 25 times at random moments: nothing is lost, a death sends no
-    more a second time than it had in hand, and each is counted.
+    """Two workers with up to 32 messages in flight are killed 25 times at random moments: nothing is lost, each death
+    sends no more messages a second time than were in flight, and each second send is counted.
     """
     async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         parcels = system.writer.write(3000)
         share = len(parcels) // KILLS
         for kill in range(KILLS):
-            # Somewhere in the work on this share, or on what the last death has left behind.
+            # The death comes during the work on this share, or on messages that the last death has left behind.
             target = await system.providers.accepted_calls() + trial.draw.randrange(1, share)
             await send(system, parcels[kill * share : (kill + 1) * share])
             await system.delivered(target)
@@ -62,7 +62,7 @@ async def random_kills(trial: Trial) -> None:
 
 
 async def kill_one(trial: Trial, system: System) -> None:
-    """One that runs, drawn."""
+    """Kills one worker that runs, drawn at random."""
     await eventually_async(lambda: any(worker.runs for worker in system.workers))
     victim = trial.draw.choice([worker for worker in system.workers if worker.runs])
     lives = len(victim.ends) + 1
@@ -72,8 +72,8 @@ async def kill_one(trial: Trial, system: System) -> None:
 
 @scenario(Bounds(doubles_exactly=sum(DOUBLES_AT.values())), quick=True)
 async def death_at_each_point(trial: Trial) -> None:
-    """A worker with one message in hand dies at each point of a delivery in turn: only between the provider's yes and
-    its record is the message sent again, and exactly that one.
+    """A worker with one message in flight dies at each point of a delivery in turn: only a death between the provider's
+    acceptance and its record sends the message again, and exactly that one message.
     """
     async with trial.system(push=1, variables={"PREFETCH": "1"}, points=POINTS, nth=10) as system:
         await send(system, system.writer.write(150))
@@ -86,7 +86,9 @@ async def death_at_each_point(trial: Trial) -> None:
 
 @scenario(Bounds(doubles=FULL_PREFETCH * len(POINTS)), drawn=True)
 async def death_at_each_point_with_full_hands(trial: Trial) -> None:
-    """The same with 256 messages in hand: each death sends no more again than it had in hand."""
+    """A worker with 256 messages in flight dies at each point of a delivery in turn: each death sends no more messages
+    again than were in flight.
+    """
     nth = trial.draw.randrange(50, 200)
     async with trial.system(push=1, points=POINTS, nth=nth) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
@@ -99,7 +101,7 @@ async def death_at_each_point_with_full_hands(trial: Trial) -> None:
 
 
 def doubles_by_point(system: System) -> dict[str, int]:
-    """How many second sends each death of the one worker has caused."""
+    """Returns the number of second sends that each death of the only worker has caused, by the point of death."""
     *by_death, later = second_sends_by_death(system.ledgers, system.workers[0])
     assert not later, f"{later} sent twice after the last death"
     return dict(zip(POINTS, by_death, strict=True))
@@ -111,11 +113,11 @@ def _said(table: dict[str, int]) -> str:
 
 @scenario(quick=True, drawn=True)
 async def orderly_stops(trial: Trial) -> None:
-    """Workers of all channels are ended with SIGTERM and started again, over and over, while messages stream in:
-    nothing is sent twice and nothing ends in failed.queue.
+    """Workers of all channels are ended with SIGTERM and started again, over and over, while messages arrive: nothing
+    is sent twice and nothing ends in failed.queue.
     """
     async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
-        # A stop has to find sends that run.
+        # Each stop has to happen while sends are in progress.
         for provider in ("fcm", "smtp", "twilio"):
             await system.providers.fault(provider, mode="slow", delay_ms=STOPPED_MS)
         parcels = system.writer.write(1400) + system.writer.write_unwanted(100)
@@ -137,8 +139,8 @@ async def orderly_stops(trial: Trial) -> None:
 
 @scenario(Bounds(doubles=IN_HAND, overlaps=True))
 async def frozen_longer_than_its_lease(trial: Trial) -> None:
-    """A worker stands still until its leases have run out and the broker has given its messages to another, then goes
-    on: it sends nothing that it had not begun, and what it had begun is counted.
+    """A worker is frozen until its leases have run out and the broker has redelivered its messages to another worker,
+    and then continues: it sends nothing that it had not begun to send, and each send that it had begun is counted.
     """
     async with trial.system(push=2, variables={"PREFETCH": str(IN_HAND)}) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=200)
@@ -146,7 +148,7 @@ async def frozen_longer_than_its_lease(trial: Trial) -> None:
         await system.delivered(100)
         frozen = system.workers[0]
         frozen.freeze()
-        # What the broker does by itself once it has missed two heartbeats, half a minute on.
+        # The broker does this by itself once it has missed two heartbeats, half a minute later.
         await close_consuming(trial.stage.rabbitmq.management, system.vhost, frozen)
         await asyncio.sleep(scaled_settings().idempotency.lease_s)
         await eventually_async(lambda: system.counted().get("takeovers", 0) > 0, 30)

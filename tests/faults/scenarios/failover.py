@@ -1,4 +1,4 @@
-"""A channel's first provider is down, and there is a second."""
+"""Tests a channel whose first provider is unavailable and that has a second one."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from tests.faults.ledger.worker_log import opened
 from tests.faults.load.traffic import unending
 from tests.support.waiting import eventually_async
 
-#: from the breaker's opening to the first delivery by the second provider, seconds
+#: limit from the opening of the breaker to the first delivery by the second provider, seconds
 AT_ONCE_S = 2.0
-#: more calls than probes: the first provider has the traffic again
+#: more calls than probes: after these, the first provider has the traffic again
 AGAIN = 50
-#: from the end of the outage until then, seconds: its breaker's longest stay and some
+#: limit from the end of the outage until then, seconds: the longest open time of its breaker and a margin
 BACK_S = 30.0
 
 
 @scenario(quick=True)
 async def email_fails_over(trial: Trial) -> None:
-    """The mail server turns everybody away: SendGrid delivers within 2 s of the breaker opening, until it is back."""
+    """The mail server refuses every client: SendGrid delivers within 2 s of the breaker's opening, until the mail
+    server is available again.
+    """
     await fails_over(trial, "email", "smtp", "sendgrid", {"mode": "status", "status": 451})
 
 
 @scenario()
 async def sms_fails_over(trial: Trial) -> None:
-    """Twilio answers 503: Vonage delivers within 2 s of the breaker opening, until Twilio is back."""
+    """Twilio answers 503: Vonage delivers within 2 s of the breaker's opening, until Twilio is available again."""
     await fails_over(trial, "sms", "twilio", "vonage", {"mode": "status", "status": 503})
 
 

@@ -1,4 +1,6 @@
-"""Deaths on the way to the ladder: nothing is lost between two queues, and nothing comes out of both."""
+"""Tests deaths while a message is forwarded to the ladder: nothing is lost between two queues, and nothing comes out of
+both.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,15 @@ from tests.faults.ledger.bounds import Bounds
 from tests.faults.load.envelopes import Parcel, keys
 
 MESSAGES = 60
-#: so many first calls fail; each worker process dies at its third hand-on
+#: FAILING first calls fail, and each worker process dies at its third forward
 FAILING, NTH = 40, 3
 
 
 @scenario(Bounds(doubles_exactly=0, drain_s=20), quick=True)
 async def killed_while_forwarding(trial: Trial) -> None:
-    """A worker dies before a retry is stored on the ladder, another after its confirm, a third after its record: each
-    message is delivered exactly once."""
+    """One worker dies before a retry is stored on the ladder, another after the broker's confirm, a third after the
+    record in Redis: each message is delivered exactly once.
+    """
     one_in_hand = {"PREFETCH": "1", **BREAKERS_NEVER_OPEN}
     plan: dict[str, Any] = {
         "gateways": 0,
@@ -41,8 +44,9 @@ async def killed_while_forwarding(trial: Trial) -> None:
 
 @scenario(Bounds(drain_s=20), quick=True)
 async def moved_back_with_old_headers(trial: Trial) -> None:
-    """Dead letters are moved from failed.queue to their lanes with the headers the broker gave them (by a shovel, say),
-    and have to be retried: none is dropped as a cycle."""
+    """Dead letters are moved from failed.queue to their lanes with the headers that the broker gave them (for example
+    by a shovel), and have to be retried: the broker drops none of them as a cycle.
+    """
     async with trial.system(push=1, gateways=0, variables=BREAKERS_NEVER_OPEN) as system:
         await system.providers.fault("fcm", mode="status", status=503, count=FAILING)
         parcels = system.writer.write(MESSAGES)
@@ -54,7 +58,7 @@ async def moved_back_with_old_headers(trial: Trial) -> None:
 
 
 def _moved(parcel: Parcel) -> Publication:
-    """As it comes out of failed.queue, where the broker put it after too many deliveries."""
+    """Returns the message as it comes out of failed.queue, where the broker put it after too many deliveries."""
     lane = parcel.lane
     death: dict[str, Any] = {
         "queue": lane.queue,

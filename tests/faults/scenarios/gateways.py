@@ -1,4 +1,4 @@
-"""Gateways that die while callers wait for their answers."""
+"""Tests gateways that die while callers wait for their answers."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.faults.load.senders import paced
 from tests.support.waiting import eventually_async
 
 ROUNDS = 2
-#: a caller without an answer asks again so soon, seconds
+#: a caller without an answer repeats its request after this time, seconds
 ASK_AGAIN_S = 0.2
-#: and so long
+#: a caller repeats its request for at most this time, seconds
 INSIST_S = 60.0
-#: between two blows, messages accepted
+#: messages accepted between two kills
 APART = 150
 
-#: kills, and says which processes are going to end of it
+#: kills, and returns the processes that will end because of it
 Blow = Callable[[Member], list[int]]
 
 
@@ -37,7 +37,7 @@ def all_of_it(gateway: Member) -> list[int]:
 
 
 def its_main_process(gateway: Member) -> list[int]:
-    # Those that serve finish what they have, and end by themselves.
+    # The processes that serve requests finish them and end by themselves.
     family = gateway.family()
     gateway.kill()
     return family
@@ -54,8 +54,9 @@ BLOWS: tuple[Blow, ...] = (all_of_it, its_main_process, the_one_that_serves)
 
 @scenario(drawn=True)
 async def gateway_killed_under_load(trial: Trial) -> None:
-    """The gateway is killed again and again while callers post, who repeat what was not answered: every one gets its
-    202, no 202 is lost, and what was posted several times is delivered once.
+    """The gateway is killed again and again while callers post, and the callers repeat each request that was not
+    answered: every caller gets its 202, no message answered 202 is lost, and a notification that was posted several
+    times is delivered once.
     """
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         parcels = system.writer.write(1500)
@@ -76,7 +77,9 @@ async def _accepted(system: System, at_least: int) -> None:
 
 
 async def _strike(system: System, blow: Blow) -> tuple[float, float]:
-    """Kill, and wait until the gateway takes notifications again; from when to when it was down."""
+    """Kills the gateway and waits until it accepts notifications again. Returns when it was down (from, to; Unix
+    seconds).
+    """
     [gateway] = system.gateways
     at = time.time()
     dying = blow(gateway)
@@ -86,7 +89,7 @@ async def _strike(system: System, blow: Blow) -> tuple[float, float]:
 
 
 async def _insisting(system: System, parcels: Sequence[Parcel], per_s: float) -> None:
-    """One caller a notification, who asks again until it is answered 202."""
+    """Posts each notification from a caller of its own, which repeats it until the answer is 202."""
     async with asyncio.TaskGroup() as callers:
         async for _, parcel in paced(parcels, per_s):
             callers.create_task(_insist(system, parcel))

@@ -1,4 +1,4 @@
-"""One request_id, many copies: repeated by its caller, used by two callers, given out again by the broker."""
+"""Tests many copies of one request_id: repeated by its caller, used by two callers, or redelivered by the broker."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tests.support.waiting import eventually_async
 
 #: messages that are sent many times
 IDS = 30
-#: copies of each: a third through each of two gateways, a third straight onto the queue
+#: copies of each: a third through each of two gateways, a third directly onto the queue
 COPIES = 50
-#: messages of which two bodies are sent
+#: number of request_ids for which two bodies are sent
 PAIRS = 200
 
 
 @scenario(quick=True)
 async def one_id_fifty_times(trial: Trial) -> None:
-    """The same notification is sent 50 times at once, through two gateways and straight onto the queue: the provider
-    is called once.
+    """The same notification is sent 50 times at once, through two gateways and directly onto the queue: the provider is
+    called once.
     """
     async with trial.system(push=2, email=1, sms=1, gateways=2, provider_timeout_s=PATIENT_S) as system:
         await everywhere_at_once(system, system.writer.write(IDS))
@@ -41,11 +41,14 @@ async def one_id_fifty_times(trial: Trial) -> None:
 
 @scenario()
 async def one_id_fifty_times_while_the_provider_fails(trial: Trial) -> None:
-    """The same while every call is answered 503, until the provider is well again: each is accepted once."""
+    """The same notification is sent 50 times at once while the provider answers every call with 503, until it works
+    again: each message is accepted by the provider once.
+    """
     async with trial.system(push=2, gateways=2, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="status", status=503)
         await everywhere_at_once(system, system.writer.write(IDS))
-        # Past the first failures: the breaker is open, copies are held, in the ladder and in the queue.
+        # The first failures are over: the breaker is open, and copies are in the worker, in the ladder and in the
+        # queue.
         await eventually_async(lambda: system.counted().get("retried", 0) > 0)
         await asyncio.sleep(3)
         await system.providers.heal()
@@ -54,7 +57,7 @@ async def one_id_fifty_times_while_the_provider_fails(trial: Trial) -> None:
 
 
 async def everywhere_at_once(system: System, parcels: Iterable[Parcel]) -> None:
-    """Every copy of every one of them at the same time."""
+    """Sends every copy of every parcel at the same time."""
     copies = [parcel for parcel in parcels for _ in range(COPIES)]
     system.draw.shuffle(copies)
     straight, posted = copies[::3], [parcel for number, parcel in enumerate(copies) if number % 3]
@@ -70,7 +73,7 @@ def answers(ledgers: Ledgers) -> str:
 
 
 def pairs(system: System) -> list[tuple[Parcel, Parcel]]:
-    """Two callers' notifications under one request_id, for two different people."""
+    """Returns notifications of two callers under one request_id, for two different recipients."""
     whole: dict[str, Any] = {"user_id": None, "template_code": None, "variables": None}
     firsts = [system.writer.one(**whole, **given("push", f"first-{number}")) for number in range(PAIRS)]
     return [
@@ -80,14 +83,16 @@ def pairs(system: System) -> list[tuple[Parcel, Parcel]]:
 
 
 def one_body_each(ledgers: Ledgers) -> None:
-    """Raises AssertionError if two bodies of one request_id went out."""
+    """Raises AssertionError if two bodies of one request_id were sent."""
     both = [key for key, calls in Counter(call.key for call in ledgers.calls).items() if calls > 1]
     assert not both, f"both bodies were delivered: {both[:5]}"
 
 
 @scenario()
 async def one_id_two_bodies_at_the_gateway(trial: Trial) -> None:
-    """Two callers use one request_id for different notifications, one after the other: the second is told so (422)."""
+    """Two callers use one request_id for different notifications, one after the other, at the gateway: the second
+    caller is answered 422.
+    """
     async with trial.system(push=1, **UNHURRIED) as system:
         both = pairs(system)
         firsts = await system.load.post([first for first, _ in both])
@@ -100,7 +105,9 @@ async def one_id_two_bodies_at_the_gateway(trial: Trial) -> None:
 
 @scenario(Bounds(failed={"request_id_reused": PAIRS}))
 async def one_id_two_bodies_in_the_queue(trial: Trial) -> None:
-    """The same straight onto the queue: the first is delivered, the second ends in failed.queue (request_id_reused)."""
+    """Two different notifications with one request_id are published directly onto the queue, one after the other: the
+    first is delivered, the second ends in failed.queue (request_id_reused).
+    """
     async with trial.system(push=2, **UNHURRIED) as system:
         both = pairs(system)
         await system.load.publish([first for first, _ in both])
@@ -112,7 +119,9 @@ async def one_id_two_bodies_in_the_queue(trial: Trial) -> None:
 
 @scenario(Bounds(failed={"request_id_reused": PAIRS}), drawn=True)
 async def one_id_two_bodies_in_a_race(trial: Trial) -> None:
-    """The same at the same time, over all lanes and two workers: one body of each is delivered, the other is kept."""
+    """Two different notifications with one request_id are published at the same time, over all lanes and to two
+    workers: one body of each is delivered, the other is kept in failed.queue.
+    """
     async with trial.system(push=2, **UNHURRIED) as system:
         both = pairs(system)
         await asyncio.gather(*(system.load.publish(shuffled(trial, copies)) for copies in zip(*both, strict=True)))
@@ -123,7 +132,9 @@ async def one_id_two_bodies_in_a_race(trial: Trial) -> None:
 
 @scenario(Bounds(failed={"request_id_reused": (0, PAIRS)}), drawn=True)
 async def one_id_two_bodies_in_a_race_of_gateways(trial: Trial) -> None:
-    """The same through two gateways: of two that were both answered 202 one is delivered, the other is kept."""
+    """Two different notifications with one request_id are posted at the same time through two gateways: if both were
+    answered 202, one is delivered and the other is kept in failed.queue.
+    """
     async with trial.system(push=2, gateways=2, **UNHURRIED) as system:
         both = pairs(system)
         posted = await asyncio.gather(
@@ -145,16 +156,17 @@ def shuffled(trial: Trial, parcels: Sequence[Parcel]) -> list[Parcel]:
 
 # -- given out again -------------------------------------------------------------------------------------------
 
-#: in one lane: the first of them is over soon, and with it the worker's careful beginning. No more than 32: the broker
-#: returns what a consumer had in hand in order only up to there, and the first has to come first
+#: All messages are in one lane. The first of them is finished soon, and the worker's careful beginning ends with it.
+#: There are no more than 32: the broker returns a consumer's unacked messages in order only up to that number, and the
+#: first has to come first.
 IN_HAND = 30
 FIRST_MS, REST_MS = 2500, 7000
 
 
 @scenario()
 async def given_out_again_while_being_sent(trial: Trial) -> None:
-    """The broker closes a worker's connection while 30 slow sends run and gives all of them out again to the same
-    process: it waits for its own sends, and calls nobody twice.
+    """The broker closes a worker's connection while 30 slow sends are in progress and redelivers all of the messages to
+    the same process: the process waits for its own sends and calls the provider once for each message.
     """
     async with trial.system(push=1, **UNHURRIED) as system:
         management = trial.stage.rabbitmq.management
@@ -176,7 +188,9 @@ async def given_out_again_while_being_sent(trial: Trial) -> None:
 
 
 async def sends_and_copies(system: System, least: int) -> None:
-    """Wait until the worker has so many in hand: sends that go on although their channel is gone, and their copies."""
+    """Waits until the worker holds at least ``least`` messages: sends that continue although their channel is closed,
+    and the redelivered copies.
+    """
 
     async def reached() -> bool:
         return int(str((await system.health_of(system.workers[0]))["in_flight"])) >= least
@@ -185,14 +199,16 @@ async def sends_and_copies(system: System, least: int) -> None:
 
 
 async def sent_slowly(system: System, parcels: Sequence[Parcel], delay_ms: int, calls: int) -> None:
-    """Publish them; return when the provider has been called so often in all, each call taking so long from now on."""
+    """Publishes the parcels; from now on each call takes ``delay_ms``. Returns when the provider has been called
+    ``calls`` times in all.
+    """
     await system.providers.fault("fcm", mode="slow", delay_ms=delay_ms)
     await system.load.publish(parcels)
     await system.delivered(calls)
 
 
 async def in_hand(trial: Trial, system: System, least: int, most: int) -> None:
-    """Wait until the broker counts so many as given out and not acked."""
+    """Waits until the broker counts ``least`` to ``most`` messages as delivered and not acked."""
 
     async def counted() -> bool:
         queues = await asyncio.to_thread(trial.stage.rabbitmq.list_queues, system.vhost)

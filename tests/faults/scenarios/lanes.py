@@ -1,4 +1,4 @@
-"""One lane of a channel is in trouble, and no other may notice."""
+"""Tests that trouble in one lane of a channel does not affect any other lane."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from tests.faults.load.traffic import some_are_retried
 from tests.support.waiting import eventually_async
 
 _LOW = Lane("push", "low")
-#: a lane with so many waiting is full
+#: a lane is full when this number of messages waits in it
 _LIMIT = 50
-#: share of calls refused once
+#: share of calls that are refused once
 _REFUSED = 0.2
-#: one that is refused five times in a row is back only after half a minute
+#: a message that is refused five times in a row is back only after half a minute, seconds
 _ALL_BACK_S = 90
-#: retries of lanes that notice nothing take their usual time, a machine's mood aside
+#: retries of the other lanes may take this factor longer than usual, to allow for variations of the machine
 _SAME_WITHIN = 1.5
 _MOOD_S = 0.3
 
 
 @scenario()
 async def lane_over_its_limit(trial: Trial) -> None:
-    """One lane is full, by a policy and by QUEUE_MAX_READY: it is answered 503 with Retry-After, all others 202."""
+    """One lane is full, because of a policy and of QUEUE_MAX_READY: requests for it are answered 503 with Retry-After,
+    requests for all others 202.
+    """
     async with trial.system(push=1, start_workers=False, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await operator.limit(rf"^{_LOW.queue}$", _LIMIT)
@@ -76,7 +78,9 @@ async def _everything_flows_again(system: System) -> None:
 
 @scenario()
 async def ladder_of_one_lane_full(trial: Trial) -> None:
-    """One lane's ladder takes nothing more: its hand-ons wait and are not lost, other lanes' retries are as usual."""
+    """The ladder of one lane is full: messages that must be forwarded to it wait and are not lost, and the retries of
+    other lanes take their usual time.
+    """
     async with trial.system(push=1, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system, _REFUSED)
@@ -94,14 +98,16 @@ async def ladder_of_one_lane_full(trial: Trial) -> None:
 
 @scenario()
 async def lane_missing(trial: Trial) -> None:
-    """A lane's queue is gone and nobody may declare it: its retries wait, all other lanes' come back as usual."""
+    """The queue of one lane is deleted and no application may declare it: its retries wait, and those of all other
+    lanes come back as usual.
+    """
     async with trial.system(push=1, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system, _REFUSED)
         usual_s = await _retries_of_others(system)
         await operator.forbid_declaring(_LOW.queue)
         await operator.delete_queue(_LOW.queue)
-        # More than the 32 that the broker's dead-letter worker keeps unconfirmed, of one source queue.
+        # There are more than the 32 messages per source queue that the broker's dead-letter worker keeps unconfirmed.
         level_s = scaled_settings().broker.retry_levels_s[0]
         await system.load.publish(system.writer.write(100, priority="low"), exchange=retry_exchange(level_s))
         refused = asyncio.create_task(system.load.post(system.writer.write(50, priority="low")))
@@ -115,7 +121,7 @@ async def lane_missing(trial: Trial) -> None:
 
 
 async def _retries_of_others(system: System) -> list[float]:
-    """Send to the other two lanes; how long those took that had to be tried again, seconds."""
+    """Sends messages to the other two lanes. Returns how long the retried ones took, in seconds."""
     parcels: list[Parcel] = []
     for number in range(400):
         parcels += system.writer.write(1, priority=("high", "medium")[number % 2])

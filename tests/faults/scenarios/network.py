@@ -1,4 +1,4 @@
-"""A proxy between the application and RabbitMQ does to their connections what networks do."""
+"""Tests network faults between the application and RabbitMQ, made by a proxy."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.waiting import eventually_async
 _RESETS = 8
 _CUTS = 8
 _LATENCY_S = 0.1
-#: longer than any heartbeat notices, seconds
+#: longer than any heartbeat needs to detect it, seconds
 _BLACK_HOLE_S = 60.0
 
 
 @asynccontextmanager
 async def _behind_a_proxy(trial: Trial, **plan: Any) -> AsyncIterator[tuple[System, Proxy]]:
-    """A system whose gateways and workers reach the broker through a proxy."""
+    """Runs a system whose gateways and workers reach the broker through a proxy."""
     async with (
         proxy([trial.stage.rabbitmq.ports.amqp]) as between,
         trial.system(amqp_ports={EVERYBODY: between.port}, **UNHURRIED, **plan) as system,
@@ -39,7 +39,9 @@ async def _behind_a_proxy(trial: Trial, **plan: Any) -> AsyncIterator[tuple[Syst
 
 @scenario()
 async def connections_reset(trial: Trial) -> None:
-    """Every connection to the broker is reset eight times under load, with answers on their way: nothing is doubled."""
+    """Every connection to the broker is reset eight times under load, with its answers in flight: nothing is lost and
+    nothing is delivered twice.
+    """
     async with _behind_a_proxy(trial, push=1, email=1, sms=1) as (system, between):
         await some_are_retried(system)
         async with flowing(trial, system, 1500, per_s=100):
@@ -56,13 +58,15 @@ async def connections_reset(trial: Trial) -> None:
 
 @scenario()
 async def frames_cut(trial: Trial) -> None:
-    """Connections break in the middle of a frame, towards the broker and back: half a message is no message."""
+    """Connections break in the middle of a frame, in both directions: a half-received message is never taken for a
+    message.
+    """
     async with _behind_a_proxy(trial, push=1, email=1, sms=1) as (system, between):
         await some_are_retried(system)
         async with flowing(trial, system, 1200, per_s=100):
             for number in range(_CUTS):
                 await system.delivered(50 * (number + 1))
-                # Confirms and acks are shorter: it is a message that is cut.
+                # Confirms and acks are shorter than this, so the cut frame is a message.
                 between.cut_in_frame("down" if number % 2 else "up", least_bytes=100)
                 await eventually_async(partial(_has_cut, between, number + 1))
                 await all_well(system)
@@ -76,7 +80,9 @@ def _has_cut(between: Proxy, times: int) -> bool:
 
 @scenario(quick=True)
 async def confirms_lost(trial: Trial) -> None:
-    """The broker stores what gateways send, and its confirms never arrive: published twice, delivered once."""
+    """The broker stores messages from the gateways, but its confirms never arrive: the messages are published twice and
+    delivered once.
+    """
     async with _behind_a_proxy(trial, push=1, email=1, sms=1, start_workers=False) as (system, between):
         parcels = system.writer.write(300)
         between.hold_answers()
@@ -98,7 +104,7 @@ def _held(trial: Trial, system: System) -> int:
 
 
 def _settled(trial: Trial, system: System) -> int:
-    """What the queues hold once their counters have stopped rising."""
+    """Returns the number of messages in the queues once their counters have stopped rising."""
     seen, count = -1, _held(trial, system)
     while seen != count:
         time.sleep(_COUNTERS_S)
@@ -112,7 +118,7 @@ _COUNTERS_S = 1.2
 
 @scenario()
 async def slow_network(trial: Trial) -> None:
-    """Every byte to and from the broker is 100 ms late: slower, and nothing else."""
+    """Every byte to and from the broker is 100 ms late: delivery is slower, and nothing else changes."""
     async with _behind_a_proxy(trial, push=1, email=1, sms=1) as (system, between):
         usual = await _throughput(system)
         between.latency(_LATENCY_S)
@@ -128,7 +134,7 @@ async def slow_network(trial: Trial) -> None:
 
 
 async def _throughput(system: System) -> float:
-    """Notifications a second, from the first post to the last delivery."""
+    """Returns the notifications per second, from the first post to the last delivery."""
     parcels = system.writer.write(500)
     before, began = await system.providers.accepted_calls(), time.monotonic()
     await system.load.post(parcels)
@@ -138,7 +144,7 @@ async def _throughput(system: System) -> float:
 
 @scenario()
 async def broker_black_hole(trial: Trial) -> None:
-    """For 60 s nothing comes through to the broker or back: every request is answered, and then it goes on."""
+    """Nothing passes to the broker or back for 60 s: every request is answered, and delivery continues afterwards."""
     async with _behind_a_proxy(trial, push=1, email=1, sms=1) as (system, between):
         await some_are_retried(system)
         async with flowing(trial, system, 1900, per_s=28):
@@ -160,7 +166,9 @@ async def broker_black_hole(trial: Trial) -> None:
 
 @scenario()
 async def worker_cut_off(trial: Trial) -> None:
-    """A worker with its hands full loses the broker, which gives its messages to another: each is sent once."""
+    """A worker with a full prefetch loses its connection to the broker, which redelivers its messages to another
+    worker: each message is sent once.
+    """
     async with (
         proxy([trial.stage.rabbitmq.ports.amqp]) as between,
         trial.system(push=2, amqp_ports={"push-0": between.port}, **UNHURRIED) as system,

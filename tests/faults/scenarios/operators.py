@@ -1,4 +1,6 @@
-"""Operators at failed.queue: replays of everything that can die, two at once, one who dies at it."""
+"""Tests operators at failed.queue: replays of every kind of dead letter, two operators at once, and one who dies during
+a replay.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from tests.faults.ledger.failed_faces import all_buried, dead_lettered, listed, 
 from tests.faults.load.traffic import flowing
 from tests.support.peers.source_service import source_service
 
-#: what cannot be read as an envelope of its channel is never sent
+#: messages that cannot be read as an envelope of their channel are never sent
 UNDECODABLE = {"invalid_json": EACH, "invalid_envelope": EACH, "wrong_channel": EACH}
 LOOKS = 50
 REPLAYED = 500
@@ -27,7 +29,9 @@ REPLAYED = 500
 
 @scenario(Bounds(failed=dict(UNDECODABLE)), quick=True)
 async def replay_by_each_route(trial: Trial) -> None:
-    """Replay of what died by each route, over HTTP and by command: each goes out once; what is no envelope stays."""
+    """Messages reach failed.queue by every possible route and are replayed, over HTTP and by command: each is sent
+    once, and bodies that are no envelope stay in failed.queue.
+    """
     async with source_service() as templates:
         variables = {**VARIABLES, "TEMPLATE_ENDPOINT": templates.url}
         async with trial.system(
@@ -53,7 +57,7 @@ async def replay_by_each_route(trial: Trial) -> None:
 
 
 async def found(system: System, reasons: Counter[str]) -> list[dict[str, Any]]:
-    """What ``GET /failed`` lists, by reason: all that died, for the reason it died of."""
+    """Returns the entries that ``GET /failed`` lists. Asserts that it lists all dead letters, each with its reason."""
     _, document = await listed(system)
     items: list[dict[str, Any]] = document["items"]
     seen = Counter(item["reason"] for item in items)
@@ -62,13 +66,13 @@ async def found(system: System, reasons: Counter[str]) -> list[dict[str, Any]]:
 
 
 async def replay_first_half(system: System, ids: list[str]) -> None:
-    """First as it stands, then the one that had to be sent by a time now past."""
+    """Replays the first half as it is, then the message whose latest time of sending is now in the past."""
     check(await replayed_over_http(system, ids=ids), len(ids) - 4, undecodable=3, expired=1)
     check(await replayed_over_http(system, ids=ids, ignore_expiry=True), 1, undecodable=3)
 
 
 def check(answer: dict[str, Any], done: int, **skipped: int) -> None:
-    """So many were replayed, and why not the others was said."""
+    """Asserts that ``done`` messages were replayed, and that the answer says why the others were not."""
     seen = Counter(each["reason"] for each in answer["skipped"])
     assert answer["done"] == done and seen == skipped, f"{done} and {skipped} expected: {answer}"
     assert all(each["detail"] for each in answer["skipped"]), f"skipped without saying why: {answer}"
@@ -76,7 +80,9 @@ def check(answer: dict[str, Any], done: int, **skipped: int) -> None:
 
 @scenario()
 async def failed_queue_browsed(trial: Trial) -> None:
-    """Two operators list failed.queue 50 times each while failures arrive: each list is whole, or the answer is 409."""
+    """Two operators list failed.queue 50 times each while failures arrive: each list is complete,
+    or the answer is 409.
+    """
     count = 600
     async with trial.system(push=1, gateways=2) as system:
         await system.providers.fault("fcm", mode="status", error_code="UNREGISTERED")
@@ -91,7 +97,9 @@ async def failed_queue_browsed(trial: Trial) -> None:
 
 
 async def browse(system: System, gateway: int) -> Counter[int]:
-    """Look until 50 answers have come; how many of which status. Raises AssertionError for a list that misleads."""
+    """Lists failed.queue until 50 answers have come. Returns the number of answers by status. Raises AssertionError for
+    a misleading list.
+    """
     answers: Counter[int] = Counter()
     for _ in range(LOOKS):
         before = system.counted().get("failed", 0)
@@ -108,7 +116,9 @@ async def browse(system: System, gateway: int) -> Counter[int]:
 
 @scenario(drawn=True)
 async def operator_killed_while_replaying(trial: Trial) -> None:
-    """An operator who replays 500 is SIGKILLed in the middle, three times: nothing is lost, nothing goes out twice."""
+    """An operator who replays 500 messages is killed with SIGKILL in the middle, three times: nothing is lost and
+    nothing is sent twice.
+    """
     async with trial.system(push=2, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="status", error_code="UNREGISTERED")
         await system.load.publish(system.writer.write(REPLAYED))
@@ -127,7 +137,7 @@ async def operator_killed_while_replaying(trial: Trial) -> None:
 
 
 async def die_at_ack(system: System, nth: int) -> None:
-    """Replay everything as an operator who is killed at his ``nth`` ack."""
+    """Replays everything as an operator who is killed at the ``nth`` ack."""
     with (system.directory / "operator.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.faults.harness.operator_process", str(nth)),

@@ -1,4 +1,4 @@
-"""Messages that kill whoever handles them, and messages that nobody can read."""
+"""Tests messages that kill every process that handles them, and messages that cannot be read."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from tests.support.waiting import eventually_async
 
 #: messages in each of the three lanes
 A_LANE = 200
-#: each life of the poison has to wait until the lease of the one before has run out, and comes back late or later
+#: Each redelivery of the poison has to wait until the lease of the one before has run out; it comes soon after that, or
+#: later.
 SOON_BACK = {"LEASE_S": "1.2", "HANDLING_BUDGET_S": "0.55", "RETRY_CAP_S_PUSH": "0.7"}
-#: it is suspected from the third life on, buried at the eighth; the broker itself would give up after 20
+#: It is suspected from the third life on and dead-lettered at the eighth; the broker itself would give up after 20.
 FEWEST_DEATHS, MOST_DEATHS = 3, 21
 
-#: until it is suspected it dies with what else is in hand: PREFETCH
+#: until the poison is suspected, it dies together with the other messages in flight: PREFETCH
 IN_HAND = 256
 
 ONE_POISON = Bounds(failed={"delivery_limit": 1}, doubles=SUSPECT_AT * IN_HAND)
@@ -34,21 +35,27 @@ ONE_POISON = Bounds(failed={"delivery_limit": 1}, doubles=SUSPECT_AT * IN_HAND)
 
 @scenario(ONE_POISON)
 async def poison_early_in_the_high_lane(trial: Trial) -> None:
-    """The fifth message of 200 in the high lane kills every process that sends it, two full lanes beside it: it alone
-    ends in failed.queue (delivery_limit), no innocent is lost or buried, and from its fourth death on it dies alone.
+    """The fifth of 200 messages in the high lane kills every process that sends it, while the two other lanes hold 200
+    messages each: it alone ends in failed.queue (delivery_limit), no other message is lost or dead-lettered, and from
+    its fourth death on no other message is in flight when it kills.
     """
     await one_poison(trial, "high", 5)
 
 
 @scenario(ONE_POISON, quick=True)
 async def poison_in_the_middle_of_the_medium_lane(trial: Trial) -> None:
-    """The same with the hundredth message of the medium lane."""
+    """The hundredth of 200 messages in the medium lane kills every process that sends it: it alone ends in
+    failed.queue, no other message is lost or dead-lettered, and from its fourth death on no other message is in flight
+    when it kills.
+    """
     await one_poison(trial, "medium", 100)
 
 
 @scenario(ONE_POISON)
 async def poison_late_in_the_low_lane(trial: Trial) -> None:
-    """The same with one of the last messages of the low lane."""
+    """One of the last messages in the low lane kills every process that sends it: it alone ends in failed.queue, no
+    other message is lost or dead-lettered, and from its fourth death on no other message is in flight when it kills.
+    """
     await one_poison(trial, "low", 195)
 
 
@@ -63,14 +70,14 @@ async def one_poison(trial: Trial, lane: Priority, position: int) -> None:
     died_alone(trial, system)
 
 
-#: others always in hand while the poison comes back: so many a second, each call taking so long
+#: Other messages are always in flight while the poison comes back: PER_S of them per second, each call taking CALL_MS.
 PER_S, CALL_MS = 60, 100
 
 
 @scenario(Bounds(failed={"delivery_limit": 1}, doubles=SUSPECT_AT * IN_HAND))
 async def poison_amid_traffic(trial: Trial) -> None:
-    """The poison comes back again and again while other messages stream through all lanes: as soon as it is suspected
-    they are finished and kept away, and it dies alone.
+    """A message that kills its process is redelivered again and again while other messages arrive in all lanes: as soon
+    as it is suspected, the others are finished or kept away from it, and it dies alone.
     """
     async with trial.system(push=1, points=("poison",), every_start=True, variables=SOON_BACK) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=CALL_MS)
@@ -94,7 +101,7 @@ def died_alone(trial: Trial, system: System) -> None:
 
 
 def three_lanes(system: System, lane: Priority, position: int) -> list[Parcel]:
-    """In turn, so that all three fill alike."""
+    """Returns messages for the three lanes in turn, so that all lanes fill equally."""
     parcels = [system.writer.one(channel="push", priority=PRIORITIES[n % 3]) for n in range(3 * A_LANE)]
     drawn = {"user_id": None, "template_code": None, "variables": None}
     poison = system.writer.one("poison", "push", priority=lane, **drawn, **given("push", "poison"))
@@ -106,13 +113,13 @@ def three_lanes(system: System, lane: Priority, position: int) -> list[Parcel]:
 
 WORKING = ("push", "email", "sms")
 HUGE_BYTES = 5 * 1024 * 1024
-#: of each kind, one in every lane
+#: each of these bodies is put once into every lane
 NOT_JSON = (b"", b"not json", b'{"request_id": "cut', b"\xff\xfe\x00", b'{"request_id": NaN}')
 NO_ENVELOPE = (b"null", b"[]", b"42", b'"text"', b"{}")
 
 
 def unreadable(lane: Lane) -> list[tuple[str, bytes]]:
-    """(reason, body) of everything that must not stop this lane."""
+    """Returns (reason, body) of everything that must not stop this lane."""
     whole = {"notification_type": lane.channel, **given(lane.channel, "nobody")}
     other = next(channel for channel in CHANNELS if channel != lane.channel)
     broken: tuple[dict[str, Any], ...] = (
@@ -140,8 +147,8 @@ def unreadable(lane: Lane) -> list[tuple[str, bytes]]:
 
 @scenario()
 async def unreadable_messages(trial: Trial) -> None:
-    """Bodies that are no JSON, no envelope, of another channel or 5 MB long lie between good ones in every lane: each
-    ends in failed.queue with its reason, and every good one is delivered.
+    """Bodies that are no JSON, no envelope, for another channel or 5 MB long are mixed with good ones in every lane:
+    each ends in failed.queue with its reason, and every good one is delivered.
     """
     lanes = [lane for channel in WORKING for lane in lanes_of(channel)]
     bad = [(lane, reason, body) for lane in lanes for reason, body in unreadable(lane)]

@@ -1,4 +1,4 @@
-"""A provider is down, half down, slow, silent, or answers nobody."""
+"""Tests a provider that is down, partly down, slow, or silent, or that accepts a call and resets the connection."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tests.faults.ledger.worker_log import breaker_changes, opened
 from tests.faults.load.traffic import flowing
 from tests.support.waiting import eventually_async
 
-#: what a worker has in hand at most; its product default is 256
+#: most messages that a worker has in flight; the product's default is 256
 PREFETCH = 64
 FEW = {"PREFETCH": str(PREFETCH)}
 DOWN_S = 60.0
 SHORT_S = 20.0
-#: a worker says so soon after its breaker opened, and again after a probe, seconds
+#: a worker reports a pause within this time after its breaker opened, and again after a probe, seconds
 PAUSES_S = 3.0
-#: the maximum of a channel's attempts can be met by no more messages than are sent
+#: the number of messages sent; no more messages than this can reach the maximum of a channel's attempts
 FLAKY = 600
 FLAKY_S = 12.0
-#: the breaker calls slower than this slow, seconds; a call is given up after 0.5 s
+#: the breaker counts calls slower than this as slow, seconds; a call is given up after 0.5 s
 SLOW_S, SLOW_MS = 0.1, 200
 
 
 @scenario()
 async def provider_down(trial: Trial) -> None:
-    """The channel's only provider answers 503 for 60 s: the backlog waits in its queue, no attempts are spent."""
+    """The channel's only provider answers 503 for 60 s: the backlog waits in its queue, and no attempts are spent."""
     async with trial.system(push=1, variables=FEW, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="status", status=503)
         async with watched(system, "push") as backlog:
@@ -45,7 +45,9 @@ async def provider_down(trial: Trial) -> None:
 
 @scenario()
 async def provider_down_with_all_in_hand(trial: Trial) -> None:
-    """503 to all from the moment on at which exactly a prefetch of calls is under way: the rest stays in its queue."""
+    """The provider answers 503 to every call from the moment at which exactly one prefetch of calls is in progress: the
+    rest of the backlog stays in its queue.
+    """
     async with trial.system(push=1, variables=FEW, start_workers=False, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         await system.load.publish(system.writer.write(1000))
@@ -60,7 +62,7 @@ async def provider_down_with_all_in_hand(trial: Trial) -> None:
 
 
 async def last(trial: Trial, system: System, backlog: Backlog, seconds: float) -> None:
-    """Let the outage of fcm last, and hold what was seen of it against what was promised."""
+    """Lets the outage of fcm last, and compares the observations with the promises."""
     await workers_pause(system, PAUSES_S)
     calls, probes = await system.providers.calls("fcm"), probes_of(system)
     await asyncio.sleep(seconds)
@@ -68,7 +70,8 @@ async def last(trial: Trial, system: System, backlog: Backlog, seconds: float) -
     trial.note(f"{seconds:.0f} s paused: {more} calls, {tried} probes; {backlog}; {backlog.waiting} waited")
     await workers_pause(system, PAUSES_S)
     assert more == tried, f"{more} calls while the breaker was open, but {tried} probes"
-    # It doubles its stay after each probe: 1.5, 3, 6 and 12 s, give or take a fifth, and never more than 15.
+    # The breaker doubles its open time after each probe: 1.5, 3, 6 and 12 s, each varied by a fifth, and never more
+    # than 15 s.
     fewest = 2 if seconds <= SHORT_S else 4
     assert tried >= fewest, (
         f"the breaker: {tried} probes in {seconds:.0f} s, {fewest} expected; late answers kept it open"
@@ -84,13 +87,17 @@ def probes_of(system: System) -> int:
 
 @scenario(Bounds(failed={"attempts_exhausted": (0, FLAKY)}), drawn=True)
 async def provider_half_down(trial: Trial) -> None:
-    """Every second call is answered 503, then all are answered: delivered, or given up after the last attempt."""
+    """The provider answers every second call with 503, and later accepts all calls: each message is delivered, or is
+    given up after its last attempt.
+    """
     await flaky(trial, 0.5)
 
 
 @scenario(Bounds(failed={"attempts_exhausted": (0, FLAKY)}), drawn=True)
 async def provider_mostly_down(trial: Trial) -> None:
-    """Four calls of five are answered 503, then all are answered: delivered, or given up after the last attempt."""
+    """The provider answers four of five calls with 503, and later accepts all calls: each message is delivered, or is
+    given up after its last attempt.
+    """
     await flaky(trial, 0.8)
 
 
@@ -107,7 +114,9 @@ async def flaky(trial: Trial, rate: float) -> None:
 
 @scenario()
 async def provider_slow(trial: Trial) -> None:
-    """Every answer comes in time, but slower than the breaker allows: it opens, and nothing is sent twice."""
+    """The provider answers every call in time, but more slowly than the breaker allows: the breaker opens, and nothing
+    is sent twice.
+    """
     async with trial.system(push=1, variables={"BREAKER_SLOW_S": str(SLOW_S)}, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 600, per_s=150):
@@ -119,7 +128,9 @@ async def provider_slow(trial: Trial) -> None:
 
 @scenario()
 async def provider_hanging(trial: Trial) -> None:
-    """Calls are never answered and never accepted: each is counted as ambiguous, and nothing is sent twice."""
+    """The provider neither answers nor accepts any call: each call is counted as ambiguous, and
+    nothing is sent twice.
+    """
     async with trial.system(push=1, variables=FEW) as system:
         await system.providers.fault("fcm", mode="timeout")
         async with watched(system, "push") as backlog, flowing(trial, system, 600, per_s=150):
@@ -132,7 +143,9 @@ async def provider_hanging(trial: Trial) -> None:
 
 @scenario(drawn=True)
 async def provider_accepts_then_resets(trial: Trial) -> None:
-    """Of some calls, then of all, the connection is reset after they were accepted: only those may be sent twice."""
+    """The provider accepts calls and then resets the connection, at first for some calls, later for all: only those
+    messages may be sent twice.
+    """
     async with trial.system(push=1, variables=FEW, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="reset_after_accept", rate=0.1)
         async with flowing(trial, system, 900, per_s=150):

@@ -1,4 +1,4 @@
-"""The operator closes every connection, again and again."""
+"""Tests connections that an operator closes again and again."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from tests.faults.load.senders import Load
 from tests.faults.load.traffic import flowing, some_are_retried
 from tests.support.waiting import eventually_async
 
-#: whatever is made once only is made by then
+#: everything that is created only once is created within this number of reconnections
 _WARM_UP = 2
-#: deliveries after which a process has allocated what it needs
+#: after this number of deliveries a process has allocated what it needs
 _WARM = 700
 _COUNTED = 10
-#: requests that wait at once in the warm-up: more threads than the traffic itself will ever keep waiting
+#: requests that wait at once in the warm-up: they need more threads than the later traffic ever does
 _CROWD = 50
 
 
 @scenario()
 async def ten_reconnections(trial: Trial) -> None:
-    """All AMQP connections are closed ten times under traffic: nothing is lost, and no process grows."""
+    """All AMQP connections are closed ten times under traffic: nothing is lost, and no process leaks memory, threads or
+    file descriptors.
+    """
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system)
@@ -38,7 +40,8 @@ async def ten_reconnections(trial: Trial) -> None:
             await system.delivered(_WARM)
             for _ in range(_WARM_UP):
                 await asyncio.gather(_crowd(system), _reconnect(operator, system, members))
-            # Connections to senders and providers breathe with the traffic; all others must stay as many as they were.
+            # The number of connections to senders and providers varies with the traffic; the number of all others must
+            # stay the same.
             aside = {system.providers.port, system.providers.smtp_port, *(member.port for member in members)}
             before = {member.name: member.resources(aside) for member in members}
             for _ in range(_COUNTED):
@@ -50,7 +53,9 @@ async def ten_reconnections(trial: Trial) -> None:
 
 
 async def _crowd(system: System) -> None:
-    """On connections of their own, which are closed again: they would hide what else is left open."""
+    """Sends a crowd of requests on connections of their own and closes these again: otherwise they would hide other
+    connections that stay open.
+    """
     urls = [f"http://127.0.0.1:{gateway.port}" for gateway in system.gateways]
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         crowd = Load(system.ledgers, urls, system.publisher, http)

@@ -1,4 +1,4 @@
-"""Ten minutes of whatever chance brings."""
+"""Tests the system under ten minutes of random faults."""
 
 from __future__ import annotations
 
@@ -20,26 +20,28 @@ from tests.faults.proxy import proxy
 from tests.support.waiting import eventually_async
 
 MINUTES = 10.0
-#: at most so many messages, and no faster than this, a second
+#: the most messages in all, and the highest rate, messages per second
 MESSAGES, PER_S = 5000, 25.0
 #: longer than a connection may idle in its pool, seconds
 IDLE_S = POOL_IDLE_S + 2
-#: more requests than a gateway lets wait (``gateway.wiring.MAX_WAITING``), and for how long, seconds
+#: more requests than a gateway lets wait (``gateway.wiring.MAX_WAITING``), and for how long they wait, seconds
 CROWD, CROWDED_S = 160, 1.5
-#: killed at will; the other workers live through it all
+#: workers that may be killed at any time; the other workers run through the whole soak
 MORTAL = ("push-0", "sms-0")
-#: starting, and draining what may wait on the ladder's upper levels, seconds
+#: time for starting, and for draining messages on the ladder's upper levels, seconds
 BEYOND_S = 420.0
 
 
 def soak_s() -> float:
-    """``NOTIFY_SOAK_MINUTES``, if it is set."""
+    """Returns the length of the soak in seconds; ``NOTIFY_SOAK_MINUTES`` overrides it."""
     return 60 * float(os.environ.get("NOTIFY_SOAK_MINUTES", MINUTES))
 
 
 @scenario(Bounds(overlaps=True, drain_s=240.0), drawn=True, on_demand=True, longest_s=soak_s() * 1.5 + BEYOND_S)
 async def soak(trial: Trial) -> None:
-    """Ten minutes of random faults, one after another: nothing lost, doubles within what was drawn, nothing leaks."""
+    """Random faults strike one after another for ten minutes: nothing is lost, no more messages are sent twice than the
+    drawn faults allow, and nothing leaks.
+    """
     stage, planned_s = trial.stage, soak_s()
     per_s = min(PER_S, MESSAGES / planned_s)
     async with (
@@ -55,15 +57,17 @@ async def soak(trial: Trial) -> None:
             variables={"PREFETCH": str(IN_HAND)},
         ) as system,
     ):
-        # All that chance decides is drawn before anything moves: the same seed is the same schedule.
+        # Everything random is drawn before the load begins: the same seed gives the same schedule.
         strikes = schedule(trial.draw, planned_s, [worker.name for worker in system.workers], MORTAL)
         trial.bounds.doubles = sum(strike.doubles for strike in strikes)
         await on_disk(stage.rabbitmq, system.vhost)
         ground = Ground(stage, system, (to_broker, to_redis), MORTAL)
-        # Every fault strikes once in the first part, and pools and caches fill: what grows in the second leaks.
+        # Every fault strikes once in the first part, and pools and caches fill up: whatever still grows in the second
+        # part is a leak.
         first = max(len(FAULTS), len(strikes) // 3)
         happened = await suffer(trial, ground, strikes[:first], per_s)
-        # Connections to senders and providers breathe with the traffic; all others must stay as many as they were.
+        # The number of connections to senders and providers varies with the traffic; the number of all others must stay
+        # the same.
         members = survivors(system)
         aside = {system.providers.port, system.providers.smtp_port, *(member.port for member in members)}
         before = {member.name: (member.pid, member.resources(aside)) for member in members}
@@ -80,7 +84,9 @@ def survivors(system: System) -> list[Member]:
 
 
 async def suffer(trial: Trial, ground: Ground, strikes: list[Strike], per_s: float) -> list[str]:
-    """Carry out a part of the schedule under load, and let the system come to rest; what struck when."""
+    """Carries out a part of the schedule under load and lets the system become idle. Returns which
+    fault struck when.
+    """
     count = round(sum(strike.planned_s for strike in strikes) * per_s)
     async with flowing(trial, ground.system, count, per_s=per_s):
         happened = await strike_all(ground, strikes)
@@ -91,8 +97,10 @@ async def suffer(trial: Trial, ground: Ground, strikes: list[Strike], per_s: flo
 
 
 async def crowded(ground: Ground) -> None:
-    """As many requests wait at the gateway as it lets wait: afterwards its threads, and what each of them keeps open,
-    are as many as they ever are. Otherwise the worst moment so far would be taken for a leak.
+    """Lets as many requests wait at the gateway as it accepts.
+
+    Afterwards the number of its threads, and of the descriptors that each keeps open, is at its maximum. Otherwise a
+    later peak would be taken for a leak.
     """
     to_broker, system = ground.between[0], ground.system
     to_broker.hold_answers()
@@ -103,7 +111,7 @@ async def crowded(ground: Ground) -> None:
 
 
 async def settled(trial: Trial, system: System) -> None:
-    """Every queue is empty, every worker has nothing in hand, and connections that idled are closed."""
+    """Waits until every queue is empty, no worker has a message in flight, and idle connections are closed."""
     await drained(system.broker, system.vhost, trial.bounds.drain_s)
 
     async def idle() -> bool:
@@ -114,7 +122,7 @@ async def settled(trial: Trial, system: System) -> None:
 
 
 async def strike_all(ground: Ground, strikes: list[Strike]) -> list[str]:
-    """Carry out the schedule, printing it as it happens; each with the second at which it struck."""
+    """Carries out the schedule and prints it as it happens. Returns each fault with the second at which it struck."""
     happened = []
     for strike in strikes:
         await asyncio.sleep(strike.pause_s)

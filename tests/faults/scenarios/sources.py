@@ -1,4 +1,4 @@
-"""The services that know users and templates are down, slow, silent, or know nothing."""
+"""Tests the user and template services being down, slow, or silent, or answering that they know no such entry."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from tests.faults.ledger.worker_log import breaker_changes
 from tests.faults.load.envelopes import Parcel
 from tests.faults.load.traffic import flowing
 
-#: what a worker has in hand at most: the product's default
+#: most messages that a worker has in flight: the product's default
 PREFETCH = 256
 WAITING = 10_000
-#: so long a service stays away, seconds; scaled, its breaker lets the first probes through after 1.5 and 3
+#: the time for which a service is unavailable, seconds; with scaled times, its breaker lets the first probes through
+#: after 1.5 and 3 s
 DOWN_S = 8.0
 PAUSES_S = 5.0
 DOWN: dict[str, Any] = {"mode": "status", "status": 503}
-#: another channel's messages that carry all they need
+#: messages of another channel that carry all they need
 UNCONCERNED = 300
 UNCONCERNED_S = 5.0
 LOOKED_UP: dict[str, Any] = {
@@ -35,7 +36,7 @@ LOOKED_UP: dict[str, Any] = {
 
 
 def needing(system: System, source: str, count: int, channel: str = "push") -> list[Parcel]:
-    """Messages that cannot be sent without ``source``: of a thousand users, or of one template."""
+    """Returns messages that cannot be sent without ``source``: for a thousand users, or with one template."""
     return [one(system, source, f"user-{1000 + number % 1000}", channel) for number in range(count)]
 
 
@@ -47,9 +48,9 @@ def one(system: System, source: str, user_id: str, channel: str = "push", **fiel
 
 
 async def away(trial: Trial, source: str, fault: dict[str, Any]) -> None:
-    """10 000 messages of push need what ``source`` does not tell; those of sms need nothing of it."""
+    """Breaks ``source`` while 10 000 push messages need it; SMS messages need nothing of it."""
     async with trial.system(push=1, sms=1, provider_timeout_s=PATIENT_S) as system:
-        # All lanes are open when it breaks: a whole prefetch asks at once.
+        # All lanes are open when the service breaks: the messages of a whole prefetch ask it at once.
         await carries_on(system, "push")
         await system.providers.fault(source, **fault)
         async with watched(system, "push") as backlog:
@@ -60,7 +61,7 @@ async def away(trial: Trial, source: str, fault: dict[str, Any]) -> None:
         system.healed()
         trial.note(f"{DOWN_S:.0f} s: {backlog}; {backlog.waiting} waited; {probes(system, source)} probes")
         assert backlog.elsewhere <= 2 * PREFETCH, f"more than two prefetches left their queue: {backlog}"
-        # What was in hand when it broke is held there: none of it goes round the ladder.
+        # Messages that were in flight when the service broke are held there: none of them goes through the ladder.
         assert backlog.in_ladder <= PREFETCH // 10, f"messages go round the ladder: {backlog}"
         assert not backlog.failed, f"an outage is no message's end: {backlog}"
 
@@ -72,7 +73,7 @@ async def carries_on(system: System, channel: str) -> None:
 
 
 def given(system: System, channel: str) -> Parcel:
-    """One that carries recipient and content."""
+    """Returns a message that carries its recipient and content."""
     while not (parcel := system.writer.one(channel=channel)).document.get("content"):
         continue
     return parcel
@@ -84,25 +85,33 @@ def probes(system: System, source: str) -> int:
 
 @scenario()
 async def users_down(trial: Trial) -> None:
-    """The user service answers 503 while 10 000 messages need it: they wait in their queue, other channels go on."""
+    """The user service answers 503 while 10 000 messages need it: they wait in their queue, and other channels
+    continue.
+    """
     await away(trial, "users", DOWN)
 
 
 @scenario(quick=True)
 async def templates_down(trial: Trial) -> None:
-    """The template service answers 503 while 10 000 messages need one template: they wait in their queue."""
+    """The template service answers 503 while 10 000 messages need one template: they wait in their queue, and other
+    channels continue.
+    """
     await away(trial, "templates", DOWN)
 
 
 @scenario()
 async def users_hanging(trial: Trial) -> None:
-    """The user service answers nothing at all while 10 000 messages need it: they wait in their queue."""
+    """The user service does not answer at all while 10 000 messages need it: they wait in their queue, and other
+    channels continue.
+    """
     await away(trial, "users", {"mode": "timeout"})
 
 
 @scenario()
 async def templates_hanging(trial: Trial) -> None:
-    """The template service answers nothing at all while 10 000 messages need one template: they wait in their queue."""
+    """The template service does not answer at all while 10 000 messages need one template: they wait in their queue,
+    and other channels continue.
+    """
     await away(trial, "templates", {"mode": "timeout"})
 
 
@@ -121,7 +130,9 @@ async def sources_slow(trial: Trial) -> None:
 
 @scenario(Bounds(failed={"user_not_found": 100, "template_not_found": 100}))
 async def sources_know_nothing(trial: Trial) -> None:
-    """The services answer 404 for some: those messages end in failed.queue at once, without a call, and no others."""
+    """The services answer 404 for some users and templates: the messages that need them end in failed.queue at once,
+    without a call to a provider, and no other messages do.
+    """
     async with trial.system(push=1, email=1, provider_timeout_s=PATIENT_S) as system:
         nobody = [one(system, "users", f"nobody-{number}") for number in range(100)]
         nothing = [
@@ -137,17 +148,19 @@ async def sources_know_nothing(trial: Trial) -> None:
 
 @scenario()
 async def users_fail_for_one(trial: Trial) -> None:
-    """The user service fails for one user only, from the very first lookup on: the channel goes on for all others."""
+    """The user service fails for one user only, from the first lookup on: the channel continues for all other users."""
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("users", target="user-1", **DOWN)
-        # Nobody was answered yet, so the first failure is taken for the service's, and the channel pauses.
+        # No lookup has been answered yet, so the first failure is taken for a failure of the service, and the channel
+        # pauses.
         await system.load.publish([one(system, "users", "user-1", priority="high")])
         await workers_pause(system, PAUSES_S)
         others = [one(system, "users", f"user-{number}") for number in range(1000, 1300)]
         await system.load.publish(others)
         await system.delivered(len(others), 15)
         before = len(breaker_changes(system.workers, "users", "open"))
-        # Now that others were answered, it is that user's trouble, however many messages he gets.
+        # Other lookups have been answered now, so the failure belongs to that user, no matter how many messages the
+        # user gets.
         await system.load.publish([one(system, "users", "user-1") for _ in range(100)])
         more = [one(system, "users", f"user-{number}") for number in range(1300, 1600)]
         await system.load.publish(more)

@@ -1,4 +1,4 @@
-"""Redis loses what it held, dies, fills up, falls silent."""
+"""Tests a Redis that loses its data, dies, is full, or does not answer."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.faults.proxy import proxy
 from tests.support.servers import run_ports
 from tests.support.waiting import eventually_async
 
-#: what one worker has in hand at most where a worker dies too
+#: most messages that one worker has in flight in the scenarios in which a worker dies too
 IN_HAND = 32
-#: a provider so slow always has some calls under way, milliseconds
+#: delay of the provider, so that some calls are always in progress, milliseconds
 SLOW_MS = 100
 BLACK_HOLE_S = 20.0
 FULL_S = 5.0
@@ -30,7 +30,9 @@ FULL_S = 5.0
 
 @scenario(quick=True)
 async def redis_flushed(trial: Trial) -> None:
-    """FLUSHALL five times under load: claims vanish while sends run, and nothing is sent twice, since nobody dies."""
+    """FLUSHALL is run five times under load, so that claims vanish while sends are in progress: nothing is sent twice,
+    since no worker dies.
+    """
     async with trial.system(push=2, sms=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=200):
@@ -43,7 +45,9 @@ async def redis_flushed(trial: Trial) -> None:
 
 @scenario(Bounds(doubles=3 * IN_HAND), quick=True)
 async def redis_flushed_as_workers_die(trial: Trial) -> None:
-    """Three times a worker is SIGKILLed and Redis flushed at once: only what the dead had in hand may go out twice."""
+    """A worker is killed with SIGKILL and Redis is flushed at the same time, three times: only messages that were in
+    flight in the dead worker may be sent twice.
+    """
     async with trial.system(push=2, provider_timeout_s=PATIENT_S, variables={"PREFETCH": str(IN_HAND)}) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=200):
@@ -56,9 +60,11 @@ async def redis_flushed_as_workers_die(trial: Trial) -> None:
 
 @scenario(quick=True)
 async def redis_killed(trial: Trial) -> None:
-    """SIGKILL of Redis three times, once until the workers pause: nothing twice, and what was recorded is known after.
+    """Redis is killed with SIGKILL three times, once until the workers pause: nothing is sent twice, and everything
+    that was recorded is still known afterwards.
 
-    Everything is sent a second time at the end: only what the workers themselves counted as unrecorded goes out again.
+    Every message is sent a second time at the end: only those that the workers themselves counted as unrecorded are
+    sent again.
     """
     server = trial.stage.redis
     async with trial.system(push=2, sms=1, provider_timeout_s=PATIENT_S) as system:
@@ -85,7 +91,9 @@ async def redis_killed(trial: Trial) -> None:
 
 @scenario()
 async def redis_full(trial: Trial) -> None:
-    """Redis is full for 5 s: workers pause, the gateway accepts, and all goes on by itself when there is room again."""
+    """Redis is full for 5 s: workers pause, the gateway accepts requests, and everything continues by itself when there
+    is room again.
+    """
     async with trial.system(push=2, sms=1, provider_timeout_s=PATIENT_S) as system:
         await system.providers.fault("fcm", mode="slow", delay_ms=SLOW_MS)
         async with flowing(trial, system, 1000, per_s=100):
@@ -106,7 +114,9 @@ async def redis_full(trial: Trial) -> None:
 
 @scenario()
 async def redis_black_hole(trial: Trial) -> None:
-    """Redis does not answer for 20 s, its connections stay open: workers pause and say so, the gateway accepts."""
+    """Redis does not answer for 20 s while its connections stay open: workers pause and report it, and the gateway
+    accepts requests.
+    """
     async with (
         proxy([trial.stage.redis.port]) as between,
         trial.system(
@@ -131,7 +141,9 @@ async def redis_black_hole(trial: Trial) -> None:
 
 @scenario(Bounds(doubles=IN_HAND))
 async def redis_without_append_only_file(trial: Trial) -> None:
-    """A Redis without AOF is SIGKILLed with a worker: doubles bounded, a warning at start, refused in production."""
+    """A Redis without append-only file is killed with SIGKILL together with a worker: the number of messages sent twice
+    is bounded, the workers warn at their start, and in production they refuse to start.
+    """
     server = RedisServer(trial.directory / "redis", port=run_ports(1)[0], append_only=False)
     await asyncio.to_thread(server.start)
     try:
@@ -157,7 +169,9 @@ async def redis_without_append_only_file(trial: Trial) -> None:
 
 @scenario()
 async def redis_killed_and_told_to_proceed(trial: Trial) -> None:
-    """IDEMPOTENCY_ON_REDIS_DOWN=proceed, and Redis dead: deliveries go on without claims, and nothing is paused."""
+    """Redis is killed while IDEMPOTENCY_ON_REDIS_DOWN=proceed is set: deliveries continue without claims, and nothing
+    pauses.
+    """
     server = trial.stage.redis
     async with trial.system(
         push=2, sms=1, provider_timeout_s=PATIENT_S, variables={"IDEMPOTENCY_ON_REDIS_DOWN": "proceed"}
@@ -182,7 +196,9 @@ def note_counted(trial: Trial, system: System, *names: str) -> None:
 
 
 def assert_accepted(system: System, since: float) -> None:
-    """Every notification posted since then was answered 202: what guards against doubles is the consumers' claim."""
+    """Asserts that every notification posted since then was answered 202: duplicates are prevented by the consumers'
+    claim.
+    """
     answers = [a for a in system.ledgers.answers if a.at > since and a.what.startswith("POST")]
     refused = [answer for answer in answers if answer.status != 202]
     assert answers and not refused, f"{len(refused)} of {len(answers)} not accepted, such as {refused[:3]}"

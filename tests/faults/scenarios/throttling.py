@@ -1,4 +1,4 @@
-"""A provider says: too fast."""
+"""Tests a provider that refuses calls because they come too fast."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from tests.faults.ledger.ledgers import Ledgers
 from tests.faults.ledger.worker_log import breaker_changes, events
 from tests.faults.load.envelopes import Parcel, given
 
-#: a level of the scaled ladder, seconds: what names it comes back then and not later
+#: a level of the scaled ladder, seconds: a message with this Retry-After comes back then and not later
 NAMED_S = 3
-#: a refusal is logged so soon after it was given, seconds
+#: a refusal is logged at most this long after it was given, seconds
 LOGGED_S = 0.3
-#: no more: three different recipients in a row pause the provider, and then nobody is asked anyhow
+#: No more than this: three different recipients in a row pause the provider, and then no call is made at all.
 REFUSED = 2
 SENT = 500
-#: who waits so much longer has noticed, seconds
+#: a message that waits longer than the others by this time was affected, seconds
 NOTICED_S = 0.25
-#: 429, but not for the project as a whole
+#: the answer 429 for one device, not for the project as a whole
 HIS_QUOTA: dict[str, Any] = {"mode": "status", "error_code": "QUOTA_EXCEEDED", "field": "device:refused"}
 OUR_QUOTA: dict[str, Any] = {"mode": "status", "status": 429}
 
 
 @scenario(quick=True)
 async def throttled_for_seconds(trial: Trial) -> None:
-    """429 with Retry-After in seconds: no call before that, one attempt more, and the breaker stays closed."""
+    """The provider answers 429 with Retry-After in seconds: the message is not tried before that time, one more attempt
+    is made, and the breaker stays closed.
+    """
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await refuse_some(system, str(NAMED_S))
     assert not list(events(system.workers, "provider_throttled")), "two recipients are not the provider"
@@ -46,7 +48,9 @@ async def throttled_for_seconds(trial: Trial) -> None:
 
 @scenario()
 async def throttled_until_a_date(trial: Trial) -> None:
-    """429 with an HTTP date in Retry-After: no call before that, one attempt more, and the breaker stays closed."""
+    """The provider answers 429 with an HTTP date in Retry-After: the message is not tried before that time, one more
+    attempt is made, and the breaker stays closed.
+    """
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=NAMED_S)
         await refuse_some(system, format_datetime(until, usegmt=True))
@@ -58,7 +62,9 @@ async def throttled_until_a_date(trial: Trial) -> None:
 
 @scenario()
 async def throttled_with_rubbish(trial: Trial) -> None:
-    """429 with rubbish in Retry-After: tried again after our own backoff, and the breaker stays closed."""
+    """The provider answers 429 with an unreadable Retry-After: the message is tried again after the product's own
+    backoff, and the breaker stays closed.
+    """
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await refuse_some(system, "soon; maybe=tomorrow")
     gently(trial, system)
@@ -66,7 +72,7 @@ async def throttled_with_rubbish(trial: Trial) -> None:
 
 @scenario()
 async def throttled_as_a_whole(trial: Trial) -> None:
-    """429 for the whole project: nobody is sent anything until the time that it named, then all are."""
+    """The provider answers 429 for the whole project: no message is sent until the time that it named, then all are."""
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         await refuse_some(system, str(NAMED_S), OUR_QUOTA)
     since = next(events(system.workers, "provider_throttled"))["at"]
@@ -76,14 +82,14 @@ async def throttled_as_a_whole(trial: Trial) -> None:
 
 
 async def refuse_some(system: System, retry_after: str, quota: dict[str, Any] = HIS_QUOTA) -> None:
-    """The next REFUSED calls of fcm are answered 429, of SENT messages."""
+    """Sends SENT messages and lets the next REFUSED calls of fcm be answered 429."""
     await system.providers.fault("fcm", retry_after=retry_after, count=REFUSED, **quota)
     await system.load.publish(system.writer.write(SENT))
     system.healed()
 
 
 def waits(system: System, led: Ledgers) -> Iterable[float]:
-    """Seconds from each logged retry to the call that was accepted."""
+    """Yields the seconds from each logged retry to the call that was accepted."""
     accepted = {call.key[1]: call.at for call in led.calls}
     return [accepted[event["request_id"]] - event["at"] for event in events(system.workers, "retry")]
 
@@ -97,7 +103,7 @@ def gently(trial: Trial, system: System) -> None:
 
 @scenario()
 async def throttled_for_one_recipient(trial: Trial) -> None:
-    """429 for one recipient only, whatever is sent to him: the others do not notice."""
+    """The provider answers 429 to every call for one recipient: messages for other recipients are not delayed."""
     async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
         before = await paced(system, system.writer.write(300))
         await system.providers.fault("fcm", target="token-refused", retry_after=NAMED_S, **HIS_QUOTA)
@@ -120,7 +126,10 @@ def given_to(token: str, number: int) -> dict[str, Any]:
 
 
 async def paced(system: System, parcels: Sequence[Parcel], beside: Sequence[Parcel] = ()) -> dict[Any, float]:
-    """Publish one every 10 ms, ``beside`` first; when each of ``parcels`` was sent, once all of them are delivered."""
+    """Publishes one parcel every 10 ms, after those of ``beside``.
+
+    Returns when each of ``parcels`` was sent, once all of them are delivered.
+    """
     target = await system.providers.accepted_calls() + len(parcels)
     sent = {}
     async with asyncio.TaskGroup() as sending:

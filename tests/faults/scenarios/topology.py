@@ -1,4 +1,4 @@
-"""Exchanges, bindings, queues: deleted, full, or missing for good."""
+"""Tests exchanges, bindings and queues that are deleted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _IDLE = Lane("push", "low")
 
 @scenario(quick=True)
 async def topology_deleted(trial: Trial) -> None:
-    """A binding, the exchange and an empty lane queue are deleted while everybody publishes: all three come back."""
+    """A binding, the exchange and an empty lane queue are deleted while messages are published: all three are declared
+    again, and nothing is lost.
+    """
     async with trial.system(push=1, email=1, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system)

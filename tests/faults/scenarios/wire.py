@@ -1,4 +1,4 @@
-"""A rolling upgrade: what earlier versions left in the queues and in Redis, read by today's workers."""
+"""Tests a rolling upgrade: today's workers read what earlier versions left in the queues and in Redis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from tests.faults.ledger.wire import DROPPED, GoldenMessage
 
 @scenario()
 async def messages_of_every_version(trial: Trial) -> None:
-    """Messages and records of every earlier version wait before a worker starts: each id comes to its stated end."""
+    """Messages and records of every earlier version wait before a worker starts: each request_id ends as its fixture
+    states.
+    """
     for version in wire.versions():
         messages = wire.messages(version)
         trial.bounds.failed = dict(Counter(each.reason for each in messages if each.reason))
@@ -33,14 +35,14 @@ async def messages_of_every_version(trial: Trial) -> None:
 
 
 def remember(redis_url: str, commands: list[tuple[str, ...]]) -> None:
-    """Put the records into Redis as their version wrote them."""
+    """Puts the records into Redis as their version wrote them."""
     with redis.Redis.from_url(redis_url) as client:
         for command in commands:
             client.execute_command(*command)
 
 
 async def left_behind(system: System, messages: list[GoldenMessage]) -> None:
-    """Put the messages onto their lanes. A copy of what is settled was promised to nobody."""
+    """Puts the messages onto their lanes. Copies of settled messages are not counted as accepted."""
     fates = await system.publisher.publish_all([each.publication for each in messages])
     assert set(fates) == {None}, f"not stored: {fates}"
     for each in messages:
@@ -51,7 +53,9 @@ async def left_behind(system: System, messages: list[GoldenMessage]) -> None:
 
 
 def check_ends(messages: list[GoldenMessage], led: Ledgers) -> None:
-    """Each id at its end and nowhere else, each of its targets served once. Raises AssertionError."""
+    """Checks that each request_id has come to its end and to no other, and that each of its targets was sent to once.
+    Raises AssertionError.
+    """
     served = Counter((call.key[1], call.target) for call in led.calls)
     due = Counter((each.id, target) for each in messages for target in each.due)
     assert served.keys() == due.keys(), f"sent to {served - due} that were not due, not to {due - served}"
@@ -63,5 +67,5 @@ def check_ends(messages: list[GoldenMessage], led: Ledgers) -> None:
 
 
 def names_itself(message: GoldenMessage) -> bool:
-    """Whether its body says which it is, also in failed.queue."""
+    """Returns whether the body names its request_id, also in failed.queue."""
     return message.reason != "invalid_json"
