@@ -1,6 +1,6 @@
-"""Breaks the running system on purpose and counts what is lost and what is sent twice: ``./notify prove``.
+"""Breaks the running system on purpose and counts lost messages and second sends: ``./notify prove``.
 
 ``scenarios`` says what is broken, ``harness`` runs a scenario, ``load`` sends, ``proxy`` and ``faults`` break,
-``ledger`` compares what was accepted with what came of it, ``mutations`` are deliberate defects that must be caught,
+``ledger`` compares the accepted messages with their ends, ``mutations`` are deliberate defects that must be caught,
 ``report`` writes docs/reliability.md. Start with ``harness.scenario``, then ``scenarios.calm``.
 """

@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: what ``./notify prove`` runs."""
+"""Runs ``./notify prove``: ``python -m tests.faults``."""
 
 from tests.faults.harness.prove import main
 

@@ -1,4 +1,4 @@
-"""The quick scenarios, as part of every test run; ``./notify prove`` runs all of them."""
+"""Runs the quick scenarios as part of every test run; ``./notify prove`` runs all of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = [scenario for scenario in load_scenarios().values() if scenario.quick]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stage(run_directory: Path) -> AsyncIterator[Stage]:
-    """Servers of their own: what is killed here is nobody else's."""
+    """Starts servers that only these tests use, so that killing them affects no other test."""
     async with staged(run_directory / "faults") as made:
         yield made
 

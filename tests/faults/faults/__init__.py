@@ -1,1 +1,1 @@
-"""The single faults that scenarios use: deaths, cut connections, foreign messages, operators, random ones."""
+"""Makes the single faults that scenarios use: deaths, cut connections, foreign messages, operators, random ones."""

@@ -1,4 +1,4 @@
-"""Every way into failed.queue, walked by two messages each, and how each cause is taken away again."""
+"""Sends two messages along every way into failed.queue, and removes the cause of each death again."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ from tests.faults.ledger.failed_faces import all_buried
 from tests.faults.load.envelopes import Parcel, given
 from tests.support.peers.source_service import SourceService, json_answer
 
-#: of each route: one is replayed over HTTP, one by command
+#: messages for each way: one is replayed over HTTP, one by command
 EACH = 2
-#: longer than any channel's life of a message
+#: longer than a message may live in any channel, milliseconds
 LONG_AGO_MS = 30 * 86_400_000
-#: what a system needs for this: short memory of what is missing, few attempts
+#: settings that this needs: missing entries are remembered for a short time only, and few attempts are made
 VARIABLES = {"SOURCE_TTL_S": "0.2", "MAX_ATTEMPTS_EMAIL": "2"}
 _GIVEN = {"user_id": None, "template_code": None, "variables": None}
 
 
 class Deaths:
-    """``reasons`` counts what failed.queue must hold by now. The caller starts the workers after ``by_the_broker``."""
+    """Makes the deaths. ``reasons`` counts what failed.queue must hold by now. The caller starts the workers after
+    ``by_the_broker``.
+    """
 
     def __init__(self, system: System, templates: SourceService) -> None:
         self._system, self._templates = system, templates
         self.reasons: Counter[str] = Counter()
-        #: those whose request_id had been used before
+        #: parcels whose request_id had been used before
         self.reused: list[Parcel] = []
 
     async def by_the_broker(self) -> None:
-        """Dead-lettered by RabbitMQ itself: refused, expired, returned too often by another service."""
+        """Makes RabbitMQ dead-letter messages itself: refused, expired, or returned too often by another service."""
         url = self._system.amqp_url
         for number in range(EACH):
             parcel = await self._published("rejected", number)
@@ -49,12 +51,12 @@ class Deaths:
             self._note_accepted(parcel)
             await all_buried(self._system, self.reasons.total())
         for number, priority in zip(range(EACH), ("high", "low"), strict=True):
-            # Its worker will take it for one that kills.
+            # Its worker will take it for a message that kills.
             parcel = await self._published("delivery_limit", EACH + number, priority=priority)
             await asyncio.to_thread(foreign.give_back, url, parcel.lane.queue, GIVE_UP_AT)
 
     async def by_the_provider(self) -> None:
-        """Refused for good, or tried too often."""
+        """Makes messages die because a provider refused them permanently, or because they were tried too often."""
         providers = self._system.providers
         await providers.fault("fcm", mode="status", error_code="UNREGISTERED")
         await providers.fault("twilio", mode="status", error_code="21602", status=400)
@@ -67,7 +69,9 @@ class Deaths:
         await providers.heal()
 
     async def by_its_content(self) -> None:
-        """Nobody to send to, nothing to send, too late, a request_id used before, no envelope at all."""
+        """Makes messages die of their content: no recipient, no content, too late, a request_id used before, no
+        envelope at all.
+        """
         system = self._system
         self._templates.answer = _half_written
         await system.providers.fault("users", mode="status", status=404)
@@ -86,7 +90,7 @@ class Deaths:
         await all_buried(system, self.reasons.total())
 
     async def end_their_causes(self) -> None:
-        """Everybody is known again, templates are whole, and Redis remembers the request_ids no longer."""
+        """Makes every user known again and the templates complete, and lets Redis forget the request_ids."""
         await self._system.providers.heal()
         self._templates.answer = json_answer({"code": "MENDED", "title": "Hello", "body": "Mended"})
         names = [f"notify:{parcel.channel}:{parcel.request_id}" for parcel in self.reused]
@@ -114,7 +118,7 @@ class Deaths:
         return self._system.writer.one(request_id or target, channel, **whole)
 
     async def _astray(self, reason: str, number: int, channel: str, **fields: Any) -> None:
-        """Onto a lane of push, whatever channel it is for."""
+        """Publishes a message for any channel onto a lane of push."""
         parcel = self._parcel(reason, number, channel=channel, **fields)
         await self._system.load.publish_raw("push", parcel.body)
         self._note_accepted(parcel)

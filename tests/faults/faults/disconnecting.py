@@ -1,4 +1,4 @@
-"""The broker closes one connection of one process, as it does when it hears nothing of it for too long."""
+"""Lets the broker close one connection of one process, as it does when it has received nothing on it for too long."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from tests.support.waiting import eventually_async
 
 
 async def close_consuming(management: Management, vhost: str, worker: Member) -> None:
-    """Close the connection on which ``worker`` consumes: what it has in hand returns to its queues, its publishing
-    connection stays. Raises AssertionError if the broker does not know one.
+    """Closes the connection on which ``worker`` consumes: its unacked messages return to their queues, its publishing
+    connection stays.
+
+    Raises AssertionError if the broker does not know one.
     """
     await close(management, await consuming(management, vhost, worker))
 
 
 async def close(management: Management, connection: str) -> None:
-    """At once, by the broker's name for it."""
+    """Closes a connection at once, given the broker's name for it."""
     await asyncio.to_thread(management.close_connection, connection, "two heartbeats missed")
 
 
 async def consuming(management: Management, vhost: str, worker: Member) -> str:
-    """The broker's name for the connection on which ``worker`` consumes. It knows one only some 5 s after its start.
+    """Returns the broker's name for the connection on which ``worker`` consumes. The broker knows it only about 5 s
+    after the worker's start.
 
     Raises AssertionError if it knows none within 10 s.
     """
 
     def found() -> list[str]:
-        # A worker's connection is called <channel>@<host>:<pid>; the one it publishes on has more words.
+        # A worker's consuming connection is called <channel>@<host>:<pid>; the name of its publishing connection has
+        # more words.
         connections = management.connections(vhost)
         return [name for client, name in connections.items() if client.endswith(f":{worker.pid}")]
 

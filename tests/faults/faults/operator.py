@@ -1,4 +1,4 @@
-"""What an operator may do to a broker that works: limits, deletions, permissions; each takes up to a second."""
+"""Does what an operator may do to a broker that works: limits, deletions, permissions; each takes up to a second."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from shared.broker.topology import EXCHANGE
 from shared.message.channels import Lane
 from tests.support.waiting import eventually_async
 
-#: RabbitMQ 3.10 writes its directory of quorum queues twice a second
+#: limit for RabbitMQ to write its directory of quorum queues (3.10 does so twice a second), seconds
 ON_DISK_S = 10.0
-#: applications declare again what they find missing within so many seconds
+#: applications declare missing queues and bindings again within this time, seconds
 BOUND_S = 15.0
 _POLICY = "limit"
 _USUAL_WATERMARK = "0.4"
 
 
 async def on_disk(rabbitmq: RabbitMQServer, vhost: str) -> None:
-    """Wait until every queue of the virtual host would survive a SIGKILL of the broker."""
+    """Waits until every queue of the virtual host would survive a SIGKILL of the broker."""
 
     def all_written() -> bool:
         return all(rabbitmq.queue_is_on_disk(name, vhost) for name in rabbitmq.list_queues(vhost))
@@ -31,14 +31,14 @@ async def on_disk(rabbitmq: RabbitMQServer, vhost: str) -> None:
 
 
 class BrokerOperator:
-    """Acts on one virtual host; raises CalledProcessError or AMQPError if the broker refuses."""
+    """Acts on one virtual host. Raises CalledProcessError or AMQPError if the broker refuses."""
 
     def __init__(self, rabbitmq: RabbitMQServer, vhost: str) -> None:
         self._rabbitmq = rabbitmq
         self._vhost = vhost
 
     async def limit(self, queues: str, most: int) -> None:
-        """Let queues whose name matches the expression take no more than about ``most`` messages."""
+        """Limits queues whose name matches the expression to about ``most`` messages."""
         definition = orjson.dumps({"max-length": most}).decode()
         await self._ctl("set_policy", "-p", self._vhost, "--apply-to", "queues", _POLICY, queues, definition)
 
@@ -46,19 +46,19 @@ class BrokerOperator:
         await self._ctl("clear_policy", "-p", self._vhost, _POLICY)
 
     async def close_connections(self) -> None:
-        """Close every connection to this virtual host: applications', senders'."""
-        # The management API would not know of the newest for a while.
+        """Closes every connection to this virtual host, of applications and of senders."""
+        # The management API would not know the newest connections for a while.
         await self._ctl("close_all_connections", "--vhost", self._vhost, "closed by the operator")
 
     async def raise_memory_alarm(self) -> None:
-        """From now on the broker reads nothing from whoever publishes."""
+        """Raises the memory alarm: from now on the broker reads nothing from publishers."""
         await self._ctl("set_vm_memory_high_watermark", "0")
 
     async def lift_memory_alarm(self) -> None:
         await self._ctl("set_vm_memory_high_watermark", _USUAL_WATERMARK)
 
     async def forbid_declaring(self, name: str) -> None:
-        """No application may declare what is called so, until ``allow_all``."""
+        """Forbids applications to declare anything of this name, until ``allow_all``."""
         await self._permit(f"^(?!{re.escape(name)}$).*")
 
     async def allow_all(self) -> None:
@@ -71,11 +71,11 @@ class BrokerOperator:
         await asyncio.to_thread(self._over_amqp, "exchange_delete", name)
 
     async def unbind(self, lane: Lane) -> None:
-        """Take a lane's queue off the exchange."""
+        """Removes the binding between the exchange and a lane's queue."""
         await asyncio.to_thread(self._over_amqp, "queue_unbind", lane.queue, EXCHANGE, lane.routing_key)
 
     async def bound(self, lane: Lane, within_s: float = BOUND_S) -> None:
-        """Wait until what is published to the lane reaches its queue (again)."""
+        """Waits until messages published to the lane reach its queue (again)."""
 
         async def reaches() -> bool:
             return (lane.queue, lane.routing_key) in await asyncio.to_thread(self._bindings)
@@ -83,7 +83,7 @@ class BrokerOperator:
         await eventually_async(reaches, within_s)
 
     def _bindings(self) -> set[tuple[str, str]]:
-        """(queue, routing key) of the exchange; none while it is missing."""
+        """Returns the (queue, routing key) pairs of the exchange; none while it is missing."""
         rows = self._rabbitmq.ctl("list_bindings", "-p", self._vhost, "source_name", "destination_name", "routing_key")
         cells = (row.split("\t") for row in rows.splitlines())
         return {(queue, key) for source, queue, key in cells if source == EXCHANGE}

@@ -1,6 +1,6 @@
-"""Every refusal that no second try can mend, as faults for the sandbox.
+"""Lists every refusal that a retry cannot change, as faults for the sandbox.
 
-Written out by hand and not read from the providers' tables: a row that changes there must be changed here too.
+The list is written by hand and not read from the providers' tables: a row that changes there must be changed here too.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ PAYLOAD = "payload_rejected"
 
 
 class Permanent(NamedTuple):
-    """One refusal."""
+    """Describes one refusal."""
 
     channel: str
     provider: str
-    #: what to PUT to /sandbox/faults/<provider>
+    #: the body to PUT to /sandbox/faults/<provider>
     fault: dict[str, Any]
-    #: in failed.queue
+    #: the reason in failed.queue
     reason: str
-    #: the entry of the provider's table: the table, then the code; ``rule`` where the named field decides
+    #: the entry of the provider's table: the table, then the code; ``rule`` if the named field decides
     entry: str
 
 
@@ -69,7 +69,7 @@ def _smtp() -> Iterator[Permanent]:
     for reason, stages in _SMTP_CODES.items():
         for stage, codes in stages:
             for code in codes:
-                # 5.0.0 says nothing, so that the basic code decides.
+                # 5.0.0 carries no detail, so the basic code decides.
                 yield row(reason, f"BY_CODE {stage} {code}", status=code, error_code="5.0.0", stage=stage)
     yield row(PAYLOAD, "_POLICY data 7.1", error_code="5.7.1", stage="data")
 

@@ -1,4 +1,4 @@
-"""Faults drawn at random, one after another: the table of them, the schedule, and what each may cost."""
+"""Draws faults at random, one after another: the table of faults, the schedule, and the cost that each may have."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from tests.faults.harness.stage import Stage
 from tests.faults.harness.system import System
 from tests.faults.proxy import Proxy
 
-#: what a worker has in hand at most (``PREFETCH``)
+#: most messages that a worker has in flight (``PREFETCH``)
 IN_HAND = 32
-#: between two faults, seconds
+#: pause between two faults (from, to), seconds
 PAUSE_S = (0.5, 6.0)
-#: a broker takes so long to come back, beyond what was drawn, seconds
+#: time that a broker takes to start again, in addition to the drawn time, seconds
 RESTART_S = 8.0
-#: answers that are cut in one go at most
+#: most answers that are cut by one fault
 MOST_CUTS = 8
 PROVIDERS = ("fcm", "smtp", "twilio")
 
 
 @dataclass(frozen=True)
 class Ground:
-    """What faults strike. ``mortal``: workers that may be killed; the others live on, so that a leak shows."""
+    """Holds everything that faults can strike. ``mortal`` names the workers that may be killed; the others live on, so
+    that a leak shows.
+    """
 
     stage: Stage
     system: System
@@ -36,7 +38,7 @@ class Ground:
     began: float = field(default_factory=time.monotonic)
 
     def seconds(self) -> float:
-        """Since this was made."""
+        """Returns the seconds since this was made."""
         return time.monotonic() - self.began
 
     def worker(self, name: str) -> Member:
@@ -45,7 +47,7 @@ class Ground:
 
 @dataclass(frozen=True)
 class Strike:
-    """One fault to come: after a pause, to whom, for how long or to how many calls."""
+    """Describes one coming fault: the pause before it, its target, and its length or number of calls."""
 
     pause_s: float
     fault: str
@@ -55,7 +57,7 @@ class Strike:
 
     @property
     def doubles(self) -> int:
-        """Second sends that it may cost."""
+        """Returns the number of second sends that it may cause."""
         return self.calls if self.fault == "answers_cut" else FAULTS[self.fault].doubles
 
     @property
@@ -69,7 +71,9 @@ class Strike:
 
 @dataclass(frozen=True)
 class Fault:
-    """``targets`` names whom it may strike, of the workers and those that may be killed; () if there is only one."""
+    """Describes a kind of fault. ``targets`` selects the workers that it may strike, given all workers and those that
+    may be killed; () if there is only one target.
+    """
 
     act: Callable[[Ground, Strike], Awaitable[None]]
     lasts_s: tuple[float, float]
@@ -78,9 +82,9 @@ class Fault:
 
 
 def schedule(draw: random.Random, planned_s: float, workers: Sequence[str], mortal: Sequence[str]) -> list[Strike]:
-    """Faults for so many seconds: one of each first, then any.
+    """Draws faults for about ``planned_s`` seconds: each kind once first, then any kind.
 
-    The same seed draws the same ones, and those of a shorter run first.
+    The same seed draws the same faults, and a longer schedule begins with those of a shorter one.
     """
     strikes: list[Strike] = []
     each = draw.sample(sorted(FAULTS), len(FAULTS))
@@ -147,7 +151,7 @@ async def _standing(ground: Ground, strike: Strike, **fault: object) -> None:
 
 
 async def _answers_cut(ground: Ground, strike: Strike) -> None:
-    """So many calls are accepted and their answers cut; what is left of them then is lifted."""
+    """Lets a number of calls be accepted and their answers be cut; what is left of that number at the end is lifted."""
     await ground.system.providers.fault(strike.who, mode="reset_after_accept", count=strike.calls)
     await asyncio.sleep(strike.lasts_s)
     await ground.system.providers.heal(strike.who)
@@ -167,7 +171,7 @@ def _any_provider(workers: Sequence[str], mortal: Sequence[str]) -> Sequence[str
 
 FAULTS = {
     "worker_killed": Fault(_worker_killed, (0.0, 0.0), IN_HAND, _mortal),
-    # Calls under way when it froze have timed out when it thaws: ambiguous.
+    # Calls that were in progress when the worker froze have timed out when it continues: they are ambiguous.
     "worker_frozen": Fault(_worker_frozen, (1.0, 6.0), IN_HAND, _any_worker),
     "broker_killed": Fault(_broker_killed, (0.0, 3.0), 0),
     "redis_killed": Fault(_redis_killed, (0.0, 3.0), 0),

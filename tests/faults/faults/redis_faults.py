@@ -1,4 +1,4 @@
-"""What can be done to a Redis while it serves. All block: call them in a thread."""
+"""Breaks a Redis while it serves. All functions block: call them in a thread."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import redis
 
 from ops.servers import RedisServer
 
-#: an fsync takes no longer, seconds
+#: limit of an fsync, seconds
 FSYNC_S = 10.0
 
 
 def flush(server: RedisServer) -> None:
-    """FLUSHALL: everything is gone, at once."""
+    """Runs FLUSHALL: everything is deleted at once."""
     with redis.Redis.from_url(server.url) as client:
         client.flushall()
 
 
 def limit(server: RedisServer, maxmemory: str) -> None:
-    """``1``: full from now on, every write is refused; ``0``: no limit."""
+    """Sets the memory limit. ``1``: Redis is full from now on and refuses every write; ``0``: no limit."""
     with redis.Redis.from_url(server.url) as client:
         client.config_set("maxmemory", maxmemory)
 
 
 def kill_between_fsyncs(server: RedisServer) -> None:
-    """SIGKILL it at a moment when all that it has acknowledged is with the kernel.
+    """Kills Redis with SIGKILL at a moment when everything that it has acknowledged is in the kernel.
 
     Redis writes its append-only file before it answers, except while a background fsync of it runs: then up to two
-    seconds of answers are in its own memory only. That is what ``appendfsync everysec`` means, and no fault of ours.
+    seconds of answers are in its own memory only. That is what ``appendfsync everysec`` means, and no fault of the
+    product.
     """
     give_up_at = time.monotonic() + FSYNC_S
     with redis.Redis.from_url(server.url) as client:

@@ -1,4 +1,4 @@
-"""The rows of ``permanent`` are those of the providers' tables, and the sandbox makes each of them happen."""
+"""Tests that the rows of ``permanent`` match the providers' tables, and that the sandbox makes each of them happen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.sandbox import provider_at
 
 REASONS = {Refusal.RECIPIENT_INVALID: RECIPIENT, Refusal.PAYLOAD_REJECTED: PAYLOAD}
 TARGETS = {"push": "token-1", "email": "ada@example.com", "sms": "+15550000001"}
-#: those whose table leaves some statuses to ``shared.providers.refusal``; SendGrid's own names every one of them
+#: providers whose table leaves some statuses to ``shared.providers.refusal``; SendGrid's own table names every one
 LEFT_TO_HTTP = ("fcm", "twilio", "vonage")
 
 #: (provider, entry, reason)
@@ -82,7 +82,7 @@ async def test_the_sandbox_refuses_so_and_the_provider_takes_it_so(sandbox: Sand
     finally:
         await made.close()
     assert REASONS[refused.value.refusal] == row.reason
-    # The refusal was of this code and not of another that happens to be permanent too.
+    # The refusal must be of this code and not of another one that is permanent too.
     for word in row.entry.split()[1:]:
         assert re.search(rf"\b{re.escape(word)}\b", str(refused.value))
     assert sandbox.ledger.totals([row.provider]) == {row.provider: {"calls": 1, "accepted": 0}}

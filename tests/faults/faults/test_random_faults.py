@@ -1,4 +1,4 @@
-"""The soak's schedule: what --seed promises."""
+"""Tests the soak's schedule, which --seed promises to repeat."""
 
 from __future__ import annotations
 

@@ -1,16 +1,17 @@
-"""Three RabbitMQ nodes on loopback that are one cluster: to be killed, frozen and restarted under load.
+"""Runs three RabbitMQ nodes on loopback as one cluster, to be killed, frozen and restarted under load.
 
 What an application sees, measured on RabbitMQ 3.10.8 with ``NET_TICKTIME_S`` and the product's queues declared:
 
 - The node that leads a queue is SIGKILLed: another leads after 0.3 s. Clients of the dead node are reset at once;
-  clients of the others go on, a confirm or a delivery late by that time. For that moment a queue has no leader, and
-  publishes may be refused (nack) by a channel that is opened in it.
-- It is frozen: no socket closes. Clients of the others wait 7 s for a new leader; whoever declares or binds waits 10 s,
-  until the node counts as gone. Clients of the frozen node hear nothing: pika needs 25 s to be sure with
-  a heartbeat of 10, ours give it up after 7.5 s. New connections to it are accepted, by its kernel, and never answered.
-- It wakes: it finds itself a minority of one, drops its clients, restarts its broker by itself, and is back in 6 s. Or
-  it does not, because the others have greeted it first: then it stays apart until an operator restarts it.
-- Two nodes gone: the third stops serving (``pause_minority``) until another is back.
+  clients of the others continue, and a confirm or a delivery is late by that time. During that time a queue has no
+  leader, and a channel that is opened then may refuse publishes (nack).
+- It is frozen: no socket closes. Clients of the others wait 7 s for a new leader; a client that declares or binds waits
+  10 s, until the node counts as down. Clients of the frozen node receive nothing: pika needs 25 s to be sure with a
+  heartbeat of 10 s, the product's clients give up after 7.5 s. New connections to it are accepted by its kernel and never
+  answered.
+- It wakes: it finds itself a minority of one, drops its clients, restarts its broker by itself, and is back in 6 s. It
+  may also fail to do so, because the others have contacted it first: then it stays apart until an operator restarts it.
+- Two nodes are down: the third stops serving (``pause_minority``) until another is back.
 - The rolling restart of all three takes 35 s; each node's clients are closed with 320 and must connect elsewhere.
 """
 
@@ -32,18 +33,20 @@ from tests.faults.proxy import proxy
 from tests.support.servers import run_ports
 
 NODES = 3
-#: a silent node counts as gone after 7.5 to 12.5 s; RabbitMQ's own default, 60 s, would make every run minutes longer
+#: A silent node counts as down after 7.5 to 12.5 s; RabbitMQ's own default, 60 s, would make every run minutes longer.
 NET_TICKTIME_S = 10
 START_S = 90.0
 WHOLE_S = 90.0
-#: a node that stood still is back by itself within so many seconds, or never
+#: a node that was frozen rejoins by itself within this time or never, seconds
 REJOIN_S = 10.0
 
 
 class Cluster:
-    """``nodes[i]`` is a server of its own: ``kill()``, ``start()``, ``pause()``, ``resume()``, ``stop()``.
+    """Starts and stops the nodes; each of ``nodes`` is a server with ``kill()``, ``start()``, ``pause()``, ``resume()``
+    and ``stop()``.
 
-    All its methods block: from a loop, by way of ``asyncio.to_thread``. 1 GB of memory; ``start`` takes 15 s.
+    All its methods block: call them from an event loop through ``asyncio.to_thread``. The nodes need 1 GB of memory;
+    ``start`` takes 15 s.
     """
 
     def __init__(self, directory: Path, *, net_ticktime_s: int = NET_TICKTIME_S) -> None:
@@ -64,11 +67,11 @@ class Cluster:
 
     @property
     def ports(self) -> list[int]:
-        """Where each node takes AMQP: the upstreams of a balancer."""
+        """Returns each node's AMQP port: the upstreams of a balancer."""
         return [node.ports.amqp for node in self.nodes]
 
     def start(self) -> None:
-        """Start all nodes side by side; return once they are one cluster. Raises ServerFailed."""
+        """Starts all nodes in parallel and returns once they are one cluster. Raises ServerFailed."""
         self._epmd.start()
         for node in self.nodes:
             node.begin()
@@ -77,29 +80,31 @@ class Cluster:
         self.wait_whole()
 
     def kill(self) -> None:
-        """End every process of it, with nothing left running."""
+        """Ends every process of the cluster, so that nothing is left running."""
         for node in self.nodes:
             node.kill()
         self._epmd.kill()
 
     def any_living(self) -> RabbitMQServer:
-        """A node that serves clients now. Raises ServerFailed if none does."""
+        """Returns a node that serves clients now. Raises ServerFailed if none does."""
         for node in self.nodes:
             if node.running() and node.answers():
                 return node
         raise ServerFailed("no node of the cluster answers")
 
     def list_queues(self, vhost: str = "/") -> dict[str, QueueCounts]:
-        """What every queue holds. Not while a node is frozen: it would take 2 s a queue, and fails after 10 s."""
+        """Returns the message counts of every queue. Do not call it while a node is frozen: it would take 2 s per
+        queue, and fails after 10 s.
+        """
         return self.any_living().list_queues(vhost)
 
     def leader_of(self, vhost: str, queue: str) -> int | None:
-        """The node that leads ``queue``; None while there is none, or until a frozen one counts as gone."""
+        """Returns the node that leads ``queue``, or None while there is none or until a frozen one counts as down."""
         name = self.any_living().management.quorum_queue(vhost, queue).leader
         return None if name is None else [node.node_name for node in self.nodes].index(name)
 
     def mend(self) -> None:
-        """Whatever a failed scenario has left broken runs again. Raises ServerFailed."""
+        """Restarts everything that a failed scenario has left broken. Raises ServerFailed."""
         for node in self.nodes:
             node.resume()
             if not node.running():
@@ -111,7 +116,7 @@ class Cluster:
             self.start()
 
     def rejoin(self, node: RabbitMQServer) -> bool:
-        """Wait until a node that stood still is back; False if it had to be restarted, as an operator would."""
+        """Waits until a node that was frozen is back. Returns False if it had to be restarted, as an operator would."""
         try:
             self.wait_whole(REJOIN_S)
         except ServerFailed:
@@ -122,7 +127,7 @@ class Cluster:
         return True
 
     def wait_whole(self, timeout_s: float = WHOLE_S) -> None:
-        """Return once all nodes run and every quorum queue has all its members. Raises ServerFailed."""
+        """Returns once all nodes run and every quorum queue has all its members. Raises ServerFailed."""
         deadline = time.monotonic() + timeout_s
         while lacking := self._lacking():
             if time.monotonic() > deadline:
@@ -130,14 +135,14 @@ class Cluster:
             time.sleep(0.2)
 
     def rolling_restart(self) -> None:
-        """Stop and start each node in turn, as an operator would: the next only when the cluster is whole again."""
+        """Stops and starts each node in turn, as an operator would: the next only when the cluster is whole again."""
         for node in self.nodes:
             node.stop()
             node.start()
             self.wait_whole()
 
     def _lacking(self) -> str:
-        """What is missing, in words; empty if nothing is."""
+        """Describes what is missing. Returns an empty string if nothing is."""
         names = {node.node_name for node in self.nodes}
         for node in self.nodes:
             if not (node.running() and node.answers()):
@@ -160,9 +165,9 @@ class Cluster:
 
 
 class Balanced:
-    """A ``Broker`` for ``Trial.system``, reached through ``port``.
+    """Gives ``Trial.system`` the cluster as its ``Broker``, reached through ``port``.
 
-    Each of ``beginning_at`` leads to all nodes in turn too, its first client to the node of that index.
+    Each port in ``beginning_at`` leads to all nodes in turn too, but its first client goes to the node of that index.
     """
 
     def __init__(self, cluster: Cluster, port: int, beginning_at: Sequence[int]) -> None:
@@ -171,7 +176,7 @@ class Balanced:
 
     @property
     def management(self) -> Management:
-        """That of a node that lives. Raises ServerFailed if none does."""
+        """Returns the management API of a node that runs. Raises ServerFailed if none does."""
         return self.cluster.any_living().management
 
     def vhost_url(self, vhost: str) -> str:
@@ -183,7 +188,7 @@ class Balanced:
 
 @asynccontextmanager
 async def balanced(cluster: Cluster) -> AsyncIterator[Balanced]:
-    """The balancer listens until the block ends."""
+    """Runs the balancer until the block ends."""
     async with AsyncExitStack() as stack:
         upstreams = [(*cluster.ports[n:], *cluster.ports[:n]) for n in (0, *range(NODES))]
         ports = [(await stack.enter_async_context(proxy(each))).port for each in upstreams]

@@ -1,4 +1,4 @@
-"""One process of the system under test: kept up, killed, frozen, ended, and its deaths counted."""
+"""Runs one process of the system under test: restarts, kills, freezes and ends it, and counts its deaths."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from pathlib import Path
 
 from tests.faults.ledger.ledgers import Resources
 
-#: a process that ends so often in one scenario is not going to get better
+#: after this number of ends in one scenario a process is not going to recover
 MOST_ENDS = 200
-#: an orderly stop takes no longer, seconds
+#: limit of an orderly stop, seconds
 STOP_S = 40.0
 
-#: the command for the n-th start of this process (from 0)
+#: returns the command for the n-th start of this process (from 0)
 Command = Callable[[int], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One life is over. ``code`` is 0 for a stop in good order, negative for a signal."""
+    """Records the end of one life. ``code`` is 0 for a stop in good order, negative for a signal."""
 
     code: int
     at: float
 
 
 class Member:
-    """A process that is started again at once when it dies, as a supervisor would.
+    """Runs a process that is started again at once when it dies, as a supervisor would.
 
     It runs in ``directory``, where its output goes to ``<name>.log``. It leads a process group of its own, so that its
     children can be ended with it.
@@ -40,7 +40,7 @@ class Member:
         self.name = name
         self.port = port
         self.log = directory / f"{name}.log"
-        #: how and when (Unix seconds) each of its lives ended, but for the last stop
+        #: how and when (Unix seconds) each of its lives ended, except for the last stop
         self.ends: list[End] = []
         self.exit_code: int | None = None
         self._command = command
@@ -52,12 +52,12 @@ class Member:
         self._frozen = False
 
     def start(self) -> None:
-        """Begin to keep it up; returns at once."""
+        """Starts the process and keeps it running; returns at once."""
         self._keeper = asyncio.create_task(self._keep())
 
     @property
     def pid(self) -> int:
-        """Raises RuntimeError if it does not run now."""
+        """Returns the process id. Raises RuntimeError if it does not run now."""
         if self._process is None or self._process.returncode is not None:
             raise RuntimeError(f"{self.name} does not run")
         return self._process.pid
@@ -68,28 +68,28 @@ class Member:
 
     @property
     def deaths(self) -> int:
-        """Lives that did not end in good order."""
+        """Counts the lives that did not end in good order."""
         return sum(end.code != 0 for end in self.ends)
 
     def kill(self) -> None:
-        """SIGKILL it now, if it runs; it is started again."""
+        """Kills the process with SIGKILL if it runs now; it is started again."""
         self._signal(signal.SIGKILL)
 
     def kill_whole(self) -> None:
-        """SIGKILL it and its children at one blow, if it runs; it is started again."""
+        """Kills the process and its children with SIGKILL at the same time if it runs; it is started again."""
         if self.runs:
             os.killpg(self.pid, signal.SIGKILL)
 
     def family(self) -> list[int]:
-        """Its pid, then those of its children. Raises RuntimeError if it does not run now."""
+        """Returns its pid, then those of its children. Raises RuntimeError if it does not run now."""
         return [self.pid, *_children(self.pid)]
 
     def terminate(self) -> None:
-        """SIGTERM, if it runs: it ends in good order and is started again."""
+        """Sends SIGTERM if it runs: it ends in good order and is started again."""
         self._signal(signal.SIGTERM)
 
     def freeze(self) -> None:
-        """SIGSTOP: it stands still with all its connections open."""
+        """Sends SIGSTOP: the process is unresponsive, and all its connections stay open."""
         self._frozen = True
         self._signal(signal.SIGSTOP)
 
@@ -98,7 +98,9 @@ class Member:
         self._signal(signal.SIGCONT)
 
     async def stop(self) -> int:
-        """SIGTERM, and wait; its exit code. It is killed if it does not end, and that is its exit code (-9)."""
+        """Sends SIGTERM, waits, and returns the exit code. If the process does not end it is killed, and the exit code
+        is -9.
+        """
         self._stopping = True
         if self._frozen:
             self.thaw()
@@ -110,7 +112,7 @@ class Member:
         return self.exit_code if self.exit_code is not None else 0
 
     async def end(self) -> None:
-        """SIGKILL it and its children for good."""
+        """Kills the process and its children with SIGKILL and does not start them again."""
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -118,8 +120,8 @@ class Member:
             await asyncio.gather(self._keeper)
 
     def resources(self, but_to: Collection[int] = ()) -> dict[str, float]:
-        """What it and its children hold now: ``fds`` (connections to the ports ``but_to`` aside), ``threads``,
-        ``memory_mb``.
+        """Returns what the process and its children hold now: ``fds`` (without connections to the ports ``but_to``),
+        ``threads``, ``memory_mb``.
         """
         pids = self.family()
         return {
@@ -132,7 +134,7 @@ class Member:
         return Resources(self.name, before, self.resources(but_to))
 
     def said(self, lines: int = 15) -> str:
-        """The last lines of its output."""
+        """Returns the last lines of its output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:]) if self.log.exists() else ""
 
     def _signal(self, number: signal.Signals) -> None:
@@ -146,7 +148,7 @@ class Member:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command(starts),
                     env=self._environment,
-                    # Away from the checkout: a developer's .env is not for us.
+                    # The process runs outside the checkout, so that it does not read a developer's .env.
                     cwd=self._directory,
                     stdout=log,
                     stderr=log,
@@ -169,7 +171,9 @@ def _resident_mb(pid: int) -> float:
 
 
 def _descriptors(pid: int, but_to: Collection[int] = ()) -> int:
-    """Open file descriptors, connections from or to the ports ``but_to`` aside: pools that breathe with the traffic."""
+    """Counts the open file descriptors without connections from or to the ports ``but_to``, whose pools vary with the
+    traffic.
+    """
     aside = _sockets(pid, but_to) if but_to else frozenset()
     return sum(_target(pid, number) not in aside for number in os.listdir(f"/proc/{pid}/fd"))
 
@@ -182,7 +186,7 @@ def _target(pid: int, number: str) -> str:
 
 
 def _sockets(pid: int, ports: Collection[int]) -> frozenset[str]:
-    """The TCP sockets that have one of ``ports`` at either end, as /proc/PID/fd names them."""
+    """Returns the TCP sockets that have one of ``ports`` at either end, as /proc/PID/fd names them."""
     rows = (line.split() for line in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:])
     return frozenset(
         f"socket:[{row[9]}]" for row in rows if any(int(end.rpartition(":")[2], 16) in ports for end in row[1:3])

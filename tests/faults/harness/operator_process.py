@@ -1,6 +1,7 @@
-"""An operator who replays everything in failed.queue and dies: ``python -m tests.faults.harness.operator_process NTH``.
+"""Runs an operator who replays everything in failed.queue and dies.
 
-It gets SIGKILL just before its NTH message would be acked: published and confirmed, and still in failed.queue.
+Usage: ``python -m tests.faults.harness.operator_process NTH``. The process gets SIGKILL just before its NTH message
+would be acked: the message is published and confirmed, and still in failed.queue.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def die_before_ack(nth: int) -> None:
 
 
 async def replay_all() -> None:
-    """Raises Locked while another operator is at work."""
+    """Replays everything in failed.queue. Raises Locked while another operator is at work."""
     await FailedQueue(load_settings(env_file=None)).replay(parse_replay({"all": True}), operator="fault harness")
 
 

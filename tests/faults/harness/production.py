@@ -1,4 +1,4 @@
-"""A worker that is told it is in production, on servers that are not fit for it."""
+"""Starts a worker in production mode on servers that are not fit for it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import sys
 from tests.faults.harness.system import System
 from tests.support.servers import run_ports
 
-#: a worker that will not start says so within so many seconds
+#: a worker that refuses to start says so within this time, seconds
 START_S = 20.0
 
 
 async def refused_in_production(system: System) -> str:
-    """What a worker says that refuses to start; it exits with 2. Raises AssertionError if it starts."""
+    """Starts a worker that must refuse to start and exit with 2. Returns its output. Raises AssertionError if it
+    starts.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "services.sms"),
         env={**system.variables, "NOTIFY_ENV": "production", "SMS_PORT": str(run_ports(1)[0])},

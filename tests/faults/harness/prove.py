@@ -1,4 +1,4 @@
-"""``./notify prove``: run scenarios, show what came of each, and write the results down."""
+"""Implements ``./notify prove``: runs scenarios, shows the result of each, and writes the results down."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ from tests.faults.report.figures import Figures, read_figures
 from tests.faults.report.report import quoted, totals, written
 from tests.support.servers import end_leftovers, new_run_directory
 
-#: stands for all mutations where a scenario's name is expected
+#: stands for all mutations where the name of a scenario is expected
 MUTATIONS = "mutations"
 REPORT, README = ROOT / "docs" / "reliability.md", ROOT / "README.md"
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be run: scenarios with their seeds, and mutations. ``whole``: what comes of it is published."""
+    """Lists what is to be run: scenarios with their seeds, and mutations. The results are published if ``whole`` is
+    set.
+    """
 
     runs: list[tuple[Scenario, int]]
     mutants: list[Mutation]
@@ -40,9 +42,9 @@ class Work:
 
 
 def main() -> None:
-    """Exit 0 if every promise was kept and every mutation caught, 1 if not, 2 for bad arguments."""
+    """Exits with 0 if every promise was kept and every mutation caught, 1 if not, 2 for bad arguments."""
     arguments = parse(sys.argv[1:])
-    configure_logs("prove", "ERROR")  # what the senders' own connections say is no result
+    configure_logs("prove", "ERROR")  # log lines of the senders' own connections are no result
     seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
     work = left_over(arguments.resume) if arguments.resume else planned(arguments, seed)
     if arguments.resume:
@@ -67,7 +69,7 @@ def main() -> None:
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
-    """Exits with 2 for a bad option or an unknown scenario."""
+    """Parses the command line. Exits with 2 for a bad option or an unknown scenario."""
     parser = argparse.ArgumentParser(prog="./notify prove", description="Break everything, and count what is lost.")
     parser.add_argument("scenario", nargs="*", help=f"names, or {MUTATIONS}; everything but the soak if none is given")
     parser.add_argument("--seed", type=int, help="what chance is drawn from; a random one if not given")
@@ -98,7 +100,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def planned(arguments: argparse.Namespace, seed: int) -> Work:
-    """The scenarios that were asked for; everything, with two seeds where chance has a say, if nothing was."""
+    """Returns the scenarios that were asked for, or everything if none was; scenarios that depend on chance get two
+    seeds.
+    """
     scenarios = load_scenarios()
     if arguments.scenario:
         named = [(scenarios[name], seed) for name in arguments.scenario if name != MUTATIONS]
@@ -106,13 +110,13 @@ def planned(arguments: argparse.Namespace, seed: int) -> Work:
     usual = [each for each in scenarios.values() if not each.on_demand]
     if arguments.quick:
         return Work([(each, seed) for each in usual if each.quick], [], whole=False)
-    # Where chance has a say one seed is no proof.
+    # One seed is no proof for a scenario that depends on chance.
     runs = [(each, drawn) for each in usual for drawn in ((seed, seed + 1) if each.drawn else (seed,))]
     return Work(runs, list(MUTANTS), whole=True)
 
 
 def left_over(earlier: Figures) -> Work:
-    """What was broken or missed in an earlier whole run."""
+    """Returns the scenarios and mutations that were broken or missed in an earlier whole run."""
     scenarios = load_scenarios()
     missed = {verdict.name for verdict in earlier.verdicts if not verdict.caught_by}
     return Work(
@@ -123,7 +127,7 @@ def left_over(earlier: Figures) -> Work:
 
 
 async def prove(directory: Path, runs: Sequence[tuple[Scenario, int]]) -> list[Result]:
-    """Run one after the other, on one set of servers."""
+    """Runs the scenarios one after the other, on one set of servers."""
     results: list[Result] = []
     if not runs:
         return results
@@ -145,7 +149,7 @@ def mutate(directory: Path, mutants: Sequence[Mutation], seed: int) -> list[Verd
 
 
 def write_down(figures: Figures, file: Path | None, *, publish: bool) -> None:
-    """The figures as JSON if asked for; the report and the README's sentence after a whole run."""
+    """Writes the figures as JSON if asked for, and the report and the README's sentence after a whole run."""
     if file is not None:
         file.write_text(figures.to_json())
     if publish:
@@ -155,7 +159,7 @@ def write_down(figures: Figures, file: Path | None, *, publish: bool) -> None:
 
 
 def show(result: Result) -> None:
-    """One line, and what was broken under it."""
+    """Prints one line for the result, and each broken promise under it."""
     recovery = "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
     print(
         f"{result.name:40} {'BROKEN' if result.broken else 'ok':6} accepted {result.accepted} of {result.attempted}, "

@@ -1,4 +1,4 @@
-"""The stand-in providers in a process of their own, and what they wrote down."""
+"""Runs the stand-in providers in a process of their own and reads what they recorded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import aiohttp
 
 from tests.faults.ledger.ledgers import Call, Key
 
-#: provider -> its channel; lookups have none
+#: provider -> its channel; the lookup services have none
 CHANNEL_OF = {
     "fcm": "push",
     "smtp": "email",
@@ -21,7 +21,7 @@ CHANNEL_OF = {
 
 
 class ProviderSide:
-    """Orders faults and reads the log of calls, over HTTP. Raises aiohttp.ClientError if the sandbox is not there."""
+    """Orders faults and reads the log of calls, over HTTP. Raises aiohttp.ClientError if the sandbox is not running."""
 
     def __init__(self, port: int, smtp_port: int, http: aiohttp.ClientSession) -> None:
         self.port = port
@@ -29,31 +29,33 @@ class ProviderSide:
         self._http = http
 
     async def fault(self, provider: str, **fault: Any) -> None:
-        """From now on, until ``heal``; see ``sandbox/faults.py`` for the modes."""
+        """Orders a fault that lasts until ``heal``; see ``sandbox/faults.py`` for the modes."""
         async with self._http.put(f"{self._url}/sandbox/faults/{provider}", json=fault) as answer:
             if answer.status != 200:
                 raise ValueError(f"{provider} {fault}: {await answer.text()}")
 
     async def heal(self, *providers: str) -> None:
-        """Lift the faults of these, or of all."""
+        """Lifts the faults of these providers, or of all if none is named."""
         for path in [f"/{provider}" for provider in providers] or [""]:
             async with self._http.delete(f"{self._url}/sandbox/faults{path}") as answer:
                 answer.raise_for_status()
 
     async def standing(self) -> set[str]:
-        """The providers that a fault still waits for; one with a count is gone once it has struck so often."""
+        """Returns the providers whose fault still stands; a fault with a count is removed once it has struck that
+        number of calls.
+        """
         return set((await self._get("/sandbox/faults"))["faults"])
 
     async def accepted_calls(self) -> int:
-        """Deliveries so far, to each target, doubles included."""
+        """Counts the deliveries so far, to each target, including second deliveries."""
         return int((await self._get("/sandbox/deliveries?limit=0"))["count"])
 
     async def calls(self, provider: str) -> int:
-        """Calls that this provider was sent so far, whatever it answered."""
+        """Counts the calls that this provider has received so far, including those that it refused."""
         return int((await self._get("/sandbox/calls"))[provider]["calls"])
 
     async def accepted(self) -> list[Call]:
-        """P. Raises RuntimeError if the sandbox has forgotten some of it."""
+        """Returns P, the calls that were accepted. Raises RuntimeError if the sandbox has forgotten some of them."""
         answer = await self._get("/sandbox/deliveries?form=compact")
         if answer["forgotten"]:
             raise RuntimeError("the sandbox keeps too few deliveries for this scenario")
@@ -63,9 +65,10 @@ class ProviderSide:
         ]
 
     async def tries(self) -> Counter[Key]:
-        """Calls a message, over all providers of its channel, accepted or not; by its target where it was not named.
+        """Counts the calls for each message over all providers of its channel, accepted or not. A call that did not
+        name its message is counted by its target.
 
-        Raises RuntimeError if the sandbox has forgotten some of it.
+        Raises RuntimeError if the sandbox has forgotten some of the calls.
         """
         answer = await self._get("/sandbox/attempts")
         if answer["forgotten"]:

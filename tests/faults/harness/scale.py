@@ -1,8 +1,8 @@
-"""The product's own times, divided by one factor, so that a minute of retries is three seconds of test.
+"""Divides the product's times by one factor, so that a minute of retries takes three seconds of test.
 
-Leases, the ladder, breakers and pauses shrink together, so what outlasts what stays as it is in production. What faces
-the network and the operator (deadline of a publish, AMQP heartbeats, orderly stops) stays unscaled, and so does the
-gateway's.
+Leases, the ladder, breakers and pauses shrink together, so the order of their lengths stays as in production. Times
+that face the network and the operator (deadline of a publish, AMQP heartbeats, orderly stops) stay unscaled, and so do
+the gateway's.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from shared.settings.settings import Settings
 #: every scaled time is the product's default divided by this
 FACTOR = 20
 
-#: what the harness' broker waits before it repeats a dead letter that its target did not take, seconds (default 180)
+#: time that the harness' broker waits before it repeats a dead letter that its target did not store, seconds (default
+#: 180)
 DEAD_LETTER_REPEAT_S = 5.0
 
-#: longest that one call to a provider may take, seconds; the product's 10 s, scaled
+#: longest that one call to a provider may take, seconds: the product's 10 s, scaled
 PROVIDER_TIMEOUT_S = 10 / FACTOR
-#: the same where no provider is what is broken, but leases have to run out: as long as the handling budget allows
+#: the same for scenarios in which no provider is broken but leases have to run out: the most that the handling budget
+#: allows, seconds
 PATIENT_S = 20 / FACTOR
 
-#: a system in which nobody has to wait for a lease to run out is made with (``trial.system(push=1, **UNHURRIED)``):
-#: a machine that stands still for half a second is then no ambiguous answer
+#: A system in which no message has to wait for a lease to run out is made with these (``trial.system(push=1,
+#: **UNHURRIED)``): a machine that is unresponsive for half a second then causes no ambiguous answer.
 UNHURRIED: dict[str, Any] = {
     "provider_timeout_s": 10.0,
     "variables": {"LEASE_S": "60", "HANDLING_BUDGET_S": "25", "BREAKER_SLOW_S": "5"},
 }
 
-#: the variables of workers whose breakers never open, for scenarios about something else: neither failures in a row
-#: nor the share of failed or slow calls reaches its threshold
+#: variables of workers whose breakers never open, for scenarios about other things: neither failures in a row nor the
+#: share of failed or slow calls reaches its threshold
 BREAKERS_NEVER_OPEN = {"BREAKER_FAILURES": "1000000", "BREAKER_WINDOW_CALLS": "1000000"}
 
 _SCALED = (
@@ -51,12 +53,14 @@ _SCALED = (
 
 
 def scaled_settings() -> Settings:
-    """The defaults with ``_SCALED``, the ladder's levels and the caps of backoff divided by ``FACTOR``."""
+    """Returns the default settings with ``_SCALED``, the ladder's levels and the caps of backoff
+    divided by ``FACTOR``.
+    """
     return load_settings(env_file=None, **_scaled(FACTOR))
 
 
 def scaled_variables(factor: float = FACTOR) -> dict[str, str]:
-    """The same as environment variables, for processes; divided by ``factor``."""
+    """Returns the same settings, divided by ``factor``, as environment variables for processes."""
     scaled = _scaled(factor)
     levels_s = scaled.pop("retry_levels_s")
     variables = {name.upper(): f"{value:g}" for name, value in scaled.items()}

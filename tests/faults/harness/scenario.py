@@ -1,4 +1,4 @@
-"""What a scenario is, and all of them by name."""
+"""Defines what a scenario is, and finds all scenarios by name."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Body = Callable[["Trial"], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Scenario:
-    """One thing that goes wrong. ``body`` raises AssertionError for what only this scenario promises."""
+    """Describes one fault. ``body`` raises AssertionError for a promise that only this scenario checks."""
 
     name: str
     family: str
-    #: one sentence: what happens, and what must come of it
+    #: one sentence: what is broken, and what is promised
     says: str
     body: Body
     bounds: Bounds = field(default_factory=Bounds)
-    #: part of ``--quick``
+    #: True if it is part of ``--quick``
     quick: bool = False
-    #: chance has a say: run with two seeds before anything is published
+    #: True if it depends on chance: it is run with two seeds before anything is published
     drawn: bool = False
-    #: run only when named
+    #: True if it is run only when named
     on_demand: bool = False
-    #: one that takes longer has wedged, seconds; its own deadlines are shorter
+    #: a scenario that takes longer hangs, seconds; its own deadlines are shorter
     longest_s: float = LONGEST_S
 
     def fresh_bounds(self) -> Bounds:
-        """The scenario's own, for it to change while it runs."""
+        """Returns a copy of the scenario's bounds, which it may change while it runs."""
         return replace(self.bounds, failed=dict(self.bounds.failed), gateway_down=list(self.bounds.gateway_down))
 
 
@@ -54,7 +54,7 @@ def scenario(
     on_demand: bool = False,
     longest_s: float = LONGEST_S,
 ) -> Callable[[Body], Body]:
-    """Register a function of ``tests/faults/scenarios``; its name (with dashes) and docstring are the scenario's."""
+    """Registers a function of ``tests/faults/scenarios``; its name (with dashes) and docstring are the scenario's."""
 
     def register(body: Body) -> Body:
         name = getattr(body, "__name__", "").replace("_", "-")
@@ -95,7 +95,7 @@ FAMILIES = (
 
 
 def load_scenarios() -> dict[str, Scenario]:
-    """Import every file of ``tests/faults/scenarios``; all scenarios by name, family by family."""
+    """Imports every file of ``tests/faults/scenarios``. Returns all scenarios by name, family by family."""
     from tests.faults import scenarios
 
     for module in pkgutil.iter_modules(scenarios.__path__):

@@ -1,4 +1,4 @@
-"""The servers of one run: a broker and a Redis of its own, which scenarios break and bring back."""
+"""Runs the servers of one run: a broker and a Redis of its own, which scenarios break and restore."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.faults.harness.cluster import Cluster
 from tests.faults.harness.scale import DEAD_LETTER_REPEAT_S
 from tests.support.servers import run_ports
 
-#: how old the broker's counts may be, seconds
+#: greatest age of the broker's counts, seconds
 QUORUM_TICK_S = 0.5
 
 
 class Stage:
-    """What stays up from one scenario to the next. A scenario that breaks a server leaves it running again."""
+    """Holds the servers that are kept between scenarios. A scenario that breaks a server leaves it running again."""
 
     def __init__(self, directory: Path, rabbitmq: RabbitMQServer, redis: RedisServer) -> None:
         self.directory = directory
@@ -26,19 +26,21 @@ class Stage:
         self._cluster: Cluster | None = None
 
     async def cluster(self) -> Cluster:
-        """Three nodes, whole; started by whoever asks first (15 to 25 s), and up until the stage ends."""
+        """Returns a cluster of three nodes, whole. The first call starts it (15 to 25 s), and it runs until the stage
+        ends.
+        """
         if self._cluster is None:
             self._cluster = Cluster(self.directory / "cluster")
             await asyncio.to_thread(self._cluster.start)
         return self._cluster
 
     async def end(self) -> None:
-        """SIGKILL all servers: nothing in them is needed any more."""
+        """Kills all servers with SIGKILL: nothing in them is needed any more."""
         ends = [self.rabbitmq.kill, self.redis.kill, *([self._cluster.kill] if self._cluster else [])]
         await asyncio.gather(*map(asyncio.to_thread, ends))
 
     async def mend(self) -> None:
-        """Whatever a failed scenario has left broken runs again."""
+        """Restarts everything that a failed scenario has left broken."""
         for server in (self.rabbitmq, self.redis):
             server.resume()
             if not await asyncio.to_thread(server.answers):
@@ -49,7 +51,7 @@ class Stage:
 
 
 def new_rabbitmq(directory: Path) -> RabbitMQServer:
-    """A broker with the harness' own dead-letter repeat; not started."""
+    """Returns a broker, not started, with the harness' own interval for the repetition of dead letters."""
     return RabbitMQServer(
         directory,
         RabbitMQPorts(*run_ports(4)),
@@ -60,7 +62,7 @@ def new_rabbitmq(directory: Path) -> RabbitMQServer:
 
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Stage]:
-    """Both servers, ready; killed at the end."""
+    """Starts both servers, waits until they are ready, and kills them at the end."""
     rabbitmq = new_rabbitmq(directory / "rabbitmq")
     redis = RedisServer(directory / "redis", port=run_ports(1)[0])
     stage = Stage(directory, rabbitmq, redis)

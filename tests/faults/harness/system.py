@@ -1,4 +1,4 @@
-"""One whole system under test, on a virtual host of its own: gateways, workers, providers, senders, ledgers."""
+"""Runs one whole system under test, on a virtual host of its own: gateways, workers, providers, senders, ledgers."""
 
 from __future__ import annotations
 
@@ -25,47 +25,50 @@ from tests.faults.load.senders import Load
 from tests.support.servers import run_ports
 from tests.support.waiting import eventually_async
 
-#: a process says that it is ready within so many seconds
+#: a process reports that it is ready within this time, seconds
 READY_S = 30.0
-#: between two looks at the gateways' /health, seconds
+#: interval between two probes of the gateways' /health, seconds
 PROBE_EVERY_S = 0.5
-#: a probe waits longer than any answer may take, so that a late one is seen as late
+#: a probe waits longer than any answer may take, so that a late answer is seen as late, seconds
 PROBE_GIVE_UP_S = 20.0
-#: in ``Plan.amqp_ports``: all gateways and workers that are not named
+#: stands in ``Plan.amqp_ports`` for all gateways and workers that are not named
 EVERYBODY = "*"
-#: deliveries that the sandbox remembers
+#: number of deliveries that the sandbox remembers
 KEEP = 200_000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which processes there are, and how they reach the servers."""
+    """Says which processes there are, and how they reach the servers."""
 
     workers: Mapping[str, int]
     gateways: int = 1
-    #: None: the broker and Redis themselves; else where a proxy stands
+    #: None: the broker and Redis themselves; otherwise the address of a proxy
     amqp_url: str | None = None
     redis_url: str | None = None
-    #: a proxy's port instead of the broker's: by member (``push-0``), or for ``EVERYBODY`` else
+    #: a proxy's port in place of the broker's: by member (``push-0``), or by ``EVERYBODY`` for all others
     amqp_ports: Mapping[str, int] = field(default_factory=dict)
-    #: longest that one call to a provider may take
+    #: longest that one call to a provider may take, seconds
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
-    #: more environment for gateways and workers
+    #: more environment variables for gateways and workers
     variables: Mapping[str, str] = field(default_factory=dict)
-    #: where the first start of each worker dies (see ``worker_process``), the second, ...; "none" after these
+    #: the points at which each worker dies in its first start (see ``worker_process``), its second start, and so on;
+    #: "none" after these
     points: tuple[str, ...] = ()
-    #: at which passing
+    #: the passing of the point at which the worker dies
     nth: int = 0
-    #: the last of them goes for each later start too
+    #: True: the last of ``points`` is used for each later start too
     every_start: bool = False
-    #: False: workers are started by ``start_workers``
+    #: False: the scenario calls ``start_workers`` itself
     start_workers: bool = True
-    #: what the clock of each worker shows when it starts, milliseconds since the epoch; None: the time that it is
+    #: the time that the clock of each worker shows when it starts, milliseconds since the epoch; None: the real time
     clock_ms: int | None = None
 
 
 class System:
-    """Made by ``running``. Times of healing are marked by the scenario; the rest is collected at the end."""
+    """Holds the running processes and their ledgers; ``running`` makes it. The scenario marks the end of a fault; all
+    else is collected at the end.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class System:
     ) -> None:
         self.plan, self.directory, self.draw = plan, directory, draw
         self.broker, self.vhost, self.http = broker, vhost, http
-        #: the broker and Redis themselves, whatever stands between them and the processes
+        #: the broker and Redis themselves, even if a proxy stands between them and the processes
         self.amqp_url, self.redis_url = amqp_url, redis_url
         self.ledgers = Ledgers()
         self.writer = Writer(draw, [name for name, count in plan.workers.items() if count])
@@ -106,7 +109,7 @@ class System:
     # -- starting ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Return once everything is ready; it is started at once, as most of the time goes into imports."""
+        """Starts all processes at once, since most of the time is spent in imports, and returns when all are ready."""
         for member in (self.sandbox, *self.gateways):
             member.start()
         self.publisher.start()
@@ -124,7 +127,7 @@ class System:
             await self.ready(worker, "/health")
 
     async def ready(self, member: Member, path: str) -> None:
-        """Wait until it answers 200 there. Raises AssertionError with its last words."""
+        """Waits until the member answers 200 at ``path``. Raises AssertionError with its last output."""
 
         async def answers() -> bool:
             return (await self.status_of(member, path)) == 200
@@ -135,7 +138,7 @@ class System:
             raise AssertionError(f"{member.name} is not ready; it said:\n{member.said()}") from exc
 
     async def status_of(self, member: Member, path: str) -> int:
-        """The HTTP status of ``path``; 0 if nobody listens."""
+        """Returns the HTTP status of ``path``, or 0 if nothing listens."""
         try:
             async with self.http.get(f"http://127.0.0.1:{member.port}{path}", timeout=_PROBE_TIMEOUT) as answer:
                 return answer.status
@@ -143,13 +146,13 @@ class System:
             return 0
 
     async def health_of(self, member: Member) -> dict[str, object]:
-        """The document of its ``/health``, whatever its status."""
+        """Returns the document of its ``/health``, with any HTTP status."""
         async with self.http.get(f"http://127.0.0.1:{member.port}/health", timeout=_PROBE_TIMEOUT) as answer:
             document: dict[str, object] = await answer.json()
             return document
 
     def probe(self) -> None:
-        """Ask every gateway for its health, again and again, as an orchestrator would; until ``end_probing``."""
+        """Asks every gateway for its health, again and again, as an orchestrator would, until ``end_probing``."""
         self._probes = [asyncio.create_task(self._probe(gateway)) for gateway in self.gateways]
 
     async def end_probing(self) -> None:
@@ -167,11 +170,11 @@ class System:
     # -- looking and ending ------------------------------------------------------------------------------------
 
     def healed(self) -> None:
-        """The fault is over: recovery is counted from now."""
+        """Records that the fault is over: recovery is measured from now."""
         self.ledgers.healed_at = time.time()
 
     def counted(self) -> dict[str, int]:
-        """Our own counters so far, summed over all workers, dead and alive."""
+        """Returns the product's own counters so far, summed over all workers, dead and alive."""
         return counted(self.journal)
 
     @property
@@ -179,7 +182,7 @@ class System:
         return sum(worker.deaths for worker in self.workers)
 
     async def delivered(self, at_least: int, deadline_s: float = 30) -> None:
-        """Wait until the providers have accepted so many."""
+        """Waits until the providers have accepted at least this number of calls."""
 
         async def reached() -> bool:
             return await self.providers.accepted_calls() >= at_least
@@ -187,14 +190,14 @@ class System:
         await eventually_async(reached, deadline_s)
 
     async def drain(self, deadline_s: float) -> None:
-        """Wait until every queue is empty, and write down when, or what is left."""
+        """Waits until every queue is empty, and records when that was, or what is left."""
         if not self.ledgers.healed_at:
             self.healed()
         self.ledgers.drained_at, self.ledgers.held = await drained(self.broker, self.vhost, deadline_s)
 
     async def stop(self) -> None:
-        """SIGTERM to all. Raises AssertionError if one does not end with 0."""
-        # A gateway that is asked to stop owes its prober nothing.
+        """Sends SIGTERM to all processes. Raises AssertionError if one does not end with 0."""
+        # Probing ends first: a gateway that has been asked to stop need not answer its prober.
         await self.end_probing()
         members = (*self.workers, *self.gateways)
         codes = await asyncio.gather(*(member.stop() for member in members))
@@ -202,7 +205,7 @@ class System:
         assert not bad, f"did not stop in good order (exit codes): {bad}"
 
     async def collect(self) -> None:
-        """Fill the ledgers; the workers have ended."""
+        """Fills the ledgers; the workers have ended by then."""
         led = self.ledgers
         led.calls = await self.providers.accepted()
         led.tries = await self.providers.tries()
@@ -212,7 +215,7 @@ class System:
         led.counted.update(counted(self.journal))
 
     async def end(self) -> None:
-        """Kill whatever is left."""
+        """Kills all processes that are left."""
         await self.end_probing()
         await asyncio.gather(*(member.end() for member in (*self.workers, *self.gateways, self.sandbox)))
         await self.publisher.close()
@@ -260,10 +263,10 @@ _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_GIVE_UP_S)
 async def running(
     plan: Plan, directory: Path, draw: random.Random, broker: Counts, vhost: str, amqp_url: str, redis_url: str
 ) -> AsyncIterator[System]:
-    """A system, ready, with its gateways probed; whatever is left of it is killed at the end."""
+    """Starts a system, waits until it is ready, and probes its gateways; all processes left at the end are killed."""
     await asyncio.to_thread(directory.mkdir, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        # No limit: what waits must wait at the gateway, not here.
+        # The client has no limit: requests must wait at the gateway, not here.
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         system = System(plan, directory, draw, broker, vhost, amqp_url, redis_url, http)
         stack.push_async_callback(system.end)

@@ -1,4 +1,4 @@
-"""One run of one scenario: what the scenario is given, and what came of it."""
+"""Runs one scenario once: defines what the scenario is given and what its result is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.faults.ledger.ledgers import Ledgers
 
 
 class Broker(Counts, Protocol):
-    """What a system is put on: one node, or a cluster behind a balancer."""
+    """Describes the broker of a system: one node, or a cluster behind a balancer."""
 
     @property
     def management(self) -> Management: ...
@@ -35,7 +35,7 @@ class Broker(Counts, Protocol):
 
 @dataclass
 class Result:
-    """One row of the report. ``broken`` holds what went against a promise; [] if all were kept."""
+    """Holds one row of the report. ``broken`` lists the broken promises; it is [] if all were kept."""
 
     name: str
     family: str
@@ -44,24 +44,26 @@ class Result:
     attempted: int = 0
     accepted: int = 0
     delivered: int = 0
-    #: answered 503 or not at all, and stored all the same
+    #: messages that were answered 503 or not at all, and stored all the same
     recovered: int = 0
     skipped: int = 0
     duplicated: int = 0
-    #: how many a scenario's faults allow
+    #: second sends that the scenario's faults allow
     allowed: int = 0
     dead_lettered: int = 0
     lost: int = 0
-    #: from healing to empty queues; None if that never came
+    #: time from the end of the fault until the queues were empty, seconds; None if they never were
     recovery_s: float | None = None
     seconds: float = 0.0
-    #: what the scenario saw, for a reader
+    #: observations of the scenario, for a reader
     notes: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
 
 
 class Trial:
-    """Handed to a scenario. All chance comes from ``draw``, which the seed decides."""
+    """Gives a scenario its servers and its random source. All randomness comes from ``draw``,
+    which the seed decides.
+    """
 
     def __init__(self, stage: Stage, scenario: Scenario, seed: int) -> None:
         self.stage = stage
@@ -73,16 +75,17 @@ class Trial:
         self.result = Result(scenario.name, scenario.family, scenario.says, seed)
 
     def note(self, text: str) -> None:
-        """Something for the report: counts, times, what was drawn."""
+        """Adds a line to the report: counts, times, or what was drawn."""
         self.result.notes.append(text)
 
     @asynccontextmanager
     async def system(self, broker: Broker | None = None, **plan: Any) -> AsyncIterator[System]:
-        """A system on an empty virtual host and an empty Redis: ``push=2, email=1``, and what ``Plan`` takes.
+        """Runs a system on an empty virtual host and an empty Redis. ``plan`` is ``push=2, email=1`` and everything
+        else that ``Plan`` takes.
 
-        ``broker``: the stage's own if None.
-        At the end of the block it is drained, stopped in good order, collected and checked; also when an assertion of
-        the block failed (which is written down, and ends the block): the ledgers say why.
+        ``broker``: the stage's own if None. At the end of the block the system is drained, stopped in good order,
+        collected and checked; also when an assertion of the block failed (which is recorded, and ends the block): the
+        ledgers say why.
         """
         workers: dict[str, int] = {
             channel: plan.pop(channel) for channel in ("push", "email", "sms") if channel in plan
@@ -102,7 +105,7 @@ class Trial:
         await asyncio.to_thread(broker.management.delete_vhost, vhost)
 
     async def conclude(self, system: System) -> None:
-        """Drain, stop, collect, check; the figures go to the result, what was broken too."""
+        """Drains, stops, collects and checks the system. The figures and all broken promises go to the result."""
         await system.drain(self.bounds.drain_s)
         try:
             await system.stop()
@@ -128,7 +131,9 @@ class Trial:
 
 
 async def run(stage: Stage, scenario: Scenario, seed: int) -> Result:
-    """Run it once. Whatever goes wrong, in the product or in the scenario, is in ``broken``; the stage runs again."""
+    """Runs the scenario once. Every error of the product or of the scenario is in ``broken``, and the stage runs again
+    afterwards.
+    """
     trial = Trial(stage, scenario, seed)
     began = time.monotonic()
     try:
@@ -137,7 +142,7 @@ async def run(stage: Stage, scenario: Scenario, seed: int) -> Result:
     except AssertionError as exc:
         trial.result.broken.append(str(exc) or _where(exc))
     except Exception as exc:  # noqa: BLE001
-        # The one place that catches everything: the other scenarios are still to be run.
+        # This is the only place that catches everything: the other scenarios must still be run.
         trial.result.broken.append(f"the scenario failed: {exc!r} {_where(exc)}")
     finally:
         await stage.mend()

@@ -1,4 +1,6 @@
-"""The environment of the processes under test: real servers, stand-in providers, scaled times, and nothing else."""
+"""Builds the environment of the processes under test: real servers, stand-in providers, scaled
+times, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,12 @@ from tests.faults.harness.providers import ProviderSide
 from tests.faults.harness.scale import PROVIDER_TIMEOUT_S, scaled_variables
 from tests.support.moved_clock import clock_variables
 
-#: what a process inherits of whoever runs the harness
+#: the variables that a process inherits from the process that runs the harness
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
 def product_variables(amqp_url: str, redis_url: str, providers: ProviderSide, **more: str) -> dict[str, str]:
-    """For gateways and workers alike; ``more`` wins."""
+    """Returns the environment of gateways and workers; ``more`` overrides the rest."""
     return {
         **{name: os.environ[name] for name in _INHERITED if name in os.environ},
         **clock_variables(),
@@ -34,7 +36,7 @@ def product_variables(amqp_url: str, redis_url: str, providers: ProviderSide, **
 
 
 def provider_variables(port: int, smtp_port: int, timeout_s: float = PROVIDER_TIMEOUT_S) -> dict[str, str]:
-    """Every channel's providers, in order, all played by the sandbox."""
+    """Returns the settings of every channel's providers, in order; the sandbox plays all of them."""
     http, smtp = f"127.0.0.1:{port}", f"127.0.0.1:{smtp_port}"
     callback = quote(f"http://{http}/sandbox/callback", safe="")
     urls = {
@@ -54,7 +56,7 @@ def provider_variables(port: int, smtp_port: int, timeout_s: float = PROVIDER_TI
 
 
 def through(url: str, port: int) -> str:
-    """The same server, reached through a proxy on this machine."""
+    """Returns the URL of the same server, reached through a proxy on this machine."""
     parts = urlsplit(url)
     user, at, _ = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"{user}{at}127.0.0.1:{port}").geturl()

@@ -1,11 +1,12 @@
-"""One worker as the product runs it, with eyes.
+"""Runs one worker as the product runs it, with points of death and a journal of its counters.
 
 ``python -m tests.faults.harness.worker_process CHANNEL POINT NTH JOURNAL [CLOCK_MS]``
 
-The product knows nothing of it: points of death and the journal are wrappers put around its parts here, and then its
-own entry point runs. POINT is one of POINTS; at its NTH passing the process gets SIGKILL (0: never). ``poison`` kills
-at every send of a request_id that begins with "poison". Every count of every counter is appended to JOURNAL, because a
-killed process' counters are gone. Its clock begins at CLOCK_MS (milliseconds since the epoch), if that is given.
+The product knows nothing of it: the points of death and the journal are wrappers put around its parts here, and then
+its own entry point runs. POINT is one of POINTS; at its NTH passing the process gets SIGKILL (0: never). ``poison``
+kills at every send of a request_id that begins with "poison". Every count of every counter is appended to JOURNAL,
+because a killed process' counters are lost. Its clock begins at CLOCK_MS (milliseconds since the epoch), if that is
+given.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from shared.providers.provider import Message
 from tests.support.moved_clock import time_ns_from
 
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
-#: a message on its way to the ladder or to failed.queue: not yet published, confirmed, recorded
+#: points for a message that is forwarded to the ladder or to failed.queue: not yet published, confirmed, recorded
 FORWARD_POINTS = ("before_forward", "after_forward", "after_record")
-#: turns of the event loop in which everything that was written has left the process
+#: turns of the event loop after which everything that was written has left the process
 TURNS = 5
-#: where the calls to a vendor leave, by channel: (module, class)
+#: where calls to a vendor are made, by channel: (module, class)
 PROVIDERS = {
     "push": [("services.push.fcm", "Fcm")],
     "email": [("services.email.smtp", "Smtp"), ("services.email.sendgrid", "SendGrid")],
@@ -47,7 +48,7 @@ def die() -> None:
 
 
 class Countdown:
-    """Dies at the ``nth`` call; never if ``nth`` is 0."""
+    """Kills the process at the ``nth`` call, or never if ``nth`` is 0."""
 
     def __init__(self, nth: int) -> None:
         self._left = nth
@@ -73,7 +74,7 @@ def wrap(owner: Any, name: str, before: Callable[..., None] | None, after: Calla
 
 
 def install(channel: str, point: str, tick: Countdown) -> None:
-    """Put the point of death where it belongs. ``none`` puts nothing anywhere."""
+    """Puts the point of death into the product's code. ``none`` changes nothing."""
     providers = [getattr(importlib.import_module(module), name) for module, name in PROVIDERS[channel]]
     if point == "after_claim":
         wrap(Claims, "claim", None, lambda answer: tick() if answer.verdict == "yes" else None)
@@ -112,7 +113,7 @@ def _before_forward(tick: Countdown) -> None:
     original = Publisher.publish
 
     async def publish(publisher: Publisher, publication: Publication, deadline_s: float | None = None) -> None:
-        # An ack that was given too early has left by then.
+        # An ack that was sent too early has left the process by then.
         for _ in range(TURNS):
             await asyncio.sleep(0)
         tick()
@@ -133,7 +134,7 @@ def _poison(provider: Any) -> None:
 
 
 def journal_counters(path: str) -> None:
-    """Write every count down at once, where it outlives the process: ``name label label ...``, one a line."""
+    """Writes every count at once to a file that outlives the process: one ``name label label ...`` per line."""
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     original = Counter.inc
 
@@ -146,7 +147,9 @@ def journal_counters(path: str) -> None:
 
 
 def die_with_parent() -> None:
-    """A run that is killed leaves nothing behind (prctl(2), PR_SET_PDEATHSIG; Linux only)."""
+    """Lets this process die with its parent, so that a killed run leaves nothing behind (prctl(2), PR_SET_PDEATHSIG;
+    Linux only).
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""Batches over HTTP in which good notifications and bad ones are mixed, and what each item was told."""
+"""Posts batches over HTTP that mix good and bad notifications, and reads the result of each item."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.harness.system import System
 from tests.faults.ledger.ledgers import Answer, Key
 from tests.faults.load.envelopes import Parcel, Writer
 
-#: ways to spoil a notification; each is a 422 of its own
+#: ways to spoil a notification; each gives a 422 of its own
 SPOILT: tuple[Callable[[dict[str, Any]], Any], ...] = (
     lambda document: document | {"colour": "red"},
     lambda document: document | {"priority": 11},
@@ -27,7 +27,7 @@ SPOILT: tuple[Callable[[dict[str, Any]], Any], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One entry of a batch; ``keys`` are the messages that become of it, none if it is bad."""
+    """Describes one entry of a batch; ``keys`` are the messages that it becomes, none if it is bad."""
 
     document: Any
     keys: tuple[Key, ...]
@@ -38,7 +38,9 @@ class Item:
 
 
 def mixed(writer: Writer, draw: random.Random, good: int, several: int, bad: int) -> list[Item]:
-    """So many for one channel, for two channels, and spoilt ones, in any order."""
+    """Returns ``good`` notifications for one channel, ``several`` for two channels and ``bad`` spoilt ones, in random
+    order.
+    """
     items = [_good(parcel) for parcel in writer.write(good)]
     items += [_for_two(writer.one(channel="push")) for _ in range(several)]
     items += [Item(draw.choice(SPOILT)(parcel.document), ()) for parcel in writer.write(bad)]
@@ -59,7 +61,7 @@ def _for_two(parcel: Parcel) -> Item:
 
 
 async def post_batch(system: System, items: Sequence[Item]) -> list[int]:
-    """Post them as one request; the status of each item. What was accepted is written down."""
+    """Posts the items as one request and returns the status of each. Accepted messages are recorded."""
     system.ledgers.attempted |= {key for item in items for key in item.keys}
     body = orjson.dumps([item.document for item in items])
     at, began = time.time(), time.perf_counter()

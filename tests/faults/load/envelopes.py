@@ -1,4 +1,4 @@
-"""The notifications that the load is made of: drawn from a seed, each to a recipient of its own."""
+"""Draws the notifications of the load from a seed, each for a recipient of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOOKED_UP = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One notification, ready to be posted or published; ``document`` names one channel."""
+    """Holds one notification, ready to be posted or published; ``document`` names one channel."""
 
     channel: str
     request_id: str
@@ -37,12 +37,12 @@ class Parcel:
 
     @property
     def body(self) -> bytes:
-        """Sorted, as the gateway stores it: the same bytes whichever way it goes."""
+        """Returns the body with sorted keys, as the gateway stores it: the same bytes over HTTP and directly."""
         return orjson.dumps(self.document, option=orjson.OPT_SORT_KEYS)
 
 
 class Writer:
-    """Draws notifications. The same seed writes the same ones."""
+    """Draws notifications. The same seed gives the same ones."""
 
     def __init__(self, draw: random.Random, channels: Sequence[str]) -> None:
         self._draw = draw
@@ -50,11 +50,11 @@ class Writer:
         self._written = 0
 
     def write(self, count: int, **fields: Any) -> list[Parcel]:
-        """``count`` of them over all channels, lanes and kinds; ``fields`` win over what is drawn."""
+        """Returns ``count`` notifications over all channels, lanes and kinds; ``fields`` override the drawn values."""
         return [self.one(**fields) for _ in range(count)]
 
     def write_unwanted(self, count: int) -> list[Parcel]:
-        """``count`` SMS to somebody who has opted out of them: to be skipped, and never sent."""
+        """Returns ``count`` SMS to a user who has opted out of them: they are skipped and never sent."""
         unwanted = _looked_up(self._draw) | {"user_id": OPTED_OUT_OF_SMS, "recipient": None, "content": None}
         return [self.one(channel="sms", **unwanted) for _ in range(count)]
 
@@ -74,7 +74,7 @@ class Writer:
 
 
 def given(channel: str, request_id: str) -> dict[str, Any]:
-    """Recipient and content as a sender gives them whole; each request_id has a target of its own."""
+    """Returns recipient and content as a sender gives them in full; each request_id has a target of its own."""
     number = abs(hash_of(request_id))
     address = {
         "push_tokens": [f"token-{request_id}"],
@@ -86,7 +86,7 @@ def given(channel: str, request_id: str) -> dict[str, Any]:
 
 
 def hash_of(text: str) -> int:
-    """The same in every process, unlike ``hash``."""
+    """Returns a hash that is the same in every process, unlike ``hash``."""
     return int.from_bytes(text.encode()[-6:], "big")
 
 

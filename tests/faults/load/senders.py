@@ -1,4 +1,4 @@
-"""The senders: over HTTP through the gateways and straight onto the queues, each answer written down."""
+"""Sends over HTTP through the gateways and directly onto the queues, and records each answer."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from shared.message.headers import DeliveryState
 from tests.faults.ledger.ledgers import Answer, Ledgers, key_of
 from tests.faults.load.envelopes import Parcel, keys
 
-#: a client that has waited so long is told so: longer than any answer may take
+#: a client gives up after this time, seconds: longer than any answer may take
 GIVE_UP_S = 20.0
-#: requests that one caller has under way, unless the scenario says otherwise
+#: requests that one caller has in progress at once, unless the scenario says otherwise
 AT_ONCE = 50
 #: longest that a direct publisher waits for its confirms, seconds
 CONFIRM_S = 20.0
 
 
 class Load:
-    """Whoever sends, and what they were told. It never sends the same thing again by itself."""
+    """Sends messages and records the answers. It never sends the same message again by itself."""
 
     def __init__(
         self, ledgers: Ledgers, gateways: Sequence[str], publisher: Publisher, http: aiohttp.ClientSession
@@ -36,7 +36,7 @@ class Load:
         self._http = http
 
     async def post(self, parcels: Iterable[Parcel], at_once: int = AT_ONCE) -> list[Answer]:
-        """One request each to the gateways in turn, ``at_once`` of them under way."""
+        """Posts one request per parcel to the gateways in turn, with ``at_once`` of them in progress."""
         room = asyncio.Semaphore(at_once)
 
         async def one(number: int, parcel: Parcel) -> Answer:
@@ -46,7 +46,7 @@ class Load:
         return await asyncio.gather(*(one(number, parcel) for number, parcel in enumerate(parcels)))
 
     async def post_one(self, parcel: Parcel, number: int = 0) -> Answer:
-        """To gateway ``number`` (modulo how many there are)."""
+        """Posts the parcel to gateway ``number`` (modulo the number of gateways)."""
         self._ledgers.attempted.add(parcel.key)
         url = f"{self._gateways[number % len(self._gateways)]}/notifications"
         began_at, began = time.time(), time.perf_counter()
@@ -66,7 +66,9 @@ class Load:
     async def publish(
         self, parcels: Sequence[Parcel], state: DeliveryState | None = None, exchange: str = EXCHANGE
     ) -> int:
-        """Straight onto the lanes (or onto what else ``exchange`` leads to), pipelined; how many were confirmed."""
+        """Publishes directly onto the lanes (or to another ``exchange``), pipelined. Returns how many messages were
+        confirmed.
+        """
         self._ledgers.attempted |= keys(parcels)
         headers = (state or DeliveryState(accepted_at=rfc3339(now_ms()))).to_headers()
         publications = [
@@ -79,7 +81,9 @@ class Load:
         return len(confirmed)
 
     async def publish_raw(self, routing_key: str, body: bytes) -> None:
-        """Bytes that need be no envelope. If they name a message it counts as accepted. Raises PublishFailed."""
+        """Publishes bytes that need not be an envelope. If they name a message it counts as accepted. Raises
+        PublishFailed.
+        """
         await self._publisher.publish(Publication(EXCHANGE, routing_key, body, {}), CONFIRM_S)
         key = key_of(body)
         if key is not None:
@@ -87,9 +91,10 @@ class Load:
             self._ledgers.accepted.add(key)
 
     async def stream(self, parcels: Iterable[Parcel], per_s: float, draw: random.Random, direct: float = 0.5) -> None:
-        """Send them at a steady pace whatever the answers, a share ``direct`` of them straight onto the queues.
+        """Sends the parcels at a steady rate regardless of the answers, a share ``direct`` of them directly onto the
+        queues.
 
-        Nobody waits for anybody: while answers are slow, the requests under way grow.
+        No request waits for another: while answers are slow, the number of requests in progress grows.
         """
         async with asyncio.TaskGroup() as sending:
             async for number, parcel in paced(parcels, per_s):
@@ -98,7 +103,7 @@ class Load:
 
 
 async def paced(parcels: Iterable[Parcel], per_s: float) -> AsyncIterator[tuple[int, Parcel]]:
-    """Each with its number, when its time has come."""
+    """Yields each parcel with its number when its time has come."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     for number, parcel in enumerate(parcels):

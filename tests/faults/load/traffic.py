@@ -1,4 +1,4 @@
-"""Traffic that goes on while something is broken."""
+"""Sends traffic while something is broken."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
 from tests.faults.load.envelopes import Parcel
 
-#: what each channel's first provider answers to some calls: worth another try, and nothing that opens its breaker soon
+#: the answer of each channel's first provider to some calls: worth a retry, and not soon opening its breaker
 PASSING_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "push": ("fcm", {"mode": "status", "error_code": "THIRD_PARTY_AUTH_ERROR"}),
     "email": ("smtp", {"mode": "status", "status": 451}),
@@ -21,9 +21,10 @@ PASSING_FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @asynccontextmanager
 async def flowing(trial: Trial, system: System, count: int, per_s: float, **fields: Any) -> AsyncIterator[list[Parcel]]:
-    """``count`` messages at a steady pace, half of them straight onto the queues, beside the block; given to it.
+    """Sends ``count`` messages at a steady rate while the block runs, half of them directly onto the queues. The block
+    is given the parcels.
 
-    At its end those that are still to be sent are awaited. ``fields`` are the same in all of them.
+    At the end of the block it waits until the rest is sent. ``fields`` are the same in all of them.
     """
     parcels = system.writer.write(count, **fields)
     sending = asyncio.create_task(system.load.stream(parcels, per_s=per_s, draw=trial.draw))
@@ -36,7 +37,9 @@ async def flowing(trial: Trial, system: System, count: int, per_s: float, **fiel
 
 
 async def some_are_retried(system: System, rate: float = 0.1) -> None:
-    """Refuse this share of all calls once: so there is always something on its way to the ladder, or in it."""
+    """Lets this share of all calls be refused once, so that some message is always in the ladder or being forwarded to
+    it.
+    """
     for channel in system.plan.workers:
         provider, fault = PASSING_FAULTS[channel]
         await system.providers.fault(provider, rate=rate, **fault)
@@ -44,7 +47,7 @@ async def some_are_retried(system: System, rate: float = 0.1) -> None:
 
 @asynccontextmanager
 async def unending(trial: Trial, system: System, per_s: float) -> AsyncIterator[None]:
-    """Messages at a steady pace for as long as the block lasts, half of them straight onto the queues."""
+    """Sends messages at a steady rate until the block ends, half of them directly onto the queues."""
     ended = asyncio.Event()
 
     def written() -> Iterator[Parcel]:
