@@ -1,4 +1,4 @@
-"""Where a channel's messages are while nothing can be delivered, by the broker's own counts."""
+"""Observes where a channel's messages are while nothing can be delivered, by the broker's own counts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from shared.message.channels import lanes_of
 from tests.faults.harness.stage import QUORUM_TICK_S
 from tests.faults.harness.system import System
 
-#: between two looks, seconds: the counts are no fresher
+#: interval between two looks, seconds: the counts are no fresher
 LOOK_EVERY_S = QUORUM_TICK_S / 2
 
 
 @dataclass(slots=True)
 class Backlog:
-    """The most that was seen at any look, by the broker's own counts."""
+    """Holds the highest numbers of all looks, by the broker's own counts."""
 
-    #: in the ladder, and delivered but not acked, together
+    #: messages in the ladder, and messages delivered but not acked, together
     elsewhere: int = 0
-    #: of those, in the ladder
+    #: the part of those that is in the ladder
     in_ladder: int = 0
     failed: int = 0
-    #: at the last look: in the channel's own queues, ready
+    #: messages ready in the channel's own queues, at the last look
     waiting: int = 0
     looks: int = 0
 
@@ -48,7 +48,7 @@ class Backlog:
 
 @asynccontextmanager
 async def watched(system: System, channel: str) -> AsyncIterator[Backlog]:
-    """Look again and again while the block runs, and once more at its end. Raises requests.RequestException."""
+    """Looks again and again while the block runs, and once more at its end. Raises requests.RequestException."""
     backlog = Backlog()
 
     async def look() -> None:

@@ -1,4 +1,4 @@
-"""Which death of a worker is to blame for which second send."""
+"""Finds out which death of a worker has caused which second send."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from tests.faults.ledger.ledgers import Key, Ledgers
 
 
 def second_sends_by_death(ledgers: Ledgers, worker: Member) -> list[int]:
-    """How many each death of the only worker has caused, in order; one more entry for those after the last death.
+    """Returns the number of second sends that each death of the only worker has caused, in order, with one more entry
+    for those after the last death.
 
-    A message was in hand at the first death after its first send.
+    A message was in flight at the first death after its first send.
     """
     deaths = [end.at for end in worker.ends]
     first_sends: dict[Key, float] = {}

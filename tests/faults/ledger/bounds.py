@@ -1,4 +1,4 @@
-"""What a scenario's own faults may cost. The default is: nothing."""
+"""Defines what a scenario's own faults may cost. The default is: nothing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Bounds:
-    """Set by the scenario, some of it only once it knows what it did (how many processes it killed, say)."""
+    """Holds the limits. The scenario sets them, some only once it knows what it did (how many processes it killed, for
+    example).
+    """
 
-    #: second sends at most; 0: nobody gets anything twice
+    #: most second sends; 0: no recipient gets anything twice
     doubles: int = 0
-    #: exactly so many instead, where the fault leaves no room for chance
+    #: the exact number of second sends, if the fault leaves no room for chance
     doubles_exactly: int | None = None
-    #: a lease may run out while its holder is still sending
+    #: True if a lease may run out while its holder is still sending
     overlaps: bool = False
-    #: reason in failed.queue -> how many, exactly; (least, most) where chance has a say
+    #: reason in failed.queue -> the exact number of messages, or (least, most) if it depends on chance
     failed: dict[str, int | tuple[int, int]] = field(default_factory=dict)
-    #: one message may end twice: replayed, or a provider's answer was lost on the last attempt
+    #: True if one message may end twice: it was replayed, or a provider's answer was lost on the last attempt
     ends_twice: bool = False
-    #: calls that may reach the providers for one message beyond its channel's maximum (a replay begins anew)
+    #: calls to the providers that one message may need beyond its channel's maximum (a replay begins anew)
     calls_more: int = 0
-    #: every queue is empty so many seconds after the fault is over
+    #: limit from the end of the fault until every queue is empty, seconds
     drain_s: float = 60.0
-    #: the first delivery after the fault is over, seconds
+    #: limit from the end of the fault to the first delivery, seconds
     first_s: float = 30.0
-    #: 99 of 100 requests are answered within so many seconds; None: there was a fault
+    #: 99 of 100 requests are answered within this time, seconds; None: there was a fault, so it is not checked
     p99_s: float | None = None
-    #: when a gateway was down on purpose (from, to; Unix seconds): requests under way then may go without an answer
+    #: when a gateway was down on purpose (from, to; Unix seconds): requests in progress then may get no answer
     gateway_down: list[tuple[float, float]] = field(default_factory=list)
-    #: second sends that no counter of ours could see (the sandbox itself was told to forget, say)
+    #: second sends that no counter of the product could see (because the sandbox itself was told to forget, for
+    #: example)
     uncounted_doubles: int = 0

@@ -1,4 +1,4 @@
-"""The one checker: what the ledgers of a scenario say against what the product promises (invariants I1 to I9)."""
+"""Compares the ledgers of a scenario with the promises of the product (invariants I1 to I9). It is the only checker."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from shared.message.channels import CHANNELS
 from tests.faults.ledger.bounds import Bounds
 from tests.faults.ledger.ledgers import PERMANENT, Answer, Call, Key, Ledgers
 
-#: every request is answered within so many seconds, whatever is broken
+#: every request is answered within this time, in spite of any fault, seconds
 ANSWER_S = 8.0
-#: two clocks of one machine, and the millisecond to which times are written
+#: tolerance for two clocks of one machine, and for times that are written to the millisecond, seconds
 CLOCK_S = 0.002
 #: file descriptors, threads and memory may grow by this share over ten reconnections
 GROWTH = 0.10
-#: and by so many at least: one descriptor more of ten is not a leak
+#: they may also grow by at least this number: one more descriptor out of ten is not a leak
 SLACK = {"fds": 3.0, "threads": 1.0, "memory_mb": 8.0}
-#: what a gateway may answer
+#: the statuses that a gateway may answer
 PROMISED = (200, 202, 409, 422, 429, 503)
-#: examples shown of a violation
+#: number of examples shown for a violation
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken promise: ``I1`` to ``I9``, and what was seen."""
+    """Describes one broken promise: ``I1`` to ``I9``, and what was seen."""
 
     invariant: str
     seen: str
@@ -38,7 +38,7 @@ class Violation:
 
 
 def check(ledgers: Ledgers, bounds: Bounds) -> list[Violation]:
-    """Every broken promise; [] if all were kept."""
+    """Returns every broken promise; [] if all were kept."""
     return [Violation(name, seen) for name, rule in _RULES.items() for seen in rule(ledgers, bounds)]
 
 
@@ -112,7 +112,7 @@ def _reasons(led: Ledgers, bounds: Bounds) -> Iterator[str]:
 
 
 def _one_end(led: Ledgers) -> Iterator[str]:
-    # An id that was used again for another body is another message: its entry is no end of the first.
+    # A request_id that was used again for another body makes another message: its entry is no end of the first one.
     ends = Counter(entry.key for entry in led.failed if entry.key and entry.reason != "request_id_reused")
     ends.update(led.delivered)
     ends.update(led.skipped)
@@ -133,7 +133,7 @@ def _the_gateway_tells_the_truth(led: Ledgers, bounds: Bounds) -> Iterator[str]:
 
 
 def _killed(answer: Answer, bounds: Bounds) -> bool:
-    """Nobody answered because a gateway was down on purpose while the request was under way."""
+    """Returns whether a request got no answer because a gateway was down on purpose while it was in progress."""
     until = answer.at + answer.seconds
     return not answer.status and any(down <= until and answer.at <= up for down, up in bounds.gateway_down)
 
@@ -171,7 +171,7 @@ _RULES: dict[str, Callable[[Ledgers, Bounds], Iterator[str]]] = {
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """The smallest value that is not below ``share`` of them. Raises IndexError for no values."""
+    """Returns the smallest value that is not below ``share`` of them. Raises IndexError for no values."""
     ordered = sorted(values)
     return ordered[max(0, ceil(len(ordered) * share) - 1)]
 
@@ -188,7 +188,8 @@ def _twice(calls: Iterable[Call]) -> list[tuple[Key, str]]:
 
 
 def _end(call: Call) -> float:
-    # A call whose answer was never given is over when its caller has gone: nobody knows, so it overlaps nothing.
+    # A call that was never answered is over when its caller has gone. No one knows when that was, so the call overlaps
+    # nothing.
     return call.at if call.ended_at is None else call.ended_at
 
 

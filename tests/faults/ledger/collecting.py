@@ -1,4 +1,4 @@
-"""Reading the ledgers that the product keeps itself: failed.queue, skips, journals; and waiting for empty queues."""
+"""Reads the ledgers that the product keeps itself (failed.queue, skips, journals), and waits for empty queues."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ from ops.servers.management import QueueCounts
 from shared.broker.topology import FAILED_QUEUE
 from tests.faults.ledger.ledgers import Entry, Key, key_of
 
-#: two ticks of the broker's counters, seconds: what they say is so old
+#: two ticks of the broker's counters, seconds: the greatest age of their values
 TICKS_S = 1.2
 POLL_S = 0.1
 
 
 class Counts(Protocol):
-    """A broker, as far as its queues are counted."""
+    """Describes a broker whose queues can be counted."""
 
     def list_queues(self, vhost: str = "/") -> Mapping[str, QueueCounts]: ...
 
 
 def held(broker: Counts, vhost: str) -> Counter[str]:
-    """Q: messages by queue, held dead letters included, failed.queue aside."""
+    """Returns Q: the number of messages by queue, including held dead letters, without failed.queue."""
     queues = broker.list_queues(vhost)
     return Counter({name: q.messages for name, q in queues.items() if q.messages and name != FAILED_QUEUE})
 
 
 async def drained(broker: Counts, vhost: str, deadline_s: float) -> tuple[float | None, Counter[str]]:
-    """When (Unix time) every queue was found empty and stayed so; None after ``deadline_s``, and what is held then."""
+    """Waits until every queue was found empty and stayed empty.
+
+    Returns when that was (Unix seconds) and an empty count; after ``deadline_s`` None and the messages that are held
+    then.
+    """
     give_up_at = time.monotonic() + deadline_s
     empty_at: float | None = None
     left: Counter[str] = Counter({"(the broker does not answer)": 1})
@@ -55,7 +59,7 @@ async def drained(broker: Counts, vhost: str, deadline_s: float) -> tuple[float 
 
 
 def failed_entries(amqp_url: str) -> list[Entry]:
-    """X: everything in failed.queue, taken out of it."""
+    """Returns X: everything in failed.queue, which is empty afterwards."""
     found: list[Entry] = []
     with pika.BlockingConnection(pika.URLParameters(amqp_url)) as connection:
         channel = connection.channel()
@@ -73,7 +77,7 @@ def _entry(headers: Mapping[str, Any], body: bytes) -> Entry:
 
 
 def skipped_in_redis(redis_url: str) -> set[Key]:
-    """S, as far as Redis remembers: records that say ``skipped``."""
+    """Returns S as Redis remembers it: the records that say ``skipped``."""
     found: set[Key] = set()
     with redis.Redis.from_url(redis_url) as client:
         names = list(client.scan_iter("notify:*:*", count=1000))
@@ -94,7 +98,7 @@ def _record_key(name: bytes) -> Key:
 
 
 def skipped_in_logs(logs: Iterable[Path]) -> set[Key]:
-    """S, as the workers' log lines have it: one line an outcome."""
+    """Returns S from the workers' logs: one line per outcome."""
     found: set[Key] = set()
     for log in logs:
         for line in log.read_bytes().splitlines():
@@ -105,7 +109,7 @@ def skipped_in_logs(logs: Iterable[Path]) -> set[Key]:
 
 
 def counted(journal: Path) -> Counter[str]:
-    """Every count of every worker, dead and alive; by the counter's name, its labels left out."""
+    """Sums every count of every worker, dead and alive, by the counter's name without its labels."""
     if not journal.exists():
         return Counter()
     return Counter(line.split(" ", 1)[0] for line in journal.read_text().splitlines())

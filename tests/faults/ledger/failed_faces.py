@@ -1,4 +1,4 @@
-"""The two faces of failed.queue as operators use them, and what lies in it."""
+"""Uses failed.queue as operators do, over HTTP and by command, and counts its messages."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from shared.broker.topology import FAILED_QUEUE
 from tests.faults.harness.system import System
 from tests.support.waiting import eventually_async
 
-#: a command ends within so many seconds
+#: limit of a command, seconds
 COMMAND_S = 60.0
 
 
 async def dead_lettered(system: System) -> int:
-    """Messages in failed.queue, by the broker's own count (half a second old at most)."""
+    """Returns the number of messages in failed.queue, by the broker's own count (half a second old at most)."""
     queues = await asyncio.to_thread(system.broker.list_queues, system.vhost)
     return queues[FAILED_QUEUE].messages if FAILED_QUEUE in queues else 0
 
 
 async def all_buried(system: System, count: int, deadline_s: float = 40.0) -> None:
-    """Wait until failed.queue holds exactly so many."""
+    """Waits until failed.queue holds exactly ``count`` messages."""
 
     async def reached() -> bool:
         return await dead_lettered(system) == count
@@ -36,14 +36,14 @@ async def all_buried(system: System, count: int, deadline_s: float = 40.0) -> No
 
 
 async def listed(system: System, gateway: int = 0) -> tuple[int, dict[str, Any]]:
-    """``GET /failed``: status and document."""
+    """Calls ``GET /failed``. Returns status and document."""
     url = f"http://127.0.0.1:{system.gateways[gateway].port}/failed?limit=1000"
     async with system.http.get(url) as answer:
         return answer.status, await answer.json(content_type=None)
 
 
 async def replayed_over_http(system: System, **selection: Any) -> dict[str, Any]:
-    """``POST /failed/replay``. Raises AssertionError unless it was carried out."""
+    """Calls ``POST /failed/replay``. Raises AssertionError unless it was carried out."""
     url = f"http://127.0.0.1:{system.gateways[0].port}/failed/replay"
     async with system.http.post(url, json=selection) as answer:
         document: dict[str, Any] = await answer.json(content_type=None)
@@ -52,7 +52,7 @@ async def replayed_over_http(system: System, **selection: Any) -> dict[str, Any]
 
 
 async def replayed_by_command(system: System, *words: str) -> dict[str, Any]:
-    """``./notify failed replay WORDS``. Raises AssertionError unless it was carried out."""
+    """Runs ``./notify failed replay WORDS``. Raises AssertionError unless it was carried out."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops", "failed", "replay", "--json", *words),
         env={**system.variables, "NOTIFY_LOCAL_DIR": str(system.directory)},

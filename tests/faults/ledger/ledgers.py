@@ -1,4 +1,4 @@
-"""What everybody wrote down while something broke: the load, the providers, failed.queue, the broker, the workers."""
+"""Holds all records of a scenario: those of the load, the providers, failed.queue, the broker and the workers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 import orjson
 
-#: one message: (channel, request_id). A notification for two channels is two of them.
+#: one message: (channel, request_id). A notification for two channels is two messages.
 Key = tuple[str, str]
 
 
 def key_of(body: bytes) -> Key | None:
-    """Which message a body in a queue says it is; None if it names none."""
+    """Returns which message a body in a queue says it is, or None if it names none."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -23,7 +23,7 @@ def key_of(body: bytes) -> Key | None:
     return str(document.get("notification_type")), document["request_id"]
 
 
-#: reasons in failed.queue that say: trying again cannot help
+#: the reasons in failed.queue for which a retry cannot help
 PERMANENT = frozenset(
     {
         "invalid_json",
@@ -40,13 +40,15 @@ PERMANENT = frozenset(
     }
 )
 
-#: our own counters of events that explain a second send
+#: the product's counters of events that explain a second send
 EXPLAINING = ("takeovers", "lease_lost", "state_lost", "marker_lost", "ambiguous")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that a provider accepted. Times are Unix seconds; ``ended_at`` is None if it never gave its answer."""
+    """Records one call that a provider accepted. Times are Unix seconds; ``ended_at`` is None if
+    it was never answered.
+    """
 
     key: Key
     target: str
@@ -57,7 +59,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One message in failed.queue. ``key`` is None if its body names none."""
+    """Records one message in failed.queue. ``key`` is None if its body names none."""
 
     key: Key | None
     reason: str
@@ -66,7 +68,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP request of the load or of a probe. ``status`` is 0 if there was no answer."""
+    """Records one HTTP request of the load or of a probe. ``status`` is 0 if there was no answer."""
 
     what: str
     status: int
@@ -78,7 +80,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one process held before and after: file descriptors, threads, resident memory in MB."""
+    """Records what one process held before and after: file descriptors, threads, resident memory in MB."""
 
     process: str
     before: Mapping[str, float]
@@ -87,11 +89,11 @@ class Resources:
 
 @dataclass
 class Ledgers:
-    """A, T, P, S, X and Q of one scenario, and what else its promises are judged by."""
+    """Holds A, T, P, S, X and Q of one scenario, and everything else that its promises are checked with."""
 
     #: A: answered 202, or confirmed when published directly
     accepted: set[Key] = field(default_factory=set)
-    #: T: handed to the gateway or to the broker, whatever the answer
+    #: T: sent to the gateway or to the broker, with any answer
     attempted: set[Key] = field(default_factory=set)
     #: P: accepted by a provider
     calls: list[Call] = field(default_factory=list)
@@ -99,11 +101,11 @@ class Ledgers:
     skipped: set[Key] = field(default_factory=set)
     #: X: in failed.queue
     failed: list[Entry] = field(default_factory=list)
-    #: Q: what the broker still holds, by queue, failed.queue aside; held dead letters included
+    #: Q: messages that the broker still holds, by queue, without failed.queue; held dead letters are included
     held: Counter[str] = field(default_factory=Counter)
     #: every call that reached a provider, accepted or not
     tries: Counter[Key] = field(default_factory=Counter)
-    #: our own counters, summed over all processes, dead and alive
+    #: the product's counters, summed over all processes, dead and alive
     counted: Counter[str] = field(default_factory=Counter)
     answers: list[Answer] = field(default_factory=list)
     resources: list[Resources] = field(default_factory=list)
@@ -117,22 +119,24 @@ class Ledgers:
 
     @property
     def ended(self) -> set[Key]:
-        """P, S and X: everything that has come to an end somebody can see."""
+        """Returns P, S and X together: every message that has come to a visible end."""
         return self.delivered | self.skipped | {entry.key for entry in self.failed if entry.key}
 
     @property
     def missing(self) -> set[Key]:
-        """Accepted, and at no end."""
+        """Returns the messages that were accepted and have no end."""
         return self.accepted - self.ended
 
     @property
     def lost(self) -> int:
-        """Those of ``missing`` that the broker does not hold either. What it holds is counted, not named."""
+        """Counts the messages of ``missing`` that the broker does not hold either. Messages in the broker are counted,
+        not named.
+        """
         return max(0, len(self.missing) - sum(self.held.values()))
 
     @property
     def doubles(self) -> int:
-        """Accepted calls beyond the first to the same target of the same message."""
+        """Counts the accepted calls beyond the first to the same target of the same message."""
         return len(self.calls) - len({(call.key, call.target) for call in self.calls})
 
     @property

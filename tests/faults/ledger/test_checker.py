@@ -1,4 +1,4 @@
-"""The checker sees every broken promise: each ledger here breaks one, and nothing else."""
+"""Tests that the checker sees every broken promise: each ledger here breaks one, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def call(number: int, at: float = 101.0, took: float | None = 0.1) -> Call:
 
 
 def kept() -> Ledgers:
-    """Three messages, three ends: delivered, skipped, dead."""
+    """Returns ledgers of three messages with three ends: delivered, skipped, dead-lettered."""
     everything = {key(1), key(2), key(3)}
     return Ledgers(
         accepted=set(everything),

@@ -1,4 +1,4 @@
-"""Whether the processes themselves say what is broken: their ``/health`` during a fault and after it."""
+"""Checks that the processes themselves report what is broken: their ``/health`` during a fault and after it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from tests.faults.harness.member import Member
 from tests.faults.harness.system import System
 from tests.support.waiting import eventually_async
 
-#: between two questions, seconds
+#: interval between two requests, seconds
 ASK_EVERY_S = 0.1
 
 
 async def gateways_say(system: System, *brokers: str, within_s: float) -> float:
-    """Wait until each gateway calls the broker one of ``brokers`` (up, blocked, down); how long it took, seconds.
+    """Waits until each gateway reports the broker as one of ``brokers`` (up, blocked, down). Returns how long it took,
+    in seconds.
 
-    Raises AssertionError if one has not said so ``within_s``.
+    Raises AssertionError if a gateway has not reported it after ``within_s``.
     """
     return await _all_say(system, system.gateways, "broker", brokers, within_s)
 
@@ -27,17 +28,17 @@ async def gateways_say(system: System, *brokers: str, within_s: float) -> float:
 async def workers_say(
     system: System, *statuses: str, within_s: float, workers: Sequence[Member] | None = None
 ) -> float:
-    """The same for the ``status`` of the workers (healthy, degraded, unhealthy)."""
+    """Waits in the same way for the ``status`` of the workers (healthy, degraded, unhealthy)."""
     return await _all_say(system, system.workers if workers is None else workers, "status", statuses, within_s)
 
 
 async def workers_pause(system: System, within_s: float) -> float:
-    """Wait until every worker says that it consumes nothing; seconds."""
+    """Waits until every worker reports that it consumes nothing. Returns the seconds that it took."""
     return await _all_say(system, system.workers, "paused", (True,), within_s)
 
 
 async def all_say_down(system: System, within_s: float) -> float:
-    """Wait until nobody claims to have a broker; seconds."""
+    """Waits until no process reports that it has a broker. Returns the seconds that it took."""
     gateways, workers = await asyncio.gather(
         gateways_say(system, "down", within_s=within_s), workers_say(system, "unhealthy", within_s=within_s)
     )
@@ -45,7 +46,9 @@ async def all_say_down(system: System, within_s: float) -> float:
 
 
 async def all_well(system: System, within_s: float = 30.0) -> float:
-    """Wait until everybody has a broker again; seconds. A breaker that is not closed (degraded) does not matter."""
+    """Waits until every process has a broker again. Returns the seconds that it took. A breaker that is not closed
+    (degraded) does not matter.
+    """
     gateways, workers = await asyncio.gather(
         gateways_say(system, "up", within_s=within_s), workers_say(system, "healthy", "degraded", within_s=within_s)
     )

@@ -1,7 +1,7 @@
-"""The golden messages and records under ``tests/fixtures/wire``: one folder a version, the version its name.
+"""Reads the golden messages and records under ``tests/fixtures/wire``: one folder per version, named after the version.
 
 For the scenario "wire compatibility": send ``commands`` to Redis, publish ``messages`` onto their lanes, start today's
-workers with their clock at ``read_at_ms``, and each id must come to its ``end``.
+workers with their clock at ``read_at_ms``, and each request_id must come to its ``end``.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from shared.message.channels import Lane, lane_by_routing_key
 from shared.message.headers import DeliveryState
 
 FOLDER = Path(__file__).parents[2] / "fixtures/wire"
-#: the messages of a version are read this long after it accepted the last of them: every life that was not over then
-#: still goes on
+#: The messages of a version are read this long after it accepted the last of them: no message that was alive then has
+#: expired yet.
 READ_AFTER_MS = 3_600_000
 
 #: ends of a golden message; the third form is ``failed: <reason>``
@@ -30,7 +30,7 @@ DELIVERED, DROPPED, FAILED = "delivered", "dropped", "failed: "
 
 @dataclass(frozen=True, slots=True)
 class GoldenMessage:
-    """One message as its version left it on a lane."""
+    """Holds one message as its version left it on a lane."""
 
     id: str
     lane: Lane
@@ -38,9 +38,9 @@ class GoldenMessage:
     headers: dict[str, Any]
     #: what today's code must read in its headers
     state: DeliveryState
-    #: Redis commands that put its records there before it comes
+    #: Redis commands that store its records before the message arrives
     commands: tuple[tuple[str, ...], ...]
-    #: DELIVERED once, DROPPED as a copy of what is settled, or FAILED and the reason in failed.queue
+    #: DELIVERED once, DROPPED as a copy of a settled message, or FAILED with the reason in failed.queue
     end: str
     #: the push tokens that must be sent to; empty: all that the body names
     targets: tuple[str, ...]
@@ -51,7 +51,7 @@ class GoldenMessage:
 
     @property
     def due(self) -> tuple[str, ...]:
-        """Where it must be sent to, once each; () unless its end is DELIVERED."""
+        """Returns the targets that must be sent to, once each; () unless its end is DELIVERED."""
         if self.end != DELIVERED:
             return ()
         if self.targets:
@@ -61,53 +61,53 @@ class GoldenMessage:
 
     @property
     def reason(self) -> str:
-        """For which it must come to failed.queue; "" if it must not."""
+        """Returns the reason for which it must come to failed.queue; "" if it must not."""
         return self.end.removeprefix(FAILED) if self.end.startswith(FAILED) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenFailure:
-    """One message as its version, or the broker, left it in failed.queue."""
+    """Holds one message as its version, or the broker, left it in failed.queue."""
 
     id: str
     publication: Publication
     #: the line that a listing shows
     listed: dict[str, Any]
-    #: ``sent``, or why a replay skips it
+    #: ``sent``, or the reason why a replay skips it
     replay: str
 
 
 def versions() -> list[str]:
-    """All that there are, oldest first."""
+    """Returns all versions, oldest first."""
     return sorted((folder.name for folder in FOLDER.iterdir() if folder.is_dir()), key=int)
 
 
 def golden(version: str, name: str) -> Any:
-    """One of the version's files (``claims``, ``gateway``, ``workers``) as it stands."""
+    """Returns one of the version's files (``claims``, ``gateway``, ``workers``), unchanged."""
     return json.loads((FOLDER / version / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def messages(version: str) -> list[GoldenMessage]:
-    """What is on the lanes."""
+    """Returns the messages on the lanes."""
     return [_message(each) for each in golden(version, "messages")]
 
 
 def read_at_ms(version: str) -> int:
-    """What the clock of whoever reads the version's messages shows, milliseconds since the epoch.
+    """Returns the time that the clock of a reader of the version's messages must show, milliseconds since the epoch.
 
-    Their ends are true at this time only: a message's life depends on the date.
+    Their ends are true at this time only: the life of a message depends on the date.
     """
     accepted = [parse_rfc3339(message.state.accepted_at) for message in messages(version)]
     return max(at_ms for at_ms in accepted if at_ms is not None) + READ_AFTER_MS
 
 
 def commands(version: str) -> list[tuple[str, ...]]:
-    """What is in Redis before the messages come: one command each, its name first."""
+    """Returns the commands that fill Redis before the messages arrive: one list entry per command, its name first."""
     return [command for message in messages(version) for command in message.commands]
 
 
 def failures(version: str) -> list[GoldenFailure]:
-    """What is in failed.queue."""
+    """Returns the messages in failed.queue."""
     return [
         GoldenFailure(
             each["id"],
@@ -122,7 +122,7 @@ def failures(version: str) -> list[GoldenFailure]:
 
 
 def amqp_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """As AMQP hands them over: ``{"timestamp": ...}`` becomes a time."""
+    """Returns the headers as AMQP delivers them: ``{"timestamp": ...}`` becomes a time."""
     return {name: _amqp(value) for name, value in headers.items()}
 
 

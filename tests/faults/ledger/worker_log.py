@@ -1,4 +1,4 @@
-"""What the workers said of their breakers and retries: their log lines, read while they run or after."""
+"""Reads breaker changes and retries from the workers' log lines, while they run or afterwards."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.waiting import eventually_async
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A breaker moved to ``new`` (closed, half_open or open). ``at`` is Unix time."""
+    """Records that a breaker moved to ``new`` (closed, half_open or open). ``at`` is Unix time."""
 
     provider: str
     new: str
@@ -26,7 +26,7 @@ class Change:
 
 
 def events(workers: Iterable[Member], name: str) -> Iterator[dict[str, Any]]:
-    """The lines of this event, worker by worker; ``at`` is Unix time."""
+    """Yields the lines of this event, worker by worker; ``at`` is Unix time."""
     mark = f'"event":"{name}"'.encode()
     for worker in workers:
         for line in worker.log.read_bytes().splitlines() if worker.log.exists() else []:
@@ -36,20 +36,22 @@ def events(workers: Iterable[Member], name: str) -> Iterator[dict[str, Any]]:
 
 
 def breaker_changes(workers: Iterable[Member], provider: str, new: str = "") -> list[Change]:
-    """Every move of this provider's breakers, or those to ``new``, worker by worker."""
+    """Returns every move of this provider's breakers, or only those to ``new``, worker by worker."""
     said = events(workers, "breaker_changed")
     changes = [Change(event["provider"], event["new"], event["why"], event["at"]) for event in said]
     return [change for change in changes if change.provider == provider and new in ("", change.new)]
 
 
 async def opened(workers: Iterable[Member], provider: str, deadline_s: float = 10.0) -> Change:
-    """Wait until a breaker of this provider has opened; the first time that one did."""
+    """Waits until a breaker of this provider has opened. Returns the first time that one did."""
     workers = list(workers)
     return (await eventually_async(lambda: breaker_changes(workers, provider, "open"), deadline_s))[0]
 
 
 def returned_after_s(log: Path, parcels: Iterable[Parcel]) -> list[float] | None:
-    """From acceptance to the provider's yes, of those that were delivered at the second try; None until all were."""
+    """Returns the seconds from acceptance to the provider's acceptance for parcels delivered at the second attempt, or
+    None until all were.
+    """
     wanted = {parcel.request_id for parcel in parcels}
     took_s: list[float] = []
     for line in log.read_bytes().splitlines():

@@ -1,4 +1,4 @@
-"""The mutations: each takes one guarantee away, in the way that a hurried change would."""
+"""Lists the mutations: each removes one guarantee, in the way that a hurried change would."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One deliberate defect: some code of one function of the product, and what takes its place.
+"""Defines one deliberate defect: some code of one function of the product, and the code that replaces it.
 
-The function is named, not the file, and the code is compared token by token: neither moving the function to another
-module nor formatting it anew makes a mutation miss its place.
+The function is named, not the file, and the code is compared token by token: a mutation still finds its place after the
+function has moved to another module or was formatted anew.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: where the functions of the product are looked up
+#: packages in which the functions of the product are looked up
 PRODUCT = ("shared", "gateway", "services")
 _LAYOUT = frozenset(
     {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER}
@@ -23,7 +23,9 @@ _LAYOUT = frozenset(
 
 @dataclass(frozen=True)
 class Mutation:
-    """``old`` stands exactly once in ``function`` (``Class.method`` or ``function``); ``new`` takes its place."""
+    """Describes one defect. ``old`` stands exactly once in ``function`` (``Class.method`` or ``function``); ``new``
+    replaces it.
+    """
 
     name: str
     #: what the changed product does
@@ -33,13 +35,14 @@ class Mutation:
     new: str
     #: scenarios of which one should notice, in the order in which they are tried
     noticed_by: tuple[str, ...]
-    #: the promises that break, one of which must be named: red for another reason is not caught
+    #: the promises that break; the scenario must name one of them, because a scenario that is red for another reason
+    #: has not caught the defect
     breaks: tuple[str, ...] = ("I1",)
 
 
 @dataclass(frozen=True)
 class _Token:
-    """A token with its place in the text: ``begins`` and ``ends`` count characters."""
+    """Holds a token with its place in the text: ``begins`` and ``ends`` count characters."""
 
     string: str
     begins: int
@@ -47,7 +50,9 @@ class _Token:
 
 
 class DoesNotApply(Exception):
-    """The function or the code in it is not there exactly once: the product has changed, the mutation must follow."""
+    """Says that the function, or the code in it, is not there exactly once: the product has changed, and the mutation
+    must follow.
+    """
 
 
 def mutate(tree: Path, mutation: Mutation) -> Path:
@@ -67,7 +72,7 @@ def mutate(tree: Path, mutation: Mutation) -> Path:
 
 
 def _spans(text: str, function: str) -> Iterator[tuple[int, int]]:
-    """First and last line of every function with this qualified name."""
+    """Yields the first and last line of every function with this qualified name."""
 
     def walk(node: ast.AST, prefix: str) -> Iterator[tuple[int, int]]:
         for child in ast.iter_child_nodes(node):
@@ -101,7 +106,7 @@ def _replaced(text: str, first: int, last: int, mutation: Mutation) -> str:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """The tokens that mean something, layout and comments aside; ``text`` may be a part of a statement."""
+    """Yields the tokens that carry meaning, without layout and comments; ``text`` may be a part of a statement."""
     text = textwrap.dedent(text)
     starts = [0]
     for line in text.splitlines(keepends=True):

@@ -1,4 +1,4 @@
-"""Each mutation still fits the code, and names a scenario that exists."""
+"""Tests that each mutation still fits the code and names a scenario that exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.faults.mutations.mutation import PRODUCT, DoesNotApply, Mutation, mut
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the product's code."""
+    """Returns the folder of a copy of the product's code."""
     tree = tmp_path_factory.mktemp("product")
     for package in PRODUCT:
         for file in (ROOT / package).rglob("*.py"):

@@ -15,31 +15,33 @@ from pathlib import Path
 from ops.place import ROOT
 from tests.faults.mutations.mutation import DoesNotApply, Mutation, mutate
 
-#: what a copy needs to run scenarios
+#: files and folders that a copy needs to run scenarios
 COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml", "VERSION")
-#: copies under trial at the same time: most of a trial is waiting
+#: number of copies tried at the same time: most of a trial is waiting
 AT_ONCE = 2
-#: a run of the scenarios for one mutation takes no longer, seconds
+#: limit of one run of the scenarios for one mutation, seconds
 LONGEST_S = 300.0
 
 
 @dataclass
 class Verdict:
-    """``caught_by`` is the scenario that turned red for the right reason, '' if none did."""
+    """Holds the result for one mutation. ``caught_by`` is the scenario that turned red for the right reason, '' if none
+    did.
+    """
 
     name: str
     does: str
     caught_by: str = ""
-    #: what that scenario said
+    #: the broken promises that the scenario reported
     seen: str = ""
     seconds: float = 0.0
-    #: what went wrong with the mutation itself
+    #: the error of the mutation itself, if there was one
     problem: str = ""
     tried: list[str] = field(default_factory=list)
 
 
 def copy_tree(to: Path) -> None:
-    """The product and the harness, without what runs leave behind."""
+    """Copies the product and the harness, without the files that runs leave behind."""
     for name in COPIED:
         source = ROOT / name
         if source.is_file():
@@ -49,7 +51,10 @@ def copy_tree(to: Path) -> None:
 
 
 def try_all(mutations: Sequence[Mutation], directory: Path, seed: int) -> Iterator[Verdict]:
-    """Some at a time, in order; each in a copy of its own with servers of its own, removed again once it was caught."""
+    """Tries AT_ONCE mutations at a time and yields their verdicts in order.
+
+    Each has a copy and servers of its own; the copy is removed once the mutation was caught.
+    """
     with ThreadPoolExecutor(AT_ONCE) as pool:
         yield from pool.map(lambda mutation: _try(mutation, directory / mutation.name, seed), mutations)
 
@@ -77,7 +82,7 @@ def _try(mutation: Mutation, tree: Path, seed: int) -> Verdict:
 
 
 def _broken_in(tree: Path, scenario: str, seed: int) -> Sequence[str]:
-    """What ``scenario`` has to say against the product in ``tree``."""
+    """Returns the promises that ``scenario`` reports as broken by the product in ``tree``."""
     answer = tree / "result.json"
     answer.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.faults", scenario, "--seed", str(seed), "--json", str(answer)]

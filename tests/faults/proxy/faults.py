@@ -1,4 +1,4 @@
-"""What a proxy does wrong at present; every connection of it reads the same object."""
+"""Holds the present faults of a proxy; all its connections read the same object."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ BOTH: frozenset[Direction] = frozenset(("up", "down"))
 
 @dataclass
 class Cut:
-    """Reset the first connection that comes to the point, once.
+    """Resets the first connection that comes to the point, once.
 
-    The point is ``after_bytes`` on from now, or, with ``least_bytes``, ``after_bytes`` (None: half) into the next
-    AMQP frame with a payload of at least so many.
+    The point is ``after_bytes`` from now, or, if ``least_bytes`` is given, ``after_bytes`` (None: half) into the next
+    AMQP frame with a payload of at least ``least_bytes``.
     """
 
     direction: Direction
@@ -25,7 +25,7 @@ class Cut:
 
 @dataclass
 class Faults:
-    """None at first. ``held``: directions in which nothing is passed on, only kept."""
+    """Holds no fault at first. ``held``: directions in which bytes are kept and not passed on."""
 
     latency_s: float = 0.0
     held: frozenset[Direction] = frozenset()
@@ -33,5 +33,5 @@ class Faults:
     cuts_made: int = 0
 
     def take_cut(self, direction: Direction) -> Cut | None:
-        """The cut that waits in this direction, if any."""
+        """Removes and returns the cut that waits in this direction, if there is one."""
         return self.cut if self.cut is not None and self.cut.direction == direction else None

@@ -1,4 +1,4 @@
-"""Where AMQP frames begin in a stream of bytes that arrives in any pieces."""
+"""Finds where AMQP frames begin in a stream of bytes that arrives in pieces of any size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ _METHOD_FRAME = 1
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """``start``: offset in the piece just walked, below 0 if the frame's header began in an earlier piece."""
+    """Describes a frame. ``start`` is its offset in the piece just walked, below 0 if its header began in an earlier
+    piece.
+    """
 
     start: int
     total_bytes: int
@@ -28,7 +30,9 @@ class FrameWalk:
         self._part = b""  # of a header that is not whole yet
 
     def walk(self, piece: bytes, least_bytes: int | None = None) -> Frame | None:
-        """The first frame whose header ends in ``piece`` and whose payload has ``least_bytes`` (None: find none)."""
+        """Returns the first frame whose header ends in ``piece`` and whose payload has ``least_bytes`` (None: finds
+        none).
+        """
         if self._is_amqp is None:
             self._begin(piece)
         if not self._is_amqp:

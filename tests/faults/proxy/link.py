@@ -1,4 +1,6 @@
-"""One connection through the proxy: the client's socket, the server's socket, and a pipe each way."""
+"""Represents one connection through the proxy: the client's socket, the server's socket, and a
+pipe in each direction.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class End(asyncio.Protocol):
-    """One of the two sockets: what it reads goes into ``reads``, what it writes comes out of ``writes``."""
+    """Represents one of the two sockets: bytes read from it go into ``reads``, bytes written to it come out of
+    ``writes``.
+    """
 
     def __init__(self, reads: Pipe, writes: Pipe, on_lost: Callable[[], None]) -> None:
         self._reads = reads
@@ -52,7 +56,7 @@ class End(asyncio.Protocol):
         self._writes.sink_full(False)
 
     def finish(self) -> None:
-        """Send no more."""
+        """Sends no more."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write_eof()
 
@@ -61,7 +65,7 @@ class End(asyncio.Protocol):
             self.transport.close()
 
     def reset(self) -> None:
-        """End it with RST: whatever was on its way is lost."""
+        """Ends the connection with RST: all bytes in flight are lost."""
         if self.transport is None or self.gone:
             return
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -69,7 +73,9 @@ class End(asyncio.Protocol):
 
 
 class Link:
-    """``on_gone`` is called when neither socket is open any more. The server's may be opened later, or never."""
+    """Joins the two sockets. ``on_gone`` is called when neither is open any more. The server's may be opened later, or
+    never.
+    """
 
     def __init__(self, faults: Faults, on_gone: Callable[[Link], None]) -> None:
         self._faults = faults
@@ -85,12 +91,12 @@ class Link:
         return self.up, self.down
 
     def reset(self) -> None:
-        """Both sockets with RST."""
+        """Resets both sockets with RST."""
         self.client.reset()
         self.server.reset()
 
     def settle(self) -> None:
-        """The faults have changed."""
+        """Applies the changed faults."""
         for pipe in self.pipes:
             pipe.settle()
 

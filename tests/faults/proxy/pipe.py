@@ -1,4 +1,4 @@
-"""One direction of one connection: passes bytes on at once, later, not at all, or up to the point of a cut."""
+"""Passes on the bytes of one direction of one connection: at once, later, not at all, or up to the point of a cut."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from enum import Enum
 from tests.faults.proxy.faults import Cut, Direction, Faults
 from tests.faults.proxy.frames import FrameWalk
 
-#: what is kept back at most before the sender is told to wait, as a network would hold it
+#: most bytes that are kept before the sender is told to wait, as a network would hold them
 WINDOW_BYTES = 4 * 1024 * 1024
 #: an AMQP frame cut before its eighth byte might have been a whole heartbeat
 _LEAST_CUT_BYTES = 7
 
 
 class Ending(Enum):
-    """How the sender ended, passed on in its turn, after the bytes before it."""
+    """Says how the sender ended; it is passed on in order, after the bytes before it."""
 
     FINISHED = "it sends no more, and may still read"
     CLOSED = "it has gone"
@@ -25,7 +25,9 @@ class Ending(Enum):
 
 
 class Pipe:
-    """``on_cut`` resets the connection; ``on_end`` is told of the sender's end once all bytes before it are written."""
+    """Passes on bytes. ``on_cut`` resets the connection; ``on_end`` is told of the sender's end once all bytes before
+    it are written.
+    """
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Pipe:
         self.settle()
 
     def put(self, piece: bytes) -> None:
-        """Take what the sender sent."""
+        """Takes bytes from the sender."""
         if self._flows() and not self._kept:
             self._pass_on(piece)
             return
@@ -66,12 +68,12 @@ class Pipe:
         self._keep(piece)
 
     def end(self, ending: Ending) -> None:
-        """Take the sender's end; nothing follows but a stronger one."""
+        """Takes the sender's end; only a stronger end may follow."""
         self.source_ended = True
         self._keep(ending)
 
     def sink_full(self, full: bool) -> None:
-        """The receiver reads too slowly (or does so no longer)."""
+        """Notes whether the receiver reads too slowly (``full``) or fast enough again."""
         self._sink_full = full
         if self._is_cut and not full:
             self._on_cut()
@@ -79,7 +81,7 @@ class Pipe:
             self._press()
 
     def settle(self) -> None:
-        """Pass on what is due under the faults of now."""
+        """Passes on all bytes that are due under the present faults."""
         loop = asyncio.get_running_loop()
         self.stop()
         while self._kept and not self._is_held():
@@ -97,7 +99,7 @@ class Pipe:
         self._press()
 
     def stop(self) -> None:
-        """Forget the timer."""
+        """Cancels the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -116,7 +118,7 @@ class Pipe:
             self._press()
 
     def _press(self) -> None:
-        """Let the sender feel a receiver that is slow, or a network that is full."""
+        """Slows the sender down, as a slow receiver or a full network would."""
         if self._source is None or self.source_ended:
             return
         if self._sink_full or self.kept_bytes > WINDOW_BYTES:
@@ -137,13 +139,13 @@ class Pipe:
 
     def _cut(self, sink: asyncio.Transport) -> None:
         self._is_cut = True
-        # A reset throws away what the receiver has not taken yet: wait until it has the part before the cut.
+        # A reset discards all bytes that the receiver has not read yet: wait until it has the part before the cut.
         sink.set_write_buffer_limits(high=0)
         if sink.get_write_buffer_size() == 0:
             self._on_cut()
 
     def _cut_point(self, piece: bytes) -> int | None:
-        """How much of ``piece`` goes through before the cut; None if all does."""
+        """Returns how many bytes of ``piece`` pass before the cut, or None if all do."""
         cut = self._faults.take_cut(self.direction)
         frame = self._frames.walk(piece, cut.least_bytes if cut else None)
         if cut is not None and self._until_cut is None:
@@ -162,6 +164,6 @@ class Pipe:
 
 
 def _bytes_into(frame_bytes: int, cut: Cut) -> int:
-    """Where in a frame to cut: never before its header has gone, never after its last byte."""
+    """Returns where in a frame to cut: never before its header has been sent, never after its last byte."""
     wanted = frame_bytes // 2 if cut.after_bytes is None else cut.after_bytes
     return min(max(wanted, _LEAST_CUT_BYTES), frame_bytes - 1)

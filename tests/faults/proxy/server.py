@@ -1,4 +1,4 @@
-"""The proxy itself: it listens, finds a server for each client, and has one method for each fault."""
+"""Implements the proxy itself: it listens, finds a server for each client, and has one method for each fault."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from tests.support.servers import run_ports
 
 _HOST = "127.0.0.1"
 _BACKLOG = 512
-#: how long one server may take to accept before the next is tried
+#: time that one server may take to accept before the next is tried, seconds
 DIAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Counts:
-    """``connections`` made by clients so far; ``open`` now; ``unserved``: no server accepted; bytes passed on."""
+    """Counts ``connections`` made by clients so far, those ``open`` now, those ``unserved`` because no server accepted,
+    and bytes passed on.
+    """
 
     connections: int
     open: int
@@ -32,10 +34,11 @@ class Counts:
 
 
 class Proxy:
-    """In front of ``upstream_ports`` on loopback; several are a balancer: round robin over those that accept.
+    """Listens in front of ``upstream_ports`` on loopback; several ports make it a balancer: round robin over those that
+    accept.
 
-    A frozen server still accepts (its kernel does): as behind a real balancer without health checks, its clients
-    must notice by themselves.
+    A frozen server still accepts (its kernel does): as behind a real balancer without health checks, its clients must
+    notice by themselves.
     """
 
     def __init__(self, upstream_ports: Sequence[int], port: int) -> None:
@@ -50,7 +53,7 @@ class Proxy:
         self._serving: set[asyncio.Task[None]] = set()
         self._connections = self._unserved = 0
         self._past_bytes: Counter[Direction] = Counter()
-        #: connections that each server got
+        #: number of connections that each server got
         self.served: Counter[int] = Counter()
 
     @property
@@ -65,50 +68,57 @@ class Proxy:
         )
 
     def kept_bytes(self, direction: Direction) -> int:
-        """What is kept back now: above 0 while answers are held, the server has answered."""
+        """Returns the number of bytes held back now. If it is above 0 while answers are held, the
+        server has answered.
+        """
         return sum(pipe.kept_bytes for link in self._links for pipe in link.pipes if pipe.direction == direction)
 
     def latency(self, seconds: float) -> None:
-        """Every byte arrives so much later, each way."""
+        """Delays every byte by ``seconds``, in each direction."""
         self._faults.latency_s = seconds
         self._settle()
 
     def black_hole(self) -> None:
-        """Nothing passes, either way. Connections stay open, new ones are accepted, and no server hears of them."""
+        """Passes nothing on, in either direction. Connections stay open, new ones are accepted, and no server sees
+        them.
+        """
         self._faults.held = BOTH
         self._through.clear()
 
     def hold_answers(self) -> None:
-        """What clients send passes; what servers answer is kept back, up to 4 MiB a connection."""
+        """Passes on what clients send and holds back what servers answer, up to 4 MiB per connection."""
         self._faults.held = frozenset({"down"})
         self._through.set()
         self._settle()
 
     def refuse(self) -> None:
-        """New connections are refused; present ones stay."""
+        """Refuses new connections; present ones stay."""
         listener, self._listener = self._listener, None
         if listener is not None:
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
 
     def reset(self) -> None:
-        """End all present connections with RST, both sides; what was kept back is lost."""
+        """Ends all present connections with RST, on both sides; bytes held back are lost."""
         for link in list(self._links):
             link.reset()
 
     def cut_after(self, direction: Direction, after_bytes: int) -> None:
-        """Reset the next connection that sends in this direction, once it has sent ``after_bytes`` more. Once."""
+        """Resets the next connection that sends in this direction, once it has sent ``after_bytes``
+        more. Happens once.
+        """
         self._faults.cut = Cut(direction, after_bytes=after_bytes)
 
     def cut_in_frame(self, direction: Direction, *, least_bytes: int = 1, after_bytes: int | None = None) -> None:
-        """Reset a connection ``after_bytes`` (None: half) into the next AMQP frame with such a payload. Once.
+        """Resets a connection ``after_bytes`` (None: half) into the next AMQP frame whose payload has ``least_bytes``.
+        Happens once.
 
-        ``counts.cuts`` tells when it has happened.
+        ``counts.cuts`` increases when it has happened.
         """
         self._faults.cut = Cut(direction, after_bytes=after_bytes, least_bytes=least_bytes)
 
     def pass_on(self) -> None:
-        """Heal: no fault is left, and what was kept back is passed on, in order."""
+        """Removes all faults and passes on the bytes held back, in order."""
         self._faults.latency_s, self._faults.held, self._faults.cut = 0.0, frozenset(), None
         self._through.set()
         self._settle()
@@ -116,7 +126,7 @@ class Proxy:
             self.listen()
 
     def listen(self) -> None:
-        """Accept connections. Raises OSError if the port is taken."""
+        """Accepts connections. Raises OSError if the port is taken."""
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -130,7 +140,7 @@ class Proxy:
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def close(self) -> None:
-        """End everything; no socket is left when this returns."""
+        """Ends everything; no socket is left when this returns."""
         self.refuse()
         for task in self._serving:
             task.cancel()
@@ -161,13 +171,13 @@ class Proxy:
         await asyncio.get_running_loop().connect_accepted_socket(lambda: link.client, client)
         await self._through.wait()
         if link.up.source_ended:
-            link.reset()  # it gave up in the black hole: no server would have heard of it
+            link.reset()  # the client gave up in the black hole: no server would have heard of it
         elif not await self._dial(link):
             self._unserved += 1
             link.reset()
 
     async def _dial(self, link: Link) -> bool:
-        """Connect to the first server that accepts, beginning with the one whose turn it is."""
+        """Connects to the first server that accepts, beginning with the one whose turn it is."""
         turn = self._turn
         self._turn += 1
         for n in range(len(self._upstream_ports)):
@@ -189,7 +199,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(upstream_ports: Sequence[int], port: int | None = None) -> AsyncIterator[Proxy]:
-    """A proxy that listens, in the running loop, until the block ends. ``port``: a free one if None."""
+    """Runs a proxy in the running event loop until the block ends. ``port``: a free one if None."""
     running = Proxy(upstream_ports, port or run_ports(1)[0])
     running.listen()
     try:

@@ -1,4 +1,6 @@
-"""The proxy does to a real RabbitMQ's and a real Redis's clients what it says, and nothing when it is told nothing."""
+"""Tests that the proxy does to the clients of a real RabbitMQ and a real Redis what its
+methods say, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ def redis_port(redis_server: RedisServer) -> int:
 
 
 def through(url: str, front: Proxy) -> str:
-    """``url``, by way of the proxy."""
+    """Returns ``url`` with the proxy's address."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{front.port}")).geturl()
 
@@ -52,7 +54,7 @@ async def publishing(url: str) -> AsyncIterator[Publisher]:
 
 @asynccontextmanager
 async def echo_server() -> AsyncIterator[int]:
-    """Says everything back, in order; its port."""
+    """Runs a server that sends everything back, in order. Yields its port."""
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Everything that a run has shown, as a file, and what a later one makes good of it."""
+"""Stores everything that a run has shown in a file, and merges a later run of its broken parts into it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from tests.faults.mutations.trial import Verdict
 
 @dataclass(frozen=True)
 class Figures:
-    """``machine`` is what ``machine.described`` says; ``took_s`` is the length of the run."""
+    """Holds the results of a run. ``machine`` is the return value of ``machine.described``; ``took_s`` is the length of
+    the run in seconds.
+    """
 
     seed: int
     took_s: float
@@ -23,7 +25,7 @@ class Figures:
 
     @property
     def is_well(self) -> bool:
-        """Every promise was kept and every deliberate defect caught."""
+        """Returns True if every promise was kept and every deliberate defect caught."""
         return not any(r.broken for r in self.results) and all(v.caught_by for v in self.verdicts)
 
     def to_json(self) -> str:
@@ -38,7 +40,9 @@ class Figures:
         return json.dumps(figures, indent=1) + "\n"
 
     def repeated(self, again: Figures) -> Figures:
-        """With the runs of ``again`` in the place of the same ones here; each says what came of it at first."""
+        """Returns the figures with the runs of ``again`` in place of the same ones here; each replaced run keeps its
+        first result as a note.
+        """
         results = {(r.name, r.seed): r for r in again.results}
         verdicts = {v.name: v for v in again.verdicts}
         commit = again.machine.get("commit", "unknown")
@@ -58,7 +62,7 @@ class Figures:
 
 
 def read_figures(file: Path) -> Figures:
-    """What ``--json`` wrote. Raises OSError, or ValueError naming what is not there."""
+    """Reads a file that ``--json`` wrote. Raises OSError, or ValueError that names what is missing."""
     figures = json.loads(file.read_text())
     try:
         return Figures(

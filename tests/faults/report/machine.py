@@ -1,4 +1,4 @@
-"""On what the figures were taken: machine, versions, commit."""
+"""Describes where the figures were taken: machine, versions, commit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.servers.programs import search_path
 
 
 def described() -> dict[str, str]:
-    """For the head of a report; what cannot be found out says ``unknown``."""
+    """Returns the facts for the head of a report; a fact that cannot be found out is ``unknown``."""
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _said(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]),

@@ -1,4 +1,4 @@
-"""``docs/reliability.md`` and the sentence in the README: what the last whole run has shown."""
+"""Writes ``docs/reliability.md`` and the sentence in the README from the results of the last whole run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.faults.harness.scale import DEAD_LETTER_REPEAT_S, FACTOR
 from tests.faults.harness.trial import Result
 from tests.faults.mutations.trial import Verdict
 
-#: what stands between these two in the README is written by the command
+#: the command writes the text between these two marks in the README
 MARK, END_MARK = "<!-- reliability -->", "<!-- /reliability -->"
 
 _HEAD = f"""# Reliability: what is lost, and what is sent twice
@@ -41,7 +41,7 @@ reason.
 
 
 def totals(results: Sequence[Result], verdicts: Sequence[Verdict]) -> str:
-    """One sentence for the README."""
+    """Returns one sentence for the README."""
     accepted, doubled = sum(r.accepted for r in results), sum(r.duplicated for r in results)
     kept = sum(not r.broken for r in results)
     text = (
@@ -58,7 +58,7 @@ def totals(results: Sequence[Result], verdicts: Sequence[Verdict]) -> str:
 def written(
     results: Sequence[Result], verdicts: Sequence[Verdict], machine: Mapping[str, str], seed: int, took_s: float
 ) -> str:
-    """The whole document."""
+    """Returns the whole document."""
     parts = [
         _HEAD,
         totals(results, verdicts) + "\n",
@@ -76,7 +76,7 @@ def written(
 
 
 def quoted(readme: str, sentence: str) -> str:
-    """``readme`` with the sentence between the marks. Raises ValueError if they are not there."""
+    """Returns ``readme`` with the sentence between the marks. Raises ValueError if they are missing."""
     if MARK not in readme or END_MARK not in readme:
         raise ValueError(f"the README has no {MARK} ... {END_MARK}")
     return re.sub(f"{MARK}.*?{END_MARK}", lambda _: f"{MARK}\n{sentence}\n{END_MARK}", readme, flags=re.DOTALL)

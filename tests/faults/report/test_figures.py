@@ -1,4 +1,6 @@
-"""A whole run takes half an hour: what was broken in it is run again, and the report says so."""
+"""Tests that the broken parts of a whole run, which takes half an hour, can be run again, and
+that the report says so.
+"""
 
 from __future__ import annotations
 

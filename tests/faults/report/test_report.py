@@ -1,4 +1,4 @@
-"""What is published says what was seen, the bad with the good."""
+"""Tests that the published report says what was seen, both good and bad."""
 
 from __future__ import annotations
 
