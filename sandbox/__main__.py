@@ -1,4 +1,6 @@
-"""``python -m sandbox``: exit 0 after SIGTERM or SIGINT, 1 if a port cannot be had, 2 for a bad setting."""
+"""Runs ``python -m sandbox``: exits with 0 after SIGTERM or SIGINT, 1 if a port is not
+available, 2 for a bad setting.
+"""
 
 import asyncio
 import os
@@ -12,7 +14,7 @@ from sandbox.settings import BadSettings, Settings, read_settings
 
 
 async def run(settings: Settings) -> None:
-    """Serve until a signal asks to stop. Raises CannotListen."""
+    """Serves until a signal asks it to stop. Raises CannotListen."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

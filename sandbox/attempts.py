@@ -1,4 +1,4 @@
-"""What each provider was sent: how many calls for each request_id, whatever became of them."""
+"""Counts the calls that each provider received for each request_id, whether they were accepted or not."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -7,19 +7,20 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Sent:
-    """One provider's calls. Each is counted once: by its request_id, else by its target, else in ``unnamed``."""
+    """Holds one provider's calls. Each is counted once: by its request_id, else by its target, else in ``unnamed``."""
 
     by_request_id: OrderedDict[str, int] = field(default_factory=OrderedDict)
     by_target: OrderedDict[str, int] = field(default_factory=OrderedDict)
-    #: Nothing is known of them, or not yet: turned away before a recipient was named, or cut in the body.
+    #: Calls of which nothing is known, or not yet: refused before a recipient was named, or cut in the body.
     unnamed: int = 0
 
 
 @dataclass(slots=True)
 class Attempts:
-    """Bounded: of each provider, ``keep`` ids and ``keep`` targets; the oldest goes first, counted in ``forgotten``.
+    """Counts calls within bounds: for each provider, ``keep`` ids and ``keep`` targets. The oldest is forgotten first
+    and counted in ``forgotten``.
 
-    An id that was forgotten begins again at 1: figures are whole only while ``forgotten`` is 0.
+    An id that was forgotten begins again at 1: figures are complete only while ``forgotten`` is 0.
     """
 
     keep: int
@@ -27,11 +28,11 @@ class Attempts:
     sent: dict[str, Sent] = field(default_factory=dict)
 
     def began(self, provider: str) -> None:
-        """A call has come, of nobody knows what."""
+        """Counts a call whose request_id and target are not known yet."""
         self._of(provider).unnamed += 1
 
     def identified(self, provider: str, request_id: str | None, target: str | None) -> None:
-        """The call, begun before, is for this request_id, or at least for this target. At most once a call."""
+        """Names the request_id of a call that has begun, or at least its target. Use it at most once per call."""
         counts = self._of(provider)
         if request_id:
             self._count(counts.by_request_id, request_id)
@@ -39,11 +40,13 @@ class Attempts:
             self._count(counts.by_target, target)
         else:
             return
-        # It began before somebody had everything forgotten.
+        # The call began before all counts were deleted.
         counts.unnamed = max(0, counts.unnamed - 1)
 
     def shown(self, providers: Iterable[str]) -> dict[str, object]:
-        """``attempts``, ``targets`` and ``unnamed`` by provider, with nothing for those never called; ``forgotten``."""
+        """Returns ``attempts``, ``targets`` and ``unnamed`` by provider, empty for those never called, and
+        ``forgotten``.
+        """
         selected = {name: self.sent.get(name, Sent()) for name in providers}
         return {
             "attempts": {name: counts.by_request_id for name, counts in selected.items()},
@@ -65,7 +68,7 @@ class Attempts:
     def _count(self, counts: OrderedDict[str, int], name: str) -> None:
         before = counts.get(name, 0)
         if not before and len(counts) >= self.keep:
-            # OrderedDict, not dict: taking the first of a plain one scans all the gaps left before it.
+            # OrderedDict, not dict: removing the first entry of a plain dict scans all the gaps left before it.
             counts.popitem(last=False)
             self.forgotten += 1
         counts[name] = before + 1

@@ -1,4 +1,4 @@
-"""Cutting a connection as a crash would."""
+"""Cuts a connection as a crash would."""
 
 import asyncio
 import socket
@@ -8,7 +8,9 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 
 
 def cut(transport: asyncio.WriteTransport | None) -> None:
-    """Reset the connection (RST, not FIN); what was not yet sent is lost. No effect if it is already gone."""
+    """Resets the connection (RST, not FIN); bytes not sent yet are lost. Has no effect if the connection is already
+    closed.
+    """
     if transport is None or transport.is_closing():
         return
     connection: socket.socket = transport.get_extra_info("socket")

@@ -1,4 +1,4 @@
-"""``/sandbox/*``: what was delivered, what was sent, how many calls there were, what is to go wrong."""
+"""Serves ``/sandbox/*``: deliveries, attempts, counts of calls, and faults."""
 
 import orjson
 from aiohttp import web
@@ -15,7 +15,7 @@ _FORMS = {"full": Delivery.shown, "compact": Delivery.compact}
 
 
 class Control:
-    """The handlers; bad input gets a problem document."""
+    """Holds the handlers; bad input is answered with a problem document."""
 
     def __init__(self, bench: Bench) -> None:
         self._ledger = bench.ledger
@@ -41,7 +41,8 @@ class Control:
         return _json({"status": "healthy"})
 
     async def deliveries(self, request: web.Request) -> web.Response:
-        """Oldest first. ``limit`` shows the newest n only (0: none); ``count`` is of all that were selected.
+        """Lists deliveries, oldest first. ``limit`` shows the newest n only (0: none); ``count`` counts all that were
+        selected.
 
         With ``form=compact`` each is ``[provider, request_id, target, at, ended_at]``, times in Unix seconds.
         """
@@ -63,9 +64,10 @@ class Control:
         return web.Response(status=204)
 
     async def attempts(self, request: web.Request) -> web.Response:
-        """How many calls each provider was sent for each request_id, refused, hung and cut ones too.
+        """Returns the number of calls that each provider received for each request_id, including refused, unanswered
+        and cut ones.
 
-        Those whose request_id is not known are in ``targets``, or else in ``unnamed``.
+        Calls whose request_id is not known are in ``targets``, or else in ``unnamed``.
         """
         provider = request.query.get("provider")
         if (refusal := _unlisted(provider)) is not None:
@@ -117,14 +119,14 @@ class Control:
 
 
 def _unknown(provider: str) -> web.Response | None:
-    """A 404 unless faults can be ordered for ``provider``."""
+    """Returns a 404 unless faults can be ordered for ``provider``."""
     if provider in KNOWN:
         return None
     return problem(404, f"no provider {provider!r}", [("provider", f"must be one of {', '.join(KNOWN)}")])
 
 
 def _unlisted(provider: str | None) -> web.Response | None:
-    """A 422 unless there is a ledger of ``provider``; None stands for all of them."""
+    """Returns a 422 unless there is a ledger of ``provider``; None stands for all of them."""
     if provider is None or provider in PROVIDERS:
         return None
     return problem(422, "no such provider", [("provider", f"must be one of {', '.join(PROVIDERS)}")])
@@ -133,7 +135,7 @@ def _unlisted(provider: str | None) -> web.Response | None:
 def _complaint(location: tuple[int | str, ...], message: str) -> tuple[str, str]:
     if location:
         return str(location[0]), message
-    # From the check of the whole: "Value error, <field>: <detail>".
+    # An error of the model's own check has no location; its text is "Value error, <field>: <detail>".
     field, _, detail = message.removeprefix("Value error, ").partition(": ")
     return (field, detail) if detail else ("mode", message)
 

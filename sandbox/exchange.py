@@ -1,4 +1,6 @@
-"""One HTTP call to a stand-in vendor: count, judge, fault, record, answer. The same order for every vendor."""
+"""Handles one HTTP call to a stand-in vendor: count, judge, fault, record, answer. The order is the same for every
+vendor.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from sandbox.ledger import Delivery, Ledger
 
 @dataclass(slots=True)
 class Bench:
-    """What all the stand-ins share. ``stopping`` lets go of the calls that were to hang for ever."""
+    """Holds what all the stand-ins share. ``stopping`` releases the calls that were never to be answered."""
 
     ledger: Ledger
     faults: Faults
@@ -25,9 +27,9 @@ class Bench:
 
 @dataclass(slots=True)
 class Verdict:
-    """What a vendor made of a call. Either ``refusal`` is its no, or ``answer`` gives its yes.
+    """Says how a vendor judged a call. Either ``refusal`` is its refusal, or ``answer`` gives its acceptance.
 
-    ``request_id`` is None only where the call names none: it is told of refused calls too.
+    ``request_id`` is None only if the call names none: refused calls have it too.
     """
 
     targets: tuple[str, ...] = ()
@@ -38,19 +40,19 @@ class Verdict:
 
 
 class Vendor(Protocol):
-    """One vendor's manners. ``payload`` in its verdicts is None where there is nothing to record (lookups)."""
+    """Describes one vendor's behaviour. ``payload`` in its verdicts is None if there is nothing to record (lookups)."""
 
     name: str
 
     def judge(self, request: web.Request, body: bytes) -> Verdict: ...
 
     def faulted(self, fault: Fault) -> web.Response:
-        """The answer for a fault of mode status, with all the vendor's own shapes."""
+        """Returns the answer for a fault of mode status, in the vendor's own shape."""
         ...
 
 
 class Exchange:
-    """``handle`` is the aiohttp handler for ``vendor``."""
+    """Carries out the calls to one vendor: ``handle`` is the aiohttp handler for ``vendor``."""
 
     def __init__(self, vendor: Vendor, bench: Bench) -> None:
         self._vendor = vendor
@@ -73,7 +75,9 @@ class Exchange:
         return await self._carry_out(request, verdict, fault, at)
 
     async def _carry_out(self, request: web.Request, verdict: Verdict, fault: Fault | None, at: float) -> web.Response:
-        """Recorded before any delay: the caller may be gone before the answer, and it was accepted all the same."""
+        """Records the call before any delay, then answers: the caller may have gone before the answer, and the call was
+        accepted all the same.
+        """
         deliveries = self._record(verdict, at) if verdict.refusal is None else []
         try:
             if fault is not None and fault.delay_ms:
@@ -111,6 +115,7 @@ class Exchange:
         if fault.retry_after is not None:
             response.headers["Retry-After"] = str(fault.retry_after)
         if 300 <= response.status < 400:
-            # Back to the same place: a client that follows redirects sends its message twice, and is counted twice.
+            # Redirects to the same address: a client that follows redirects sends its message twice, and is counted
+            # twice.
             response.headers["Location"] = request.path_qs
         return response

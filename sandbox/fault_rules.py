@@ -1,4 +1,4 @@
-"""Which faults each provider can have: a fault that could not happen there is refused, naming the field."""
+"""Decides which faults each provider can have: an impossible fault is refused, and the refusal names the field."""
 
 import re
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SMTP_STATUSES = range(400, 600)
 
 
 class ImpossibleFault(ValueError):
-    """``field`` of the fault cannot be had of this provider."""
+    """Says that this provider cannot have such a fault because of its ``field``."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(f"{field}: {detail}")
@@ -31,7 +31,7 @@ class Rule:
     code_hint: str = ""
     statuses: range = HTTP_STATUSES
     mail: bool = False
-    #: its refusals may name what they complain of
+    #: True if its refusals may name the field that they complain of.
     field: bool = False
 
 

@@ -1,4 +1,4 @@
-"""What is to go wrong: one standing fault a provider, drawn by the calls it strikes."""
+"""Keeps one standing fault per provider; calls draw it and are struck by it."""
 
 import random
 from collections.abc import Callable, Collection
@@ -13,17 +13,17 @@ LONGEST_DELAY_MS = 600_000
 
 
 class Mode(StrEnum):
-    """How a struck call fares."""
+    """Says what happens to a call that is struck."""
 
     STATUS = "status"  # refused with `status` or `error_code`
     TIMEOUT = "timeout"  # never answered and never accepted
     SLOW = "slow"  # accepted, answered `delay_ms` later
     RESET_AFTER_ACCEPT = "reset_after_accept"  # accepted and recorded, then the connection is reset
-    DOWN = "down"  # mail only: turned away with 421 at the door
+    DOWN = "down"  # mail only: refused with 421 at the connection's first step
 
 
 class Fault(BaseModel):
-    """As an operator orders it; ``count`` goes down with every call struck."""
+    """Describes a fault as an operator orders it; ``count`` decreases with every call struck."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,19 +35,19 @@ class Fault(BaseModel):
     count: Annotated[StrictInt, Field(ge=1)] | None = None
     delay_ms: Annotated[StrictInt, Field(ge=0, le=LONGEST_DELAY_MS)] | None = None
     target: Annotated[StrictStr, Field(min_length=1)] | None = None
-    #: Mail only: the command that is answered with `status` or `error_code`; ``data`` is the end of the message.
-    #: Else the status tells: that of a refused login strikes there, any other at ``data``.
+    #: Mail only: the command that is answered with `status` or `error_code`; ``data`` is the end of the message. If it
+    #: is not given, the status decides: that of a refused login strikes at the login, any other at ``data``.
     stage: Literal["mail", "rcpt", "data"] | None = None
-    #: What the refusal complains of. FCM: the field of INVALID_ARGUMENT (else ``message.notification``), or the
-    #: subject whose quota QUOTA_EXCEEDED says is used up (else ``project``); a bare status 400 with a field is the
-    #: refusal of Google's front end, without an error code of FCM's. SendGrid: the field its list of errors names
-    #: (else none). Vonage: the parameter that message status 2 or 3 names (else none).
+    #: The field that the refusal complains of. FCM: the field of INVALID_ARGUMENT (else ``message.notification``), or
+    #: the subject whose quota is used up according to QUOTA_EXCEEDED (else ``project``); a bare status 400 with a field
+    #: is the refusal of Google's front end, without an error code of FCM's. SendGrid: the field that its list of errors
+    #: names (else none). Vonage: the parameter that message status 2 or 3 names (else none).
     field: Annotated[StrictStr, Field(pattern=HEADER_TEXT)] | None = None
 
     @field_validator("error_code", mode="before")
     @classmethod
     def _code_as_text(cls, code: object) -> object:
-        # Twilio's and Vonage's codes are numbers: 21610 is as good as "21610".
+        # Twilio's and Vonage's codes are numbers: 21610 is accepted as well as "21610".
         return str(code) if isinstance(code, int) and not isinstance(code, bool) else code
 
     @model_validator(mode="after")
@@ -65,19 +65,19 @@ class Fault(BaseModel):
 
 @dataclass(slots=True)
 class Faults:
-    """The standing faults, by provider."""
+    """Holds the standing faults, by provider."""
 
     chance: Callable[[], float] = random.random
     standing: dict[str, Fault] = field(default_factory=dict)
 
     def order(self, provider: str, fault: Fault) -> None:
-        """From now on ``fault`` strikes the calls to ``provider``, in place of any earlier one."""
+        """Lets ``fault`` strike the calls to ``provider`` from now on, in place of any earlier fault."""
         self.standing[provider] = fault
 
     def draw(
         self, provider: str, targets: Collection[str] = (), strikes: Callable[[Fault], bool] | None = None
     ) -> Fault | None:
-        """The fault that strikes this call, or None. A fault whose ``count`` is used up is gone.
+        """Returns the fault that strikes this call, or None. A fault whose ``count`` is used up is removed.
 
         ``strikes`` narrows the draw to faults of this stage of the call: the others are left as they are.
         """

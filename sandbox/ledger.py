@@ -1,4 +1,4 @@
-"""Every call that a stand-in provider accepted, and how many calls it was sent."""
+"""Records every call that a stand-in provider accepted, and counts the calls that it received."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,15 +8,15 @@ from time import time
 
 
 def rfc3339(moment_s: float) -> str:
-    """UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
+    """Formats a time in UTC with milliseconds: ``2026-01-31T12:00:00.000Z``."""
     return datetime.fromtimestamp(moment_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(slots=True)
 class Delivery:
-    """One accepted message to one recipient.
+    """Records one accepted message to one recipient.
 
-    ``payload`` is read only when somebody asks: a thousand calls a second are recorded, few are looked at.
+    ``payload`` is parsed only when it is asked for: a thousand calls per second are recorded, and few are looked at.
     ``ended_at`` is None until the answer was given or cut.
     """
 
@@ -38,13 +38,15 @@ class Delivery:
         }
 
     def compact(self) -> tuple[str, str | None, str, float, float | None]:
-        """(provider, request_id, target, at, ended at); times are Unix seconds. The payload is not read."""
+        """Returns (provider, request_id, target, at, ended at); times are Unix seconds. The payload is not parsed."""
         return self.provider, self.request_id, self.target, self.at, self.ended_at
 
 
 @dataclass(slots=True)
 class Tally:
-    """``calls`` counts refused, hung and cut ones too; ``accepted`` those the provider took."""
+    """Counts one provider's calls: ``calls`` includes refused, unanswered and cut ones; ``accepted`` counts the
+    accepted ones.
+    """
 
     calls: int = 0
     accepted: int = 0
@@ -52,7 +54,9 @@ class Tally:
 
 @dataclass(slots=True)
 class Ledger:
-    """Bounded: beyond ``keep`` deliveries the oldest is forgotten, and counted in ``forgotten``."""
+    """Records deliveries within a bound: beyond ``keep`` of them the oldest is forgotten, and
+    counted in ``forgotten``.
+    """
 
     keep: int
     clock: Callable[[], float] = time
@@ -73,14 +77,14 @@ class Ledger:
         self.deliveries.append(delivery)
 
     def select(self, provider: str | None = None, request_id: str | None = None) -> Iterator[Delivery]:
-        """Oldest first; None selects all."""
+        """Yields deliveries, oldest first; None selects all."""
         for delivery in self.deliveries:
             if provider not in (None, delivery.provider) or request_id not in (None, delivery.request_id):
                 continue
             yield delivery
 
     def totals(self, providers: Iterable[str]) -> dict[str, dict[str, int]]:
-        """``{provider: {"calls": n, "accepted": n}}``, with zeros for those never called."""
+        """Returns ``{provider: {"calls": n, "accepted": n}}``, with zeros for those never called."""
         return {name: asdict(self.tallies.get(name, Tally())) for name in providers}
 
     def forget_deliveries(self) -> None:

@@ -1,4 +1,4 @@
-"""RFC 9457 problem documents, in the shape that the rest of the project uses."""
+"""Builds RFC 9457 problem documents, in the shape that the rest of the project uses."""
 
 from http import HTTPStatus
 
@@ -7,7 +7,7 @@ from aiohttp import web
 
 
 def problem(status: int, detail: str, errors: list[tuple[str, str]] | None = None) -> web.Response:
-    """``errors`` are (field, detail) pairs."""
+    """Returns the answer with a problem document; ``errors`` are (field, detail) pairs."""
     document: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase if status in list(HTTPStatus) else "Error",

@@ -1,4 +1,4 @@
-"""Both listeners in this process: ``python -m sandbox`` runs it, and so can a test's fixture."""
+"""Runs both listeners in this process, for ``python -m sandbox`` and for a test's fixture."""
 
 import os
 from collections.abc import AsyncIterator
@@ -21,17 +21,17 @@ from sandbox.vendors.twilio import Twilio
 from sandbox.vendors.vonage import Vonage
 
 LARGEST_BODY_BYTES = 32 * 1024 * 1024
-#: How long a call that is being answered may take to end when the process stops; a slower one is cut.
+#: Time that a call in progress may take to end when the process stops, seconds; a slower one is cut.
 SHUTDOWN_S = 5.0
 
 
 class CannotListen(OSError):
-    """The port is taken or the address is not this machine's; the text names the setting."""
+    """Says that the port is taken or the address is not this machine's; the text names the setting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """A running sandbox. Ports are the real ones, also where 0 was asked for."""
+    """Holds a running sandbox. Ports are the real ones, even if 0 was asked for."""
 
     host: str
     port: int
@@ -49,7 +49,7 @@ class Sandbox:
 async def start(
     host: str = "127.0.0.1", port: int = 0, smtp_port: int = 0, keep: int = DEFAULT_KEEP
 ) -> AsyncIterator[Sandbox]:
-    """Listen until the context is left. Raises CannotListen."""
+    """Listens until the context is left. Raises CannotListen."""
     bench = Bench(Ledger(keep), Faults(), Attempts(keep))
     async with AsyncExitStack() as stack:
         runner = web.AppRunner(
@@ -71,7 +71,7 @@ async def start(
 
 
 def application(bench: Bench) -> web.Application:
-    # TCP_NODELAY needs no line here: asyncio, uvloop and aiohttp all set it on every connection they accept.
+    # TCP_NODELAY needs no line here: asyncio, uvloop and aiohttp all set it on every connection that they accept.
     app = web.Application(client_max_size=LARGEST_BODY_BYTES)
     app.add_routes(
         [

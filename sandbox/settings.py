@@ -1,4 +1,4 @@
-"""What can be configured, from options and environment; an option wins."""
+"""Reads the settings from options and environment; an option overrides a variable."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 HIGHEST_PORT = 65_535
 
-#: How many deliveries are remembered before the oldest is forgotten (about 1 kB each).
+#: Number of deliveries that are remembered before the oldest is forgotten (about 1 kB each).
 DEFAULT_KEEP = 200_000
 DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SMTP_PORT = "127.0.0.1", 5070, 5025
 
 
 class BadSettings(ValueError):
-    """One line for every bad setting, each naming it."""
+    """Lists the bad settings in its text, one line each, naming the setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Settings:
 
 
 def read_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
-    """Read all settings. Raises BadSettings naming every bad one; an unknown option exits with status 2."""
+    """Reads all settings. Raises BadSettings naming every bad one; an unknown option exits with status 2."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="Stand-in providers for development.")
     parser.add_argument("--host", metavar="ADDRESS", help="SANDBOX_HOST, default 127.0.0.1")
     parser.add_argument("--port", metavar="PORT", help="SANDBOX_PORT (HTTP), default 5070; 0: any free one")

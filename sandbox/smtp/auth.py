@@ -1,4 +1,4 @@
-"""AUTH PLAIN and LOGIN (RFC 4954): whoever asks is let in, only the user name counts."""
+"""Implements AUTH PLAIN and LOGIN (RFC 4954): every client is accepted, and only the user name matters."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -8,11 +8,11 @@ Challenge = Callable[[str], Awaitable[str]]
 
 
 class AuthRefused(Exception):
-    """The text is the SMTP reply."""
+    """Carries the SMTP reply as its text."""
 
 
 async def read_user(mechanism: str, initial: str, challenge: Challenge) -> str:
-    """The user name that the client presents. Raises AuthRefused with the reply that is due.
+    """Returns the user name that the client presents. Raises AuthRefused with the reply that is due.
 
     ``challenge`` sends ``334 <text>`` and returns the client's line.
     """

@@ -1,8 +1,8 @@
-"""At which point of a mail a fault strikes, and what the server then says."""
+"""Decides at which point of a mail a fault strikes, and what the server then replies."""
 
 from sandbox.faults import Fault, Mode
 
-#: Replies with which a server turns a client away before it has heard of any mail; other statuses answer DATA.
+#: Replies with which a server refuses a client before it has received any mail command; other statuses answer DATA.
 DOOR_STATUSES = frozenset({454, 530, 534, 535, 538})
 #: Enhanced statuses of the usual refusals (RFC 3463); others are x.0.0.
 _ENHANCED = {
@@ -12,7 +12,7 @@ _ENHANCED = {
 
 
 def at_the_door(fault: Fault) -> bool:
-    """True if it strikes at AUTH, or at MAIL for a client that is already in."""
+    """Returns True if the fault strikes at AUTH, or at MAIL for a client that is already logged in."""
     if fault.stage is not None:
         return False
     return fault.mode is Mode.DOWN or (fault.mode is Mode.STATUS and fault.status in DOOR_STATUSES)
@@ -31,12 +31,14 @@ def at_rcpt(fault: Fault) -> bool:
 
 
 def after_the_mail(fault: Fault) -> bool:
-    """True if it strikes when the whole message has been read."""
+    """Returns True if the fault strikes when the whole message has been read."""
     return fault.stage == "data" or (fault.stage is None and not at_the_door(fault))
 
 
 def fault_reply(fault: Fault) -> str:
-    """``status`` and ``error_code`` of the fault as one reply line; either is derived from the other if missing."""
+    """Returns ``status`` and ``error_code`` of the fault as one reply line; either is derived from the other if
+    missing.
+    """
     if fault.mode is Mode.DOWN:
         return "421 4.3.2 Service not available, closing transmission channel"
     if fault.error_code is None:

@@ -1,4 +1,4 @@
-"""What was mailed, as the ledger shows it."""
+"""Reads a mail as the ledger shows it."""
 
 import re
 from email import message_from_bytes
@@ -10,14 +10,16 @@ _REQUEST_ID = re.compile(rb"^X-Request-ID:(?:[ \t]|\r\n[ \t])*([!-~]+)", re.IGNO
 
 
 def request_id(content: bytes) -> str | None:
-    """The header X-Request-ID, or None. The body is not looked at."""
+    """Returns the header X-Request-ID, or None. The body is not looked at."""
     head, _, _ = content.partition(b"\r\n\r\n")
     found = _REQUEST_ID.search(head)
     return found[1].decode("ascii") if found else None
 
 
 def shown(sender: str, content: bytes) -> dict[str, object]:
-    """``mail_from``, ``headers``, and the ``text`` and ``html`` parts (None if there is none; lines end in LF)."""
+    """Returns ``mail_from``, ``headers``, and the ``text`` and ``html`` parts (None if there is
+    none; lines end in LF).
+    """
     message = message_from_bytes(content, policy=modern)
     assert isinstance(message, EmailMessage)
     return {

@@ -1,4 +1,4 @@
-"""The mail server's listener: accepts connections, and ends them all when the process stops."""
+"""Listens for mail clients: accepts connections, and ends them all when the process stops."""
 
 import asyncio
 
@@ -6,12 +6,12 @@ from sandbox.exchange import Bench
 from sandbox.smtp.session import Session
 from sandbox.smtp.wire import Wire
 
-#: Far above the 998 octets of RFC 5322: what mail clients really send is taken.
+#: Longest line, bytes. It is far above the 998 octets of RFC 5322, because mail clients do send longer lines.
 LONGEST_LINE_BYTES = 1024 * 1024
 
 
 class MailServer:
-    """Not listening until ``open``; ``close`` hangs up on everybody."""
+    """Listens after ``open``; ``close`` ends all connections."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
@@ -19,7 +19,7 @@ class MailServer:
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str, port: int) -> int:
-        """Listen; returns the port (of use when 0 was asked for). Raises OSError."""
+        """Starts to listen and returns the port (useful when 0 was asked for). Raises OSError."""
         self._server = await asyncio.start_server(self._connected, host, port, limit=LONGEST_LINE_BYTES, backlog=1024)
         return int(self._server.sockets[0].getsockname()[1])
 

@@ -1,7 +1,7 @@
-"""One SMTP connection: EHLO, AUTH, MAIL, RCPT, DATA, RSET, NOOP, VRFY, QUIT (RFC 5321), with faults.
+"""Serves one SMTP connection: EHLO, AUTH, MAIL, RCPT, DATA, RSET, NOOP, VRFY, QUIT (RFC 5321), with faults.
 
 The user name chooses the account: ``smtp2`` if it is that, else ``smtp``, which is also the account of a client that
-does not authenticate. One call is one transaction, begun by MAIL, or one login turned away.
+does not authenticate. One call is one transaction, begun by MAIL, or one refused login.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _SIZE = re.compile(r"\bSIZE=(\d{1,20})", re.IGNORECASE)
 
 
 class Session:
-    """Run once, by ``run``; returns when either side has closed."""
+    """Serves one connection: call ``run`` once; it returns when either side has closed."""
 
     def __init__(self, wire: Wire, bench: Bench) -> None:
         self._wire = wire
@@ -91,7 +91,8 @@ class Session:
         if parsed is None:
             return await self._wire.reply("501 5.5.4 Syntax: MAIL FROM:<address>")
         self._count_call(self._account)
-        # A login that just passed the door is not asked again; a connection that was pooled before the fault is.
+        # A client whose login has just passed the check for faults is not checked again; a connection that was pooled
+        # before the fault is checked.
         strikes = at_mail if self._passed_door else at_the_door_or_mail
         fault = self._bench.faults.draw(self._account, strikes=strikes)
         self._passed_door = False
@@ -126,7 +127,7 @@ class Session:
             transaction.recipients.append(address)
             return await self._wire.reply("250 2.1.5 OK")
         if not transaction.recipients:
-            # A client with one recipient ends here, and no more will be heard of whose mail it was.
+            # A client with one recipient ends here, and the server will learn no more about whose mail it was.
             transaction.identify(self._bench, None, address)
         return await (self._turn_away(fault) if fault is not None else self._wire.reply(str(refusal)))
 

@@ -1,4 +1,4 @@
-"""One mail, from MAIL to the reply after its last line."""
+"""Handles one mail, from MAIL to the reply after its last line."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -23,13 +23,13 @@ class Transaction:
     _identified: bool = False
 
     def identify(self, bench: Bench, request_id: str | None, target: str) -> None:
-        """Tell whose call this is; what is told later is not heard."""
+        """Tells the counts whose call this is; only the first time has an effect."""
         if not self._identified:
             self._identified = True
             bench.attempts.identified(self.account, request_id, target)
 
     def refusal(self, address: str) -> str | None:
-        """The reply that turns ``address`` away, or None."""
+        """Returns the reply that refuses ``address``, or None."""
         if address.startswith("dead"):
             return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
         if "@" not in address:
@@ -37,7 +37,7 @@ class Transaction:
         return "452 4.5.3 Too many recipients" if len(self.recipients) >= MOST_RECIPIENTS else None
 
     async def finish(self, content: bytes, wire: Wire, bench: Bench) -> None:
-        """Record ``content`` and say yes, unless a fault strikes. Raises Goodbye where the connection ends with it."""
+        """Records ``content`` and accepts it, unless a fault strikes. Raises Goodbye if the connection ends with it."""
         self.identify(bench, mail.request_id(content), self.recipients[0])
         fault = bench.faults.draw(self.account, self.recipients, after_the_mail)
         if fault is not None and fault.mode is Mode.TIMEOUT:
@@ -54,7 +54,9 @@ class Transaction:
             raise Goodbye
 
     async def _accept(self, content: bytes, wire: Wire, bench: Bench, fault: Fault | None) -> None:
-        """Recorded before any delay: the client may be gone before the reply, and it was accepted all the same."""
+        """Records the mail before any delay: the client may have gone before the reply, and the mail was accepted all
+        the same.
+        """
         deliveries = self._record(content, bench)
         try:
             if fault is not None:

@@ -1,4 +1,4 @@
-"""Lines in, replies out, for one SMTP connection."""
+"""Reads lines and writes replies for one SMTP connection."""
 
 import asyncio
 from typing import NoReturn
@@ -9,11 +9,11 @@ LARGEST_MESSAGE_BYTES = 30 * 1024 * 1024
 
 
 class Goodbye(Exception):
-    """The dialogue is over: one side has closed, or is to."""
+    """Ends the dialogue: one side has closed, or is to close."""
 
 
 class Wire:
-    """Every method raises Goodbye when the client has gone."""
+    """Reads and writes one connection. Every method raises Goodbye when the client has gone."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -30,14 +30,15 @@ class Wire:
         return (await self._raw_line()).decode("utf-8", "replace").rstrip("\r\n")
 
     async def challenge(self, text: str) -> str:
-        """Ask for one more line of an AUTH exchange."""
+        """Asks for one more line of an AUTH exchange."""
         await self.reply(f"334 {text}")
         return await self.line()
 
     async def content(self) -> bytes | None:
-        """Everything up to the lone dot, dots unstuffed; None if it was too big (it is read to its end all the same).
+        """Returns everything up to the line with a single dot, dots unstuffed; None if it was too big (it is read to
+        its end all the same).
 
-        Only CR LF ends a line: a server that also takes a bare LF lets one message smuggle another.
+        Only CR LF ends a line: a server that also accepts a bare LF lets one message smuggle another.
         """
         lines: list[bytes] = []
         size_bytes = 0
@@ -48,7 +49,7 @@ class Wire:
         return b"".join(lines) if size_bytes <= LARGEST_MESSAGE_BYTES else None
 
     async def hang(self) -> NoReturn:
-        """Say nothing more until the client has hung up."""
+        """Sends nothing more until the client has closed the connection."""
         try:
             while await self._reader.read(65_536):
                 continue
@@ -57,7 +58,7 @@ class Wire:
         raise Goodbye
 
     def reset(self) -> NoReturn:
-        """Cut the connection in the middle, as a crash would."""
+        """Cuts the connection in the middle, as a crash would."""
         cut(self._writer.transport)
         raise Goodbye
 

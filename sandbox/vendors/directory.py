@@ -1,8 +1,8 @@
-"""Users and templates.
+"""Serves users and templates.
 
-Users: ``user_id1`` (one push token), ``user_id2`` (two push tokens), ``user_id3`` (opted out of sms; everything else
-on), and any ``user-<n>``, made up from its number. Templates: PRODUCT_UPDATE (variables ``name``, ``link``), WELCOME
-(``name``), OTP (``code``).
+Users: ``user_id1`` (one push token), ``user_id2`` (two push tokens), ``user_id3`` (opted out of sms, opted in to
+everything else), and any ``user-<n>``, made up from its number. Templates: PRODUCT_UPDATE (variables ``name``,
+``link``), WELCOME (``name``), OTP (``code``).
 """
 
 import re
@@ -76,7 +76,7 @@ def find_template(code: str) -> Record | None:
 
 
 class Lookup:
-    """``GET /users/{key}`` or ``GET /templates/{key}``: 200 with the record, or a 404 problem."""
+    """Answers ``GET /users/{key}`` or ``GET /templates/{key}``: 200 with the record, or a 404 problem."""
 
     def __init__(self, name: str, find: Callable[[str], Record | None]) -> None:
         self.name = name

@@ -1,7 +1,7 @@
-"""FCM HTTP v1, ``POST /v1/projects/{project}/messages:send``, and the Google token endpoint that leads to it.
+"""Plays FCM HTTP v1, ``POST /v1/projects/{project}/messages:send``, and the Google token endpoint that it needs.
 
-Any bearer token is good; none is 401, as at the vendor. A registration token that begins with ``dead`` is
-UNREGISTERED, one that begins with ``malformed`` is INVALID_ARGUMENT naming ``message.token``.
+Any bearer token is accepted; a call without one is answered 401, as the vendor does. A registration token that begins
+with ``dead`` is UNREGISTERED, one that begins with ``malformed`` is INVALID_ARGUMENT naming ``message.token``.
 """
 
 from functools import partial
@@ -114,7 +114,9 @@ def _items(message: dict[str, object], part: str) -> list[tuple[str, object]]:
 
 
 async def issue_token(request: web.Request) -> web.Response:
-    """OAuth 2.0 for a service account: ``POST /token`` with a signed JWT. The signature is not looked at."""
+    """Issues an OAuth 2.0 token for a service account: ``POST /token`` with a signed JWT. The
+    signature is not checked.
+    """
     form = await request.post()
     if form.get("grant_type") != JWT_BEARER:
         return _oauth_error("unsupported_grant_type", f"grant_type must be {JWT_BEARER}")

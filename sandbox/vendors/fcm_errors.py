@@ -1,4 +1,4 @@
-"""How FCM HTTP v1 refuses: google.rpc.Status with details.
+"""Builds the refusals of FCM HTTP v1: google.rpc.Status with details.
 
 Shapes: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode and https://cloud.google.com/apis/design/errors
 """
@@ -22,7 +22,7 @@ ERROR_CODES: dict[str, tuple[int, str, str]] = {
     "INTERNAL": (500, "INTERNAL", "Internal error encountered."),
     "UNSPECIFIED_ERROR": (500, "UNKNOWN", "Unknown error."),
 }
-#: Plain HTTP statuses in which FCM names no errorCode of its own.
+#: Plain HTTP statuses for which FCM names no errorCode of its own.
 _PLAIN: dict[int, tuple[str, str]] = {
     401: (
         "UNAUTHENTICATED",
@@ -42,14 +42,14 @@ _CODE_OF_STATUS = {
     503: "UNAVAILABLE",
 }
 
-#: Not FCM but the front end before it says this, in HTML.
+#: The front end before FCM says this, in HTML, not FCM itself.
 _TOO_LARGE = "<!DOCTYPE html><title>Error 413 (Request Entity Too Large)</title>"
 
 Detail = dict[str, object]
 
 
 def violation(field: str, description: str) -> Detail:
-    """The google.rpc.BadRequest that names the field at fault."""
+    """Returns the google.rpc.BadRequest that names the field at fault."""
     return {"@type": _BAD_REQUEST, "fieldViolations": [{"field": field, "description": description}]}
 
 
@@ -61,7 +61,7 @@ def status_response(status: int, name: str, message: str, details: list[Detail] 
 
 
 def coded(error_code: str, *, status: int | None = None, field: str | None = None) -> web.Response:
-    """FCM's answer for ``error_code``; ``field`` is what INVALID_ARGUMENT complains of.
+    """Returns FCM's answer for ``error_code``; ``field`` is what INVALID_ARGUMENT complains of.
 
     For QUOTA_EXCEEDED it is the subject whose quota is used up: the whole project's unless given.
     """
@@ -76,7 +76,7 @@ def coded(error_code: str, *, status: int | None = None, field: str | None = Non
 
 
 def plain(status: int) -> web.Response:
-    """FCM's answer for an HTTP status when no error code was asked for."""
+    """Returns FCM's answer for an HTTP status when no error code was asked for."""
     if status in _CODE_OF_STATUS:
         return coded(_CODE_OF_STATUS[status])
     if status == 413:
@@ -90,13 +90,13 @@ def plain(status: int) -> web.Response:
 
 
 def invalid_json(description: str, field: str) -> web.Response:
-    """What Google's JSON front end says before FCM has seen the request: no FcmError among the details."""
+    """Returns what Google's JSON front end says before FCM has seen the request: no FcmError among the details."""
     message = f"Invalid JSON payload received. {description}"
     return status_response(400, "INVALID_ARGUMENT", message, [violation(field, message)])
 
 
 def invalid_argument(field: str, description: str) -> web.Response:
-    """FCM's own refusal of ``field``."""
+    """Returns FCM's own refusal of ``field``."""
     details: list[Detail] = [
         {"@type": _FCM_ERROR, "errorCode": "INVALID_ARGUMENT"},
         violation(field, description),

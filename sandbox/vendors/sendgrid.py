@@ -1,7 +1,7 @@
-"""SendGrid ``POST /v3/mail/send``: 202 with an empty body, or 4xx with a list of errors that name their fields.
+"""Plays SendGrid ``POST /v3/mail/send``: 202 with an empty body, or 4xx with a list of errors that name their fields.
 
 Source: https://www.twilio.com/docs/sendgrid/api-reference/mail-send/mail-send and its list of errors. Any API key is
-good; none is 401. A call with several recipients is recorded once for each.
+accepted; a call without one is answered 401. A call with several recipients is recorded once for each.
 """
 
 import re
@@ -72,7 +72,7 @@ def _personalizations(mail: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _recipients(mail: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """(field, address) of everybody the mail would go to."""
+    """Yields (field, address) of everyone to whom the mail would be sent."""
     for number, personalization in enumerate(_personalizations(mail)):
         for kind in ("to", "cc", "bcc"):
             people = personalization.get(kind)
@@ -109,7 +109,9 @@ def _content_complaints(content: object) -> Iterator[tuple[str, str]]:
 
 
 def _request_id(mail: dict[str, Any]) -> str | None:
-    """From custom_args, the message's own or the first personalization's; else from the header X-Request-ID."""
+    """Returns the id from custom_args, the message's own or the first personalization's; else from the header
+    X-Request-ID.
+    """
     holders = [mail, *_personalizations(mail)]
     for holder in holders:
         given = holder.get("custom_args")

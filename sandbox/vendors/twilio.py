@@ -1,8 +1,9 @@
-"""Twilio ``POST /2010-04-01/Accounts/{sid}/Messages.json``: 201 with the message, or JSON with ``code``.
+"""Plays Twilio ``POST /2010-04-01/Accounts/{sid}/Messages.json``: 201 with the message, or JSON with ``code``.
 
 Source: https://www.twilio.com/docs/messaging/api/message-resource and https://www.twilio.com/docs/api/errors. Any
-account and token are good; none is 401. The request id is looked for in the query of StatusCallback, where the vendor
-would send it back, and nowhere else. A number that is not E.164 is 21211, so also any that begins ``dead`` or ``+000``.
+account and token are accepted; a call without them is answered 401. The request id is looked for in the query of
+StatusCallback, where the vendor would send it back, and nowhere else. A number that is not E.164 gives 21211, so any
+that begins with ``dead`` or ``+000`` does too.
 """
 
 import re
@@ -89,7 +90,7 @@ def _fields(body: bytes) -> dict[str, str]:
 
 
 def _wrong(form: dict[str, str]) -> int | None:
-    """The code with which Twilio would refuse the form, or None."""
+    """Returns the code with which Twilio would refuse the form, or None."""
     if not form.get("To"):
         return 21604
     if not form.get("From") and not form.get("MessagingServiceSid"):

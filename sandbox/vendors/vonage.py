@@ -1,7 +1,7 @@
-"""Vonage ``POST /sms/json``: always HTTP 200, the outcome is in ``messages[0].status``; "0" is yes.
+"""Plays Vonage ``POST /sms/json``: always HTTP 200, the outcome is in ``messages[0].status``; "0" means accepted.
 
 Source: https://developer.vonage.com/en/api/sms and https://developer.vonage.com/en/api-errors/sms. Any key and secret
-are good. A fault with a plain ``status`` answers with that HTTP status instead, as the vendor's front end may.
+are accepted. A fault with a plain ``status`` answers with that HTTP status instead, as the vendor's front end may.
 """
 
 import re
@@ -86,7 +86,7 @@ class Vonage:
 
 
 def _fields(content_type: str, body: bytes) -> dict[str, str] | None:
-    """Form or JSON, as the vendor takes both; None if it is neither."""
+    """Returns the fields of a form or of JSON, as the vendor accepts both; None if the body is neither."""
     if content_type != "application/json":
         return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
     try:
