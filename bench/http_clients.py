@@ -125,7 +125,7 @@ def main() -> None:
         turns = uvloop.run(_measure(f"{server.url}/v1/projects/p/messages:send", options.requests, options.rounds))
     for name, figures in turns.items():
         wall, cpu = min(t.wall_us for t in figures), min(t.cpu_us for t in figures)
-        print(f"{name:10} {wall:7.1f} us wall a call   {cpu:7.1f} us CPU a call   {1e6 / wall:7.0f} calls/s")
+        print(f"{name:10} {wall:7.1f} us wall per call   {cpu:7.1f} us CPU per call   {1e6 / wall:7.0f} calls/s")
 
 
 if __name__ == "__main__":
