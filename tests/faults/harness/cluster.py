@@ -7,8 +7,8 @@ What an application sees, measured on RabbitMQ 3.10.8 with ``NET_TICKTIME_S`` an
   leader, and a channel that is opened then may refuse publishes (nack).
 - It is frozen: no socket closes. Clients of the others wait 7 s for a new leader; a client that declares or binds waits
   10 s, until the node counts as down. Clients of the frozen node receive nothing: pika needs 25 s to be sure with a
-  heartbeat of 10 s, the product's clients give up after 7.5 s. Its kernel accepts new connections, which are never
-  answered.
+  heartbeat of 10 s, the product's clients give up after 7.5 s. New connections to it are accepted by its kernel and
+  never answered.
 - It wakes: it finds itself a minority of one, drops its clients, restarts its broker by itself, and is back in 6 s. It
   may also fail to do so, because the others have contacted it first: then it stays apart until an operator restarts it.
 - Two nodes are down: the third stops serving (``pause_minority``) until another is back.

@@ -1,1 +1,1 @@
-"""Sends notifications to the system under test, over HTTP and straight onto its queues. Start with ``traffic``."""
+"""Sends notifications to the system under test, over HTTP and directly onto its queues. Start with ``traffic``."""

@@ -26,8 +26,8 @@ class FrameWalk:
 
     def __init__(self) -> None:
         self._is_amqp: bool | None = None
-        self._skip = 0  # bytes of what follows that are not the next frame's header
-        self._part = b""  # of a header that is not whole yet
+        self._skip = 0  # bytes still to pass before the next frame's header
+        self._part = b""  # bytes of a header that is not complete yet
 
     def walk(self, piece: bytes, least_bytes: int | None = None) -> Frame | None:
         """Returns the first frame whose header ends in ``piece`` and whose payload has ``least_bytes`` (None: finds

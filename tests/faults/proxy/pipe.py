@@ -154,7 +154,7 @@ class Pipe:
             elif frame is not None:
                 self._until_cut = frame.start + _bytes_into(frame.total_bytes, cut)
             if self._until_cut is not None:
-                self._faults.cut = None  # taken: no other connection is cut
+                self._faults.cut = None  # removed, so that no other connection is cut
         if self._until_cut is None:
             return None
         if self._until_cut <= len(piece):

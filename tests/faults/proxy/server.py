@@ -158,7 +158,7 @@ class Proxy:
         try:
             client, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # it has gone again
+            return  # the client has closed again
         client.setblocking(False)
         task = asyncio.create_task(self._serve(client))
         self._serving.add(task)

@@ -120,7 +120,7 @@ async def one_id_two_bodies_in_the_queue(trial: Trial) -> None:
 @scenario(Bounds(failed={"request_id_reused": PAIRS}), drawn=True)
 async def one_id_two_bodies_in_a_race(trial: Trial) -> None:
     """Two different notifications with one request_id are published at the same time, over all lanes and to two
-    workers: one body of each is delivered, the other is kept in failed.queue.
+    workers: one of them is delivered, the other is kept in failed.queue.
     """
     async with trial.system(push=2, **UNHURRIED) as system:
         both = pairs(system)
@@ -154,7 +154,7 @@ def shuffled(trial: Trial, parcels: Sequence[Parcel]) -> list[Parcel]:
     return trial.draw.sample(parcels, len(parcels))
 
 
-# -- given out again -------------------------------------------------------------------------------------------
+# -- redelivered ----------------------------------------------------------------------------------------------
 
 #: All messages are in one lane. The first of them is finished soon, and the worker's careful beginning ends with it.
 #: There are no more than 32: the broker returns a consumer's unacked messages in order only up to that number, and the

@@ -32,8 +32,8 @@ _MOOD_S = 0.3
 
 @scenario()
 async def lane_over_its_limit(trial: Trial) -> None:
-    """One lane is full, because of a policy and of QUEUE_MAX_READY: requests for it are answered 503 with Retry-After,
-    requests for all others 202.
+    """One lane is full, first by a policy and then by QUEUE_MAX_READY: requests for it are answered 503 with
+    Retry-After, requests for all others 202.
     """
     async with trial.system(push=1, start_workers=False, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)

@@ -21,8 +21,8 @@ from tests.support.waiting import eventually_async
 
 #: messages in each of the three lanes
 A_LANE = 200
-#: Each redelivery of the poison has to wait until the lease of the one before has run out; it comes soon after that, or
-#: later.
+#: Each life of the poison begins only when the lease of the life before has run out, or later; these settings keep that
+#: wait short.
 SOON_BACK = {"LEASE_S": "1.2", "HANDLING_BUDGET_S": "0.55", "RETRY_CAP_S_PUSH": "0.7"}
 #: It is suspected from the third life on and dead-lettered at the eighth; the broker itself would give up after 20.
 FEWEST_DEATHS, MOST_DEATHS = 3, 21
@@ -109,7 +109,7 @@ def three_lanes(system: System, lane: Priority, position: int) -> list[Parcel]:
     return parcels
 
 
-# -- nobody can read them --------------------------------------------------------------------------------------
+# -- unreadable messages ---------------------------------------------------------------------------------------
 
 WORKING = ("push", "email", "sms")
 HUGE_BYTES = 5 * 1024 * 1024

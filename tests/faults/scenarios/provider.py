@@ -87,16 +87,16 @@ def probes_of(system: System) -> int:
 
 @scenario(Bounds(failed={"attempts_exhausted": (0, FLAKY)}), drawn=True)
 async def provider_half_down(trial: Trial) -> None:
-    """The provider answers every second call with 503, and later accepts all calls: each message is delivered, or is
-    given up after its last attempt.
+    """The provider answers half of all calls, drawn at random, with 503, and later accepts all calls: each message is
+    delivered, or is given up after its last attempt.
     """
     await flaky(trial, 0.5)
 
 
 @scenario(Bounds(failed={"attempts_exhausted": (0, FLAKY)}), drawn=True)
 async def provider_mostly_down(trial: Trial) -> None:
-    """The provider answers four of five calls with 503, and later accepts all calls: each message is delivered, or is
-    given up after its last attempt.
+    """The provider answers four of five calls, drawn at random, with 503, and later accepts all calls: each message is
+    delivered, or is given up after its last attempt.
     """
     await flaky(trial, 0.8)
 
@@ -128,7 +128,7 @@ async def provider_slow(trial: Trial) -> None:
 
 @scenario()
 async def provider_hanging(trial: Trial) -> None:
-    """The provider neither answers nor accepts any call: each call is counted as ambiguous, and
+    """The provider neither answers nor accepts any call until it is repaired: each call is counted as ambiguous, and
     nothing is sent twice.
     """
     async with trial.system(push=1, variables=FEW) as system:

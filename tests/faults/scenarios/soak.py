@@ -84,8 +84,8 @@ def survivors(system: System) -> list[Member]:
 
 
 async def suffer(trial: Trial, ground: Ground, strikes: list[Strike], per_s: float) -> list[str]:
-    """Carries out a part of the schedule under load and lets the system become idle. Returns which
-    fault struck when.
+    """Carries out a part of the schedule under load, lets the system become idle, and returns
+    which fault struck when.
     """
     count = round(sum(strike.planned_s for strike in strikes) * per_s)
     async with flowing(trial, ground.system, count, per_s=per_s):
