@@ -1,13 +1,13 @@
 """Runs the product's own processes with every feature on, started as an operator would, through settings alone."""
 
 import asyncio
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pika
 from pika import DeliveryMode
 
+from bench import earlier
 from bench.arena import Arena
 from bench.envelopes import body
 from bench.processes import ROOT, Child, listens, wait_until
@@ -113,7 +113,7 @@ def _start(arena: Arena, name: str, module: str, more: dict[str, str], tree: Pat
         **{f"{channel.upper()}_PORT": str(arena.ports.worker(index)) for index, channel in enumerate(CHANNELS)},
         **more,
     }
-    return Child(name, [sys.executable, "-m", module], arena.log(name), settings, tree)
+    return Child(name, [earlier.python_of(tree), "-m", module], arena.log(name), settings, tree)
 
 
 async def _declare(url: str) -> None:
