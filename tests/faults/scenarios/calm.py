@@ -23,7 +23,11 @@ LOGGED_S = 0.1
 A_LEVEL = 2
 
 
-@scenario(Bounds(p99_s=0.5), quick=True)
+#: a gateway that waits for something that does not answer takes its whole 5 s; a busy machine with two cores needed 1.3 s
+CALM_P99_S = 2.5
+
+
+@scenario(Bounds(p99_s=CALM_P99_S), quick=True)
 async def no_fault(trial: Trial) -> None:
     """Nothing is broken, and messages for all three channels arrive over HTTP and directly on the queues: each message
     is delivered exactly once, and messages that their recipient does not want are skipped.
