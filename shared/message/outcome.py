@@ -1,6 +1,6 @@
 """Defines the possible outcomes of a delivery as values; ``shared/worker/settler`` carries them out.
 
-The reasons are closed lists; tests/unit/failed/test_reasons.py compares them with what the code uses.
+The reasons are closed lists; tests/unit/repository/test_readme.py compares them with what the code uses.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ LOGGED_S = 0.1
 A_LEVEL = 2
 
 
-#: a gateway that waits for something that does not answer takes its whole 5 s; a busy machine with two cores needed 1.3 s
+#: longest time of 99 of 100 answers, seconds: a gateway that waits for something unresponsive takes its whole 5 s, a
+#: busy machine with two cores was seen to take 1.3 s
 CALM_P99_S = 2.5
 
 
