@@ -1,4 +1,4 @@
-"""Defines every counter and gauge of the product, in one registry that is passed in; docs/operating.md lists them."""
+"""Defines every counter and gauge of the workers, in one registry that is passed in; docs/operating.md lists them."""
 
 from __future__ import annotations
 

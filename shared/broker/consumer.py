@@ -1,4 +1,4 @@
-"""Consumes lanes over one connection, with one AMQP channel per lane. No other module acks the lanes' messages.
+"""Consumes lanes over one connection, with one AMQP channel per lane, and writes the acks that the worker asks for.
 
 It knows lanes, tags and prefetch, but not what a message means.
 """

@@ -1,6 +1,6 @@
 """Defines the channels, their lanes, and the names of queues and routing keys that follow from them.
 
-A new channel is one entry in ``CHANNELS``, its name in ``envelope``, and one folder under ``services/``.
+A new channel begins with an entry in ``CHANNELS``; docs/architecture.md lists all that it needs.
 """
 
 from __future__ import annotations

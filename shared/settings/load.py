@@ -1,6 +1,6 @@
 """Reads the environment and ``.env`` once, checks everything, and names every bad variable at once.
 
-This is the only file of the product that reads the environment. No error shows a value: it may be a secret.
+No other file of the product reads settings from the environment. No error shows a value: it may be a secret.
 """
 
 from __future__ import annotations

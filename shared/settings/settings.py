@@ -1,7 +1,7 @@
 """Combines all settings of the product in one frozen tree of groups.
 
 ``.env.example`` describes each variable; times are in seconds. ``load.py`` reads them.
-A new setting is one field of a group here, and one line in ``.env.example``.
+A new setting is one field of a group in this package, and one line each in ``.env.example`` and ``docker-compose.yml``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Takes one message from its bytes to its ack: reads it, claims it, attempts it, settles it.
 
-Nothing is sent before the claim is answered with yes. A message that has to be forwarded is forwarded even if Redis is
-unavailable.
+Nothing is sent before the claim is answered with yes (with ``IDEMPOTENCY_ON_REDIS_DOWN=proceed`` an unavailable Redis
+counts as yes). A message that has to be forwarded is forwarded even if Redis is unavailable.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ REPEAT_FIRST_S, REPEAT_CAP_S = 0.2, 5.0
 
 
 class Settler:
-    """Acks messages; no other class does. It acks only what it has forwarded or recorded, and duplicates."""
+    """Acks a worker's messages; no other class of it does. Acks only what it has forwarded or recorded, and copies."""
 
     def __init__(
         self, channel: str, publisher: Publisher, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
