@@ -1,8 +1,8 @@
 """Takes a request's notifications from their documents to their verdicts, within five seconds.
 
 ``accept`` runs in the request's thread: it validates, hands a Submission to the publisher's loop and waits for it once.
-``_process`` runs in that loop and reads from top to bottom: look up, admit, publish, remember, decide. If several
-requests send commands to Redis or messages to the broker in one turn of the loop, these travel together.
+``_process`` runs in that loop and reads from top to bottom: look up, admit, publish, remember, decide. Requests that
+come in during one turn of the loop and go to the same lanes take these steps together, so that they share their price.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gateway.http.problem import RETRY_SOON_S, Problem, unavailable
 from shared.broker.publisher import Publisher
 from shared.clock import now_ms, rfc3339
 from shared.errors import PublishFailed
+from shared.message.channels import Lane
 
 log = structlog.get_logger(__name__)
 
@@ -70,10 +71,6 @@ class Submission:
     def key(self, candidate: Candidate) -> Key:
         return (self.client, candidate.request_id)
 
-    def undecided(self) -> list[tuple[int, Candidate]]:
-        """Returns (index, candidate) of each notification without a verdict."""
-        return [(i, c) for i, (c, v) in enumerate(zip(self.candidates, self.verdicts, strict=True)) if v is None]
-
     def finish(self) -> None:
         """Wakes the request's thread."""
         self._done.release()
@@ -81,6 +78,20 @@ class Submission:
     def wait(self, timeout_s: float) -> None:
         """Returns when the submission is finished, or after ``timeout_s`` with what has been decided by then."""
         self._done.acquire(timeout=max(0.0, timeout_s))
+
+
+#: A notification, by its index in its submission.
+Entry = tuple[Submission, int, Candidate]
+
+
+def _undecided(submissions: Sequence[Submission]) -> list[Entry]:
+    """Returns the notifications that have no verdict yet."""
+    return [
+        (submission, index, candidate)
+        for submission in submissions
+        for index, candidate in enumerate(submission.candidates)
+        if submission.verdicts[index] is None
+    ]
 
 
 class Acceptor:
@@ -125,10 +136,25 @@ class Acceptor:
         async with asyncio.TaskGroup() as processing:
             while True:
                 self._woken = False
-                while self._submitted:
-                    processing.create_task(self._process(self._submitted.popleft(), publisher))
+                for group in self._groups():
+                    processing.create_task(self._process(group, publisher))
                 await self._wake.wait()
                 self._wake.clear()
+
+    def _groups(self) -> list[list[Submission]]:
+        """Takes what has been submitted: single notifications for the same lanes share one group, a batch goes alone.
+
+        So a lane that is slow to confirm holds up no other, and no single notification waits for a batch.
+        """
+        batches: list[list[Submission]] = []
+        singles: dict[tuple[Lane, ...], list[Submission]] = {}
+        while self._submitted:
+            submission = self._submitted.popleft()
+            if len(submission.candidates) > 1:
+                batches.append([submission])
+            else:
+                singles.setdefault(submission.candidates[0].lanes, []).append(submission)
+        return [*singles.values(), *batches]
 
     def _submit(self, submission: Submission) -> None:
         self._submitted.append(submission)
@@ -137,32 +163,35 @@ class Acceptor:
             self._woken = True
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    async def _process(self, submission: Submission, publisher: Publisher) -> None:
-        """Decides every notification of one request: look up, admit, publish, remember, decide."""
-        held = self._hold(submission)
+    async def _process(self, group: list[Submission], publisher: Publisher) -> None:
+        """Decides every notification of a group of requests: look up, admit, publish, remember, decide."""
+        held = self._hold(group)
         try:
-            await self._look_up(submission)
+            await self._look_up(group)
             with self._gate.admission() as admission:
-                self._admit(submission, admission)
-                confirmed = await self._publish(submission, admission, publisher)
-            # Not earlier: a record written before the confirm would answer 202 for a message that was never stored.
+                self._admit(group, admission)
+                confirmed = await self._publish(group, admission, publisher)
+            # Only now: a record written before the confirm would answer 202 for something that was never stored.
             if confirmed:
-                await self._records.remember([(submission.key(found), found.digest) for _, found in confirmed])
-            for index, candidate in confirmed:
+                await self._records.remember(
+                    [(sub.key(candidate), candidate.digest) for sub, _, candidate in confirmed]
+                )
+            for submission, index, candidate in confirmed:
                 submission.verdicts[index] = Accepted(candidate.request_id, candidate.channels)
-            self._counts.add(lane for _, candidate in confirmed for lane in candidate.lanes)
+            self._counts.add(lane for _, _, candidate in confirmed for lane in candidate.lanes)
         except Exception:
-            log.exception("accepting_failed", client=submission.client)
-            for index, _ in submission.undecided():
+            log.exception("accepting_failed")
+            for submission, index, _ in _undecided(group):
                 submission.verdicts[index] = FAULT
         finally:
             self._in_progress.difference_update(held)
-            submission.finish()
+            for submission in group:
+                submission.finish()
 
-    def _hold(self, submission: Submission) -> list[Key]:
+    def _hold(self, group: list[Submission]) -> list[Key]:
         """Keeps copies of one request from racing each other: answers 409 if the request_id is already in progress."""
         held = []
-        for index, candidate in submission.undecided():
+        for submission, index, candidate in _undecided(group):
             key = submission.key(candidate)
             if key in self._in_progress:
                 why = "a request with this request_id is being worked on"
@@ -172,46 +201,44 @@ class Acceptor:
                 held.append(key)
         return held
 
-    async def _look_up(self, submission: Submission) -> None:
-        """Decides request_ids that were accepted before: 202 again for the same notification, 422 for another one."""
-        asked = submission.undecided()
+    async def _look_up(self, group: list[Submission]) -> None:
+        """Decides what was accepted before: 202 again for the same notification, 422 for another one."""
+        asked = _undecided(group)
         if not asked:
             return
-        known = await self._records.find([submission.key(candidate) for _, candidate in asked])
-        for (index, candidate), digest in zip(asked, known, strict=True):
+        known = await self._records.find([submission.key(candidate) for submission, _, candidate in asked])
+        for (submission, index, candidate), digest in zip(asked, known, strict=True):
             if digest == candidate.digest:
                 submission.verdicts[index] = Accepted(candidate.request_id, candidate.channels, replayed=True)
             elif digest is not None:
                 why = "was used for another notification"
                 submission.verdicts[index] = Problem(422, f"this request_id {why}", [("request_id", why)])
 
-    def _admit(self, submission: Submission, admission: Admission) -> None:
-        """Answers 503 for each notification that must not be published now."""
-        for index, candidate in submission.undecided():
-            submission.verdicts[index] = admission.refusal(candidate.lanes)
+    def _admit(self, group: list[Submission], admission: Admission) -> None:
+        """Decides what must not be published now: 503."""
+        for submission, index, candidate in _undecided(group):
+            submission.verdicts[index] = admission.refusal(submission, candidate.lanes)
 
-    async def _publish(
-        self, submission: Submission, admission: Admission, publisher: Publisher
-    ) -> list[tuple[int, Candidate]]:
-        """Publishes the undecided notifications, decides the unconfirmed ones, and returns (index, candidate) of the
-        confirmed ones.
-        """
-        admitted = submission.undecided()
+    async def _publish(self, group: list[Submission], admission: Admission, publisher: Publisher) -> list[Entry]:
+        """Publishes what is undecided, decides what was not confirmed, and returns what was."""
+        admitted = _undecided(group)
         if not admitted:
             return []
         accepted_at = rfc3339(now_ms())
-        publications = [message for _, candidate in admitted for message in candidate.publications(accepted_at)]
-        left_s = max(_LEAST_DEADLINE_S, min(self._publish_deadline_s, submission.until - self._clock()))
+        publications = [message for _, _, candidate in admitted for message in candidate.publications(accepted_at)]
+        until = max(submission.until for submission in group)
+        left_s = max(_LEAST_DEADLINE_S, min(self._publish_deadline_s, until - self._clock()))
         fates = iter(await publisher.publish_all(publications, left_s))
         confirmed = []
-        for index, candidate in admitted:
+        for entry in admitted:
+            submission, index, candidate = entry
             failed: PublishFailed | None = None
             for lane in candidate.lanes:
                 failure = next(fates)
                 admission.heard(lane, failure)
                 failed = failed or failure
             if failed is None:
-                confirmed.append((index, candidate))
+                confirmed.append(entry)
             else:
                 submission.verdicts[index] = problem_for(failed)
         return confirmed

@@ -3,10 +3,10 @@
 A notification is refused with a Problem in three cases:
 
 1. More messages are ready in its lane's queue than ``queue_max_ready``.
-2. Its lane does not confirm. Each lane has its own breaker: one missed deadline opens it; one second later, one
-   request at a time is let through as a probe; and one answer closes it again. So a lane without a leader does not
-   stop the other lanes.
-3. ``max_waiting`` requests are already waiting for the broker.
+2. Its lane does not confirm. Each lane has a breaker of its own: one missed deadline opens it, after a second the
+   requests of one turn of the loop are let through as a probe, and one answer closes it again. So a lane without a
+   leader stops no other lane.
+3. As many requests as may wait for the broker at once wait for it already.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Gate:
         return self._missed_at > self._answered_at and self._clock() < self._missed_at + MISS_IS_RECENT_S
 
     def admission(self) -> Admission:
-        """Opens the admission of one request; use it as a context manager."""
+        """Opens the admission of requests that are published together; use it as a context manager."""
         return Admission(self)
 
     def _full(self, lanes: Sequence[Lane]) -> Problem | None:
@@ -79,32 +79,35 @@ class Gate:
 
 
 class Admission:
-    """Holds what one request was admitted with: a place among the waiting requests, and a permit for each lane.
+    """Holds what a group of requests was admitted with: a place for each among those that wait, a permit for each lane.
 
     At the end of the block, each lane's breaker is told whether the lane has answered. A lane without any result (for
     example because the request was cancelled) counts as neither answered nor silent.
     """
 
-    __slots__ = ("_answered", "_gate", "_has_place", "_missed", "_permits", "_since")
+    __slots__ = ("_answered", "_gate", "_missed", "_permits", "_places", "_since")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
-        self._has_place = False
+        self._places: set[object] = set()
         self._since = gate._clock()
         self._permits: dict[Lane, Permit] = {}
         self._answered: set[Lane] = set()
         self._missed: set[Lane] = set()
 
-    def refusal(self, lanes: Sequence[Lane]) -> Problem | None:
-        """Admits a notification for these lanes, or returns why it cannot be published now."""
+    def refusal(self, request: object, lanes: Sequence[Lane]) -> Problem | None:
+        """Admits a notification of ``request`` for these lanes, or returns why it cannot be published now.
+
+        All notifications of one request take one place.
+        """
         gate = self._gate
         if (full := gate._full(lanes)) is not None:
             return full
-        if not self._has_place:
+        if request not in self._places:
             if gate._waiting >= gate._max_waiting:
                 return unavailable("too many requests wait for the broker; sending it again is safe")
             gate._waiting += 1
-            self._has_place = True
+            self._places.add(request)
         for lane in lanes:
             if lane not in self._permits:
                 permit = gate._breakers[lane].permit()
@@ -122,7 +125,7 @@ class Admission:
 
     def __exit__(self, *_: object) -> None:
         gate = self._gate
-        gate._waiting -= self._has_place
+        gate._waiting -= len(self._places)
         for lane, permit in self._permits.items():
             if lane in self._missed:
                 permit.failure(0.0)

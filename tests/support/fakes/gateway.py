@@ -22,24 +22,6 @@ def confirmed(_publication: Publication) -> PublishFailed | None:
     return None
 
 
-class Turns:
-    """Counts calls by the turn of the loop in which they are made."""
-
-    def __init__(self) -> None:
-        self.calls: list[int] = []
-        self._same_turn = False
-
-    def count(self) -> None:
-        if not self._same_turn:
-            self._same_turn = True
-            self.calls.append(0)
-            asyncio.get_running_loop().call_soon(self._end)
-        self.calls[-1] += 1
-
-    def _end(self) -> None:
-        self._same_turn = False
-
-
 class FakeBroker(Publisher):
     """Answers at once by ``fate``, but never answers for the routing keys in ``held``: those run into the deadline."""
 
@@ -47,7 +29,6 @@ class FakeBroker(Publisher):
         self.fate: Fate = confirmed
         self.calls: list[list[Publication]] = []
         self.deadlines_s: list[float | None] = []
-        self.turns = Turns()
         self.held: set[str] = set()
         self.explodes = False
         self.hangs = False
@@ -62,7 +43,6 @@ class FakeBroker(Publisher):
     ) -> list[PublishFailed | None]:
         self.calls.append(list(publications))
         self.deadlines_s.append(deadline_s)
-        self.turns.count()
         if self.explodes:
             raise RuntimeError("unforeseen")
         if self.hangs:
@@ -77,16 +57,16 @@ class FakeBroker(Publisher):
 
 
 class FakeRecords(AcceptedRecords):
-    """Keeps records in a dictionary instead of Redis; ``turns`` counts the look-ups."""
+    """A dictionary instead of Redis; ``rounds`` counts the look-ups."""
 
     def __init__(self, journal: list[str] | None = None) -> None:
         self.digests: dict[Key, str] = {}
-        self.turns = Turns()
+        self.rounds = 0
         self.explodes = False
         self._journal = journal if journal is not None else []
 
     async def find(self, keys: Sequence[Key]) -> list[str | None]:
-        self.turns.count()
+        self.rounds += 1
         if self.explodes:
             raise RuntimeError("unforeseen")
         return [self.digests.get(key) for key in keys]

@@ -92,7 +92,7 @@ def test_each_document_gets_its_own_verdict_in_order(world: World) -> None:
 
 def test_without_a_valid_item_neither_redis_nor_the_broker_is_asked(world: World) -> None:
     assert world.statuses(7) == [422]
-    assert world.records.turns.calls == []
+    assert world.records.rounds == 0
 
 
 def test_accepted_means_confirmed_and_then_recorded(world: World) -> None:
@@ -150,14 +150,44 @@ def test_one_bad_item_does_not_sink_the_others(world: World) -> None:
     assert {request_id for _, request_id in world.records.digests} == {"a", "c"}
 
 
-def test_simultaneous_requests_are_looked_up_and_published_in_one_turn_of_the_loop() -> None:
+def test_what_comes_in_together_shares_one_look_up_and_one_publish() -> None:
     world = World()
     callers = [world.start(push(f"r{n}")) for n in range(4)]
     eventually(lambda: world.has_submitted(4))
     with running(world.acceptor, world.broker):
         assert [caller.result(5) for caller in callers] == [[202]] * 4
-    assert world.records.turns.calls == [4]
-    assert world.broker.turns.calls == [4]
+    assert world.records.rounds == 1
+    assert [len(call) for call in world.broker.calls] == [4]
+
+
+def test_a_lane_and_a_batch_that_wait_hold_up_nobody_who_came_with_them() -> None:
+    world = World(publish_deadline_s=1.0)
+    world.broker.held = {"sms.high"}
+    sms = push("a", notification_type="sms", priority="high")
+    waiting = [world.start(sms), world.start(push("b"), sms | {"request_id": "c"})]
+    eventually(lambda: world.has_submitted(2))
+    others = [world.start(push(f"r{n}")) for n in range(2)]
+    eventually(lambda: world.has_submitted(4))
+    with running(world.acceptor, world.broker):
+        assert [caller.result(5) for caller in others] == [[202]] * 2
+        assert not any(caller.done() for caller in waiting)
+        assert [caller.result(5) for caller in waiting] == [[503], [202, 503]]
+
+
+def test_who_has_little_time_left_does_not_cut_short_who_came_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    monkeypatch.setattr(acceptor_module, "ANSWER_WITHIN_S", 1.0)
+    early = world.start(push("early"))
+    eventually(lambda: world.has_submitted(1))
+    monkeypatch.setattr(acceptor_module, "ANSWER_WITHIN_S", 4.5)
+    late = world.start(push("late"))
+    eventually(lambda: world.has_submitted(2))
+    with running(world.acceptor, world.broker):
+        assert late.result(5) == [202]
+    early.result(5)
+    (deadline_s,) = world.broker.deadlines_s
+    assert deadline_s is not None
+    assert deadline_s > 2
 
 
 def test_what_was_submitted_before_the_loop_ran_is_served() -> None:

@@ -26,7 +26,7 @@ class World:
         If it is admitted, each of its messages ends with ``failure``.
         """
         with self.gate.admission() as admission:
-            if admission.refusal(lanes) is not None:
+            if admission.refusal(object(), lanes) is not None:
                 return False
             for lane in lanes:
                 admission.heard(lane, failure)
@@ -56,7 +56,7 @@ def test_one_missed_deadline_refuses_its_own_lane_and_no_other(world: World) -> 
 def test_a_refusal_names_the_lane_and_a_time(world: World) -> None:
     world.miss(PUSH)
     with world.gate.admission() as admission:
-        problem = admission.refusal([PUSH])
+        problem = admission.refusal("admission", [PUSH])
     assert isinstance(problem, Problem)
     assert problem.status == 503
     assert "push.queue" in problem.detail
@@ -70,19 +70,19 @@ def test_a_refused_or_returned_message_was_answered(world: World, failure: Publi
     assert not world.gate.silent
 
 
-def test_one_request_at_a_time_is_let_through_as_a_probe_after_a_second(world: World) -> None:
+def test_one_group_of_requests_at_a_time_is_let_through_as_a_probe_after_a_second(world: World) -> None:
     world.miss(PUSH)
     world.now += 0.99
     assert not world.is_admitted(PUSH)
     world.now += 0.02
     with world.gate.admission() as probe:
-        assert probe.refusal([PUSH]) is None
-        # A batch is one request: all its items are admitted.
-        assert probe.refusal([PUSH]) is None
+        assert probe.refusal("probe", [PUSH]) is None
+        # All that is published with it is let through too.
+        assert probe.refusal("another", [PUSH]) is None
         assert not world.is_admitted(PUSH)
         probe.heard(PUSH, None)
     with world.gate.admission() as one, world.gate.admission() as two:
-        assert one.refusal([PUSH]) is two.refusal([PUSH]) is None
+        assert one.refusal("one", [PUSH]) is two.refusal("two", [PUSH]) is None
 
 
 def test_a_missed_probe_refuses_all_for_exactly_one_more_second(world: World) -> None:
@@ -99,7 +99,7 @@ def test_a_probe_without_a_result_makes_room_for_the_next(world: World) -> None:
     world.miss(PUSH)
     world.now += 1.01
     with pytest.raises(RuntimeError), world.gate.admission() as probe:
-        assert probe.refusal([PUSH]) is None
+        assert probe.refusal("probe", [PUSH]) is None
         raise RuntimeError("unforeseen")
     assert world.is_admitted(PUSH)
 
@@ -109,14 +109,14 @@ def test_a_permit_for_a_lane_that_was_not_used_is_given_back(world: World) -> No
     world.miss(EMAIL)
     world.now += 1.01
     with world.gate.admission() as probe:
-        assert probe.refusal([PUSH]) is None
+        assert probe.refusal("probe", [PUSH]) is None
         assert not world.is_admitted(EMAIL, PUSH)
         assert world.is_admitted(EMAIL)
 
 
 def test_a_miss_from_before_the_lane_answered_again_is_old(world: World) -> None:
     with world.gate.admission() as straggler:
-        assert straggler.refusal([PUSH]) is None
+        assert straggler.refusal("straggler", [PUSH]) is None
         world.miss(PUSH)
         world.now += 1.01
         assert world.is_admitted(PUSH)
@@ -128,29 +128,28 @@ def test_a_miss_from_before_the_lane_answered_again_is_old(world: World) -> None
 
 def test_a_message_of_a_lane_that_misses_counts_more_than_those_that_were_answered(world: World) -> None:
     with world.gate.admission() as batch:
-        assert batch.refusal([PUSH]) is None
+        assert batch.refusal("batch", [PUSH]) is None
         batch.heard(PUSH, None)
         batch.heard(PUSH, SILENCE)
     assert not world.is_admitted(PUSH)
 
 
-def test_only_max_waiting_requests_may_wait_at_once(world: World) -> None:
-    with world.gate.admission() as one, world.gate.admission() as two:
-        assert one.refusal([PUSH]) is None
-        # A batch takes one place only.
-        assert two.refusal([PUSH]) is two.refusal([EMAIL]) is None
-        with world.gate.admission() as three:
-            assert three.refusal([PUSH]) is None
-            assert not world.is_admitted(EMAIL)
-        assert world.is_admitted(EMAIL)
-    assert world.is_admitted(EMAIL)
+def test_only_so_many_may_wait_at_once(world: World) -> None:
+    with world.gate.admission() as group, world.gate.admission() as batch:
+        assert group.refusal("one", [PUSH]) is group.refusal("two", [PUSH]) is None
+        # All that one request brings takes one place.
+        assert batch.refusal("three", [PUSH]) is batch.refusal("three", [EMAIL]) is None
+        assert not world.is_admitted(EMAIL)
+        assert group.refusal("four", [PUSH]) is not None
+    with world.gate.admission() as group:
+        assert [group.refusal(n, [PUSH]) is None for n in range(4)] == [True, True, True, False]
 
 
 def test_a_request_refused_for_lack_of_a_place_changes_no_breaker(world: World) -> None:
     world.miss(PUSH)
     world.now += 1.01
     with world.gate.admission() as one, world.gate.admission() as two, world.gate.admission() as three:
-        assert all(each.refusal([EMAIL]) is None for each in (one, two, three))
+        assert all(each.refusal("each", [EMAIL]) is None for each in (one, two, three))
         assert not world.is_admitted(PUSH)
     assert world.is_admitted(PUSH)
 
@@ -179,14 +178,14 @@ def test_the_broker_is_silent_while_nothing_is_answered(world: World) -> None:
 
 def test_a_lane_that_is_silent_while_another_answers_does_not_make_the_broker_silent(world: World) -> None:
     with world.gate.admission() as stuck:
-        assert stuck.refusal([PUSH]) is None
+        assert stuck.refusal("stuck", [PUSH]) is None
         world.now += 4
         assert world.is_admitted(EMAIL)
         world.now += 1
         stuck.heard(PUSH, SILENCE)
     assert not world.gate.silent
     with world.gate.admission() as mixed:
-        assert mixed.refusal([LOW]) is mixed.refusal([EMAIL]) is None
+        assert mixed.refusal("mixed", [LOW]) is mixed.refusal("mixed", [EMAIL]) is None
         mixed.heard(LOW, SILENCE)
         mixed.heard(EMAIL, None)
     assert not world.gate.silent
