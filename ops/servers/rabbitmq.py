@@ -214,10 +214,6 @@ class RabbitMQServer:
         if self._own_epmd:
             self._own_epmd.kill()
 
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
     def pause(self) -> None:
         """Freezes the node with all connections open, as if its machine were unresponsive."""
         self._node.signal(signal.SIGSTOP)

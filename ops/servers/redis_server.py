@@ -89,10 +89,6 @@ class RedisServer:
         """Ends Redis with SIGKILL, which is like a crash."""
         self._daemon.kill()
 
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
     def pause(self) -> None:
         """Freezes Redis with all connections open, as if its machine were unresponsive."""
         self._daemon.signal(signal.SIGSTOP)
