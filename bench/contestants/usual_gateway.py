@@ -1,5 +1,7 @@
 """Runs the gateway written the usual way, under gunicorn with threads."""
 
+import pika
+
 from bench import venv
 from bench.arena import Arena
 from bench.contestants.peers import addresses
@@ -12,7 +14,10 @@ _START_S = 60.0
 
 
 def start(arena: Arena) -> Child:
-    """Starts it. Returns once it listens."""
+    """Declares its queue and starts it. Returns once it listens."""
+    # RabbitMQ sometimes answers with an error if 32 threads declare a new quorum queue at the same moment.
+    with pika.BlockingConnection(pika.URLParameters(arena.servers.amqp_url)) as connection:
+        connection.channel().queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
     argv = [
         *[str(venv.program("gunicorn")), "bench.peers.usual_gateway:app", "--worker-class", "gthread"],
         *["--workers", str(PROCESSES), "--threads", str(THREADS), "--keep-alive", "75"],

@@ -71,7 +71,6 @@ def _publish(body: bytes, request_id: str) -> None:
 def _channel() -> BlockingChannel:
     if not hasattr(_local, "channel"):
         channel = pika.BlockingConnection(pika.URLParameters(os.environ["BENCH_AMQP_URL"])).channel()
-        channel.queue_declare(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
         channel.confirm_delivery()
         _local.channel = channel
     opened: BlockingChannel = _local.channel
