@@ -93,14 +93,6 @@ def test_one_message_per_channel_in_its_lane_with_the_products_headers() -> None
         assert "channels" not in orjson.loads(publication.body)
 
 
-def test_the_order_of_keys_changes_neither_the_digest_nor_the_bytes() -> None:
-    document = PUSH | {"metadata": {"a": 1, "b": {"c": 2, "d": 3}}}
-    turned = dict(reversed(document.items())) | {"metadata": {"b": {"d": 3, "c": 2}, "a": 1}}
-    one, other = candidate_from(document), candidate_from(turned)
-    assert one.digest == other.digest
-    assert one.parts == other.parts
-
-
 def test_another_notification_has_another_digest() -> None:
     one = candidate_from(PUSH)
     for change in ({"content": {"title": "t", "body": "c"}}, {"priority": "low"}, {"notification_type": "email"}):
