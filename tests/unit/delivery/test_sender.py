@@ -146,8 +146,9 @@ async def test_a_message_that_waits_when_the_worker_stops_is_held_and_keeps_no_s
 
 
 @pytest.mark.parametrize(("refusal", "paused"), [(Refusal.QUOTA_EXCEEDED, True), (Refusal.THROTTLED, False)])
-async def test_only_the_quota_of_the_whole_account_pauses_the_provider(refusal: Refusal, paused: bool) -> None:
-    bench = Bench()
+async def test_only_the_quota_of_the_whole_account_pauses_the_provider(
+    refusal: Refusal, paused: bool, bench: Bench
+) -> None:
     bench.provider.answers["t1"] = Refused(refusal, "429", 60)
     assert await bench.delivery.attempt(bench.job()) == Retry(60, "throttled", True, "429", "fcm")
     assert bench.providers.is_open is paused
