@@ -9,13 +9,7 @@ from gateway.accept.candidate import candidate_from
 from gateway.http.problem import Problem
 from shared.message.envelope import MAX_BODY_BYTES, parse_queued
 from shared.message.headers import read_state
-
-PUSH: dict[str, Any] = {
-    "request_id": "r-1",
-    "notification_type": "push",
-    "user_id": "u-1",
-    "content": {"title": "t", "body": "b"},
-}
+from tests.support.envelopes import PUSH
 
 
 def filled(change: dict[str, Any]) -> dict[str, Any]:

@@ -12,14 +12,7 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidEnvelope
 from shared.message.envelope import MAX_BODY_BYTES, Envelope, parse_queued, validate_envelope
-from tests.support.envelopes import VALUES
-
-PUSH: dict[str, Any] = {
-    "request_id": "r-1",
-    "notification_type": "push",
-    "user_id": "u-1",
-    "content": {"title": "t", "body": "b"},
-}
+from tests.support.envelopes import PUSH, VALUES
 
 
 def problems(document: Any) -> dict[str, str]:
