@@ -190,6 +190,12 @@ class Bench:
             channel, sender, directory, texts, self.claims, policy, clock_ms=now_ms, draw=lambda: 0.5
         )
 
+    @property
+    def ambiguous(self) -> float:
+        """Returns how many sends were counted that the provider may have accepted."""
+        labels = {"channel": self.channel, "provider": self.provider.name}
+        return self.metrics.registry.get_sample_value("notify_ambiguous_total", labels) or 0
+
     def job(
         self,
         *,
