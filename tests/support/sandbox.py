@@ -1,8 +1,10 @@
-"""Connects the product's providers to the sandbox as their vendor."""
+"""Orders faults of the sandbox, and connects the product's providers to it as their vendor."""
 
 from __future__ import annotations
 
 from typing import Any
+
+import aiohttp
 
 from sandbox.server import Sandbox
 from services.email import sendgrid, smtp
@@ -26,3 +28,10 @@ def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[A
     builder, url = urls[name]
     made: Provider[Any] = built(builder, f"{url}&timeout={timeout_s}")
     return made
+
+
+async def order(sandbox: Sandbox, name: str, **fault: object) -> None:
+    """Orders a fault of a provider or a look-up over HTTP. Raises AssertionError unless the sandbox takes it."""
+    url = f"{sandbox.url}/sandbox/faults/{name}"
+    async with aiohttp.ClientSession() as http, http.put(url, json=fault) as response:
+        assert response.status == 200, await response.text()

@@ -9,8 +9,8 @@ from sandbox.server import Sandbox
 from services.email import sendgrid
 from services.email.sendgrid import SendGrid
 from shared.errors import Refusal, Refused
-from tests.support.messages import DOWN, REQUEST_ID, built, message, refusing, send
-from tests.support.peers.raw_http import answer, raw_http, reset
+from tests.support.messages import REQUEST_ID, built, message, send
+from tests.support.peers.raw_http import answer, raw_http
 
 TO = "ada@example.org"
 
@@ -43,14 +43,6 @@ async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
 async def test_an_acceptance_without_an_id_is_an_acceptance() -> None:
     async with raw_http(answer(202)) as vendor, provider(vendor.host) as made:
         assert await send(made, message(TO)) == ""
-
-
-async def test_a_cut_is_ambiguous_and_asked_once() -> None:
-    async with raw_http(reset) as vendor, provider(vendor.host) as made:
-        with refusing(DOWN) as caught:
-            await send(made, message(TO))
-        assert caught.value.ambiguous
-        assert len(vendor.requests) == 1
 
 
 async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox) -> None:

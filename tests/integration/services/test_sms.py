@@ -13,7 +13,7 @@ from services.sms.vonage import Vonage
 from shared.errors import Refusal, Refused
 from shared.providers.urls import Builder, providers_for
 from tests.support.messages import DOWN, QUOTA, REQUEST_ID, built, message, refusing, send, settings
-from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http, reset
+from tests.support.peers.raw_http import RawHttp, answer, raw_http
 
 TO = "+15005550001"
 TWILIO_YES = answer(201, {"sid": "SM1", "status": "queued", "error_code": None})
@@ -62,15 +62,6 @@ async def test_a_messaging_service_may_be_the_sender() -> None:
     async with raw_http(TWILIO_YES) as vendor, at_twilio(vendor, "from=MG123") as made:
         await send(made, message(TO))
         assert vendor.requests[0].form()["MessagingServiceSid"] == "MG123"
-
-
-@pytest.mark.parametrize("act", [close, reset])
-async def test_a_cut_at_twilio_is_ambiguous_because_it_knows_no_idempotency_key(act: Act) -> None:
-    async with raw_http(act) as vendor, at_twilio(vendor) as made:
-        with refusing(DOWN) as caught:
-            await send(made, message(TO))
-        assert caught.value.ambiguous
-        assert len(vendor.requests) == 1
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", {"other": 1}])
