@@ -1,9 +1,13 @@
-"""Provides the request that these tests send, and an address that never accepts a connection."""
+"""Provides the client and the request of these tests, and an address that never accepts a connection."""
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
+import pytest
+
+from shared.errors import Unavailable
 from shared.http.client import HttpClient, Response
 
 BODY = b"x" * 600
@@ -11,6 +15,23 @@ BODY = b"x" * 600
 
 async def post(client: HttpClient, url: str, timeout_s: float = 5) -> Response:
     return await client.post(f"{url}/x", BODY, {"content-type": "text/plain"}, timeout_s)
+
+
+async def fails_ambiguously(client: HttpClient, url: str, timeout_s: float = 5) -> bool:
+    """Makes a call that must fail, and returns whether the vendor may have received it."""
+    with pytest.raises(Unavailable) as caught:
+        await post(client, url, timeout_s)
+    return caught.value.ambiguous
+
+
+@asynccontextmanager
+async def opened(**limits: Any) -> AsyncIterator[HttpClient]:
+    http = HttpClient(**limits)
+    await http.open()
+    try:
+        yield http
+    finally:
+        await http.close()
 
 
 @contextmanager
