@@ -24,7 +24,6 @@ from shared.health.registry import WorkerState, force_breaker
 from shared.idempotency.claims import Claims
 from shared.message.channels import Lane
 from shared.metrics import Metrics
-from shared.providers.provider import Message
 from shared.redis.client import async_client, sync_client
 from shared.worker.status import Status
 from tests.faults.ledger import wire
@@ -111,21 +110,17 @@ async def test_the_record_of_targets_served(claims: Claims, store: redis.Redis) 
 
 
 async def test_a_copy_on_the_ladder(vhost_url: str, redis_url: str) -> None:
-    async def away(_message: Message) -> str:
-        raise Unavailable("fcm 503 UNAVAILABLE")
-
     settings = quick_settings(vhost_url, redis_url, retry_levels_s=(LEVEL_S,))
-    async with running(settings, [ScriptedProvider(script=away)]) as bench:
+    provider = ScriptedProvider(error=lambda: Unavailable("fcm 503 UNAVAILABLE"))
+    async with running(settings, [provider]) as bench:
         await bench.put("on-the-ladder")
         headers = await _one_from(bench, retry_queue(Lane("push", "medium"), LEVEL_S))
     assert form(headers) == golden_headers("ladder")
 
 
 async def test_an_entry_of_failed_queue(vhost_url: str, redis_url: str) -> None:
-    async def refuses(_message: Message) -> str:
-        raise Refused(Refusal.PAYLOAD_REJECTED, "fcm 400 INVALID_ARGUMENT")
-
-    async with running(quick_settings(vhost_url, redis_url), [ScriptedProvider(script=refuses)]) as bench:
+    provider = ScriptedProvider(error=lambda: Refused(Refusal.PAYLOAD_REJECTED, "fcm 400 INVALID_ARGUMENT"))
+    async with running(quick_settings(vhost_url, redis_url), [provider]) as bench:
         await bench.put("failed")
         headers = await _one_from(bench, "failed.queue")
         assert form(headers) == golden_headers("failed")
