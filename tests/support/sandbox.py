@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import aiohttp
@@ -13,10 +14,11 @@ from services.sms import twilio, vonage
 from shared.providers.provider import Provider
 from shared.providers.urls import Builder
 from tests.support.messages import built
+from tests.support.opened import opened
 
 
-def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[Any]:
-    """Returns the product's own provider of this name with the sandbox as its vendor; it is not open yet."""
+def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> AbstractAsyncContextManager[Provider[Any]]:
+    """Opens the product's own provider of this name with the sandbox as its vendor."""
     http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
     urls: dict[str, tuple[Builder, str]] = {
         "fcm": (fcm.build, f"fcm://{http}/demo?tls=0"),
@@ -27,7 +29,7 @@ def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[A
     }
     builder, url = urls[name]
     made: Provider[Any] = built(builder, f"{url}&timeout={timeout_s}")
-    return made
+    return opened(made)
 
 
 async def order(sandbox: Sandbox, name: str, **fault: object) -> None:

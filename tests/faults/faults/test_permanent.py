@@ -71,13 +71,9 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @pytest.mark.parametrize("row", PERMANENT, ids=lambda row: f"{row.provider} {row.entry} {row.reason}")
 async def test_the_sandbox_refuses_so_and_the_provider_takes_it_so(sandbox: Sandbox, row: Permanent) -> None:
     await order(sandbox, row.provider, **row.fault)
-    made = provider_at(sandbox, row.provider)
-    await made.open()
-    try:
+    async with provider_at(sandbox, row.provider) as made:
         with pytest.raises(Refused) as refused:
             await send(made, message(TARGETS[row.channel]))
-    finally:
-        await made.close()
     assert REASONS[refused.value.refusal] == row.reason
     # The refusal must be of this code and not of another one that is permanent too.
     for word in row.entry.split()[1:]:

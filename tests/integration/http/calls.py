@@ -1,9 +1,8 @@
-"""Provides the client and the request of these tests, and an address that never accepts a connection."""
+"""Provides the request of these tests and an address that never accepts a connection."""
 
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -22,16 +21,6 @@ async def fails_ambiguously(client: HttpClient, url: str, timeout_s: float = 5) 
     with pytest.raises(Unavailable) as caught:
         await post(client, url, timeout_s)
     return caught.value.ambiguous
-
-
-@asynccontextmanager
-async def opened(**limits: Any) -> AsyncIterator[HttpClient]:
-    http = HttpClient(**limits)
-    await http.open()
-    try:
-        yield http
-    finally:
-        await http.close()
 
 
 @contextmanager

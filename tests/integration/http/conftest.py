@@ -7,7 +7,7 @@ import pytest
 import uvloop
 
 from shared.http.client import HttpClient
-from tests.integration.http.calls import opened
+from tests.support.opened import opened
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -16,5 +16,5 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    async with opened(connect_timeout_s=0.3) as http:
+    async with opened(HttpClient(connect_timeout_s=0.3)) as http:
         yield http

@@ -10,7 +10,8 @@ import pytest
 from shared.http.client import HttpClient
 from shared.http.connection import Connection
 from shared.http.pool import dial
-from tests.integration.http.calls import fails_ambiguously, full_backlog, opened, post
+from tests.integration.http.calls import fails_ambiguously, full_backlog, post
+from tests.support.opened import opened
 from tests.support.peers.listening import listening
 from tests.support.peers.raw_http import answer, raw_http
 from tests.support.waiting import eventually_async
@@ -24,7 +25,7 @@ async def test_a_client_closed_while_it_connects_sends_nothing(monkeypatch: pyte
         return connection
 
     monkeypatch.setattr("shared.http.pool.dial", dial_and_close)
-    async with opened() as http, raw_http(answer(200)) as vendor:
+    async with opened(HttpClient()) as http, raw_http(answer(200)) as vendor:
         assert not await fails_ambiguously(http, vendor.url)
         await eventually_async(lambda: vendor.ended == vendor.connections == 1)
         assert vendor.requests == []
@@ -47,7 +48,7 @@ async def test_a_connection_that_ends_before_the_request_is_not_ambiguous(
 
 
 async def test_closing_the_client_ends_what_is_connecting() -> None:
-    async with opened(connect_timeout_s=30) as http:
+    async with opened(HttpClient(connect_timeout_s=30)) as http:
         with full_backlog() as address:
             call = asyncio.create_task(fails_ambiguously(http, f"http://127.0.0.1:{address[1]}"))
             await asyncio.sleep(0.05)
@@ -72,6 +73,6 @@ async def test_an_address_that_does_not_answer_does_not_hide_the_next_one(monkey
             kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
             return [(*kind, ("127.0.0.1", port)), (*kind, ("127.0.0.2", port))]
 
-        async with listening(serve, host="127.0.0.2", port=port), opened(connect_timeout_s=5) as http:
+        async with listening(serve, host="127.0.0.2", port=port), opened(HttpClient(connect_timeout_s=5)) as http:
             monkeypatch.setattr(loop, "getaddrinfo", resolve)
             assert (await post(http, f"http://vendor.example:{port}")).status == 204

@@ -10,7 +10,8 @@ import pytest
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import Connection, Listener
-from tests.integration.http.calls import opened, post
+from tests.integration.http.calls import post
+from tests.support.opened import opened
 from tests.support.peers.listening import listening
 from tests.support.peers.raw_http import RawHttp, after, answer, answer_then_close, raw_http, reset, say
 from tests.support.waiting import eventually_async
@@ -44,7 +45,7 @@ async def test_the_connection_used_last_is_used_first(client: HttpClient) -> Non
 async def test_a_connection_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.http.client.POOL_IDLE_S", 0.1)
     go = asyncio.Event()
-    async with opened() as client, raw_http(answer(200), after(go, answer(200)), answer(200)) as vendor:
+    async with opened(HttpClient()) as client, raw_http(answer(200), after(go, answer(200)), answer(200)) as vendor:
         await post(client, vendor.url)
         slow = asyncio.create_task(post(client, vendor.url))
         await eventually_async(partial(_has, vendor, 2))

@@ -8,7 +8,8 @@ import pytest
 
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
-from tests.integration.http.calls import BODY, fails_ambiguously, full_backlog, opened, post
+from tests.integration.http.calls import BODY, fails_ambiguously, full_backlog, post
+from tests.support.opened import opened
 from tests.support.peers.raw_http import (
     Act,
     answer,
@@ -57,7 +58,7 @@ async def test_a_connection_that_never_opens_is_not_ambiguous(client: HttpClient
 
 async def test_connecting_takes_no_longer_than_the_whole_call_may() -> None:
     began = time.monotonic()
-    async with opened(connect_timeout_s=30) as http:
+    async with opened(HttpClient(connect_timeout_s=30)) as http:
         with full_backlog() as (_, port):
             assert not await fails_ambiguously(http, f"http://127.0.0.1:{port}", timeout_s=0.1)
         assert time.monotonic() - began < 3
@@ -75,7 +76,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
     async with raw_http(answer(502)) as proxy, raw_http(answer(200)) as vendor:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.url)
-        async with opened() as http:
+        async with opened(HttpClient()) as http:
             response = await post(http, vendor.url)
         assert (response.status, len(proxy.requests), len(vendor.requests)) == (200, 0, 1)
 

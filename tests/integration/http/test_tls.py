@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
-from tests.integration.http.calls import BODY, fails_ambiguously, opened, post
+from tests.integration.http.calls import BODY, fails_ambiguously, post
+from tests.support.opened import opened
 from tests.support.peers.certificates import self_signed
 from tests.support.peers.listening import listening
 from tests.support.peers.raw_http import Act, answer, close, cut_in_the_body, raw_http, reset, say
@@ -33,7 +34,7 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 async def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
     """Returns a client whose system trusts the private authority, and no other."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with opened() as http:
+    async with opened(HttpClient()) as http:
         yield http
 
 
@@ -78,7 +79,7 @@ async def test_another_hosts_certificate_is_refused_before_anything_is_sent(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    async with opened() as http, raw_http(answer(200), tls=context) as vendor:
+    async with opened(HttpClient()) as http, raw_http(answer(200), tls=context) as vendor:
         with pytest.raises(Unavailable, match="certificate verify failed") as caught:
             await post(http, vendor.url)
         assert not caught.value.ambiguous

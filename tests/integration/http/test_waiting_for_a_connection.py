@@ -10,7 +10,8 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import Connection
 from shared.http.pool import Pool
-from tests.integration.http.calls import fails_ambiguously, opened, post
+from tests.integration.http.calls import fails_ambiguously, post
+from tests.support.opened import opened
 from tests.support.peers.raw_http import after, answer, hang, raw_http, say
 from tests.support.waiting import eventually_async
 
@@ -18,7 +19,7 @@ from tests.support.waiting import eventually_async
 @pytest.fixture
 async def narrow() -> AsyncIterator[HttpClient]:
     """Yields a client with at most one connection."""
-    async with opened(connect_timeout_s=0.3, connections_per_origin=1) as http:
+    async with opened(HttpClient(connect_timeout_s=0.3, connections_per_origin=1)) as http:
         yield http
 
 
@@ -124,7 +125,7 @@ async def test_the_time_spent_waiting_is_taken_from_the_time_to_connect(monkeypa
 
     go = asyncio.Event()
     last = say(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n")
-    client = opened(connect_timeout_s=30, connections_per_origin=1)
+    client = opened(HttpClient(connect_timeout_s=30, connections_per_origin=1))
     async with client as http, raw_http(after(go, last)) as vendor:
         first = asyncio.create_task(post(http, vendor.url))
         await eventually_async(lambda: len(vendor.requests) == 1)
@@ -140,7 +141,7 @@ async def test_the_time_spent_waiting_is_taken_from_the_time_to_connect(monkeypa
 
 
 async def test_closing_the_client_ends_what_waits_for_a_place() -> None:
-    async with opened(connections_per_origin=1) as http, raw_http(hang) as vendor:
+    async with opened(HttpClient(connections_per_origin=1)) as http, raw_http(hang) as vendor:
         calls = [asyncio.create_task(post(http, vendor.url)) for _ in range(3)]
         await eventually_async(lambda: len(vendor.requests) == 1)
         await http.close()

@@ -4,14 +4,12 @@ import asyncio
 import itertools
 import time
 from email.utils import formatdate
-from typing import Any
 
 import aiohttp
 import pytest
 
 from sandbox.server import Sandbox
 from shared.errors import Refusal, Refused
-from shared.providers.provider import Provider
 from tests.support.messages import REQUEST_ID, message, send
 from tests.support.sandbox import order, provider_at
 from tests.support.waiting import eventually_async
@@ -25,15 +23,13 @@ PHONE = "+15550000001"
 ONE_TARGET_TOO_FAST = {"status": 429, "error_code": "QUOTA_EXCEEDED", "field": "device"}
 
 
-async def outcome(provider: Provider[Any], target: str | None = None) -> Refused | None:
+async def outcome(sandbox: Sandbox, name: str, target: str | None = None, timeout_s: float = 5) -> Refused | None:
     """Returns the error of one send, or None."""
-    await provider.open()
-    try:
-        await send(provider, message(target or TARGETS.get(provider.name, PHONE)))
-    except Refused as error:
-        return error
-    finally:
-        await provider.close()
+    async with provider_at(sandbox, name, timeout_s) as provider:
+        try:
+            await send(provider, message(target or TARGETS.get(name, PHONE)))
+        except Refused as error:
+            return error
     return None
 
 
@@ -46,7 +42,7 @@ async def test_ill_at_a_rate(sandbox: Sandbox, name: str) -> None:
     rolls = itertools.cycle([0.1, 0.79, 0.8, 0.95])
     sandbox.faults.chance = lambda: next(rolls)
     await order(sandbox, name, mode="status", status=451 if name == "smtp" else 503, rate=0.8)
-    outcomes = [await outcome(provider_at(sandbox, name)) for _ in range(4)]
+    outcomes = [await outcome(sandbox, name) for _ in range(4)]
     assert [error and error.refusal for error in outcomes] == [Refusal.UNAVAILABLE, Refusal.UNAVAILABLE, None, None]
     assert sent(sandbox, name) == {REQUEST_ID: 4}
     assert len(sandbox.ledger.deliveries) == 2
@@ -58,7 +54,7 @@ async def test_no_answer_is_ambiguous_and_the_call_is_made_once(
     sandbox: Sandbox, name: str, mode: str, accepted: list[str]
 ) -> None:
     await order(sandbox, name, mode=mode)
-    error = await outcome(provider_at(sandbox, name, timeout_s=0.3 if mode == "timeout" else 5))
+    error = await outcome(sandbox, name, timeout_s=0.3 if mode == "timeout" else 5)
     assert error is not None
     assert error.refusal is Refusal.UNAVAILABLE
     assert error.ambiguous
@@ -69,7 +65,7 @@ async def test_no_answer_is_ambiguous_and_the_call_is_made_once(
 @pytest.mark.parametrize("name", ALL)
 async def test_slow(sandbox: Sandbox, name: str) -> None:
     await order(sandbox, name, mode="slow", delay_ms=50)
-    assert await outcome(provider_at(sandbox, name)) is None
+    assert await outcome(sandbox, name) is None
     (delivery,) = sandbox.ledger.deliveries
     assert delivery.ended_at is not None
     assert delivery.ended_at - delivery.at >= 0.05
@@ -88,7 +84,7 @@ async def test_too_fast_with_a_time_to_wait(
     sandbox: Sandbox, name: str, retry_after: object, least_s: float | None, most_s: float | None
 ) -> None:
     await order(sandbox, name, mode="status", status=429, retry_after=retry_after)
-    error = await outcome(provider_at(sandbox, name))
+    error = await outcome(sandbox, name)
     assert error is not None
     assert error.refusal in (Refusal.THROTTLED, Refusal.QUOTA_EXCEEDED)
     if least_s is None or most_s is None:
@@ -100,8 +96,8 @@ async def test_too_fast_with_a_time_to_wait(
 
 async def test_too_fast_for_one_target_only(sandbox: Sandbox) -> None:
     await order(sandbox, "fcm", mode="status", **ONE_TARGET_TOO_FAST, target="token-2")
-    assert await outcome(provider_at(sandbox, "fcm"), "token-1") is None
-    error = await outcome(provider_at(sandbox, "fcm"), "token-2")
+    assert await outcome(sandbox, "fcm", "token-1") is None
+    error = await outcome(sandbox, "fcm", "token-2")
     assert error is not None
     assert error.refusal is Refusal.THROTTLED
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +19,16 @@ from services.push.fcm import Fcm
 from shared.errors import BadSettings, Refusal, Refused
 from shared.providers.urls import providers_for
 from tests.support.messages import DOWN, OURS, REQUEST_ID, built, message, refusing, send, settings
+from tests.support.opened import opened
 from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http
 
 YES = answer(200, {"name": "projects/p/messages/1"})
 UNAUTHENTICATED = answer(401, {"error": {"code": 401, "status": "UNAUTHENTICATED"}})
 
 
-@asynccontextmanager
-async def provider(vendor: RawHttp, key: str = "") -> AsyncIterator[Fcm]:
+def provider(vendor: RawHttp, key: str = "") -> AbstractAsyncContextManager[Fcm]:
     secret = SecretStr(key) if key else None
-    made: Fcm = built(fcm.build, f"fcm://{vendor.host}/my-project?tls=0&timeout=3", firebase_key=secret)
-    await made.open()
-    yield made
-    await made.close()
+    return opened(built(fcm.build, f"fcm://{vendor.host}/my-project?tls=0&timeout=3", firebase_key=secret))
 
 
 @pytest.fixture(scope="module")
