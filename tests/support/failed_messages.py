@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -64,19 +63,6 @@ def failed(
 
 def failed_before(age_s: float, request_id: str, **others: Any) -> Publication:
     return failed(request_id, notify_failed_at=rfc3339(now_ms() - round(age_s * 1000)), **others)
-
-
-@asynccontextmanager
-async def publishing(url: str) -> AsyncIterator[Publisher]:
-    """Yields a connected publisher, with the topology declared."""
-    settings = settings_for(url)
-    publisher = Publisher(url, "test", levels_s=settings.broker.retry_levels_s, deadline_s=10, max_pending=2000)
-    publisher.start()
-    await publisher.connection.wait_up()
-    try:
-        yield publisher
-    finally:
-        await publisher.close()
 
 
 async def dead_letter(publisher: Publisher, messages: Iterable[Publication]) -> None:

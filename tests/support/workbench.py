@@ -26,9 +26,7 @@ from shared.templates.library import HttpLibrary
 from shared.users.directory import HttpDirectory
 from shared.worker.run import assemble
 from shared.worker.worker import Worker
-
-#: A broker that declares nothing within this time is broken: it is an error, not a test that never ends.
-BROKER_DEADLINE_S = 30.0
+from tests.support.publishing import publishing
 
 Script = Callable[[Message], Awaitable[str]]
 
@@ -186,12 +184,8 @@ async def running(
     """Yields a bench with ``workers`` workers that run in this loop until the block ends."""
     metrics = Metrics()
     guarded = Providers.of(channel, providers, settings.breaker, metrics)
-    publisher = Publisher(
-        settings.broker.url, "bench", levels_s=settings.broker.retry_levels_s, deadline_s=5, max_pending=5000
-    )
-    publisher.start()
-    await asyncio.wait_for(publisher.connection.wait_up(), BROKER_DEADLINE_S)
     async with (
+        publishing(settings.broker.url, levels_s=settings.broker.retry_levels_s, deadline_s=5) as publisher,
         Claims(
             settings.redis.url,
             lease_s=settings.idempotency.lease_s,
@@ -224,4 +218,3 @@ async def running(
             for worker in bench.workers:
                 worker.stop()
             await asyncio.gather(*bench.runs)
-            await publisher.close()

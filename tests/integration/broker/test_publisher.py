@@ -13,22 +13,16 @@ from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
 from shared.errors import PublishUnknown, PublishUnroutable, TopologyMismatch
 from shared.message.channels import CHANNELS, lanes_of
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
 LEVELS = (1.0, 5.0)
 
 
-def make_publisher(url: str, deadline_s: float = 5) -> Publisher:
-    return Publisher(url, "test", levels_s=LEVELS, deadline_s=deadline_s, max_pending=1000)
-
-
 @pytest.fixture
 async def publisher(vhost_url: str) -> AsyncIterator[Publisher]:
-    publisher = make_publisher(vhost_url)
-    publisher.start()
-    await publisher.connection.wait_up()
-    yield publisher
-    await publisher.close()
+    async with publishing(vhost_url, levels_s=LEVELS, deadline_s=5, max_pending=1000) as publisher:
+        yield publisher
 
 
 def push(n: int, key: str = "push") -> Publication:
@@ -73,20 +67,17 @@ async def test_a_deleted_exchange_is_declared_again_and_nothing_pipelined_is_los
 async def test_a_frozen_broker_costs_a_caller_its_deadline_and_no_more(
     vhost_url: str, rabbitmq: RabbitMQServer
 ) -> None:
-    publisher = make_publisher(vhost_url, deadline_s=0.5)
-    publisher.start()
-    await publisher.connection.wait_up()
     loop = asyncio.get_running_loop()
-    rabbitmq.pause()
-    try:
-        began = loop.time()
-        with pytest.raises(PublishUnknown):
-            await publisher.publish(push(1))
-        assert 0.4 < loop.time() - began < 1.5
-    finally:
-        rabbitmq.resume()
-    await publisher.publish(push(2), deadline_s=10)
-    await publisher.close()
+    async with publishing(vhost_url, deadline_s=0.5) as publisher:
+        rabbitmq.pause()
+        try:
+            began = loop.time()
+            with pytest.raises(PublishUnknown):
+                await publisher.publish(push(1))
+            assert 0.4 < loop.time() - began < 1.5
+        finally:
+            rabbitmq.resume()
+        await publisher.publish(push(2), deadline_s=10)
 
 
 async def test_it_reconnects_after_the_broker_dropped_it(publisher: Publisher, rabbitmq: RabbitMQServer) -> None:
@@ -110,7 +101,7 @@ async def test_a_queue_with_other_arguments_is_named_and_left_alone(vhost_url: s
     await channel.call(channel.raw.queue_delete, queue="sms.queue")
     arguments = topology.lane_arguments() | {"x-delivery-limit": 7}
     await channel.call(channel.raw.queue_declare, queue="sms.queue", durable=True, arguments=arguments)
-    other = make_publisher(vhost_url)
+    other = Publisher(vhost_url, "other", levels_s=LEVELS, deadline_s=5, max_pending=1000)
     other.start()
     failure = await asyncio.wait_for(other.connection.wait_failed(), 10)
     assert isinstance(failure, TopologyMismatch)

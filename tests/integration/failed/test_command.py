@@ -15,7 +15,8 @@ import pytest
 from ops.place import ROOT
 from shared.broker.publisher import Publication
 from shared.failed.session import failed_operation
-from tests.support.failed_messages import count, dead_letter, failed, failed_before, publishing, push_body
+from tests.support.failed_messages import count, dead_letter, failed, failed_before, push_body
+from tests.support.publishing import publishing
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

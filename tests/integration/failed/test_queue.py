@@ -31,11 +31,11 @@ from tests.support.failed_messages import (
     failed,
     failed_before,
     publish_expiring,
-    publishing,
     push_body,
     settings_for,
     take_all,
 )
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
 EVERYTHING = parse_listing({"limit": 1000})

@@ -18,8 +18,9 @@ from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedO
 from shared.failed.session import failed_operation
 from shared.message.channels import Lane
 from shared.settings.gateway import ApiKey
-from tests.support.failed_messages import count, dead_letter, failed, publishing, push_body, settings_for
+from tests.support.failed_messages import count, dead_letter, failed, push_body, settings_for
 from tests.support.gateway_client import gateway
+from tests.support.publishing import publishing
 
 _OPERATOR, _SENDER = "operators-key", "senders-key"
 

@@ -24,9 +24,10 @@ from shared.message.headers import read_state
 from shared.metrics import Metrics
 from shared.redis.client import sync_client
 from tests.faults.ledger import wire
-from tests.support.failed_messages import dead_letter, publishing
+from tests.support.failed_messages import dead_letter
 from tests.support.gateway_process import gateway_process
 from tests.support.moved_clock import time_ns_from
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 

@@ -27,8 +27,9 @@ from shared.metrics import Metrics
 from shared.redis.client import async_client, sync_client
 from shared.worker.status import Status
 from tests.faults.ledger import wire
-from tests.support.failed_messages import publish_expiring, publishing, take_all
+from tests.support.failed_messages import publish_expiring, take_all
 from tests.support.gateway_process import gateway_process, taken
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 
