@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,7 @@ from shared.message.outcome import Dead, DeadReason
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from tests.support.incoming import make_incoming
+from tests.support.publishing import publishing
 
 PUSH = Lane("push", "medium")
 _numbers = itertools.count()
@@ -68,6 +70,27 @@ def failed_before(age_s: float, request_id: str, **others: Any) -> Publication:
 async def dead_letter(publisher: Publisher, messages: Iterable[Publication]) -> None:
     """Puts them into failed.queue."""
     assert set(await publisher.publish_all(list(messages))) <= {None}
+
+
+def dead_letter_now(url: str, messages: Iterable[Publication]) -> None:
+    """Puts them into failed.queue, for a test without an event loop."""
+
+    async def publish() -> None:
+        async with publishing(url) as publisher:
+            await dead_letter(publisher, messages)
+
+    asyncio.run(publish())
+
+
+def counts(url: str, *queues: str) -> list[int]:
+    """Returns the number of messages ready in each queue, for a test without an event loop."""
+
+    async def look() -> list[int]:
+        async with publishing(url) as publisher:
+            channel = await publisher.connection.channel()
+            return [await count(channel, queue) for queue in queues]
+
+    return asyncio.run(look())
 
 
 async def count(channel: AmqpChannel, queue: str = topology.FAILED_QUEUE) -> int:

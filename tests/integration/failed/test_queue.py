@@ -406,18 +406,6 @@ async def test_every_other_message_of_many_is_discarded_for_good(
     assert (listed.scanned, {entry.reason for entry in listed.items}) == (1000, {"no_recipient"})
 
 
-async def test_an_address_is_shown_only_when_asked_for(publisher: Publisher, queue: FailedQueue) -> None:
-    message = failed("r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"], "email": "a@b.c"}))
-    await dead_letter(publisher, [failed("r0"), message])
-    masked = await queue.show(message.headers["notify-failed-id"], reveal=False, operator="test")
-    assert masked is not None
-    assert (masked.envelope or {})["recipient"] == {"push_tokens": ["***34"], "email": "a***@b.c"}
-    revealed = await queue.show(message.headers["notify-failed-id"], reveal=True, operator="test")
-    assert revealed is not None
-    assert (revealed.envelope or {})["recipient"]["push_tokens"] == ["device-token-1234"]
-    assert await queue.show("unknown", reveal=False, operator="test") is None
-
-
 async def test_a_lane_that_takes_nothing_keeps_its_messages_in_failed_queue(
     publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, rabbitmq: RabbitMQServer, vhost: str
 ) -> None:
