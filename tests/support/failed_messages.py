@@ -23,6 +23,7 @@ from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from tests.support.incoming import make_incoming
 from tests.support.publishing import publishing
+from tests.support.waiting import eventually_async
 
 PUSH = Lane("push", "medium")
 _numbers = itertools.count()
@@ -108,6 +109,19 @@ async def take_all(channel: AmqpChannel, queue: str) -> list[tuple[Any, Any, byt
         got[1].headers.pop("x-delivery-count", None)
         found.append(got)
     return found
+
+
+async def only_from(channel: AmqpChannel, queue: str) -> tuple[Any, Any, bytes]:
+    """Waits for a message in the queue and takes it; there must be no second one."""
+    found: list[tuple[Any, Any, bytes]] = []
+
+    async def arrived() -> bool:
+        found.extend(await take_all(channel, queue))
+        return bool(found)
+
+    await eventually_async(arrived)
+    [only] = found
+    return only
 
 
 class RawHeader:
