@@ -87,6 +87,12 @@ def gateway_process(
         made.end()
 
 
+def push(request_id: str, **change: Any) -> dict[str, Any]:
+    """Returns a push notification as a caller posts it; ``change`` replaces its fields."""
+    content = {"title": "t", "body": "b"}
+    return {"request_id": request_id, "notification_type": "push", "user_id": "u", "content": content} | change
+
+
 def taken(url: str, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
     """Takes every message out of the queue. Returns them."""
     found: list[tuple[pika.BasicProperties, bytes]] = []
