@@ -12,6 +12,7 @@ from typing import Any
 import pika
 import requests
 
+from tests.support.envelopes import PUSH
 from tests.support.moved_clock import clock_variables
 from tests.support.servers import run_ports
 from tests.support.waiting import eventually
@@ -89,8 +90,7 @@ def gateway_process(
 
 def push(request_id: str, **change: Any) -> dict[str, Any]:
     """Returns a push notification as a caller posts it; ``change`` replaces its fields."""
-    content = {"title": "t", "body": "b"}
-    return {"request_id": request_id, "notification_type": "push", "user_id": "u", "content": content} | change
+    return PUSH | {"request_id": request_id} | change
 
 
 def taken(url: str, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:
