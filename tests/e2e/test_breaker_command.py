@@ -13,8 +13,6 @@ from shared.redis.client import sync_client
 from tests.e2e.ops_tree import Tree, plant_product, running_product
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 HEARTBEAT_S = 0.3
 
 

@@ -12,8 +12,6 @@ from ops.servers import RabbitMQServer, RedisServer
 from tests.e2e.ops_tree import Tree, plant_product, running_product
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.alone
-
 TITLES = (
     "1  One push, one email, one SMS",
     "2  The same request again: suppressed",

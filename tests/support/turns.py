@@ -17,7 +17,7 @@ _LOCK = Path(__file__).parents[2] / ".local" / "turns.lock"
 
 
 def is_alone(item: pytest.Item) -> bool:
-    """Returns whether the test is marked ``alone``: it measures times, or starts a whole system."""
+    """Returns whether the test is marked ``alone``: it measures times."""
     return item.get_closest_marker("alone") is not None
 
 
