@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from statistics import quantiles
 from typing import Any
 
-from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scale import UNHURRIED
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
@@ -21,8 +21,8 @@ from tests.faults.load.envelopes import Parcel, given
 
 #: a level of the scaled ladder, seconds: a message with this Retry-After comes back then and not later
 NAMED_S = 3
-#: a refusal is logged at most this long after it was given, seconds
-LOGGED_S = 0.3
+#: After this time from a logged refusal, no call is in progress any more that had begun before it, seconds.
+LOGGED_S = 1.0
 #: No more than this: three different recipients in a row pause the provider, and then no call is made at all.
 REFUSED = 2
 SENT = 500
@@ -38,7 +38,7 @@ async def throttled_for_seconds(trial: Trial) -> None:
     """The provider answers 429 with Retry-After in seconds: the message is not tried before that time, one more attempt
     is made, and the breaker stays closed.
     """
-    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, **UNHURRIED) as system:
         await refuse_some(system, str(NAMED_S))
     assert not list(events(system.workers, "provider_throttled")), "two recipients are not the provider"
     for wait_s in waits(system, system.ledgers):
@@ -51,7 +51,7 @@ async def throttled_until_a_date(trial: Trial) -> None:
     """The provider answers 429 with an HTTP date in Retry-After: the message is not tried before that time, one more
     attempt is made, and the breaker stays closed.
     """
-    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, **UNHURRIED) as system:
         until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=NAMED_S)
         await refuse_some(system, format_datetime(until, usegmt=True))
     refused = {event["request_id"] for event in events(system.workers, "retry")}
@@ -65,7 +65,7 @@ async def throttled_with_rubbish(trial: Trial) -> None:
     """The provider answers 429 with an unreadable Retry-After: the message is tried again after the product's own
     backoff, and the breaker stays closed.
     """
-    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, **UNHURRIED) as system:
         await refuse_some(system, "soon; maybe=tomorrow")
     gently(trial, system)
 
@@ -73,7 +73,7 @@ async def throttled_with_rubbish(trial: Trial) -> None:
 @scenario()
 async def throttled_as_a_whole(trial: Trial) -> None:
     """The provider answers 429 for the whole project: no message is sent until the time that it named, then all are."""
-    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, **UNHURRIED) as system:
         await refuse_some(system, str(NAMED_S), OUR_QUOTA)
     since = next(events(system.workers, "provider_throttled"))["at"]
     meanwhile = [call for call in system.ledgers.calls if since + LOGGED_S < call.at < since + NAMED_S]
@@ -104,7 +104,7 @@ def gently(trial: Trial, system: System) -> None:
 @scenario()
 async def throttled_for_one_recipient(trial: Trial) -> None:
     """The provider answers 429 to every call for one recipient: messages for other recipients are not delayed."""
-    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, **UNHURRIED) as system:
         before = await paced(system, system.writer.write(300))
         await system.providers.fault("fcm", target="token-refused", retry_after=NAMED_S, **HIS_QUOTA)
         refused = [system.writer.one(**given_to("token-refused", number)) for number in range(10)]
