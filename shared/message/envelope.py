@@ -25,7 +25,17 @@ from pydantic import (
 
 from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, Priority
+from shared.message.email_address import PATTERN, parse_address
 from shared.message.json_schema import exactly_one, given
+from shared.message.text import (
+    FORBIDDEN_IN_IDENTIFIER,
+    FORBIDDEN_IN_LINE,
+    FORBIDDEN_IN_TEXT,
+    address,
+    identifier,
+    one_line,
+    plain_text,
+)
 
 #: Largest envelope, bytes of JSON.
 MAX_BODY_BYTES = 64 * 1024
@@ -37,24 +47,7 @@ ChannelName = Literal["push", "email", "sms", "websocket"]
 _OFFERED_CHANNELS = [name for name in get_args(ChannelName) if name in CHANNELS]
 _OFFERED_TYPES = [*_OFFERED_CHANNELS, *(["both"] if {"websocket", "email"} <= CHANNELS.keys() else [])]
 
-# A line break in a header field would let the caller add headers.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _DATE_AND_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}")
-_CONTROL_IN_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-
-
-def one_line(value: str) -> str:
-    """Returns ``value`` if a header field can hold it; else raises ValueError."""
-    if _CONTROL.search(value):
-        raise ValueError("must not contain line breaks or control characters")
-    return value
-
-
-def plain_text(value: str) -> str:
-    """Returns ``value`` if tab and line breaks are its only control characters; else raises ValueError."""
-    if _CONTROL_IN_TEXT.search(value):
-        raise ValueError("must not contain control characters")
-    return value
 
 
 def whole(value: Any) -> Any:
@@ -86,32 +79,17 @@ def _rfc3339(value: Any) -> Any:
 
 
 def _email(value: str) -> str:
-    one_line(value)
-    local, at, domain = value.rpartition("@")
-    if not (at and local and domain) or any(c.isspace() for c in value) or any(c in "<>,;@" for c in local + domain):
-        raise ValueError("must be one e-mail address")
-    return value
+    parse_address(value)
+    return address(value)
 
 
 # The patterns express the same rules in the OpenAPI document.
-OneLine = Annotated[
-    str,
-    AfterValidator(one_line),
-    Field(json_schema_extra={"pattern": r"^[^\u0000-\u001f\u007f\u0085\u2028\u2029]*$"}),
+OneLine = Annotated[str, AfterValidator(one_line), Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_LINE}]*$"})]
+Text = Annotated[str, AfterValidator(plain_text), Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_TEXT}]*$"})]
+Identifier = Annotated[
+    str, AfterValidator(identifier), Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_IDENTIFIER}]*$"})
 ]
-Text = Annotated[
-    str,
-    AfterValidator(plain_text),
-    Field(json_schema_extra={"pattern": r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$"}),
-]
-Email = Annotated[
-    str,
-    Field(
-        max_length=320,
-        json_schema_extra={"pattern": r"^[^\s\u0000-\u001f\u007f<>,;@]+@[^\s\u0000-\u001f\u007f<>,;@]+$"},
-    ),
-    AfterValidator(_email),
-]
+Email = Annotated[str, Field(max_length=320, json_schema_extra={"pattern": PATTERN}), AfterValidator(_email)]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
@@ -119,24 +97,41 @@ class _Part(BaseModel):
     # The gateway enforces additionalProperties (it validates with extra="forbid"); consumers do not.
     model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, given: Any) -> Any:
+        """Removes known fields that are null, so that they are the same as absent ones, also in the published body."""
+        if not isinstance(given, dict) or None not in given.values():
+            return given
+        return {name: value for name, value in given.items() if value is not None or name not in cls.model_fields}
+
 
 def _or_integer(schema: dict[str, Any]) -> None:
     """Adds to ``schema`` that a 64-bit integer is accepted too; ``_user_id`` turns it into a string."""
     schema["anyOf"].append({"type": "integer", "minimum": -(2**63), "maximum": 2**64 - 1})
 
 
+def _or_null(schema: dict[str, Any]) -> None:
+    """Adds to ``schema``, an enumeration of strings, that null is accepted too: it is the same as an absent field."""
+    schema.update(type=["string", "null"], enum=[*schema["enum"], None])
+
+
 class EnvelopeContent(_Part):
     """Holds content that is given directly. SMS needs only ``body``; ``subject`` defaults to ``title``."""
 
     title: Annotated[OneLine, Field(max_length=1024)] | None = Field(
-        None, description="The title. It is required, except for sms."
+        None, description="The title. It is required for push, and for email without a subject."
     )
     body: Annotated[Text, Field(min_length=1, description="The text of the message.")]
     subject: Annotated[OneLine, Field(max_length=998)] | None = Field(
         None, description="The subject of an e-mail. The default is the title."
     )
     html: Text | None = Field(None, description="The HTML version of an e-mail, in addition to the text.")
-    data: dict[str, Any] | None = Field(None, description="Data for the app that receives a push.")
+    data: dict[str, Any] | None = Field(
+        None,
+        description="Data for the app that receives a push. The keys `from`, `message_type` and those that begin with "
+        "`google` or `gcm` are reserved by FCM; `request_id` is always that of the notification.",
+    )
     link: Annotated[OneLine, Field(max_length=4096)] | None = Field(None, description="The link that a tap opens.")
 
 
@@ -144,12 +139,13 @@ class Recipient(_Part):
     """Says where to send, so that the user is not looked up. Preferences are not applied."""
 
     push_tokens: (
-        Annotated[list[Annotated[OneLine, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
+        Annotated[list[Annotated[Identifier, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
         | None
     ) = Field(None, description="Device tokens, at most 100.")
     email: Email | None = Field(None, description="One e-mail address.")
     phone: Annotated[OneLine, Field(min_length=1, max_length=64)] | None = Field(
-        None, description="An E.164 phone number."
+        None,
+        description="A phone number with + and country code; without them if the gateway has a default region.",
     )
 
 
@@ -183,12 +179,12 @@ class Envelope(_Part):
         ]
         | None
     ) = Field(None, description="Several channels at once, instead of `notification_type`.")
-    user_id: Annotated[OneLine, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = Field(
+    user_id: Annotated[Identifier, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = Field(
         None,
         description="The user who receives it; an integer is accepted too. Required unless `recipient` is given.",
         json_schema_extra=_or_integer,
     )
-    template_code: Annotated[OneLine, Field(min_length=1, max_length=128)] | None = Field(
+    template_code: Annotated[Identifier, Field(min_length=1, max_length=128)] | None = Field(
         None, description="The template of the content. Give exactly one of this and `content`."
     )
     content: EnvelopeContent | None = Field(None, description="The content itself, instead of a template.")
@@ -204,6 +200,7 @@ class Envelope(_Part):
                 "anyOf": [
                     {"type": "string", "enum": ["high", "medium", "low"]},
                     {"type": "integer", "minimum": 0, "maximum": 10},
+                    {"type": "null"},
                 ],
                 "description": "7 and above is high, 4 to 6 is medium, 3 and below is low.",
             }
@@ -213,7 +210,9 @@ class Envelope(_Part):
     expires_at: Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None = Field(
         None, description="An RFC 3339 time, after which the notification is never sent."
     )
-    type: Literal["info", "success", "warning", "error"] = Field("info", description="How an inbox displays it.")
+    type: Literal["info", "success", "warning", "error"] = Field(
+        "info", description="How an inbox displays it.", json_schema_extra=_or_null
+    )
 
     @model_validator(mode="after")
     def _exclusive(self) -> Self:

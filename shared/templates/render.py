@@ -10,7 +10,7 @@ import jinja2
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from shared.errors import TemplateInvalid
-from shared.message.envelope import one_line, plain_text
+from shared.message.text import one_line, plain_text
 from shared.providers.provider import Content
 from shared.templates.sandbox.environment import GLOBALS, TemplateSandbox
 from shared.templates.sandbox.meter import METER
@@ -58,7 +58,9 @@ def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = A
         else "",
         title=_line("title", template.title, scope) if "title" in parts else "",
         subject=_line("subject", template.subject, scope) if "subject" in parts else "",
-        html=_part("html", _compile_html, template.html, scope) if "html" in parts else "",
+        html=_checked("html", plain_text, _part("html", _compile_html, template.html, scope))
+        if "html" in parts
+        else "",
     )
 
 

@@ -47,6 +47,11 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
     assert parse_discard({"all": True, "limit": 5.0}).limit == 5
 
 
+def test_null_is_allowed_where_a_field_may_be_absent() -> None:
+    optional = ("channels", "variables", "recipient", "content", "priority", "metadata", "type", "expires_at")
+    assert allowed("Envelope", {**PUSH, **dict.fromkeys(optional)})
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -61,6 +66,8 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
         {"user_id": 2**64},
         {"template_code": "a\nb"},
         {"recipient": {"email": "two@example.org, three@example.org"}},
+        {"user_id": "u\u202e"},
+        {"user_id": "u\x9b"},
     ],
 )
 def test_the_document_forbids_what_is_refused(change: dict[str, Any]) -> None:

@@ -76,12 +76,30 @@ def reason(body: bytes, channel: str = "push") -> str:
         ({"recipient": {"email": "a@b@c.example"}}, "recipient.email"),
         ({"recipient": {"email": "a\x00@b.example"}}, "recipient.email"),
         ({"recipient": {"phone": "+1\n5"}}, "recipient.phone"),
+        ({"surprise": None}, "surprise"),
+        ({"content": {"body": None}}, "content.body"),
+        ({"content": {"body": "b\x85"}}, "content.body"),
+        ({"content": {"body": "\u200b"}}, "content.body"),
+        ({"content": {"body": "b", "html": "\x9b"}}, "content.html"),
+        ({"recipient": {"email": "a@fa\u0000ß.de"}}, "recipient.email"),
+        ({"recipient": {"email": "a@b＞.example"}}, "recipient.email"),
+        ({"recipient": {"push_tokens": ["t\u200b"]}}, "recipient.push_tokens.0"),
+        ({"template_code": "T\u202e", "content": None}, "template_code"),
         ({"recipient": {"push_tokens": ["t"] * 101}}, "recipient.push_tokens"),
         ({"recipient": {"push_tokens": ["t\r\nx"]}}, "recipient.push_tokens.0"),
     ],
 )
 def test_a_bad_field_is_named(change: dict[str, Any], field: str) -> None:
     assert field in problems({**PUSH, **change})
+
+
+def test_invisible_characters_are_removed_from_what_people_read_and_from_addresses() -> None:
+    recipient = {"email": "\u202aada@example.org\u202c", "phone": "\u202a+44 7700 900123\u202c"}
+    content = {"title": "\u202eHi \u200bAda", "body": "see\ufeff", "link": "https://a.example/\u200e"}
+    read = validate_envelope({**PUSH, "content": content, "recipient": recipient}, extra="forbid")
+    assert read.content is not None and read.recipient is not None
+    assert (read.content.title, read.content.body, read.content.link) == ("Hi Ada", "see", "https://a.example/")
+    assert (read.recipient.email, read.recipient.phone) == ("ada@example.org", "+44 7700 900123")
 
 
 def test_every_bad_field_is_named_at_once() -> None:

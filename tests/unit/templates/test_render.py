@@ -113,6 +113,10 @@ def test_a_body_may_have_lines_but_no_control_characters() -> None:
     assert "control" in refusal("{{ x }}", x="\x1b[2J")
 
 
+def test_html_has_no_control_characters_either() -> None:
+    assert "control" in refusal("{{ x }}", "html", x="\x9b")
+
+
 def test_no_part_is_longer_than_64_kib() -> None:
     assert len(body("{{ x }}", x="a" * 65_536)) == 65_536
     assert "65536" in refusal("{{ x }}b", x="a" * 65_536)
