@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from email.utils import parseaddr
 from typing import Any
 
 import orjson
 
+from services.email.addresses import recipient_of, sender_of
+from services.email.content import mail_content
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.providers.provider import Message
@@ -35,15 +37,16 @@ BY_STATUS = {
 }
 
 
+_ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?]*\?=", re.IGNORECASE)
+
+
 def build(url: ProviderUrl, settings: Settings) -> SendGrid:
     """Builds the provider. Raises BadSettings if the key or ``from`` is missing, or an option is unknown."""
     url.allow("from", "tls")
     if not url.username:
         raise url.problem("must contain the API key: sendgrid://KEY@")
-    name, address = parseaddr(url.required("from"))
-    if "@" not in address:
-        raise url.problem("option from must be an e-mail address")
-    sender = {"email": address, "name": name} if name else {"email": address}
+    mailbox = sender_of(url)
+    sender = {"email": str(mailbox.address)} | ({"name": mailbox.name} if mailbox.name else {})
     return SendGrid(url.name, f"{url.http_base(VENDOR_HOST)}/v3/mail/send", url.timeout_s, url.username, sender)
 
 
@@ -64,17 +67,26 @@ class SendGrid:
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
-        """Returns the request's body. Raises Refused if JSON cannot represent the content."""
-        content = message.content
-        parts = [{"type": "text/plain", "value": content.body}]
-        if content.html:
-            parts.append({"type": "text/html", "value": content.html})
+        """Returns the request's body. Raises Refused for a target or a subject that no mail can have, or if JSON cannot
+        represent the content.
+        """
+        recipient, content = recipient_of(message, "sendgrid"), mail_content(message.content)
+        if _ENCODED_WORD.search(content.subject):
+            # The vendor writes the header, and a subject in ASCII may be written as it is.
+            detail = "sendgrid: the subject contains an encoded word of RFC 2047, which readers would decode"
+            raise Refused(Refusal.PAYLOAD_REJECTED, detail)
+        # An empty part would be refused.
+        parts = [
+            {"type": f"text/{kind}", "value": value}
+            for kind, value in (("plain", content.text), ("html", content.html))
+            if value
+        ]
         mail = {
             "personalizations": [
-                {"to": [{"email": message.target}], "custom_args": {"request_id": message.request_id}}
+                {"to": [{"email": str(recipient)}], "custom_args": {"request_id": message.request_id}}
             ],
             "from": self._sender,
-            "subject": content.subject or content.title,
+            "subject": content.subject,
             "headers": {"X-Request-ID": message.request_id},
             "content": parts,
         }

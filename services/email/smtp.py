@@ -11,12 +11,13 @@ import asyncio
 import re
 import socket
 import ssl
-from email.utils import parseaddr
 
+from services.email.addresses import recipient_of, sender_of
 from services.email.connection_pool import ConnectionPool
 from services.email.mime import compose
 from services.email.smtp_session import Mail, NegativeReply, Server, Session, Stage, Stale, connect
 from shared.errors import Refusal, Refused, Unavailable
+from shared.message.email_address import Mailbox
 from shared.providers.provider import Message
 from shared.providers.urls import ProviderUrl, is_loopback
 from shared.settings.settings import Settings
@@ -65,8 +66,6 @@ _TEMPORARY_FOR_RECIPIENT = frozenset(("2.0", "2.1", "2.2", "2.4", "7.1"))
 _ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 # Finds the id that servers give the message in their positive reply.
 _QUEUE_ID = re.compile(r"(?:queued as|\bok:?)\s+(?!queued)([\w.+/=-]{6,128})", re.IGNORECASE)
-_PART = r'[^\s<>()\[\]\\,;:@"\x00-\x1f\x7f-\x9f]'
-_ADDRESS = re.compile(rf"({_PART}{{1,64}})@({_PART}{{1,255}})")
 
 
 def classify(stage: Stage, code: int, text: str) -> Refused:
@@ -102,12 +101,11 @@ def build(url: ProviderUrl, settings: Settings) -> Smtp:
     Raises BadSettings if the host or ``from`` is missing, if TLS and STARTTLS are both set, or an option is unknown.
     """
     url.allow("from", "tls", "starttls", "connections", "helo")
-    sender = url.required("from")
-    address = parseaddr(sender)[1]
+    sender = sender_of(url)
     if not url.host:
         raise url.problem("must contain a host")
-    if not _ADDRESS.fullmatch(address) or not address.isascii():
-        raise url.problem("option from must be an e-mail address")
+    if not sender.address.is_ascii:
+        raise url.problem("option from must be an e-mail address in ASCII before the @")
     tls, starttls = url.scheme == "smtps" or url.flag("tls") is True, url.flag("starttls")
     if tls and starttls:
         raise url.problem("use only one of tls and starttls")
@@ -126,18 +124,17 @@ def build(url: ProviderUrl, settings: Settings) -> Smtp:
         timeout_s=url.timeout_s,
         tls_context=ssl.create_default_context(),
     )
-    return Smtp(url.name, server, sender, address, int(url.positive("connections", 10)) or 1)
+    return Smtp(url.name, server, sender, int(url.positive("connections", 10)) or 1)
 
 
 class Smtp:
     """Sends with one account on one server."""
 
-    def __init__(self, name: str, server: Server, sender: str, address: str, connections: int) -> None:
+    def __init__(self, name: str, server: Server, sender: Mailbox, connections: int) -> None:
         self.name = name
         self.timeout_s = server.timeout_s
         self.connections = connections
         self._sender = sender
-        self._address = address
         self._pool: ConnectionPool[Session] = ConnectionPool(lambda: connect(server), connections, IDLE_S)
 
     async def open(self) -> None:
@@ -145,9 +142,8 @@ class Smtp:
 
     def prepare(self, message: Message) -> Mail:
         """Returns the mail to one recipient. Raises Refused for a target or a header that no mail can have."""
-        recipient = normal_address(message.target)
-        domain = self._address.rpartition("@")[2]
-        return Mail(self._address, recipient, compose(message, self._sender, domain, recipient))
+        recipient = recipient_of(message, "smtp")
+        return Mail(str(self._sender.address), str(recipient), compose(message, self._sender, recipient))
 
     async def send(self, request: Mail) -> str:
         try:
@@ -172,14 +168,3 @@ class Smtp:
     async def _transact(self, mail: Mail, *, fresh: bool) -> str:
         async with self._pool.lease(fresh) as lease:
             return await lease.connection.transact(mail, may_be_stale=lease.reused)
-
-
-def normal_address(target: str) -> str:
-    """Returns the address as it is sent to the server, its domain in ASCII. Raises Refused (``RECIPIENT_INVALID``)."""
-    parts = _ADDRESS.fullmatch(target)
-    if parts is None:
-        raise Refused(Refusal.RECIPIENT_INVALID, "smtp: not an e-mail address")
-    try:
-        return f"{parts[1]}@{parts[2].encode('idna').decode()}"
-    except UnicodeError as exc:
-        raise Refused(Refusal.RECIPIENT_INVALID, "smtp: not a domain name") from exc

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.email import sendgrid, smtp
 from services.email.smtp_session import Stage
-from shared.errors import Refusal, Refused
+from shared.errors import Refusal
 from shared.http.client import Response
 from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT, THROTTLED
 
@@ -88,27 +88,3 @@ def sendgrid_answer(status: int, *fields: str | None) -> Response:
 )
 def test_sendgrid_decides_by_status_and_field(response: Response, expected: Refusal) -> None:
     assert sendgrid.refused(response).refusal == expected
-
-
-@pytest.mark.parametrize(
-    "target", ["", "a", "a@", "@b", "a b@c", "a@b\r\nRCPT TO:<x@y>", "a@b>", "a@b,c@d", "a@" + "x" * 64 + ".y"]
-)
-def test_an_invalid_address_is_refused_before_it_is_sent(target: str) -> None:
-    with pytest.raises(Refused) as caught:
-        smtp.normal_address(target)
-    assert caught.value.refusal == RECIPIENT
-
-
-def test_a_domain_outside_ascii_is_written_in_ascii() -> None:
-    assert smtp.normal_address("post@bücher.example") == "post@xn--bcher-kva.example"
-    assert smtp.normal_address("jürgen@bücher.example") == "jürgen@xn--bcher-kva.example"
-
-
-@given(st.text())
-def test_an_address_is_normal_or_refused(target: str) -> None:
-    try:
-        normal = smtp.normal_address(target)
-    except Refused as error:
-        assert error.refusal == RECIPIENT
-    else:
-        assert not set(normal) & set("\r\n <>")
