@@ -46,7 +46,13 @@ def connect(settings: Settings) -> Parts:
     gate = Gate(sampler, queue_max_ready=settings.gateway.queue_max_ready, max_waiting=MAX_WAITING)
     records = AcceptedRecords(Batcher(settings.redis.url), settings.gateway.accepted_ttl_s)
     counts = AcceptedCounts()
-    acceptor = Acceptor(records, gate, counts, publish_deadline_s=settings.broker.publish_deadline_s)
+    acceptor = Acceptor(
+        records,
+        gate,
+        counts,
+        publish_deadline_s=settings.broker.publish_deadline_s,
+        phone_region=settings.recipients.phone_region,
+    )
     background = Background(settings, acceptor, sampler)
     background.start()
     redis = RedisReader(sync_client(settings.redis.url), settings.worker.heartbeat_s)

@@ -107,10 +107,12 @@ class Acceptor:
         counts: AcceptedCounts,
         *,
         publish_deadline_s: float,
+        phone_region: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._records, self._gate, self._counts = records, gate, counts
         self._publish_deadline_s = publish_deadline_s
+        self._phone_region = phone_region
         self._clock = clock
         self._submitted: deque[Submission] = deque()
         self._in_progress: set[Key] = set()
@@ -121,7 +123,7 @@ class Acceptor:
     def accept(self, client: str, documents: Sequence[Any]) -> list[Verdict]:
         """Returns one verdict per document, in order; ``Accepted`` only after the broker's confirm."""
         answer_at = self._clock() + ANSWER_WITHIN_S - _ANSWER_S
-        considered = [_consider(document) for document in documents]
+        considered = [_consider(document, self._phone_region) for document in documents]
         candidates = [found for found in considered if isinstance(found, Candidate)]
         submission = Submission(client, candidates, answer_at - _RECORD_S)
         if candidates:
@@ -248,8 +250,8 @@ def _unconfirmed() -> Problem:
     return unavailable("the broker has not confirmed in time; sending it again is safe")
 
 
-def _consider(document: Any) -> Candidate | Problem:
+def _consider(document: Any, phone_region: str | None) -> Candidate | Problem:
     try:
-        return candidate_from(document)
+        return candidate_from(document, phone_region)
     except Problem as problem:
         return problem

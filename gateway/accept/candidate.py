@@ -16,6 +16,11 @@ from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, PLANNED_CHANNELS, Lane
 from shared.message.envelope import MAX_BODY_BYTES, Envelope, Recipient, validate_envelope
 from shared.message.headers import DeliveryState
+from shared.message.phone_number import e164
+from shared.message.push_data import reserved_keys
+
+RESERVED_BY_FCM = "this key is reserved by FCM"
+RESERVED_FOR_OURS = "this key always holds the notification's own request_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,11 @@ class Candidate:
         ]
 
 
-def candidate_from(document: Any) -> Candidate:
-    """Checks a decoded document. Raises Problem 422, which names every bad field, or 413."""
+def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
+    """Checks a decoded document. Raises Problem 422, which names every bad field, or 413.
+
+    ``phone_region`` (ISO 3166) is the region of a phone number without a country code; None refuses such a number.
+    """
     if not isinstance(document, dict):
         raise Problem(422, "a notification is a JSON object")
     # The size of a single request was checked when it was read; that of a batch's item was not.
@@ -58,7 +66,13 @@ def candidate_from(document: Any) -> Candidate:
         envelope = validate_envelope(document, extra="forbid")
     except InvalidEnvelope as exc:
         raise problem_for(exc) from exc
-    unfit = [*_undeliverable(envelope), *_unaddressed(envelope.recipient, envelope.targets), *_untitled(envelope)]
+    unfit = [
+        *_undeliverable(envelope),
+        *_unaddressed(envelope.recipient, envelope.targets),
+        *_uncallable(envelope, phone_region),
+        *_untitled(envelope),
+        *_reserved(envelope),
+    ]
     if unfit:
         raise Problem(422, "the notification cannot be delivered as it is", unfit)
     return _candidate(envelope)
@@ -103,4 +117,28 @@ def _untitled(envelope: Envelope) -> list[tuple[str, str]]:
     if envelope.content is None or envelope.content.title:
         return []
     titled = [channel for channel in envelope.targets if channel in CHANNELS and "title" in CHANNELS[channel].parts]
+    if envelope.content.subject:
+        titled = [channel for channel in titled if "subject" not in CHANNELS[channel].parts]
     return [("content.title", f"required for {channel}") for channel in titled[:1]]
+
+
+def _uncallable(envelope: Envelope, phone_region: str | None) -> list[tuple[str, str]]:
+    if "sms" not in envelope.targets or envelope.recipient is None or not envelope.recipient.phone:
+        return []
+    try:
+        e164(envelope.recipient.phone, phone_region)
+    except ValueError as exc:
+        return [("recipient.phone", str(exc))]
+    return []
+
+
+def _reserved(envelope: Envelope) -> list[tuple[str, str]]:
+    """Returns the keys of ``data`` that a push cannot have: FCM's own, and ours with another value."""
+    data = envelope.content.data if envelope.content is not None else None
+    if "push" not in envelope.targets or not data:
+        return []
+    ours = ["request_id"] if data.get("request_id", envelope.request_id) != envelope.request_id else []
+    return [
+        *((f"content.data.{key}", RESERVED_BY_FCM) for key in reserved_keys(data)),
+        *((f"content.data.{key}", RESERVED_FOR_OURS) for key in ours),
+    ]

@@ -19,6 +19,7 @@ from sandbox.faults import Fault
 
 _E164 = re.compile(r"\+[1-9]\d{1,14}")
 LONGEST_BODY = 1600
+LONGEST_VALIDITY_S = 36_000
 
 #: code -> HTTP status, message; any other code is 400.
 CODES: dict[int, tuple[int, str]] = {
@@ -42,6 +43,7 @@ CODES: dict[int, tuple[int, str]] = {
     21612: (400, "The 'To' phone number is not currently reachable using the 'From' phone number"),
     21614: (400, "'To' number is not a valid mobile number"),
     21617: (400, "The concatenated message body exceeds the 1600 character limit"),
+    21624: (400, "Invalid validity period value"),
     63038: (429, "Account exceeded the daily messages limit"),
 }
 _CODE_OF_STATUS = {401: 20003, 403: 20403, 404: 20404, 429: 20429, 500: 20500, 503: 20503}
@@ -99,6 +101,9 @@ def _wrong(form: dict[str, str]) -> int | None:
         return 21602
     if not _E164.fullmatch(form["To"]):
         return 21211
+    validity = form.get("ValidityPeriod", "1")
+    if not validity.isdecimal() or not 1 <= int(validity) <= LONGEST_VALIDITY_S:
+        return 21624
     return 21617 if len(form["Body"]) > LONGEST_BODY else None
 
 

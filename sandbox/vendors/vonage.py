@@ -16,6 +16,7 @@ from sandbox.exchange import Verdict
 from sandbox.faults import Fault
 
 _NUMBER = re.compile(r"\+?[1-9]\d{6,14}")
+_TTL_MS = range(20_000, 604_800_001)
 _REQUIRED = ("api_key", "api_secret", "from", "to", "text")
 
 _TEXTS: dict[str, str] = {
@@ -102,6 +103,8 @@ def _refused(fields: dict[str, str]) -> dict[str, str] | None:
             return {"status": "2", "error-text": f"Missing {name}"}
     if not _NUMBER.fullmatch(fields["to"]):
         return {"status": "3", "error-text": "Invalid value for parameter: to"}
+    if "ttl" in fields and not (fields["ttl"].isdecimal() and int(fields["ttl"]) in _TTL_MS):
+        return {"status": "3", "error-text": "Invalid value for parameter: ttl"}
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from urllib.parse import quote, urlencode
 
+from services.sms.recipient import number_of
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.providers.provider import Message
@@ -17,6 +18,8 @@ from shared.providers.urls import ProviderUrl
 from shared.settings.settings import Settings
 
 VENDOR_HOST = "api.twilio.com"
+#: Longest ``ValidityPeriod``, seconds: https://www.twilio.com/docs/api/errors/21624
+LONGEST_LIFE_S = 36_000
 
 #: ``code`` in Twilio's answer -> (refusal, why): https://www.twilio.com/docs/api/errors
 #: The 30xxx codes usually arrive by status callback; they mean the same here.
@@ -106,7 +109,15 @@ def build(url: ProviderUrl, settings: Settings) -> Twilio:
         raise url.problem("must contain SID:TOKEN@")
     endpoint = f"{url.http_base(VENDOR_HOST)}/2010-04-01/Accounts/{quote(url.username, safe='')}/Messages.json"
     credentials = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-    return Twilio(url.name, endpoint, url.timeout_s, credentials, url.required("from"), url.options.get("callback", ""))
+    return Twilio(
+        url.name,
+        endpoint,
+        url.timeout_s,
+        credentials,
+        url.required("from"),
+        callback=url.options.get("callback", ""),
+        region=settings.recipients.phone_region,
+    )
 
 
 class Twilio:
@@ -115,7 +126,15 @@ class Twilio:
     connections = CONNECTIONS_PER_ORIGIN
 
     def __init__(
-        self, name: str, endpoint: str, timeout_s: float, credentials: str, sender: str, callback: str
+        self,
+        name: str,
+        endpoint: str,
+        timeout_s: float,
+        credentials: str,
+        sender: str,
+        *,
+        callback: str,
+        region: str | None,
     ) -> None:
         self.name = name
         self.timeout_s = timeout_s
@@ -127,14 +146,17 @@ class Twilio:
         }
         self._sender = ("MessagingServiceSid" if sender.startswith("MG") else "From", sender)
         self._callback = callback
+        self._region = region
         self._http = HttpClient()
 
     async def open(self) -> None:
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
-        """Returns the request's form."""
-        form = [("To", message.target), self._sender, ("Body", message.content.body)]
+        """Returns the request's form. Raises Refused for a target that is no phone number."""
+        form = [("To", number_of(message, self._region)), self._sender, ("Body", message.content.body)]
+        if message.life_s is not None:
+            form.append(("ValidityPeriod", str(min(message.life_s, LONGEST_LIFE_S))))
         if self._callback:
             joint = "&" if "?" in self._callback else "?"
             form.append(("StatusCallback", f"{self._callback}{joint}{urlencode({'request_id': message.request_id})}"))

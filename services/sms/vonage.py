@@ -9,6 +9,7 @@ import hashlib
 from typing import Any
 from urllib.parse import urlencode
 
+from services.sms.recipient import number_of
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.providers.provider import Message
@@ -19,6 +20,8 @@ from shared.settings.settings import Settings
 VENDOR_HOST = "rest.nexmo.com"
 #: Longest ``client-ref`` that the vendor accepts, characters.
 CLIENT_REF_CHARS = 100
+#: Shortest and longest ``ttl``, milliseconds: https://developer.vonage.com/en/api/sms#send-an-sms
+SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 20_000, 604_800_000
 
 _ACCEPTED = "0"
 #: ``messages[0].status`` -> (refusal, why): https://developer.vonage.com/en/api-errors/sms
@@ -65,7 +68,8 @@ def build(url: ProviderUrl, settings: Settings) -> Vonage:
     if not url.username or not url.password:
         raise url.problem("must contain KEY:SECRET@")
     account = {"api_key": url.username, "api_secret": url.password, "from": url.required("from")}
-    return Vonage(url.name, f"{url.http_base(VENDOR_HOST)}/sms/json", url.timeout_s, account)
+    endpoint = f"{url.http_base(VENDOR_HOST)}/sms/json"
+    return Vonage(url.name, endpoint, url.timeout_s, account, region=settings.recipients.phone_region)
 
 
 class Vonage:
@@ -73,11 +77,14 @@ class Vonage:
 
     connections = CONNECTIONS_PER_ORIGIN
 
-    def __init__(self, name: str, endpoint: str, timeout_s: float, account: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, endpoint: str, timeout_s: float, account: dict[str, str], *, region: str | None
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self._endpoint = endpoint
         self._account = account
+        self._region = region
         self._headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
         self._http = HttpClient()
 
@@ -85,13 +92,15 @@ class Vonage:
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
-        """Returns the request's form."""
+        """Returns the request's form. Raises Refused for a target that is no phone number."""
         form = self._account | {
-            "to": message.target.removeprefix("+"),
+            "to": number_of(message, self._region).removeprefix("+"),
             "text": message.content.body,
             "type": "text" if _GSM.issuperset(message.content.body) else "unicode",
             "client-ref": client_ref(message.request_id),
         }
+        if message.life_s is not None:
+            form["ttl"] = str(min(max(message.life_s * 1000, SHORTEST_LIFE_MS), LONGEST_LIFE_MS))
         return urlencode(form).encode()
 
     async def send(self, request: bytes) -> str:

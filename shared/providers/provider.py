@@ -27,6 +27,10 @@ class Message:
     content: Content
     #: high | medium | low, for vendors that have priorities
     priority: str = "medium"
+    #: How long the vendor may keep it for a recipient who cannot be reached, whole seconds; None if nothing limits it.
+    life_s: int | None = None
+    #: The end of that life, whole seconds since the epoch.
+    expires_at_s: int | None = None
 
 
 Request = TypeVar("Request")

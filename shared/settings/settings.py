@@ -13,6 +13,7 @@ from shared.settings.gateway import GatewaySettings
 from shared.settings.idempotency import IdempotencySettings
 from shared.settings.lookup import LookupSettings
 from shared.settings.providers import ProviderSettings, SandboxSettings
+from shared.settings.recipients import RecipientSettings
 from shared.settings.redis import RedisSettings
 from shared.settings.system import SystemSettings
 from shared.settings.types import Group
@@ -27,6 +28,7 @@ class Settings(Group):
     redis: RedisSettings
     lookup: LookupSettings
     providers: ProviderSettings
+    recipients: RecipientSettings
     sandbox: SandboxSettings
     gateway: GatewaySettings
     worker: WorkerSettings

@@ -33,6 +33,27 @@ def refusal(document: Any) -> Problem:
         ({"recipient": {"push_tokens": []}}, "recipient.push_tokens"),
         ({"notification_type": "email", "recipient": {"phone": "+1"}}, "recipient.email"),
         ({"notification_type": "sms", "recipient": {"email": "a@example.com"}}, "recipient.phone"),
+        ({"notification_type": "email", "content": {"body": "b"}}, "content.title"),
+        (
+            {"notification_type": None, "channels": ["email", "push"], "content": {"subject": "s", "body": "b"}},
+            "content.title",
+        ),
+        ({"notification_type": "email", "recipient": {"email": "a@b＞.example"}}, "recipient.email"),
+        ({"notification_type": "sms", "recipient": {"phone": "abc"}}, "recipient.phone"),
+        ({"notification_type": "sms", "recipient": {"phone": "07700 900123"}}, "recipient.phone"),
+        ({"content": {"title": "t", "body": "b", "data": {"from": "x"}}}, "content.data.from"),
+        ({"content": {"title": "t", "body": "b", "data": {"message_type": "x"}}}, "content.data.message_type"),
+        ({"content": {"title": "t", "body": "b", "data": {"google.x": "x"}}}, "content.data.google.x"),
+        (
+            {"content": {"title": "t", "body": "b", "data": {"gcm.notification.e": 1}}},
+            "content.data.gcm.notification.e",
+        ),
+        ({"content": {"title": "t", "body": "b", "data": {"request_id": "other"}}}, "content.data.request_id"),
+        ({"content": {"title": "t\x9b", "body": "b"}}, "content.title"),
+        ({"content": {"title": "\u202e", "body": "b"}}, "content.title"),
+        ({"user_id": "u\u200b"}, "user_id"),
+        ({"expires_at": "tomorrow"}, "expires_at"),
+        ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"),
         ({"notification_type": "websocket"}, "notification_type"),
         ({"notification_type": "both"}, "notification_type"),
         ({"notification_type": None, "channels": ["push", "websocket"]}, "channels"),
@@ -51,6 +72,35 @@ def test_a_channel_that_is_planned_is_named() -> None:
 def test_every_bad_field_is_named_at_once() -> None:
     fields = {name for name, _ in refusal(PUSH | {"priority": 11, "surprise": 1, "request_id": 5}).errors}
     assert fields == {"priority", "surprise", "request_id"}
+
+
+def test_a_subject_is_enough_for_an_email() -> None:
+    email = PUSH | {"notification_type": "email", "content": {"subject": "s", "body": "b"}}
+    assert candidate_from(email).channels == ["email"]
+
+
+def test_what_only_a_push_cannot_have_is_no_fault_of_another_channel() -> None:
+    data = {"from": "x", "request_id": "r-1"}
+    email = PUSH | {"notification_type": "email", "content": {"title": "t", "body": "b", "data": data}}
+    assert candidate_from(email).channels == ["email"]
+    assert candidate_from(PUSH | {"content": {"title": "t", "body": "b", "data": {"request_id": "r-1"}}})
+
+
+def test_a_number_without_a_country_code_needs_a_region() -> None:
+    sms = PUSH | {"notification_type": "sms", "recipient": {"phone": "07700 900123"}}
+    assert candidate_from(sms, "GB").channels == ["sms"]
+
+
+def test_null_is_the_same_as_absent() -> None:
+    nulls = dict.fromkeys(
+        ("channels", "template_code", "variables", "recipient", "priority", "metadata", "type", "expires_at")
+    )
+    content = {"subject": None, "html": None, "data": None, "link": None}
+    one, other = (
+        candidate_from(PUSH),
+        candidate_from(PUSH | nulls | {"content": {**content, "title": "t", "body": "b"}}),
+    )
+    assert one == other
 
 
 def test_sms_needs_no_title() -> None:

@@ -285,3 +285,8 @@ def test_an_example_taken_as_it_is_changes_nothing(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("".join(f"{name}={value}\n" for name, value in _examples().items()))
     assert load_settings(env_file=str(file)).model_dump() == load_settings(env_file=None).model_dump()
+
+
+@pytest.mark.parametrize("region", ["XX", "de", "GBR", "+44"])
+def test_a_region_that_does_not_exist_is_refused(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(monkeypatch, PHONE_REGION=region).keys() == {"PHONE_REGION"}
