@@ -4,6 +4,7 @@ Any bearer token is accepted; a call without one is answered 401, as the vendor 
 with ``dead`` is UNREGISTERED, one that begins with ``malformed`` is INVALID_ARGUMENT naming ``message.token``.
 """
 
+import re
 from functools import partial
 from itertools import count
 
@@ -21,6 +22,9 @@ TARGET_FIELDS = ("token", "topic", "condition")
 MESSAGE_FIELDS = frozenset(
     (*TARGET_FIELDS, "name", "data", "notification", "android", "webpush", "apns", "fcm_options")
 )
+#: https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages, fields data and android.ttl
+RESERVED_KEY = re.compile(r"from|message_type|google.*|gcm.*", re.DOTALL)
+LONGEST_LIFE_S = 2_419_200
 TOKEN_LIFE_S = 3599
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -79,6 +83,8 @@ def _wrong_shape(message: dict[str, object]) -> web.Response | None:
         if not isinstance(value, str):
             field = f"message.data[{number}].value"
             return invalid_json(f"Invalid value at '{field}' (TYPE_STRING).", field)
+    if reserved := next((key for key in data if RESERVED_KEY.fullmatch(key)), None):
+        return invalid_argument("message.data", f"Invalid data payload key: {reserved}")
     if not isinstance(message.get("notification", {}), dict):
         return invalid_json("Invalid value at 'message.notification'.", "message.notification")
     return None
@@ -100,12 +106,27 @@ def _wrong_limits(message: dict[str, object]) -> web.Response | None:
     texts = [text for part in ("notification", "data") for pair in _items(message, part) for text in pair]
     if sum(len(str(text).encode()) for text in texts) > LARGEST_MESSAGE_BYTES:
         return invalid_argument("message", "Android message is too big")
-    apns = message.get("apns")
-    headers = apns.get("headers") if isinstance(apns, dict) else None
-    collapse_id = headers.get("apns-collapse-id", "") if isinstance(headers, dict) else ""
-    if len(str(collapse_id).encode()) > LONGEST_COLLAPSE_ID_BYTES:
+    apns = _within(message, "apns", "headers")
+    if len(str(apns.get("apns-collapse-id", "")).encode()) > LONGEST_COLLAPSE_ID_BYTES:
         return invalid_argument("message.apns.headers", "apns-collapse-id is longer than 64 bytes")
+    if not str(apns.get("apns-expiration", "0")).isdecimal():
+        return invalid_argument("message.apns.headers", "apns-expiration is no number of seconds since the epoch")
+    lives = {
+        "message.android.ttl": str(_within(message, "android").get("ttl", "0s")).removesuffix("s"),
+        "message.webpush.headers": str(_within(message, "webpush", "headers").get("TTL", "0")),
+    }
+    for field, seconds in lives.items():
+        if not seconds.isdecimal() or int(seconds) > LONGEST_LIFE_S:
+            return invalid_argument(field, "Invalid TTL: it must be from 0 to 2419200 seconds")
     return None
+
+
+def _within(message: dict[str, object], *names: str) -> dict[str, object]:
+    """Returns the object at this path of names, or {}."""
+    found: object = message
+    for name in names:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def _items(message: dict[str, object], part: str) -> list[tuple[str, object]]:

@@ -19,6 +19,7 @@ import orjson
 from services.push.access_token import AccessToken, Granted
 from shared.errors import BadSettings, Refusal, Refused, Unavailable
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.message.push_data import reserved_keys
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -50,6 +51,9 @@ BY_STATUS = {
 }
 #: The platforms' (Android, APNs) values for high and low; medium uses FCM's default.
 _PRIORITY = {"high": ("HIGH", "10"), "low": ("NORMAL", "5")}
+#: Longest time that FCM keeps a message, seconds: four weeks.
+#: https://firebase.google.com/docs/cloud-messaging/customize-messages/setting-message-lifespan
+LONGEST_LIFE_S = 2_419_200
 #: Replaces Google's token when the sandbox is used.
 _SANDBOX_TOKEN = "sandbox"
 
@@ -115,15 +119,18 @@ class Fcm:
 
 
 def payload(message: Message) -> bytes:
-    """Returns the request's body. Raises Refused for data that JSON cannot represent.
+    """Returns the request's body. Raises Refused for data that JSON cannot represent, or with a reserved key.
 
     The tag and the collapse id make a second send replace the first on the device. There is no collapse_key: a device
-    keeps only four of them, so one key per request would lose pushes.
+    keeps only four of them, so one key per request would lose pushes. A link of the caller's own in ``data`` is kept.
     """
     content = message.content
+    if reserved := reserved_keys(content.data):
+        shown = ", ".join(reserved)[:100]
+        raise Refused(Refusal.PAYLOAD_REJECTED, f"fcm: data has keys that FCM reserves for itself: {shown}")
     same = hashlib.sha256(message.request_id.encode()).hexdigest()[:32]
     android: dict[str, Any] = {"notification": {"tag": same}}
-    apns = {"apns-collapse-id": same}
+    apns, webpush = {"apns-collapse-id": same}, dict[str, Any]()
     if message.priority in _PRIORITY:
         android["priority"], apns["apns-priority"] = _PRIORITY[message.priority]
     body: dict[str, Any] = {
@@ -131,13 +138,22 @@ def payload(message: Message) -> bytes:
         "notification": {"title": content.title, "body": content.body},
         "data": {**_strings(content.data), "request_id": message.request_id},
         "android": android,
-        "apns": {"headers": apns},
+        # Without a sound, an iPhone shows a push only to those who look at it. Android has its channels for that.
+        "apns": {"headers": apns, "payload": {"aps": {"sound": "default"}}},
     }
+    if message.life_s is not None:
+        life_s = min(message.life_s, LONGEST_LIFE_S)
+        android["ttl"] = f"{life_s}s"
+        webpush["headers"] = {"TTL": str(life_s)}
+    if message.expires_at_s is not None:
+        apns["apns-expiration"] = str(message.expires_at_s)
     if content.link:
-        body["data"]["link"] = content.link
+        body["data"].setdefault("link", content.link)
         # FCM refuses every other scheme here.
         if content.link.startswith("https://"):
-            body["webpush"] = {"fcm_options": {"link": content.link}}
+            webpush["fcm_options"] = {"link": content.link}
+    if webpush:
+        body["webpush"] = webpush
     try:
         return orjson.dumps({"message": body})
     except orjson.JSONEncodeError as exc:

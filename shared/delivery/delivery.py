@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from typing import Any, Protocol
 
 import structlog
@@ -128,6 +128,10 @@ class Delivery:
         if not targets:
             return Dead("no_recipient", f"the recipient has no {self._address}")
         content = await self._content(job)
+        if missing := _missing(content, self._parts):
+            if job.envelope.content is None:
+                raise TemplateInvalid("templates", missing)
+            return Dead("payload_rejected", missing)
         if len(targets) > 1:
             return await self._send_to_all(job, targets, content, expires_ms)
         await job.claim.keep(self._sender.timeout_s)
@@ -179,11 +183,25 @@ class Delivery:
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
-        message = Message(job.request_id, target, content, job.envelope.lane_priority)
+        # Rounded down: a vendor must not show what has expired. But never 0: some vendors take that for "no limit".
+        left_s = max(1, (expires_ms - self._clock_ms()) // 1000)
+        message = Message(
+            job.request_id, target, content, job.envelope.lane_priority, life_s=left_s, expires_at_s=expires_ms // 1000
+        )
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, request_id=job.request_id, target=digest(target))
         return answer
+
+
+def _missing(content: Content, parts: Set[str]) -> str:
+    """Returns what a person would miss in this content, or ''. ``parts`` are those that the channel shows."""
+    mail = "subject" in parts
+    if mail and not (content.subject or content.title):
+        return "subject: the e-mail has neither a subject nor a title"
+    if not "".join((content.body, content.html, "" if mail else content.title)).strip():
+        return "body: the message has no text"
+    return ""
 
 
 def _combined(answers: Sequence[Answer], *, last: bool) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -132,6 +133,46 @@ async def test_a_template_is_filled_with_the_variables(bench: Bench) -> None:
     assert isinstance(await bench.delivery.attempt(bench.job(template_code="HELLO", variables=variables)), Sent)
     content = bench.provider.messages[0].content
     assert (content.title, content.body) == ("Hello Ada", "Ada, look: https://l.example")
+
+
+async def test_the_rest_of_its_life_goes_to_the_provider(bench: Bench) -> None:
+    expires = datetime.now(UTC) + timedelta(seconds=90)
+    await bench.delivery.attempt(bench.job(expires_at=expires.isoformat()))
+    message = bench.provider.messages[0]
+    assert message.life_s is not None and 80 <= message.life_s <= 90
+    assert message.expires_at_s == int(expires.timestamp())
+
+
+async def test_without_an_expiry_of_its_own_it_is_that_of_the_channel(bench: Bench) -> None:
+    await bench.delivery.attempt(bench.job())
+    life_s = bench.provider.messages[0].life_s
+    assert life_s is not None and POLICY.life_s - 10 <= life_s <= POLICY.life_s
+
+
+@pytest.mark.parametrize(
+    ("parts", "missing"),
+    [({"body": "b"}, "subject"), ({"subject": "{{ none }}", "body": "b"}, "subject"), ({"subject": "s"}, "no text")],
+)
+async def test_an_email_without_subject_or_text_is_dead(parts: dict[str, str], missing: str) -> None:
+    bench = Bench("email")
+    bench.templates.entries["T"] = Template(code="T", **parts)
+    outcome = await bench.delivery.attempt(bench.job(template_code="T", variables={"none": ""}))
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "template_error" and missing in outcome.error
+    assert bench.provider.messages == []
+
+
+@pytest.mark.parametrize("parts", [{"title": "t", "body": "b"}, {"subject": "s", "html": "<p>h</p>"}])
+async def test_a_title_or_html_alone_is_enough_for_an_email(parts: dict[str, str]) -> None:
+    bench = Bench("email")
+    bench.templates.entries["T"] = Template(code="T", **parts)
+    assert isinstance(await bench.delivery.attempt(bench.job(template_code="T")), Sent)
+
+
+async def test_an_email_with_content_but_no_subject_is_dead() -> None:
+    outcome = await Bench("email").delivery.attempt(Bench("email").job(content={"body": "b"}))
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "payload_rejected" and "subject" in outcome.error
 
 
 async def test_a_missing_variable_is_named(bench: Bench) -> None:

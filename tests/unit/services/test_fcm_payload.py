@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 from typing import Any
 
@@ -97,3 +98,36 @@ def test_whatever_the_content_the_body_is_json_with_string_data_or_is_refused(
         assert refused.refusal is Refusal.PAYLOAD_REJECTED
         return
     assert all(isinstance(value, str) for value in body["message"]["data"].values())
+
+
+@pytest.mark.parametrize("key", ["from", "message_type", "google", "google.c.sender.id", "gcm.notification.x", "gcmx"])
+def test_a_key_that_fcm_reserves_is_the_payloads_fault_and_named(key: str) -> None:
+    with pytest.raises(Refused, match=key) as caught:
+        payload(message(data={"order": "1", key: "x"}))
+    assert caught.value.refusal is Refusal.PAYLOAD_REJECTED
+
+
+@pytest.mark.parametrize("key", ["From", "fromage", "message_types", "my.google.key"])
+def test_a_key_that_only_resembles_a_reserved_one_is_sent(key: str) -> None:
+    assert sent(data={key: "x"})["data"][key] == "x"
+
+
+def test_a_link_of_the_callers_own_in_data_is_kept() -> None:
+    body = sent(data={"link": "shop://1"}, link="https://example.com/o/42")
+    assert body["data"]["link"] == "shop://1"
+    assert body["webpush"]["fcm_options"] == {"link": "https://example.com/o/42"}
+
+
+def test_an_iphone_plays_a_sound() -> None:
+    assert sent()["apns"]["payload"] == {"aps": {"sound": "default"}}
+
+
+@pytest.mark.parametrize(
+    ("life_s", "seconds"), [(1, "1"), (86_400, "86400"), (2_419_200, "2419200"), (10**9, "2419200")]
+)
+def test_the_messages_life_is_told_to_every_platform(life_s: int, seconds: str) -> None:
+    live = dataclasses.replace(message(), life_s=life_s, expires_at_s=1_900_000_000)
+    body = orjson.loads(payload(live))["message"]
+    assert body["android"]["ttl"] == f"{seconds}s"
+    assert body["webpush"] == {"headers": {"TTL": seconds}}
+    assert body["apns"]["headers"]["apns-expiration"] == "1900000000"
