@@ -2,8 +2,8 @@
 
 Source: https://www.twilio.com/docs/messaging/api/message-resource and https://www.twilio.com/docs/api/errors. Any
 account and token are accepted; a call without them is answered 401. The request id is looked for in the query of
-StatusCallback, where the vendor would send it back, and nowhere else. A number that is not E.164 gives 21211, so any
-that begins with ``dead`` or ``+000`` does too.
+StatusCallback, where the vendor would send it back, and nowhere else. A number that is not E.164 gives 21211, and so
+does any that begins with ``+1000``, which looks like a number and is none.
 """
 
 import re
@@ -17,7 +17,7 @@ from aiohttp import web
 from sandbox.exchange import Verdict
 from sandbox.faults import Fault
 
-_E164 = re.compile(r"\+[1-9]\d{1,14}")
+_E164 = re.compile(r"\+(?!1000)[1-9]\d{1,14}")
 LONGEST_BODY = 1600
 LONGEST_VALIDITY_S = 36_000
 

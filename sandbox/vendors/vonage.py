@@ -1,7 +1,8 @@
 """Plays Vonage ``POST /sms/json``: always HTTP 200, the outcome is in ``messages[0].status``; "0" means accepted.
 
 Source: https://developer.vonage.com/en/api/sms and https://developer.vonage.com/en/api-errors/sms. Any key and secret
-are accepted. A fault with a plain ``status`` answers with that HTTP status instead, as the vendor's front end may.
+are accepted. A number that begins with ``1000`` is refused. A fault with a plain ``status`` answers with that HTTP
+status instead, as the vendor's front end may.
 """
 
 import re
@@ -15,7 +16,7 @@ from aiohttp import web
 from sandbox.exchange import Verdict
 from sandbox.faults import Fault
 
-_NUMBER = re.compile(r"\+?[1-9]\d{6,14}")
+_NUMBER = re.compile(r"\+?(?!1000)[1-9]\d{6,14}")
 _TTL_MS = range(20_000, 604_800_001)
 _REQUIRED = ("api_key", "api_secret", "from", "to", "text")
 

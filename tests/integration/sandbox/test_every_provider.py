@@ -124,3 +124,32 @@ async def test_lookups_that_hang(http: aiohttp.ClientSession, sandbox: Sandbox, 
     hanging.cancel()
     async with http.get(LOOKUPS[lookup]) as response:
         assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data": {"from": "x"}},
+        {"data": {"google.x": "x"}},
+        {"android": {"ttl": "2419201s"}},
+        {"android": {"ttl": "soon"}},
+        {"webpush": {"headers": {"TTL": "-1"}}},
+        {"apns": {"headers": {"apns-expiration": "soon"}}},
+    ],
+)
+async def test_fcm_refuses_what_the_vendor_would(http: aiohttp.ClientSession, change: dict[str, object]) -> None:
+    call = {"headers": {"Authorization": "Bearer x"}, "json": {"message": {"token": "token-1", **change}}}
+    async with http.post("/v1/projects/sandbox/messages:send", **call) as response:  # type: ignore[arg-type]
+        assert response.status == 400
+        assert (await response.json())["error"]["status"] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("period", ["0", "36001", "x"])
+async def test_twilio_and_vonage_refuse_a_life_that_is_out_of_range(http: aiohttp.ClientSession, period: str) -> None:
+    form = {"To": PHONE, "From": "+1", "Body": "b", "ValidityPeriod": period}
+    login = {"Authorization": "Basic x"}
+    async with http.post("/2010-04-01/Accounts/AC1/Messages.json", data=form, headers=login) as response:
+        assert (await response.json())["code"] == 21624
+    form = {"api_key": "k", "api_secret": "s", "from": "N", "to": PHONE, "text": "t", "ttl": period[:4]}
+    async with http.post("/sms/json", data=form) as response:
+        assert (await response.json())["messages"][0]["status"] == "3"

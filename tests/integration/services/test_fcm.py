@@ -1,6 +1,7 @@
 """Tests services/push/fcm.py with a vendor made of bare sockets (and Google's token endpoint), and with the sandbox."""
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -18,7 +19,7 @@ from services.push import fcm
 from services.push.fcm import Fcm
 from shared.errors import BadSettings, Refusal, Refused
 from shared.providers.urls import providers_for
-from tests.support.messages import DOWN, OURS, REQUEST_ID, built, message, refusing, send, settings
+from tests.support.messages import DOWN, OURS, PAYLOAD, REQUEST_ID, built, message, refusing, send, settings
 from tests.support.opened import opened
 from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http
 
@@ -154,9 +155,16 @@ async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox, monke
     monkeypatch.delenv("PUSH_PROVIDERS", raising=False)
     (made,) = providers_for("push", {"fcm": fcm.build}, settings(sandbox_port=sandbox.port))
     await made.open()
-    await send(made, message("token-1", link="https://example.com", data={"n": 1}, priority="high"))
+    full = message("token-1", link="https://example.com", data={"n": 1}, priority="high")
+    await send(made, dataclasses.replace(full, life_s=10**9, expires_at_s=1_900_000_000))
+    with refusing(PAYLOAD):
+        await send(made, message("token-1", data={"google.x": "1"}))
     with pytest.raises(Refused) as caught:
         await send(made, message("dead-1"))
     assert caught.value.refusal is Refusal.RECIPIENT_INVALID
     await made.close()
-    assert [delivery.target for delivery in sandbox.ledger.select(request_id=REQUEST_ID)] == ["token-1"]
+    (received,) = sandbox.ledger.select(request_id=REQUEST_ID)
+    assert received.target == "token-1"
+    shown: Any = received.shown()["payload"]
+    assert shown["message"]["android"]["ttl"] == "2419200s"
+    assert shown["message"]["apns"]["headers"]["apns-expiration"] == "1900000000"

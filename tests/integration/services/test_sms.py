@@ -1,6 +1,7 @@
 """Tests services/sms/ with vendors made of bare sockets and with the sandbox."""
 
 import base64
+import dataclasses
 from contextlib import AbstractAsyncContextManager
 
 import pytest
@@ -99,8 +100,13 @@ async def test_the_sandbox_receives_from_both(sandbox: Sandbox, monkeypatch: pyt
     builders: dict[str, Builder] = {"twilio": twilio.build, "vonage": vonage.build}
     for provider in providers_for("sms", builders, settings(sandbox_port=sandbox.port)):
         async with opened(provider) as made:
-            assert await send(made, message(TO, request_id=f"for-{made.name}"))
-            with refusing(RECIPIENT):
-                await send(made, message("dead1"))
+            assert await send(made, dataclasses.replace(message(TO, request_id=f"for-{made.name}"), life_s=10**9))
+            for nobody in ("+10005550001", "abc"):
+                with refusing(RECIPIENT):
+                    await send(made, message(nobody))
     received = [(delivery.provider, delivery.request_id) for delivery in sandbox.ledger.select()]
     assert received == [("twilio", "for-twilio"), ("vonage", "for-vonage")]
+    lives = [delivery.shown()["payload"] for delivery in sandbox.ledger.select()]
+    assert [life.get("ValidityPeriod") or life.get("ttl") for life in lives] == ["36000", "604800000"]  # type: ignore[attr-defined]
+    # The target that is no number was refused without a call.
+    assert [sandbox.ledger.tallies[name].calls for name in ("twilio", "vonage")] == [2, 2]

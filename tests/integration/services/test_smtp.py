@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from contextlib import AbstractAsyncContextManager
 from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,42 @@ async def test_an_address_outside_ascii_needs_smtputf8() -> None:
         await send(made, message("jürgen@bücher.example"))
         assert "MAIL FROM:<notify@example.com> SMTPUTF8" in server.commands
         assert "RCPT TO:<jürgen@xn--bcher-kva.example>" in server.commands
+
+
+async def test_a_domain_is_converted_by_idna_2008_and_checked_after_it() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        await send(made, message("a@faß.de"))
+        assert "RCPT TO:<a@xn--fa-hia.de>" in server.commands
+        commands = len(server.commands)
+        # A full-width > becomes a real one, and the server's syntax error would be the provider's fault.
+        for _ in range(5):
+            assert (await error_of(made, "a@b＞.example")).refusal is RECIPIENT
+        assert len(server.commands) == commands
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "Ihre Bestellung ist unterwegs — für Müller & Söhne 🚀",
+        "Welcome, =?utf-8?q?x=0d=0aReply-To:_evil=40a.example?=",
+        "Welcome, =?utf-8?q?x=0d=0a=0d=0aanother_body?=",
+        "a " + "long subject " * 70 + "end",
+        "你好" * 200,
+    ],
+)
+async def test_a_subject_arrives_unchanged_and_brings_nothing_along(subject: str) -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        await send(made, message(TO, subject=subject, body="the body"))
+        mail = message_from_bytes(server.mails[0].removesuffix(b".\r\n"), policy=default)
+        assert (mail["Subject"], mail["Reply-To"], mail["To"]) == (subject, None, TO)
+        assert mail.get_content().strip() == "the body"
+
+
+async def test_a_header_that_no_mail_can_have_is_refused_without_a_connection() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        with refusing(PAYLOAD):
+            await send(made, message(TO, subject="x\r\nBcc: y@example.org"))
+        assert server.connections == 0
 
 
 async def test_the_size_is_sent_if_the_server_supports_it() -> None:
