@@ -94,6 +94,8 @@ def test_subject_and_name_come_back_and_nothing_else_comes(subject: str, name: s
     assert is_line(subject) and is_line(name)
     found = fields(mail)
     assert all(len(line) <= LINE_CHARACTERS for line in mail.split(b"\r\n") if b"=?" in line)
+    head = mail.partition(b"\r\n\r\n")[0]
+    assert all(line == line.rstrip() for line in head.split(b"\r\n") if line != b"Subject: ")
     assert [field for field, _ in found[: len(FIELDS)]] == FIELDS
     assert {field for field, _ in found[len(FIELDS) :]} <= OF_THE_BODY
     assert strictly_decoded(dict(found)["Subject"]) == subject

@@ -36,7 +36,7 @@ def test_a_number_is_written_in_e164(text: str, region: str | None, written: str
     [
         *("", "abc", "+", "+1", "+123", "+44 12", "+999123456789", "+447700900123, +447700900124", "+4477+00900123"),
         *("+1-800-FLOWERS", "call +447700900123", "+44 7700 900123 ext. 5", "+4477009001231234567", "12", "\x9b+4477"),
-        *("+44\r\n7700900123"),
+        *("+44\r\n7700900123", "+1 110121152719"),
     ],
 )
 def test_what_is_no_number_is_refused(text: str, region: str | None) -> None:

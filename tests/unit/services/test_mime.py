@@ -16,6 +16,8 @@ from shared.providers.provider import Content, Message
 from tests.support.messages import REQUEST_ID, message, refusing
 
 SENDER = parse_mailbox("Shop <notify@example.com>")
+MEANT_FIELDS = [headers.mailbox_field("To", parse_mailbox("C <c@d.example>")), headers.text_field("Subject", "Hi")]
+MEANT = headers.header_block(MEANT_FIELDS) + b"MIME-Version: 1.0\r\n\r\nbody"
 
 
 def composed(recipient: str = "ada@example.org", request_id: str = REQUEST_ID, **content: Any) -> bytes:
@@ -130,6 +132,25 @@ def test_a_header_that_reads_differently_is_not_sent(monkeypatch: pytest.MonkeyP
             composed(subject=subject)
         assert "header" in str(caught.value)
         assert subject not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        MEANT.replace(b"Subject: Hi", b"Subject: Ho"),
+        MEANT.replace(b"Subject: Hi\r\n", b""),
+        MEANT.replace(b"Subject: Hi", b"X-Subject: Hi"),
+        MEANT.replace(b"To: ", b"Reply-To: e@f.example\r\nTo: "),
+        MEANT.replace(b"MIME-Version", b"Reply-To: e@f.example\r\nMIME-Version"),
+        MEANT.replace(b"MIME-Version: 1.0", b"Subject: Hi\r\nMIME-Version: 1.0"),
+        MEANT.replace(b"<c@d.example>", b"<c@d.example>, <e@f.example>"),
+        MEANT.replace(b"To: ", b"\r\nTo: "),
+    ],
+)
+def test_a_header_with_anything_but_what_was_meant_is_noticed(changed: bytes) -> None:
+    headers.check_header(MEANT, MEANT_FIELDS)
+    with pytest.raises(headers.NotAsMeant):
+        headers.check_header(changed, MEANT_FIELDS)
 
 
 TEXT = st.text(st.characters(codec="utf-8"))
