@@ -97,14 +97,6 @@ class _Part(BaseModel):
     # The gateway enforces additionalProperties (it validates with extra="forbid"); consumers do not.
     model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_absent(cls, given: Any) -> Any:
-        """Removes known fields that are null, so that they are the same as absent ones, also in the published body."""
-        if not isinstance(given, dict) or None not in given.values():
-            return given
-        return {name: value for name, value in given.items() if value is not None or name not in cls.model_fields}
-
 
 def _or_integer(schema: dict[str, Any]) -> None:
     """Adds to ``schema`` that a 64-bit integer is accepted too; ``_user_id`` turns it into a string."""
@@ -253,9 +245,33 @@ class Envelope(_Part):
 def validate_envelope(document: Any, *, extra: Literal["forbid", "ignore"]) -> Envelope:
     """Checks a decoded JSON document. Raises InvalidEnvelope (``invalid_envelope``) that names every bad field."""
     try:
-        return Envelope.model_validate(document, extra=extra)
+        return Envelope.model_validate(_without_nulls(document), extra=extra)
     except ValidationError as exc:
         raise InvalidEnvelope("invalid_envelope", [_problem(e) for e in exc.errors(include_url=False)]) from exc
+
+
+def _without_nulls(document: Any) -> Any:
+    """Returns the document without known fields that are null: they are the same as absent ones, also when published.
+
+    It is no validator of the models, because those would cost 1 us for each envelope, and nulls are rare.
+    """
+    if not isinstance(document, dict):
+        return document
+    document = _given(document, Envelope)
+    for name, part in _PARTS.items():
+        inner = document.get(name)
+        if isinstance(inner, dict) and (given_fields := _given(inner, part)) is not inner:
+            document = {**document, name: given_fields}
+    return document
+
+
+def _given(fields: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    if None not in fields.values():
+        return fields
+    return {name: value for name, value in fields.items() if value is not None or name not in model.model_fields}
+
+
+_PARTS: dict[str, type[BaseModel]] = {"content": EnvelopeContent, "recipient": Recipient}
 
 
 def parse_queued(body: bytes, channel: str) -> Envelope:
