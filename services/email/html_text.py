@@ -10,6 +10,8 @@ import re
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from shared.message.text import without_controls
+
 _UNSEEN = frozenset({"head", "script", "style", "template", "title"})
 _BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "center", "dd", "div", "dl", "dt", "fieldset", "figure", "footer"}
@@ -69,4 +71,5 @@ def _around(node: LexborNode) -> tuple[str, str]:
 
 def _tidy(text: str) -> str:
     lines = (re.sub(r" +", " ", line).strip() for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    # HTML can name characters that a text must not hold: &#27; is an escape.
+    return without_controls(re.sub(r"\n{3,}", "\n\n", "\n".join(lines))).strip()

@@ -31,6 +31,7 @@ FORBIDDEN_IN_IDENTIFIER = FORBIDDEN_IN_LINE + _HIDING + _MARKS + _JOINERS
 
 _find_control = re.compile(f"[{_CONTROL}]").search
 _find_control_in_text = re.compile(f"[{_CONTROL_IN_TEXT}]").search
+_remove_control_in_text = re.compile(f"[{_CONTROL_IN_TEXT}]").sub
 _find_invisible = re.compile(f"[{_HIDING}{_MARKS}{_JOINERS}]").search
 _find_right_to_left = re.compile(f"[{_RIGHT_TO_LEFT}]").search
 _without_hiding = re.compile(f"[{_HIDING}]").sub
@@ -41,6 +42,11 @@ _without_stray_joiners = re.compile(rf"(?<![^\x00-\x7f])[{_JOINERS}]+").sub
 def has_control(value: str) -> bool:
     """Tells whether ``value`` has a line break or a control character."""
     return _find_control(value) is not None
+
+
+def without_controls(value: str) -> str:
+    """Returns a text of several lines without control characters, for a text that nobody wrote as it is."""
+    return _remove_control_in_text("", value)
 
 
 def one_line(value: str) -> str:

@@ -19,6 +19,7 @@ from services.email.html_text import text_of_html
         ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b\n\nc"),
         ("<head><title>T</title><style>s{}</style></head><script>x</script>&lt;i&gt; &amp; &eacute;", "<i> & é"),
         ('<img src="x" alt="Logo">', "Logo"),
+        ("a&#27;[2J&#x9b;&#0;b", "a[2J›\ufffdb"),
         ("<img src=x><!-- c -->", ""),
     ],
 )
