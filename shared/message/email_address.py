@@ -61,7 +61,7 @@ def parse_address(text: str) -> EmailAddress:
     """Reads one address, without invisible characters. Raises ValueError, whose text does not quote the address."""
     found = _ADDRESS.fullmatch(without_invisible(text))
     if found is None:
-        raise ValueError(NOT_AN_ADDRESS)
+        raise ValueError(LOOKS_LIKE_ANOTHER if _ADDRESS.fullmatch(text) else NOT_AN_ADDRESS)
     local, domain = found[1], _ascii_domain(found[2])
     # A server may normalise the part before the @ (RFC 6532, 3.1), so it must be one in that form, too. Nobody's
     # address has =?, with which an encoded word of RFC 2047 begins.

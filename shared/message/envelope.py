@@ -304,6 +304,9 @@ def _problem(error: Any) -> tuple[str, str]:
             field, text = text.split(": ", 1)
     elif error["type"] == "extra_forbidden":
         text = "unknown field"
+    elif error["type"] in ("string_too_short", "too_short"):
+        # Every least length in an envelope is 1.
+        text = "must not be empty"
     elif error["type"] == "missing":
         text = "required"
     return field, text

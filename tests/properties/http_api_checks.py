@@ -22,7 +22,7 @@ _BEYOND_THE_SCHEMA = {
     "the integer is beyond 64 bits",
     *(f"required for {channel}" for channel in CHANNELS),
     # An invisible character counts in the schema, and is removed.
-    "Value should have at least 1 item after validation, not 0",
+    "must not be empty",
     *(NOT_A_NUMBER, NO_COUNTRY),
     *(NOT_A_DOMAIN, LOOKS_LIKE_ANOTHER, TOO_LONG),
     *(RESERVED_BY_FCM, RESERVED_FOR_OURS),
