@@ -56,6 +56,7 @@ def test_an_address_is_written_with_its_domain_in_ascii(text: str, written: str)
             "a@-b.example",
             "a@b\u200dc.example",
             "a\u200d@b.example",
+            "\u200b@b.example",
             "a@☃\u0338.example",
         ),
         *("=?utf-8?q?x?=@b.example", "a@=?utf-8?q?b?="),
