@@ -122,6 +122,6 @@ async def _declare(url: str) -> None:
     try:
         async with asyncio.timeout(_DECLARE_S):
             await connection.wait_up()
-            await topology.declare(await connection.channel(), load_settings().broker.retry_levels_s)
+            await topology.declare(connection.channel, load_settings().broker.retry_levels_s)
     finally:
         await connection.close()

@@ -98,12 +98,9 @@ class Consumer:
         await self._connection.close()
 
     async def declare(self) -> None:
-        """Declares the topology of these lanes, on a separate channel. Raises the errors of ``topology.declare``."""
-        channel = await self._connection.channel()
-        try:
-            await topology.declare(channel, self._levels_s, sorted({lane.channel for lane in self._lanes}))
-        finally:
-            await channel.close()
+        """Declares the topology of these lanes, on separate channels. Raises the errors of ``topology.declare``."""
+        channels = sorted({lane.channel for lane in self._lanes})
+        await topology.declare(self._connection.channel, self._levels_s, channels)
 
     async def get(self, lane: Lane) -> Incoming | None:
         """Takes one message; returns None if the lane is empty. Raises ChannelGone, TimeoutError."""
