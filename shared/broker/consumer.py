@@ -33,7 +33,6 @@ class _LaneChannel:
 
     def incoming(self, method: Any, properties: Any, body: bytes) -> Incoming:
         headers: dict[str, Any] = properties.headers or {}
-        count = headers.get("x-delivery-count")
         return Incoming(
             lane=self.lane,
             tag=method.delivery_tag,
@@ -41,10 +40,20 @@ class _LaneChannel:
             body=body,
             headers=headers,
             redelivered=method.redelivered,
-            delivery_count=int(count) if isinstance(count, int) else 0,
+            delivery_count=_delivery_count(headers) if method.redelivered else 0,
             message_id=properties.message_id or "",
             timestamp_ms=int(properties.timestamp) * 1000 if properties.timestamp else None,
         )
+
+
+def _delivery_count(headers: Mapping[str, Any]) -> int:
+    """Returns the broker's count of a redelivered message.
+
+    With a first delivery the broker writes no count (``rabbit_fifo_client``), so one that is there was copied by the
+    publisher. With a redelivery it replaces every other one, by a number up to its limit.
+    """
+    count = headers.get("x-delivery-count")
+    return min(max(0, int(count)), topology.DELIVERY_LIMIT) if isinstance(count, int) else 0
 
 
 class Consumer:
