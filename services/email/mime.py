@@ -27,7 +27,7 @@ def compose(message: Message, sender: str, domain: str, recipient: str) -> bytes
         mail["To"] = recipient
         mail["Subject"] = content.subject or content.title
         mail["Date"] = formatdate(usegmt=True)
-        mail["Message-ID"] = f"<{hashlib.sha256(message.request_id.encode()).hexdigest()[:32]}@{domain}>"
+        mail["Message-ID"] = f"<{hashlib.sha256(message.key.encode()).hexdigest()[:32]}@{domain}>"
         mail["X-Request-ID"] = message.request_id
         # This asks for no out-of-office replies (RFC 3834).
         mail["Auto-Submitted"] = "auto-generated"

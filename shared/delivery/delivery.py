@@ -41,16 +41,17 @@ TARGETS_AT_ONCE = 10
 class ServedTokens(Protocol):
     """Remembers which of a message's several targets have been served, so that a retry sends to the others only.
 
-    ``served_tokens`` raises RedisUnavailable; ``mark_token`` raises nothing, because the provider has accepted already.
+    ``key`` is the request_id within its sender's namespace. ``served_tokens`` raises RedisUnavailable; ``mark_token``
+    raises nothing, because the provider has accepted already.
     """
 
-    async def served_tokens(self, request_id: str) -> set[str]: ...
+    async def served_tokens(self, key: str) -> set[str]: ...
 
-    async def mark_token(self, request_id: str, token_digest: str) -> None: ...
+    async def mark_token(self, key: str, token_digest: str) -> None: ...
 
 
 class Delivery:
-    """Applies the rule book to the messages of one channel."""
+    """Applies the rule book to the messages of one channel. ``clock_ms`` tells the time by which lives end."""
 
     def __init__(
         self,
@@ -158,9 +159,10 @@ class Delivery:
 
     async def _send_to_all(self, job: Job, targets: Sequence[str], content: Content, expires_ms: int) -> Answer:
         """Sends to each target that has not been served yet, and combines the answers into one."""
-        served = await self._served.served_tokens(job.request_id)
+        served = await self._served.served_tokens(job.key)
         answers: list[Answer] = [Sent("", "") for target in targets if digest(target) in served]
         waiting = [target for target in targets if digest(target) not in served]
+        job.claim.count_sends(unanswered=min(TARGETS_AT_ONCE, len(waiting)), unserved=len(waiting))
         for first in range(0, len(waiting), TARGETS_AT_ONCE):
             group = waiting[first : first + TARGETS_AT_ONCE]
             await job.claim.keep(self._sender.timeout_s)
@@ -175,11 +177,11 @@ class Delivery:
     async def _send_and_mark(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
         answer = await self._send(job, target, content, expires_ms)
         if isinstance(answer, Sent):
-            await self._served.mark_token(job.request_id, digest(target))
+            await self._served.mark_token(job.key, digest(target))
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
-        message = Message(job.request_id, target, content, job.envelope.lane_priority)
+        message = Message(job.request_id, target, content, job.envelope.lane_priority, client=job.received.state.client)
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, request_id=job.request_id, target=digest(target))

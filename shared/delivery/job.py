@@ -22,6 +22,11 @@ class Job:
     def request_id(self) -> str:
         return self.envelope.request_id
 
+    @property
+    def key(self) -> str:
+        """Returns the request_id within its sender's namespace, which no other message of the channel has."""
+        return self.claim.key
+
     def expires_ms(self, life_s: float) -> int:
         """Returns the end of the message's life, milliseconds since the epoch.
 

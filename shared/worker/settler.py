@@ -128,6 +128,8 @@ class Settler:
             deferrals=before.deferrals + (not outcome.counted),
             last_error=outcome.error or before.last_error,
             redeliveries=redelivered,
+            # A claim of this delivery has left a record.
+            unclaimed=before.unclaimed and not incoming.claimed,
         )
         exchange = topology.retry_exchange(level_for(outcome.delay_s, self._levels_s))
         return Publication(exchange, incoming.lane.routing_key, incoming.body, state.to_headers(), request_id)
@@ -138,7 +140,12 @@ class Settler:
         return Publication(topology.FAILED_EXCHANGE, incoming.lane.routing_key, incoming.body, headers, request_id)
 
     def _about(self, received: Received, request_id: str) -> dict[str, object]:
-        return {"request_id": request_id, "channel": self._channel, "attempt": received.state.attempt}
+        return {
+            "request_id": request_id,
+            **_sender(received),
+            "channel": self._channel,
+            "attempt": received.state.attempt,
+        }
 
     def _log_sent(self, job: Job, outcome: Sent) -> None:
         received = job.received
@@ -152,6 +159,7 @@ class Settler:
         log.info(
             "delivered",
             request_id=job.request_id,
+            **_sender(received),
             channel=self._channel,
             attempt=received.state.attempt,
             provider=outcome.provider,
@@ -180,3 +188,9 @@ class Settler:
             provider=outcome.provider,
             error=outcome.error,
         )
+
+
+def _sender(received: Received) -> dict[str, str]:
+    """Returns the field ``client`` for a log line, if the sender is known."""
+    client = received.state.client
+    return {"client": client} if client else {}

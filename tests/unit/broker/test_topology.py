@@ -20,9 +20,10 @@ LEVELS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 
 class Broker:
-    """Acts as a broker that remembers every declaration, and refuses what ``existing`` says it has with other arguments.
+    """Acts as a broker that remembers every declaration.
 
-    ``existing``: name -> the arguments that it has. ``gone``: closes the channel at the end of a declaration.
+    ``existing``: the names that it has -> their arguments; it refuses others. ``gone`` closes the channel at the end of
+    a declaration.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ def bench() -> Bench:
 
 
 def ambiguous(bench: Bench) -> float:
-    labels = {"channel": "push", "provider": "fcm"}
+    labels = {"channel": "push", "provider": "fcm", "why": "no_answer"}
     return bench.metrics.registry.get_sample_value("notify_ambiguous_total", labels) or 0
 
 

@@ -99,3 +99,17 @@ JSON = st.recursive(
 )
 def test_every_answer_becomes_a_refusal(status: int, body: bytes, retry_after: str) -> None:
     assert isinstance(refused(Response(status, {"retry-after": retry_after}, body)), Refused)
+
+
+@pytest.mark.parametrize(
+    ("response", "handed_over"),
+    [
+        (answer(503, "UNAVAILABLE"), True),
+        (answer(500), True),
+        (answer(429), False),
+        (answer(404, "UNREGISTERED"), False),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_failure_of_fcm_itself_may_hide_a_delivery(response: Response, handed_over: bool) -> None:
+    assert refused(response).handed_over is handed_over
