@@ -212,7 +212,7 @@ async def test_an_exchange_of_an_earlier_version_is_used_as_it_is() -> None:
 async def test_every_queue_and_exchange_with_other_arguments_is_named_at_once_with_its_command() -> None:
     classic = {"x-queue-type": "classic"}
     wrong = {"push.queue": classic, "retry.sms.5s.queue": {**topology.retry_arguments(5), "x-message-ttl": 7}}
-    exchanges = {topology.EXCHANGE: {}, topology.UNROUTABLE_EXCHANGE: {}}
+    exchanges: dict[str, dict[str, Any]] = {topology.EXCHANGE: {}, topology.UNROUTABLE_EXCHANGE: {}}
     broker = Broker({**wrong, **exchanges})
     with pytest.raises(TopologyMismatch) as refused:
         await topology.declare(broker.open_channel, LEVELS_S)

@@ -202,7 +202,7 @@ async def test_a_header_that_names_no_client_is_an_error_and_not_another_sender(
 @pytest.mark.parametrize(
     "seen", [{"attempt": 1}, {"deferrals": 1}, {"redeliveries": 1}, {"replay": 5}, {"delivery_count": 1}], ids=str
 )
-async def test_a_message_whose_record_redis_lost_is_counted(desk: Desk, seen: dict[str, int]) -> None:
+async def test_a_message_whose_record_redis_lost_is_counted(desk: Desk, seen: dict[str, Any]) -> None:
     await desk.handle(OTP, **seen)
     assert desk.claims.counted == {"state_lost": 1}
 
