@@ -20,6 +20,7 @@ from shared.failed.queue import FailedQueue
 from shared.failed.selection import parse_listing, parse_replay
 from shared.health.registry import forced_breakers
 from shared.idempotency.claims import Claims
+from shared.idempotency.redis_clock import RedisClock
 from shared.message.headers import read_state
 from shared.metrics import Metrics
 from shared.redis.client import sync_client
@@ -57,6 +58,8 @@ async def test_every_message_comes_to_its_end(
     version: str, channel: str, vhost_url: str, redis_url: str, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
+    # The Redis server of the tests has today's date.
+    monkeypatch.setattr(RedisClock, "heard", lambda *_: None)
     messages = [message for message in wire.messages(version) if message.lane.channel == channel]
     for command in wire.commands(version):
         _put(store, command)
@@ -118,6 +121,8 @@ async def test_failed_messages_are_listed_and_sent_again(
     version: str, vhost_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
+    # The Redis server of the tests has today's date.
+    monkeypatch.setattr(RedisClock, "heard", lambda *_: None)
     failures = wire.failures(version)
     settings = quick_settings(vhost_url, redis_url)
     async with publishing(vhost_url) as publisher:
