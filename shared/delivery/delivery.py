@@ -84,7 +84,7 @@ class Delivery:
         except ClaimLost as lost:
             return self.unclaimed(job, lost.answer)
         except RedisUnavailable as exc:
-            log.warning("redis_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+            log.warning("redis_unavailable", **job.names, channel=self._channel, error=str(exc))
             return Hold("redis")
         except SourceNotFound as exc:
             unknown_user = exc.source == "users"
@@ -95,7 +95,7 @@ class Delivery:
             answer = self._source_unavailable(exc)
         except Exception as exc:
             # This is the one place that catches everything: a bug must neither lose the message nor retry it endlessly.
-            log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
+            log.exception("handling_failed_unexpectedly", **job.names, channel=self._channel)
             answer = Failure("unexpected", repr(exc), counted=True)
         if isinstance(answer, Failure):
             return after_failure(self._policy, answer, job.received.state, self._clock_ms(), expires_ms, self._draw())
@@ -184,7 +184,7 @@ class Delivery:
         message = Message(job.request_id, target, content, job.envelope.lane_priority, client=job.received.state.client)
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
-            log.warning("target_dead", channel=self._channel, request_id=job.request_id, target=digest(target))
+            log.warning("target_dead", channel=self._channel, **job.names, target=digest(target))
         return answer
 
 

@@ -63,6 +63,11 @@ class Claim:
         """Returns the request_id within its sender's namespace."""
         return self._identity.key
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Returns the fields that name the message in a log line."""
+        return self._identity.names
+
     async def take(self) -> ClaimAnswer:
         """Claims the message, or renews the claim. Raises RedisUnavailable, unless ``proceed`` is True."""
         asked_at = time.monotonic()
@@ -71,7 +76,7 @@ class Claim:
         except RedisUnavailable as exc:
             if not self._proceed:
                 raise
-            log.warning("proceeding_without_a_claim", request_id=self.request_id, error=str(exc))
+            log.warning("proceeding_without_a_claim", **self.names, error=str(exc))
             answer = ClaimAnswer("yes")
         else:
             self._received.incoming.claimed |= answer.verdict == "yes"
@@ -131,7 +136,7 @@ class Claim:
         try:
             await self.take()
         except RedisUnavailable as exc:
-            log.warning("claim_not_renewed", request_id=self.request_id, error=str(exc))
+            log.warning("claim_not_renewed", **self.names, error=str(exc))
 
     async def done(self, provider: str, provider_id: str) -> None:
         """Records D (done): delivered, or skipped if ``provider`` is ''. Raises RedisUnavailable."""
@@ -154,7 +159,7 @@ class Claim:
             await self._claims.release(self._channel, self.key, incoming.token)
         except RedisUnavailable as exc:
             incoming.renew_token()
-            log.info("release_left_to_the_lease", request_id=self.request_id, error=str(exc))
+            log.info("release_left_to_the_lease", **self.names, error=str(exc))
 
     @property
     def _channel(self) -> str:

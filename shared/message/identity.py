@@ -51,6 +51,11 @@ class Identity:
     def key(self) -> str:
         return scoped_id(self.client, self.request_id)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Returns the fields that name the message in a log line."""
+        return {"request_id": self.request_id, **({"client": self.client} if self.client else {})}
+
 
 def scoped_id(client: str, request_id: str) -> str:
     """Returns the request_id within its sender's namespace: ``@<client>:<request_id>``; without a client, the bare id.

@@ -142,7 +142,7 @@ class Handler:
             while answer.verdict == "held" and await self._turns.wait_for_another(job.request_id, turn):
                 answer = await job.claim.take()
         except RedisUnavailable as exc:
-            log.warning("redis_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+            log.warning("redis_unavailable", **job.names, channel=self._channel, error=str(exc))
             return "redis"
         # From here on the time is Redis' time, also for the first message of this process.
         job.received.set_life(self._claims.now_ms())

@@ -109,6 +109,7 @@ class Settler:
                 log.warning(
                     "forward_repeated",
                     request_id=publication.correlation_id,
+                    **_sender(publication.headers.get("notify-client", "")),
                     exchange=publication.exchange,
                     error=str(exc),
                 )
@@ -142,7 +143,7 @@ class Settler:
     def _about(self, received: Received, request_id: str) -> dict[str, object]:
         return {
             "request_id": request_id,
-            **_sender(received),
+            **_sender(received.state.client),
             "channel": self._channel,
             "attempt": received.state.attempt,
         }
@@ -159,7 +160,7 @@ class Settler:
         log.info(
             "delivered",
             request_id=job.request_id,
-            **_sender(received),
+            **_sender(received.state.client),
             channel=self._channel,
             attempt=received.state.attempt,
             provider=outcome.provider,
@@ -190,7 +191,6 @@ class Settler:
         )
 
 
-def _sender(received: Received) -> dict[str, str]:
+def _sender(client: str) -> dict[str, str]:
     """Returns the field ``client`` for a log line, if the sender is known."""
-    client = received.state.client
     return {"client": client} if client else {}
