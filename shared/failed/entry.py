@@ -20,7 +20,7 @@ from shared.broker.incoming import Incoming
 from shared.broker.topology import EXCHANGE, FAILED_EXCHANGE
 from shared.clock import now_ms, parse_rfc3339, rfc3339
 from shared.message.channels import Lane, lane_by_queue, lane_by_routing_key
-from shared.message.headers import DeliveryState, cut, read_state
+from shared.message.headers import MOST_ATTEMPTS, DeliveryState, cut, read_state
 from shared.message.outcome import Dead, DeadReason
 
 #: The broker's reasons for messages that it dead-lettered, except those that a worker gives too (``delivery_limit``,
@@ -32,6 +32,8 @@ REASONS: frozenset[str] = frozenset((*get_args(DeadReason), *get_args(BrokerReas
 #: The end of the year 9999: some publishers write milliseconds where AMQP expects seconds.
 _LATEST_MS = 253_402_300_799_000
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+#: One more than the largest number of attempts that is read from a message on its lane.
+_MOST_ATTEMPTS = MOST_ATTEMPTS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def read_entry(
         reason=_text(headers, "notify-failed-reason") or _text(death, "reason") or "unknown",
         error=_text(headers, "notify-failed-error") or state.last_error,
         provider=_text(headers, "notify-failed-provider"),
-        attempts=attempts if type(attempts) is int else state.attempt,
+        attempts=attempts if type(attempts) is int and 0 <= attempts <= _MOST_ATTEMPTS else state.attempt,
         first_attempt_at=state.first_attempt_at,
         failed_at=_text(headers, "notify-failed-at") or _time(death) or _published_at(timestamp_ms),
         queue=queue,

@@ -23,7 +23,7 @@ _TIME_CHARS = 64
 #: Exclusive upper bound of a count: one more must fit into an AMQP long, and Redis' Lua counts exactly up to here only.
 _MOST = 2**53 - 1
 #: The largest count of attempts, as it is the largest that ``MAX_ATTEMPTS_<CHANNEL>`` accepts.
-_MOST_ATTEMPTS = 1_000
+MOST_ATTEMPTS = 1_000
 #: The largest count of redeliveries that is written. A message is dead-lettered from 8 on (``shared/worker/poison``),
 #: but a copy that another one's claim keeps from being handled may be redelivered up to 20 times more.
 MOST_REDELIVERIES = 28
@@ -80,7 +80,7 @@ def read_state(headers: Mapping[str, Any] | None) -> DeliveryState:
         return DeliveryState()
     return DeliveryState(
         accepted_at=_time(headers.get("notify-accepted-at")),
-        attempt=_count(headers.get("notify-attempt"), _MOST_ATTEMPTS),
+        attempt=_count(headers.get("notify-attempt"), MOST_ATTEMPTS),
         deferrals=_count(headers.get("notify-deferrals")),
         replay=_replay(headers.get("notify-replay")),
         first_attempt_at=_time(headers.get("notify-first-attempt-at")),

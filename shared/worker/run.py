@@ -173,7 +173,7 @@ def assemble(
     sender = Sender(channel, providers, metrics, clock_ms)
     policy = settings.channels[channel].retry
     delivery = Delivery(channel, sender, directory, templates, recorder, policy, clock_ms=clock_ms)
-    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s)
+    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s, clock_ms)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
     return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
 

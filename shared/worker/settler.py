@@ -36,13 +36,20 @@ class Settler:
     """Acks a worker's messages; no other class of it does. Acks only what it has forwarded or recorded, and copies."""
 
     def __init__(
-        self, channel: str, publisher: Publisher, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
+        self,
+        channel: str,
+        publisher: Publisher,
+        recorder: Recorder,
+        metrics: Metrics,
+        levels_s: Sequence[float],
+        clock_ms: Callable[[], int] = now_ms,
     ) -> None:
         self._channel = channel
         self._publisher = publisher
         self._recorder = recorder
         self._metrics = metrics
         self._levels_s = tuple(levels_s)
+        self._clock_ms = clock_ms
         self._delivered: dict[str, Callable[[], None]] = {}
         self._seconds = {p: metrics.delivery_seconds.labels(channel, p) for p in ("high", "medium", "low")}
 
@@ -155,7 +162,7 @@ class Settler:
             count = self._metrics.delivered.labels(self._channel, outcome.provider).inc
             self._delivered[outcome.provider] = count
         count()
-        took_s = max(0, now_ms() - received.accepted_ms) / 1000
+        took_s = max(0, self._clock_ms() - received.accepted_ms) / 1000
         self._seconds[received.incoming.lane.priority].observe(took_s)
         log.info(
             "delivered",

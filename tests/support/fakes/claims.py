@@ -13,7 +13,7 @@ from tests.models.claim_table import Record, Working
 
 class TableClaims(Claims):
     """Holds the records by (channel, request_id in its sender's namespace). ``ahead_ms``: how far Redis' clock is ahead
-    of this machine's.
+    of this machine's; it is known from the first claim on.
     """
 
     def __init__(self) -> None:
@@ -21,6 +21,7 @@ class TableClaims(Claims):
         self.served: dict[str, set[str]] = {}
         self.counted: Counter[str] = Counter()
         self.ahead_ms = 0
+        self._heard = False
 
     def record(self, request_id: str, client: str = "", channel: str = "push") -> Record:
         return self.records.get((channel, scoped_id(client, request_id)))
@@ -32,7 +33,7 @@ class TableClaims(Claims):
         self.records["push", scoped_id(client, request_id)] = claim_table.lapse(held)
 
     def now_ms(self) -> int:
-        return now_ms() + self.ahead_ms
+        return now_ms() + (self.ahead_ms if self._heard else 0)
 
     def count(self, doubt: Doubt, sends: int = 1) -> None:
         self.counted["takeovers" if doubt == "takeover" else doubt] += sends
@@ -40,6 +41,7 @@ class TableClaims(Claims):
     async def claim(
         self, channel: str, request_id: str, token: str, replay: int, attempt: int, body_hash: str, recorded: bool
     ) -> ClaimAnswer:
+        self._heard = True
         stored = self.records.get((channel, request_id))
         step = claim_table.claim(stored, token, replay, attempt, body_hash, recorded)
         self._store(channel, request_id, step)

@@ -108,6 +108,11 @@ def test_a_message_that_came_by_the_alternate_exchange_had_an_unknown_routing_ke
     assert entry.reason in REASONS
 
 
+@pytest.mark.parametrize(("written", "read"), [(1_001, 1_001), (1_002, 0), (-1, 0), (2**60, 0), ("7", 0), (True, 0)])
+def test_a_number_of_attempts_that_nobody_could_have_made_is_unknown(written: Any, read: int) -> None:
+    assert read_entry(b"{}", {"notify-failed-attempts": written}).attempts == read
+
+
 def test_an_entry_tells_its_client_and_without_one_is_listed_as_before() -> None:
     def written(client: str) -> dict[str, Any]:
         outcome = Dead("no_recipient", "none")

@@ -161,6 +161,16 @@ async def test_targets_that_were_served_for_one_client_are_not_served_for_anothe
     assert desk.claims.served.keys() == {"@a:otp-1", "@b:otp-1"}
 
 
+async def test_a_retry_for_a_client_sends_only_to_the_targets_that_were_not_served(desk: Desk) -> None:
+    several = OTP | {"recipient": {"push_tokens": ["t1", "t2"]}}
+    desk.claims.served["otp-1"] = {digest("t2")}
+    desk.provider.answers["t2"] = Refused(Refusal.UNAVAILABLE, "503")
+    await desk.handle(several, client="a")
+    desk.provider.answers.clear()
+    await desk.handle(several, client="a", attempt=1)
+    assert Counter(desk.provider.targets) == {"t1": 1, "t2": 2}
+
+
 async def test_vendors_and_devices_tell_the_messages_of_two_clients_apart(desk: Desk) -> None:
     for client in ("a", "b", ""):
         await desk.handle(OTP, client=client)
@@ -219,6 +229,13 @@ async def test_a_message_that_was_held_before_its_claim_is_not_counted_when_it_c
     assert (state.deferrals, state.unclaimed, desk.claims.records) == (1, True, {})
     await desk.handle(OTP, deferrals=1, unclaimed=True)
     assert not desk.claims.counted
+
+
+async def test_a_message_that_has_been_claimed_once_is_known_to_redis_from_then_on(desk: Desk) -> None:
+    desk.provider.answers["t1"] = Refused(Refusal.CREDENTIALS, "401")
+    await desk.handle(OTP, deferrals=1, unclaimed=True)
+    state = read_state(desk.publisher.tried[0].headers)
+    assert (state.deferrals, state.unclaimed) == (2, False)
 
 
 async def test_a_message_that_was_held_after_its_claim_is_counted_if_its_record_is_gone(desk: Desk) -> None:
@@ -285,7 +302,7 @@ async def test_lost_records_of_a_message_with_several_targets_are_counted_by_its
 async def test_a_workers_own_clock_ends_no_life(desk: Desk, ahead_ms: int) -> None:
     """Tests a machine whose clock is ten minutes from Redis', in each direction, with a life of one minute."""
     desk.claims.ahead_ms = ahead_ms
-    redis_ms = desk.claims.now_ms()
+    redis_ms = now_ms() + ahead_ms
     alive, over = (rfc3339(redis_ms + seconds * 1000) for seconds in (60, -1))
     for n, expires_at in enumerate((alive, over)):
         incoming = desk.incoming(OTP | {"request_id": f"r-{n}", "expires_at": expires_at})
@@ -297,7 +314,7 @@ async def test_a_workers_own_clock_ends_no_life(desk: Desk, ahead_ms: int) -> No
 @pytest.mark.parametrize("headers", [{}, {"notify-accepted-at": "now"}], ids=["first sight", "accepted"])
 async def test_a_default_life_begins_by_the_same_clock(desk: Desk, headers: dict[str, str]) -> None:
     desk.claims.ahead_ms = 2 * 86_400_000
-    redis_ms = desk.claims.now_ms()
+    redis_ms = now_ms() + desk.claims.ahead_ms
     headers = {name: rfc3339(redis_ms) for name in headers}
     incoming = make_incoming(orjson.dumps(OTP), headers=headers)
     await desk.handler.handle(incoming)
