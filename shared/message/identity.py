@@ -73,7 +73,8 @@ def body_hash(body: bytes) -> str:
 def published_body(document: dict[str, Any], channel: str) -> bytes:
     """Returns the bytes that the gateway publishes for one channel: what the caller wrote, with its keys sorted.
 
-    They never change after publishing. Raises orjson.JSONEncodeError if the document is nested deeper than 254 levels.
+    A member of the envelope, its content or its recipient that is null is left out, as it counts as absent. The bytes
+    never change after publishing. Raises orjson.JSONEncodeError if the document is nested deeper than 254 levels.
     """
     return orjson.dumps(_for_channel(document, channel), option=orjson.OPT_SORT_KEYS)
 
@@ -85,10 +86,7 @@ def canonical_form(document: dict[str, Any], channel: str) -> bytes:
     recipient; a whole number is an integer; a number as user_id is a string; ``expires_at`` is in UTC. Raises
     orjson.JSONEncodeError if the document is nested deeper than 254 levels.
     """
-    form = _given(_for_channel(document, channel))
-    for name in _PARTS:
-        if isinstance(form.get(name), dict):
-            form[name] = _given(form[name])
+    form = _for_channel(document, channel)
     if "expires_at" in form:
         form["expires_at"] = _in_utc(form["expires_at"])
     text = orjson.dumps(form, option=orjson.OPT_SORT_KEYS)
@@ -122,6 +120,10 @@ def _for_channel(document: dict[str, Any], channel: str) -> dict[str, Any]:
         user_id = int(user_id)
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         form["user_id"] = str(user_id)
+    form = _given(form)
+    for name in _PARTS:
+        if isinstance(form.get(name), dict):
+            form[name] = _given(form[name])
     return form
 
 

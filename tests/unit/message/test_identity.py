@@ -134,6 +134,16 @@ def test_the_form_of_the_form_is_the_form(document: dict[str, Any]) -> None:
     assert canonical_form(orjson.loads(form), channel) == form
 
 
+def test_what_is_published_is_what_the_caller_wrote() -> None:
+    document = PUSH | {"user_id": 7, "priority": 9.0, "recipient": {"email": None}, "metadata": {"m": None, "n": 1.0}}
+    document |= {"channels": ["push"], "notification_type": None, "template_code": None}
+    published = orjson.loads(published_body(document, "push"))
+    left_out = {"channels": None, "template_code": None}
+    same = {name: value for name, value in document.items() if name not in left_out}
+    assert published == same | {"notification_type": "push", "user_id": "7", "recipient": {}}
+    assert document["recipient"] == {"email": None}
+
+
 def test_a_document_that_is_nested_too_deeply_for_a_form_is_known_by_its_bytes() -> None:
     body = orjson.dumps(PUSH)[:-1] + b',"metadata":' + b'{"a":' * 300 + b"1.0" + b"}" * 301
     assert hash_of(body) == body_hash(body)
