@@ -139,7 +139,7 @@ class Handler:
     async def _claim_and_attempt(self, job: Job, turn: Turn) -> HoldCause | None:
         try:
             answer = await job.claim.take()
-            while answer.verdict == "held" and await self._turns.wait_for_another(job.request_id, turn):
+            while answer.verdict == "held" and await self._turns.wait_for_another(job.key, turn):
                 answer = await job.claim.take()
         except RedisUnavailable as exc:
             log.warning("redis_unavailable", **job.names, channel=self._channel, error=str(exc))

@@ -153,6 +153,18 @@ async def test_two_clients_with_one_id_are_handled_at_the_same_time(desk: Desk) 
     await asyncio.gather(*tasks)
 
 
+@pytest.mark.parametrize("client", ["", "shop"])
+async def test_copies_in_one_process_wait_for_each_other(desk: Desk, client: str) -> None:
+    desk.provider.gate = asyncio.Event()
+    tasks = [asyncio.create_task(desk.handle(OTP, client=client)) for _ in range(3)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert desk.provider.at_work == 1
+    desk.provider.gate.set()
+    await asyncio.gather(*tasks)
+    assert (desk.provider.targets, desk.duplicates, desk.publisher.tried) == (["t1"], 2, [])
+
+
 async def test_targets_that_were_served_for_one_client_are_not_served_for_another(desk: Desk) -> None:
     several = OTP | {"recipient": {"push_tokens": ["t1", "t2"]}}
     for client in ("a", "b"):
