@@ -26,7 +26,7 @@ from shared.metrics import Metrics
 from shared.redis.client import sync_client
 from tests.faults.ledger import wire
 from tests.support.failed_messages import dead_letter, publishing
-from tests.support.gateway_process import gateway_process
+from tests.support.gateway_process import gateway_process, keys_of
 from tests.support.moved_clock import time_ns_from
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
@@ -156,11 +156,12 @@ def test_the_gateway_answers_what_an_earlier_version_accepted(
 ) -> None:
     document = wire.golden(version, "gateway")
     _put(store, document["record"])
-    with gateway_process(tmp_path, vhost_url, redis_url) as gateway:
-        repeated = gateway.post(document["posted"])
+    settings, key = keys_of(document)
+    with gateway_process(tmp_path, vhost_url, redis_url, **settings) as gateway:
+        repeated = gateway.post(document["posted"], headers=key)
         assert (repeated.status_code, repeated.json()) == (202, document["answer"])
         assert repeated.headers["Idempotent-Replayed"] == "true"
-        assert gateway.post(document["another"]).status_code == 422
+        assert gateway.post(document["another"], headers=key).status_code == 422
 
 
 @_VERSIONS
