@@ -71,10 +71,11 @@ def body_hash(body: bytes) -> str:
 
 
 def published_body(document: dict[str, Any], channel: str) -> bytes:
-    """Returns the bytes that the gateway publishes for one channel: what the caller wrote, with its keys sorted.
+    """Returns the bytes that the gateway publishes for one channel: what the caller wrote, in one form.
 
-    A member of the envelope, its content or its recipient that is null is left out, as it counts as absent. The bytes
-    never change after publishing. Raises orjson.JSONEncodeError if the document is nested deeper than 254 levels.
+    It is the form by which messages are compared, except that numbers and the offset of ``expires_at`` stay as they
+    were written. The bytes never change after publishing. Raises orjson.JSONEncodeError if the document is nested
+    deeper than 254 levels.
     """
     return orjson.dumps(_for_channel(document, channel), option=orjson.OPT_SORT_KEYS)
 
@@ -88,7 +89,7 @@ def canonical_form(document: dict[str, Any], channel: str) -> bytes:
     """
     form = _for_channel(document, channel)
     if "expires_at" in form:
-        form["expires_at"] = _in_utc(form["expires_at"])
+        form["expires_at"] = _time(form["expires_at"], in_utc=True)
     text = orjson.dumps(form, option=orjson.OPT_SORT_KEYS)
     if _MAYBE_WHOLE.search(text):
         text = orjson.dumps(_with_integers(form), option=orjson.OPT_SORT_KEYS)
@@ -120,6 +121,8 @@ def _for_channel(document: dict[str, Any], channel: str) -> dict[str, Any]:
         user_id = int(user_id)
     if isinstance(user_id, int) and not isinstance(user_id, bool):
         form["user_id"] = str(user_id)
+    if "expires_at" in form:
+        form["expires_at"] = _time(form["expires_at"], in_utc=False)
     form = _given(form)
     for name in _PARTS:
         if isinstance(form.get(name), dict):
@@ -132,13 +135,13 @@ def _given(part: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in part.items() if value is not None} if None in part.values() else part
 
 
-def _in_utc(value: Any) -> Any:
-    """Returns a time with an offset in UTC; anything else unchanged, because then the message is refused anyway."""
+def _time(value: Any, *, in_utc: bool) -> Any:
+    """Returns a time with an offset in one form; anything else unchanged, because such a message is refused."""
     if not isinstance(value, str):
         return value
     try:
         at = datetime.fromisoformat(value.upper())
-        return value if at.tzinfo is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return value if at.tzinfo is None else (at.astimezone(UTC) if in_utc else at).isoformat().replace("+00:00", "Z")
     except (ValueError, OverflowError):
         return value
 

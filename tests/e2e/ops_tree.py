@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ops.place import ROOT
 from ops.processes import Identity, PidFile
+from ops.servers import RabbitMQServer
 from shared.message.channels import CHANNELS
 from tests.support.servers import run_ports
 
@@ -63,10 +66,25 @@ def plant(root: Path) -> Tree:
     return Tree(root, _choose_ports(root))
 
 
-def plant_product(root: Path) -> Tree:
-    """Copies the command and the whole product."""
+def plant_product(root: Path, **settings: str) -> Tree:
+    """Copies the command and the whole product; ``settings`` go into its ``.env``."""
     _copy(root, "ops", "shared", "gateway", "sandbox", "services")
-    return Tree(root, _choose_ports(root))
+    return Tree(root, _choose_ports(root, **settings))
+
+
+@contextmanager
+def running_product(root: Path, rabbitmq: RabbitMQServer, vhost: str, **settings: str) -> Iterator[Tree]:
+    """Runs the whole product on a virtual host of this name, which it makes and deletes."""
+    rabbitmq.management.create_vhost(vhost)
+    tree = plant_product(root, RABBITMQ_URL=rabbitmq.vhost_url(vhost), **settings)
+    up = tree.notify("up", "-d")
+    try:
+        assert up.returncode == 0, up.stdout
+        yield tree
+    finally:
+        tree.notify("down")
+        rabbitmq.management.delete_vhost(vhost)
+    assert tree.living() == set()
 
 
 def _copy(root: Path, *packages: str) -> None:
@@ -76,10 +94,10 @@ def _copy(root: Path, *packages: str) -> None:
         shutil.copytree(ROOT / package, root / package)
 
 
-def _choose_ports(root: Path) -> dict[str, int]:
+def _choose_ports(root: Path, **settings: str) -> dict[str, int]:
     names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)]
     names += ["LOCAL_RABBITMQ_PORT", "LOCAL_RABBITMQ_MANAGEMENT_PORT", "LOCAL_RABBITMQ_DIST_PORT"]
     names += ["LOCAL_EPMD_PORT", "LOCAL_REDIS_PORT"]
     ports = dict(zip(names, run_ports(len(names)), strict=True))
-    (root / ".env").write_text("".join(f"{name}={port}\n" for name, port in ports.items()))
+    (root / ".env").write_text("".join(f"{name}={value}\n" for name, value in {**ports, **settings}.items()))
     return ports

@@ -10,7 +10,7 @@ import requests
 from ops.servers import RabbitMQServer, RedisServer
 from shared.health.registry import force_breaker
 from shared.redis.client import sync_client
-from tests.e2e.ops_tree import Tree, plant_product
+from tests.e2e.ops_tree import Tree, plant_product, running_product
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.alone
@@ -27,19 +27,9 @@ def store(redis_server: RedisServer) -> str:
 @pytest.fixture(scope="module")
 def running(rabbitmq: RabbitMQServer, store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
     """Runs a system with given servers and two workers for email."""
-    tree = plant_product(tmp_path_factory.mktemp("system"))
-    rabbitmq.management.create_vhost("breakers")
-    with (tree.root / ".env").open("a") as settings:
-        settings.write(f"RABBITMQ_URL={rabbitmq.vhost_url('breakers')}\nREDIS_URL={store}\n")
-        settings.write(f"HEARTBEAT_S={HEARTBEAT_S}\nRETRY_BASE_S=0.5\nEMAIL_PROCESSES=2\n")
-    up = tree.notify("up", "-d")
-    try:
-        assert up.returncode == 0, up.stdout
+    settings = {"REDIS_URL": store, "HEARTBEAT_S": str(HEARTBEAT_S), "RETRY_BASE_S": "0.5", "EMAIL_PROCESSES": "2"}
+    with running_product(tmp_path_factory.mktemp("system"), rabbitmq, "breakers", **settings) as tree:
         yield tree
-    finally:
-        tree.notify("down")
-        rabbitmq.management.delete_vhost("breakers")
-    assert tree.living() == set()
 
 
 @pytest.fixture

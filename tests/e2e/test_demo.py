@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from ops.servers import RabbitMQServer, RedisServer
-from tests.e2e.ops_tree import Tree, plant_product
+from tests.e2e.ops_tree import Tree, plant_product, running_product
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.alone
@@ -25,17 +25,9 @@ TITLES = (
 )
 
 
-def planted(root: Path, rabbitmq: RabbitMQServer, vhost: str, redis_url: str, more: str = "") -> Tree:
-    """Makes a checkout with a given broker and Redis. Its system is not started."""
-    tree = plant_product(root)
-    with (tree.root / ".env").open("a") as settings:
-        settings.write(f"RABBITMQ_URL={rabbitmq.vhost_url(vhost)}\nREDIS_URL={redis_url}\n{more}")
-    return tree
-
-
 @pytest.fixture
 def tree(tmp_path: Path, rabbitmq: RabbitMQServer, vhost: str, redis_url: str) -> Iterator[Tree]:
-    tree = planted(tmp_path, rabbitmq, vhost, redis_url)
+    tree = plant_product(tmp_path, RABBITMQ_URL=rabbitmq.vhost_url(vhost), REDIS_URL=redis_url)
     yield tree
     tree.notify("down")
     assert tree.living() == set()
@@ -46,19 +38,10 @@ def running(
     rabbitmq: RabbitMQServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tree]:
     """Runs a system that is started before the demo."""
-    rabbitmq.management.create_vhost("demo")
-    quick = "RETRY_BASE_S=0.5\nBREAKER_OPEN_S=2\nHEARTBEAT_S=0.5\n"
     # The system uses its own database, so that leftovers of other tests do not matter.
-    store = f"{redis_server.url.removesuffix('/0')}/2"
-    tree = planted(tmp_path_factory.mktemp("system"), rabbitmq, "demo", store, quick)
-    up = tree.notify("up", "-d")
-    try:
-        assert up.returncode == 0, up.stdout
+    settings = {"REDIS_URL": f"{redis_server.url.removesuffix('/0')}/2", "RETRY_BASE_S": "0.5", "BREAKER_OPEN_S": "2"}
+    with running_product(tmp_path_factory.mktemp("system"), rabbitmq, "demo", **settings, HEARTBEAT_S="0.5") as tree:
         yield tree
-    finally:
-        tree.notify("down")
-        rabbitmq.management.delete_vhost("demo")
-    assert tree.living() == set()
 
 
 def ask(tree: Tree, port: str, path: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Tests that the private servers do what the tests and ``./notify up`` rely on."""
 
-import os
 from pathlib import Path
 
 import pika
@@ -25,12 +24,6 @@ def publish(url: str, queue: str, body: bytes = b"x") -> None:
 def living(directory: Path) -> set[str]:
     """Returns the names of the recorded processes under ``directory`` that still run."""
     return {record.stem for record in directory.glob("**/*.pid") if PidFile(record).living()}
-
-
-def test_a_test_has_a_virtual_host_of_its_own(rabbitmq: RabbitMQServer, vhost: str, vhost_url: str) -> None:
-    publish(vhost_url, "q")
-    assert "q" not in rabbitmq.list_queues("/")
-    eventually(lambda: rabbitmq.list_queues(vhost)["q"].messages == 1)
 
 
 def test_redis_is_empty_and_keeps_acknowledged_writes(redis_server: RedisServer, redis_url: str) -> None:
@@ -98,9 +91,3 @@ def test_servers_listen_on_loopback_only(rabbitmq: RabbitMQServer, redis_server:
     ours = [address.split(":")[0] for address in heard if int(address.split(":")[1], 16) in ports]
     assert len(ours) == len(ports)
     assert set(ours) == {"0100007F"}
-
-
-def test_the_run_directory_names_its_process(run_directory: Path) -> None:
-    owner = PidFile(run_directory / "pytest.pid").living()
-    assert owner is not None
-    assert owner.pid == os.getpid()

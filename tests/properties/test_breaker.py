@@ -14,7 +14,7 @@ from shared.breaker.breaker import Forced, Permit
 from shared.settings.breaker import BreakerPolicy
 from tests.models.breaker import BreakerModel, Call, Told
 from tests.support.examples import examples
-from tests.support.fakes.breaker import Bench
+from tests.support.fakes.breaker import Bench, tell
 
 #: The numbers are small, so that every way to open is met often.
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)
@@ -64,17 +64,7 @@ class Both(RuleBasedStateMachine):
 
     def tell(self, permit: Permit, call: Call, how: Told) -> None:
         self.model.tell(self.now, call, how)
-        match how:
-            case "success":
-                permit.success(0.1)
-            case "slow":
-                permit.success(POLICY.slow_s + 1)
-            case "failure":
-                permit.failure(0.1)
-            case "neither":
-                permit.neither()
-            case "misconfigured":
-                permit.misconfigured()
+        tell(permit, how)
         # The breaker ignores everything that a permit is told later.
         permit.failure(0.1)
 

@@ -22,8 +22,13 @@ from tests.models.claim_table import Done, Passed, Record, Row, Step, Working
 from tests.properties.claim_records import record_of, text_of
 from tests.support.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
 
-TOKENS, REPLAYS, ATTEMPTS, BODIES = ("a", "b"), (0, 1), (0, 1, 2), (HASH, OTHER_HASH)
+#: the time of a replay, in ms since the epoch, which is its number
+NOW = 1_763_000_000_000
+#: One token begins with the other, and 10 is above 9 as a number but not as a text.
+TOKENS, REPLAYS, ATTEMPTS, BODIES = ("a", "a2"), (0, NOW, NOW + 1), (0, 1, 9, 10), (HASH, OTHER_HASH)
 FLOORS: tuple[Forwarded, ...] = (*ATTEMPTS, END)
+#: provider and its id for the message -> the outcome that is stored
+OUTCOMES = {("", ""): "skipped", ("fcm", "projects/p:1/messages/2"): "fcm:projects/p:1/messages/2"}
 COUNTERS = ("takeovers", "state_lost", "lease_lost")
 
 
@@ -49,7 +54,7 @@ def records() -> Iterator[Record]:
             yield Working(token, replay, attempt, body, lapsed)
         for n in FLOORS:
             yield Passed(n, replay, body)
-    for body, outcome in itertools.product(BODIES, ("fcm:projects/p/messages/1:2", "skipped")):
+    for body, outcome in itertools.product(BODIES, (*OUTCOMES.values(), "fcm:")):
         yield Done(body, outcome)
 
 
@@ -65,8 +70,8 @@ def _claims(stored: Record) -> Iterator[Case]:
 
 
 def _outcomes(stored: Record) -> Iterator[Case]:
-    for body in BODIES:
-        yield Case(stored, "done", ("a", body, "", ""), claim_table.done(stored, "a", body, "skipped"))
+    for body, (named, outcome) in itertools.product(BODIES, OUTCOMES.items()):
+        yield Case(stored, "done", ("a", body, *named), claim_table.done(stored, "a", body, outcome))
     for replay, n in itertools.product(REPLAYS, FLOORS):
         yield Case(stored, "forwarded", ("a", replay, n), claim_table.forwarded(stored, "a", replay, n))
     yield Case(stored, "release", ("a",), claim_table.release(stored, "a"))

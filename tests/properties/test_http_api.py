@@ -23,8 +23,9 @@ from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
 from tests.support.examples import examples
-from tests.support.failed_messages import dead_letter, failed, publishing
+from tests.support.failed_messages import dead_letter, failed
 from tests.support.gateway_process import GatewayProcess, gateway_process
+from tests.support.publishing import publishing
 
 Directories = pytest.TempPathFactory
 Gateways = Iterator[GatewayProcess]

@@ -1,7 +1,7 @@
 """The providers' tables are total, and a message is given up only if it is proven hopeless.
 
-``tests/unit/services/test_*_refusals.py`` assert for each provider's table that any bytes give one of the product's
-errors. These properties try every row of each table combined with anything else, and everything that no table knows.
+``tests/unit/services/test_*_refusals.py`` hold the verdict of each documented answer. These properties try every row of
+each table combined with anything else, everything that no table knows, and any bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.email import sendgrid, smtp
@@ -31,6 +31,13 @@ SILENT = STATUSES.filter(lambda status: status not in TELLING)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 SHAPELESS = b'{"error": 1, "messages": 2, "errors": 3, "code": {}}'
 DEEP = b"[" * 3_000 + b"]" * 3_000
+NAMES = ("error", "details", "errorCode", "errors", "field", "code", "messages", "status", "error-text")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(NAMES), inner),
+    max_leaves=12,
+)
+BODIES = st.binary() | JSON.map(orjson.dumps) | st.dictionaries(st.sampled_from(NAMES), JSON).map(orjson.dumps)
 #: for properties that are tried at every row
 FEW = settings(max_examples=examples(12))
 
@@ -111,7 +118,18 @@ def test_an_smtp_code_that_is_no_permanent_refusal_is_never_given_up(stage: Stag
 
 
 @pytest.mark.parametrize("refused", [fcm.refused, sendgrid.refused, twilio.refused, vonage.refused])
-@pytest.mark.parametrize("body", [DEEP, b"\xff", b"[]", b"null", SHAPELESS])
-@given(STATUSES)
-def test_a_body_of_another_shape_is_one_of_our_errors(refused: Any, body: bytes, status: int) -> None:
-    assert isinstance(refused(Response(status, {}, body)), Refused)
+@given(STATUSES | st.sampled_from([200, 400]), BODIES, st.text())
+@example(400, DEEP, "7")
+@example(400, b"\xff", "7")
+@example(400, b"[]", "7")
+@example(400, b"null", "7")
+@example(400, SHAPELESS, "7")
+def test_every_answer_becomes_one_of_our_errors(refused: Any, status: int, body: bytes, retry_after: str) -> None:
+    assert isinstance(refused(Response(status, {"retry-after": retry_after}, body)), Refused)
+
+
+@given(
+    st.sampled_from(get_args(Stage)), st.integers(-1, 999), st.text() | st.from_regex(r"[245]\.\d{1,4}\.\d{1,4} \w+")
+)
+def test_every_smtp_reply_becomes_one_of_our_errors(stage: Stage, code: int, text: str) -> None:
+    assert isinstance(smtp.classify(stage, code, text), Refused)

@@ -60,16 +60,24 @@ def test_what_was_accepted_is_what_a_worker_reads(document: dict[str, Any], asci
     for (lane, body), publication in zip(candidate.parts, candidate.publications(now), strict=True):
         assert publication.body == body
         read = parse_queued(body, lane.channel)
+        assert read.body_for(lane.channel) == body
         assert read.model_dump(exclude=named) == written.model_dump(exclude=named)
         assert (read.targets, read.lane_priority) == ((lane.channel,), lane.priority)
         assert read_state(through_a_frame(publication.headers)) == DeliveryState(accepted_at=now)
 
 
+def turned(value: Any) -> Any:
+    """Returns the same document with the keys of every object in the opposite order."""
+    if isinstance(value, dict):
+        return {key: turned(value[key]) for key in reversed(value)}
+    return [turned(each) for each in value] if isinstance(value, list) else value
+
+
 @given(ENVELOPES, st.booleans())
-def test_the_same_document_is_the_same_message_however_it_was_escaped(
+def test_the_same_document_is_the_same_message_however_it_was_written(
     document: dict[str, Any], ascii_only: bool
 ) -> None:
-    one, other = accepted(document, ascii_only), accepted(document, not ascii_only)
+    one, other = accepted(document, ascii_only), accepted(turned(document), not ascii_only)
     assert one == other
     assert [body_hash(body) for _, body in one.parts] == [body_hash(body) for _, body in other.parts]
 

@@ -1,4 +1,4 @@
-"""Makes claims on a real Redis and reads their records and counters."""
+"""Makes claims on a real Redis and reads their records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAPSED, RUNNING = 1_000, 9_000_000_000_000
 
 @dataclass(frozen=True)
 class Lab:
-    """Holds one message: its claims, its record, its counters."""
+    """Holds one message: its claims and its record."""
 
     claims: Claims
     redis: redis.Redis
@@ -45,17 +45,8 @@ class Lab:
             fields[2] = "<end>"
         return ":".join(fields)
 
-    async def claim(
-        self, token: str = "me", replay: int = 0, attempt: int = 0, body: str = HASH, redelivered: bool = False
-    ) -> str:
-        answer = await self.claims.claim("push", self.request_id, token, replay, attempt, body, redelivered)
-        return answer.verdict
-
-    def counted(self) -> dict[str, int]:
-        """Returns the counters above zero, by short name."""
-        names = ("takeovers", "state_lost", "lease_lost")
-        values = {name: int(self.metrics.registry.get_sample_value(f"notify_{name}_total") or 0) for name in names}
-        return {name: value for name, value in values.items() if value}
+    async def claim(self, token: str = "me", replay: int = 0, attempt: int = 0) -> str:
+        return (await self.claims.claim("push", self.request_id, token, replay, attempt, HASH, False)).verdict
 
 
 @asynccontextmanager

@@ -1,12 +1,20 @@
-"""Generates valid envelopes, as callers may write them."""
+"""Generates valid envelopes, as callers may write them, and holds a small one."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from hypothesis import strategies as st
 
 from shared.message.channels import CHANNELS
+
+PUSH: dict[str, Any] = {
+    "request_id": "r-1",
+    "notification_type": "push",
+    "user_id": "u-1",
+    "content": {"title": "t", "body": "b"},
+}
 
 # A single line contains no control characters, and no characters that UTF-8 cannot encode.
 _LINES = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=40)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -22,6 +22,8 @@ from shared.message.outcome import Dead, DeadReason
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from tests.support.incoming import make_incoming
+from tests.support.publishing import publishing
+from tests.support.waiting import eventually_async
 
 PUSH = Lane("push", "medium")
 _numbers = itertools.count()
@@ -66,22 +68,30 @@ def failed_before(age_s: float, request_id: str, **others: Any) -> Publication:
     return failed(request_id, notify_failed_at=rfc3339(now_ms() - round(age_s * 1000)), **others)
 
 
-@asynccontextmanager
-async def publishing(url: str) -> AsyncIterator[Publisher]:
-    """Yields a connected publisher, with the topology declared."""
-    settings = settings_for(url)
-    publisher = Publisher(url, "test", levels_s=settings.broker.retry_levels_s, deadline_s=10, max_pending=2000)
-    publisher.start()
-    await publisher.connection.wait_up()
-    try:
-        yield publisher
-    finally:
-        await publisher.close()
-
-
 async def dead_letter(publisher: Publisher, messages: Iterable[Publication]) -> None:
     """Puts them into failed.queue."""
     assert set(await publisher.publish_all(list(messages))) <= {None}
+
+
+def dead_letter_now(url: str, messages: Iterable[Publication]) -> None:
+    """Puts them into failed.queue, for a test without an event loop."""
+
+    async def publish() -> None:
+        async with publishing(url) as publisher:
+            await dead_letter(publisher, messages)
+
+    asyncio.run(publish())
+
+
+def counts(url: str, *queues: str) -> list[int]:
+    """Returns the number of messages ready in each queue, for a test without an event loop."""
+
+    async def look() -> list[int]:
+        async with publishing(url) as publisher:
+            channel = await publisher.connection.channel()
+            return [await count(channel, queue) for queue in queues]
+
+    return asyncio.run(look())
 
 
 async def count(channel: AmqpChannel, queue: str = topology.FAILED_QUEUE) -> int:
@@ -99,6 +109,19 @@ async def take_all(channel: AmqpChannel, queue: str) -> list[tuple[Any, Any, byt
         got[1].headers.pop("x-delivery-count", None)
         found.append(got)
     return found
+
+
+async def only_from(channel: AmqpChannel, queue: str) -> tuple[Any, Any, bytes]:
+    """Waits for a message in the queue and takes it; there must be no second one."""
+    found: list[tuple[Any, Any, bytes]] = []
+
+    async def arrived() -> bool:
+        found.extend(await take_all(channel, queue))
+        return bool(found)
+
+    await eventually_async(arrived)
+    [only] = found
+    return only
 
 
 class RawHeader:

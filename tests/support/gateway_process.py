@@ -13,6 +13,7 @@ from typing import Any
 import pika
 import requests
 
+from tests.support.envelopes import PUSH
 from tests.support.moved_clock import clock_variables
 from tests.support.servers import run_ports
 from tests.support.waiting import eventually
@@ -97,6 +98,11 @@ def keys_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]
     if client is None:
         return {}, {}
     return {"API_KEYS": f"{client}:send:{hashlib.sha256(client.encode()).hexdigest()}"}, {"X-API-Key": client}
+
+
+def push(request_id: str, **change: Any) -> dict[str, Any]:
+    """Returns a push notification as a caller posts it; ``change`` replaces its fields."""
+    return PUSH | {"request_id": request_id} | change
 
 
 def taken(url: str, queue: str) -> list[tuple[pika.BasicProperties, bytes]]:

@@ -1,8 +1,11 @@
-"""Connects the product's providers to the sandbox as their vendor."""
+"""Orders faults of the sandbox, and connects the product's providers to it as their vendor."""
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
+
+import aiohttp
 
 from sandbox.server import Sandbox
 from services.email import sendgrid, smtp
@@ -11,10 +14,11 @@ from services.sms import twilio, vonage
 from shared.providers.provider import Provider
 from shared.providers.urls import Builder
 from tests.support.messages import built
+from tests.support.opened import opened
 
 
-def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[Any]:
-    """Returns the product's own provider of this name with the sandbox as its vendor; it is not open yet."""
+def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> AbstractAsyncContextManager[Provider[Any]]:
+    """Opens the product's own provider of this name with the sandbox as its vendor."""
     http, mail = f"{sandbox.host}:{sandbox.port}", f"{sandbox.host}:{sandbox.smtp_port}"
     urls: dict[str, tuple[Builder, str]] = {
         "fcm": (fcm.build, f"fcm://{http}/demo?tls=0"),
@@ -25,4 +29,11 @@ def provider_at(sandbox: Sandbox, name: str, timeout_s: float = 5) -> Provider[A
     }
     builder, url = urls[name]
     made: Provider[Any] = built(builder, f"{url}&timeout={timeout_s}")
-    return made
+    return opened(made)
+
+
+async def order(sandbox: Sandbox, name: str, **fault: object) -> None:
+    """Orders a fault of a provider or a look-up over HTTP. Raises AssertionError unless the sandbox takes it."""
+    url = f"{sandbox.url}/sandbox/faults/{name}"
+    async with aiohttp.ClientSession() as http, http.put(url, json=fault) as response:
+        assert response.status == 200, await response.text()

@@ -26,9 +26,7 @@ from shared.templates.library import HttpLibrary
 from shared.users.directory import HttpDirectory
 from shared.worker.run import assemble
 from shared.worker.worker import Worker
-
-#: A broker that declares nothing within this time is broken: it is an error, not a test that never ends.
-BROKER_DEADLINE_S = 30.0
+from tests.support.publishing import publishing
 
 Script = Callable[[Message], Awaitable[str]]
 
@@ -38,10 +36,18 @@ async def says_yes(_message: Message) -> str:
 
 
 class ScriptedProvider:
-    """Remembers every call that it received, with its start and end, and answers as ``script`` does."""
+    """Remembers every call. Each takes ``takes_s`` and then raises ``error``, or answers as ``script`` does."""
 
-    def __init__(self, name: str = "fcm", script: Script = says_yes) -> None:
+    def __init__(
+        self,
+        name: str = "fcm",
+        script: Script = says_yes,
+        *,
+        error: Callable[[], Exception] | None = None,
+        takes_s: float = 0.0,
+    ) -> None:
         self.name = name
+        self.error, self.takes_s = error, takes_s
         self.timeout_s = 2.0
         self.connections = 512
         self.script = script
@@ -58,6 +64,10 @@ class ScriptedProvider:
     async def send(self, request: Message) -> str:
         self.calls.append(request.request_id)
         self.targets.append(request.target)
+        if self.takes_s:
+            await asyncio.sleep(self.takes_s)
+        if self.error is not None:
+            raise self.error()
         answer = await self.script(request)
         self.accepted.append(request.request_id)
         return answer
@@ -101,10 +111,14 @@ class Bench:
     publisher: Publisher
     providers: Providers
     workers: list[Worker] = field(default_factory=list)
+    runs: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def worker(self) -> Worker:
         return self.workers[0]
+
+    def start(self) -> None:
+        self.runs = [asyncio.create_task(worker.run()) for worker in self.workers]
 
     async def put(
         self,
@@ -123,12 +137,12 @@ class Bench:
         await self.publisher.publish(Publication(topology.EXCHANGE, lane.routing_key, payload, state, rid))
         return rid
 
-    async def ready(self, queue: str) -> int:
-        """Returns the number of messages ready in a queue, by passive declare."""
+    async def ready(self, *queues: str) -> int:
+        """Returns the number of messages ready in these queues together, by passive declare."""
         channel = await self.publisher.connection.channel()
-        answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
+        answers = [await channel.call(channel.raw.queue_declare, queue=queue, passive=True) for queue in queues]
         await channel.close()
-        return int(answer.method.message_count)
+        return sum(answer.method.message_count for answer in answers)
 
     async def failed(self) -> list[tuple[dict[str, Any], bytes]]:
         """Takes everything out of failed.queue. Returns (headers, body) of each message."""
@@ -170,12 +184,8 @@ async def running(
     """Yields a bench with ``workers`` workers that run in this loop until the block ends."""
     metrics = Metrics()
     guarded = Providers.of(channel, providers, settings.breaker, metrics)
-    publisher = Publisher(
-        settings.broker.url, "bench", levels_s=settings.broker.retry_levels_s, deadline_s=5, max_pending=5000
-    )
-    publisher.start()
-    await asyncio.wait_for(publisher.connection.wait_up(), BROKER_DEADLINE_S)
     async with (
+        publishing(settings.broker.url, levels_s=settings.broker.retry_levels_s, deadline_s=5) as publisher,
         Claims(
             settings.redis.url,
             lease_s=settings.idempotency.lease_s,
@@ -200,11 +210,11 @@ async def running(
             )
             for n in range(workers)
         ]
-        tasks = [asyncio.create_task(worker.run()) for worker in bench.workers] if start else []
+        if start:
+            bench.start()
         try:
             yield bench
         finally:
             for worker in bench.workers:
                 worker.stop()
-            await asyncio.gather(*tasks)
-            await publisher.close()
+            await asyncio.gather(*bench.runs)

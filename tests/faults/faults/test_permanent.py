@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 
-import aiohttp
 import pytest
 
 from sandbox.server import Sandbox, start
@@ -16,7 +15,7 @@ from shared.errors import Refusal, Refused
 from shared.providers import refusal
 from tests.faults.faults.permanent import PAYLOAD, PERMANENT, RECIPIENT, Permanent
 from tests.support.messages import REQUEST_ID, message, send
-from tests.support.sandbox import provider_at
+from tests.support.sandbox import order, provider_at
 
 REASONS = {Refusal.RECIPIENT_INVALID: RECIPIENT, Refusal.PAYLOAD_REJECTED: PAYLOAD}
 TARGETS = {"push": "token-1", "email": "ada@example.com", "sms": "+15550000001"}
@@ -71,16 +70,10 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.mark.parametrize("row", PERMANENT, ids=lambda row: f"{row.provider} {row.entry} {row.reason}")
 async def test_the_sandbox_refuses_so_and_the_provider_takes_it_so(sandbox: Sandbox, row: Permanent) -> None:
-    url = f"{sandbox.url}/sandbox/faults/{row.provider}"
-    async with aiohttp.ClientSession() as http, http.put(url, json=row.fault) as response:
-        assert response.status == 200, await response.text()
-    made = provider_at(sandbox, row.provider)
-    await made.open()
-    try:
+    await order(sandbox, row.provider, **row.fault)
+    async with provider_at(sandbox, row.provider) as made:
         with pytest.raises(Refused) as refused:
             await send(made, message(TARGETS[row.channel]))
-    finally:
-        await made.close()
     assert REASONS[refused.value.refusal] == row.reason
     # The refusal must be of this code and not of another one that is permanent too.
     for word in row.entry.split()[1:]:

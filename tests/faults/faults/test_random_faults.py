@@ -28,9 +28,8 @@ def test_it_takes_no_longer_than_planned() -> None:
         assert 540 < sum(strike.planned_s for strike in drawn(seed, 600)) <= 600
 
 
-def test_every_fault_comes_and_strikes_only_whom_it_may() -> None:
+def test_a_fault_strikes_only_whom_it_may() -> None:
     strikes = [strike for seed in range(20) for strike in drawn(seed, 600)]
-    assert {strike.fault for strike in strikes} == set(FAULTS)
     victims = {name: {strike.who for strike in strikes if strike.fault == name} for name in FAULTS}
     assert victims["worker_killed"] == set(MORTAL)
     assert victims["worker_frozen"] == set(WORKERS)

@@ -12,15 +12,10 @@ BOTH: frozenset[Direction] = frozenset(("up", "down"))
 
 @dataclass
 class Cut:
-    """Resets the first connection that comes to the point, once.
-
-    The point is ``after_bytes`` from now, or, if ``least_bytes`` is given, ``after_bytes`` (None: half) into the next
-    AMQP frame with a payload of at least ``least_bytes``.
-    """
+    """Resets a connection in the middle of the next AMQP frame with a payload of at least ``least_bytes``, once."""
 
     direction: Direction
-    after_bytes: int | None = None
-    least_bytes: int | None = None
+    least_bytes: int
 
 
 @dataclass

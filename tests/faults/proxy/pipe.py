@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 
-from tests.faults.proxy.faults import Cut, Direction, Faults
+from tests.faults.proxy.faults import Direction, Faults
 from tests.faults.proxy.frames import FrameWalk
 
 #: most bytes that are kept before the sender is told to wait, as a network would hold them
@@ -50,7 +50,6 @@ class Pipe:
         self._sink_full = False
         self.source_ended = False
         self.kept_bytes = 0
-        self.passed_bytes = 0
 
     def set_source(self, source: asyncio.Transport) -> None:
         self._source = source
@@ -131,9 +130,7 @@ class Pipe:
         if sink is None or sink.is_closing() or self._is_cut:
             return
         cut_at = self._cut_point(piece)
-        passed = piece if cut_at is None else piece[:cut_at]
-        self.passed_bytes += len(passed)
-        sink.write(passed)
+        sink.write(piece if cut_at is None else piece[:cut_at])
         if cut_at is not None:
             self._cut(sink)
 
@@ -148,13 +145,9 @@ class Pipe:
         """Returns how many bytes of ``piece`` pass before the cut, or None if all do."""
         cut = self._faults.take_cut(self.direction)
         frame = self._frames.walk(piece, cut.least_bytes if cut else None)
-        if cut is not None and self._until_cut is None:
-            if cut.least_bytes is None:
-                self._until_cut = cut.after_bytes
-            elif frame is not None:
-                self._until_cut = frame.start + _bytes_into(frame.total_bytes, cut)
-            if self._until_cut is not None:
-                self._faults.cut = None  # removed, so that no other connection is cut
+        if frame is not None and self._until_cut is None:
+            self._until_cut = frame.start + _middle(frame.total_bytes)
+            self._faults.cut = None  # removed, so that no other connection is cut
         if self._until_cut is None:
             return None
         if self._until_cut <= len(piece):
@@ -163,7 +156,6 @@ class Pipe:
         return None
 
 
-def _bytes_into(frame_bytes: int, cut: Cut) -> int:
+def _middle(frame_bytes: int) -> int:
     """Returns where in a frame to cut: never before its header has been sent, never after its last byte."""
-    wanted = frame_bytes // 2 if cut.after_bytes is None else cut.after_bytes
-    return min(max(wanted, _LEAST_CUT_BYTES), frame_bytes - 1)
+    return min(max(frame_bytes // 2, _LEAST_CUT_BYTES), frame_bytes - 1)

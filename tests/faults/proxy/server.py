@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from tests.faults.proxy.faults import BOTH, Cut, Direction, Faults
 from tests.faults.proxy.link import Link
@@ -17,20 +15,6 @@ _HOST = "127.0.0.1"
 _BACKLOG = 512
 #: time that one server may take to accept before the next is tried, seconds
 DIAL_S = 1.0
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Counts ``connections`` made by clients so far, those ``open`` now, those ``unserved`` because no server accepted,
-    and bytes passed on.
-    """
-
-    connections: int
-    open: int
-    unserved: int
-    cuts: int
-    bytes_up: int
-    bytes_down: int
 
 
 class Proxy:
@@ -51,21 +35,13 @@ class Proxy:
         self._listener: socket.socket | None = None
         self._links: set[Link] = set()
         self._serving: set[asyncio.Task[None]] = set()
-        self._connections = self._unserved = 0
-        self._past_bytes: Counter[Direction] = Counter()
-        #: number of connections that each server got
-        self.served: Counter[int] = Counter()
+        #: number of connections that clients have made so far
+        self.connections = 0
 
     @property
-    def counts(self) -> Counts:
-        return Counts(
-            connections=self._connections,
-            open=len(self._links),
-            unserved=self._unserved,
-            cuts=self._faults.cuts_made,
-            bytes_up=self._past_bytes["up"] + sum(link.up.passed_bytes for link in self._links),
-            bytes_down=self._past_bytes["down"] + sum(link.down.passed_bytes for link in self._links),
-        )
+    def cuts(self) -> int:
+        """Returns how many connections were cut in a frame so far."""
+        return self._faults.cuts_made
 
     def kept_bytes(self, direction: Direction) -> int:
         """Returns the number of bytes held back now. If it is above 0 while answers are held, the
@@ -91,39 +67,23 @@ class Proxy:
         self._through.set()
         self._settle()
 
-    def refuse(self) -> None:
-        """Refuses new connections; present ones stay."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            asyncio.get_running_loop().remove_reader(listener)
-            listener.close()
-
     def reset(self) -> None:
         """Ends all present connections with RST, on both sides; bytes held back are lost."""
         for link in list(self._links):
             link.reset()
 
-    def cut_after(self, direction: Direction, after_bytes: int) -> None:
-        """Resets the next connection that sends in this direction, once it has sent ``after_bytes``
-        more. Happens once.
-        """
-        self._faults.cut = Cut(direction, after_bytes=after_bytes)
+    def cut_in_frame(self, direction: Direction, least_bytes: int) -> None:
+        """Resets a connection in the middle of the next AMQP frame whose payload has ``least_bytes``. Happens once.
 
-    def cut_in_frame(self, direction: Direction, *, least_bytes: int = 1, after_bytes: int | None = None) -> None:
-        """Resets a connection ``after_bytes`` (None: half) into the next AMQP frame whose payload has ``least_bytes``.
-        Happens once.
-
-        ``counts.cuts`` increases when it has happened.
+        ``cuts`` increases when it has happened.
         """
-        self._faults.cut = Cut(direction, after_bytes=after_bytes, least_bytes=least_bytes)
+        self._faults.cut = Cut(direction, least_bytes)
 
     def pass_on(self) -> None:
         """Removes all faults and passes on the bytes held back, in order."""
         self._faults.latency_s, self._faults.held, self._faults.cut = 0.0, frozenset(), None
         self._through.set()
         self._settle()
-        if self._listener is None:
-            self.listen()
 
     def listen(self) -> None:
         """Accepts connections. Raises OSError if the port is taken."""
@@ -141,7 +101,9 @@ class Proxy:
 
     async def close(self) -> None:
         """Ends everything; no socket is left when this returns."""
-        self.refuse()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
         for task in self._serving:
             task.cancel()
         if self._serving:
@@ -165,15 +127,14 @@ class Proxy:
         task.add_done_callback(self._serving.discard)
 
     async def _serve(self, client: socket.socket) -> None:
-        self._connections += 1
-        link = Link(self._faults, self._gone)
+        self.connections += 1
+        link = Link(self._faults, self._links.discard)
         self._links.add(link)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: link.client, client)
         await self._through.wait()
         if link.up.source_ended:
             link.reset()  # the client gave up in the black hole: no server would have heard of it
         elif not await self._dial(link):
-            self._unserved += 1
             link.reset()
 
     async def _dial(self, link: Link) -> bool:
@@ -187,14 +148,8 @@ class Proxy:
                     await asyncio.get_running_loop().create_connection(lambda: link.server, _HOST, port)
             except (OSError, TimeoutError):
                 continue
-            self.served[port] += 1
             return True
         return False
-
-    def _gone(self, link: Link) -> None:
-        self._links.discard(link)
-        for pipe in link.pipes:
-            self._past_bytes[pipe.direction] += pipe.passed_bytes
 
 
 @asynccontextmanager

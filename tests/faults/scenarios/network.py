@@ -53,7 +53,7 @@ async def connections_reset(trial: Trial) -> None:
                 between.pass_on()
                 await all_well(system)
             system.healed()
-        trial.note(f"{between.counts.connections} connections made for 7 that were needed")
+        trial.note(f"{between.connections} connections made for 7 that were needed")
 
 
 @scenario()
@@ -71,11 +71,11 @@ async def frames_cut(trial: Trial) -> None:
                 await eventually_async(partial(_has_cut, between, number + 1))
                 await all_well(system)
             system.healed()
-        trial.note(f"{between.counts.cuts} frames cut, half of them towards the broker")
+        trial.note(f"{between.cuts} frames cut, half of them towards the broker")
 
 
 def _has_cut(between: Proxy, times: int) -> bool:
-    return between.counts.cuts >= times
+    return between.cuts >= times
 
 
 @scenario(quick=True)

@@ -15,22 +15,16 @@ from shared.broker.publisher import Publication, Publisher
 from shared.errors import PublishUnknown, PublishUnroutable, TopologyMismatch
 from shared.failed.entry import read_entry
 from shared.message.channels import CHANNELS, Lane, lanes_of
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
 LEVELS = (1.0, 5.0)
 
 
-def make_publisher(url: str, deadline_s: float = 5) -> Publisher:
-    return Publisher(url, "test", levels_s=LEVELS, deadline_s=deadline_s, max_pending=1000)
-
-
 @pytest.fixture
 async def publisher(vhost_url: str) -> AsyncIterator[Publisher]:
-    publisher = make_publisher(vhost_url)
-    publisher.start()
-    await publisher.connection.wait_up()
-    yield publisher
-    await publisher.close()
+    async with publishing(vhost_url, levels_s=LEVELS, deadline_s=5, max_pending=1000) as publisher:
+        yield publisher
 
 
 def push(n: int, key: str = "push") -> Publication:
@@ -91,29 +85,24 @@ async def test_an_exchange_of_an_earlier_version_serves_and_a_policy_adds_what_i
     channel = await publisher.connection.channel()
     await channel.call(channel.raw.exchange_delete, exchange=topology.EXCHANGE)
     await channel.call(channel.raw.exchange_declare, exchange=topology.EXCHANGE, exchange_type="direct", durable=True)
-    other = make_publisher(vhost_url)
-    other.start()
-    await asyncio.wait_for(other.connection.wait_up(), 10)
-    await other.publish(push(1))
-    with pytest.raises(PublishUnroutable):
-        await other.publish(push(2, "push.urgent"), deadline_s=1)
-    _program, *words = shlex.split(topology.policy_command(vhost))
-    await asyncio.to_thread(rabbitmq.ctl, *words)
+    async with publishing(vhost_url) as other:
+        await other.publish(push(1))
+        with pytest.raises(PublishUnroutable):
+            await other.publish(push(2, "push.urgent"), deadline_s=1)
+        _program, *words = shlex.split(topology.policy_command(vhost))
+        await asyncio.to_thread(rabbitmq.ctl, *words)
 
-    async def is_kept() -> bool:
-        try:
-            await other.publish(push(3, "push.urgent"), deadline_s=1)
-        except PublishUnroutable:
-            return False
-        return await channel.get(topology.FAILED_QUEUE) is not None
+        async def is_kept() -> bool:
+            try:
+                await other.publish(push(3, "push.urgent"), deadline_s=1)
+            except PublishUnroutable:
+                return False
+            return await channel.get(topology.FAILED_QUEUE) is not None
 
-    await eventually_async(is_kept)
-    # The policy stays in force when processes start again.
-    third = make_publisher(vhost_url)
-    third.start()
-    await asyncio.wait_for(third.connection.wait_up(), 10)
-    await third.close()
-    await other.close()
+        await eventually_async(is_kept)
+    # Processes that start while the policy is in force leave it alone.
+    async with publishing(vhost_url) as third:
+        await third.publish(push(4))
 
 
 async def test_a_message_that_amqp_cannot_hold_leaves_its_neighbours_their_own_confirms(publisher: Publisher) -> None:
@@ -137,20 +126,17 @@ async def test_a_deleted_exchange_is_declared_again_and_nothing_pipelined_is_los
 async def test_a_frozen_broker_costs_a_caller_its_deadline_and_no_more(
     vhost_url: str, rabbitmq: RabbitMQServer
 ) -> None:
-    publisher = make_publisher(vhost_url, deadline_s=0.5)
-    publisher.start()
-    await publisher.connection.wait_up()
     loop = asyncio.get_running_loop()
-    rabbitmq.pause()
-    try:
-        began = loop.time()
-        with pytest.raises(PublishUnknown):
-            await publisher.publish(push(1))
-        assert 0.4 < loop.time() - began < 1.5
-    finally:
-        rabbitmq.resume()
-    await publisher.publish(push(2), deadline_s=10)
-    await publisher.close()
+    async with publishing(vhost_url, deadline_s=0.5) as publisher:
+        rabbitmq.pause()
+        try:
+            began = loop.time()
+            with pytest.raises(PublishUnknown):
+                await publisher.publish(push(1))
+            assert 0.4 < loop.time() - began < 1.5
+        finally:
+            rabbitmq.resume()
+        await publisher.publish(push(2), deadline_s=10)
 
 
 async def test_it_reconnects_after_the_broker_dropped_it(publisher: Publisher, rabbitmq: RabbitMQServer) -> None:
@@ -179,7 +165,7 @@ async def test_queues_with_other_arguments_are_all_named_and_left_alone(
     await channel.call(channel.raw.queue_declare, queue="sms.queue", durable=True, arguments=arguments)
     await classic.call(classic.raw.queue_delete, queue="retry.push.5s.queue")
     await classic.call(classic.raw.queue_declare, queue="retry.push.5s.queue", durable=True)
-    other = make_publisher(vhost_url)
+    other = Publisher(vhost_url, "other", levels_s=LEVELS, deadline_s=5, max_pending=1000)
     other.start()
     failure = await asyncio.wait_for(other.connection.wait_failed(), 10)
     assert isinstance(failure, TopologyMismatch)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from ops.servers import RabbitMQServer
-from shared.broker.publisher import Publication, Publisher
+from shared.broker.publisher import Publication
 from shared.errors import PublishRejected
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
 EXCHANGE = "notifications.direct"
@@ -24,10 +25,7 @@ async def test_a_refusal_renews_the_channel_and_the_neighbours_confirms_are_not_
     await asyncio.to_thread(
         rabbitmq.ctl, "set_policy", "-p", vhost, "full", "^push.queue$", full, "--apply-to", "queues"
     )
-    publisher = Publisher(vhost_url, "refused", levels_s=(1.0,), deadline_s=5, max_pending=5000, channels=("push",))
-    publisher.start()
-    try:
-        await asyncio.wait_for(publisher.connection.wait_up(), 15)
+    async with publishing(vhost_url, deadline_s=5, channels=("push",)) as publisher:
         before = await asyncio.to_thread(channels, rabbitmq, vhost)
         # Publish to both lanes at once: refusals of the full lane must cost the other lane no confirm and make no copy.
         mixed = [Publication(EXCHANGE, key, b"x", {}) for _ in range(1000) for key in ("push", "push.high")]
@@ -42,5 +40,3 @@ async def test_a_refusal_renews_the_channel_and_the_neighbours_confirms_are_not_
 
         await eventually_async(renewed)
         await publisher.publish(Publication(EXCHANGE, "push.high", b"x", {}))
-    finally:
-        await publisher.close()

@@ -12,6 +12,7 @@ from ops.servers import RabbitMQServer
 from shared.broker.connection import SILENT_INTERVALS, Connection
 from shared.broker.publisher import Publication, Publisher
 from shared.broker.topology import EXCHANGE
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
 HEARTBEAT_S = 1
@@ -28,11 +29,8 @@ def quick_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def publisher(vhost_url: str) -> AsyncIterator[Publisher]:
-    publisher = Publisher(vhost_url, "test", levels_s=(1.0,), deadline_s=0.5, max_pending=5000, channels=("push",))
-    publisher.start()
-    await asyncio.wait_for(publisher.connection.wait_up(), 15)
-    yield publisher
-    await publisher.close()
+    async with publishing(vhost_url, deadline_s=0.5, channels=("push",)) as publisher:
+        yield publisher
 
 
 def push(count: int) -> list[Publication]:

@@ -14,8 +14,9 @@ import pytest
 
 from ops.place import ROOT
 from shared.broker.publisher import Publication
+from shared.broker.topology import FAILED_QUEUE
 from shared.failed.session import failed_operation
-from tests.support.failed_messages import count, dead_letter, failed, failed_before, publishing, push_body
+from tests.support.failed_messages import counts, dead_letter_now, failed, failed_before, push_body
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -43,21 +44,8 @@ def dead_lettered(vhost_url: str) -> list[Publication]:
         failed("r2", reason="recipient_invalid", notify_failed_error="[bold]no such\x1b[2J device[/bold]"),
         failed("r3", body=push_body("r3", expires_at="2020-01-01T00:00:00Z")),
     ]
-
-    async def publish() -> None:
-        async with publishing(vhost_url) as publisher:
-            await dead_letter(publisher, messages)
-
-    asyncio.run(publish())
+    dead_letter_now(vhost_url, messages)
     return messages
-
-
-def _left(url: str) -> int:
-    async def look() -> int:
-        async with publishing(url) as publisher:
-            return await count(await publisher.connection.channel())
-
-    return asyncio.run(look())
 
 
 def test_a_listing_shows_each_id_whole(notify: Command, dead_lettered: list[Publication]) -> None:
@@ -96,7 +84,7 @@ def test_a_replay_says_what_it_left_and_is_on_record(
     done = notify("replay", "--all")
     assert (done.returncode, "2 of 3 replayed" in done.stdout) == (0, True)
     assert dead_lettered[2].headers["notify-failed-id"] in done.stdout
-    assert _left(vhost_url) == 1
+    assert counts(vhost_url, FAILED_QUEUE) == [1]
     late = json.loads(
         notify("replay", dead_lettered[2].headers["notify-failed-id"], "--ignore-expiry", "--json").stdout
     )
@@ -109,7 +97,7 @@ def test_a_replay_says_what_it_left_and_is_on_record(
 def test_a_discard_deletes_what_was_named(notify: Command, dead_lettered: list[Publication], vhost_url: str) -> None:
     done = notify("discard", *(message.headers["notify-failed-id"] for message in dead_lettered[:2]))
     assert (done.returncode, "2 of 2 discarded" in done.stdout) == (0, True)
-    assert _left(vhost_url) == 1
+    assert counts(vhost_url, FAILED_QUEUE) == [1]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +130,7 @@ def test_another_operation_in_progress_is_5(notify: Command, dead_lettered: list
             ]
 
     assert asyncio.run(hold_and_ask()) == [5, 5, 5, 5]
-    assert _left(vhost_url) == 3
+    assert counts(vhost_url, FAILED_QUEUE) == [3]
 
 
 def test_an_unavailable_broker_is_1_and_named(notify: Command) -> None:

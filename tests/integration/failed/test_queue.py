@@ -31,11 +31,11 @@ from tests.support.failed_messages import (
     failed,
     failed_before,
     publish_expiring,
-    publishing,
     push_body,
     settings_for,
     take_all,
 )
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
 EVERYTHING = parse_listing({"limit": 1000})
@@ -404,18 +404,6 @@ async def test_every_other_message_of_many_is_discarded_for_good(
     assert done.done == 1000
     listed = await queue.list(EVERYTHING)
     assert (listed.scanned, {entry.reason for entry in listed.items}) == (1000, {"no_recipient"})
-
-
-async def test_an_address_is_shown_only_when_asked_for(publisher: Publisher, queue: FailedQueue) -> None:
-    message = failed("r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"], "email": "a@b.c"}))
-    await dead_letter(publisher, [failed("r0"), message])
-    masked = await queue.show(message.headers["notify-failed-id"], reveal=False, operator="test")
-    assert masked is not None
-    assert (masked.envelope or {})["recipient"] == {"push_tokens": ["***34"], "email": "a***@b.c"}
-    revealed = await queue.show(message.headers["notify-failed-id"], reveal=True, operator="test")
-    assert revealed is not None
-    assert (revealed.envelope or {})["recipient"]["push_tokens"] == ["device-token-1234"]
-    assert await queue.show("unknown", reveal=False, operator="test") is None
 
 
 async def test_a_lane_that_takes_nothing_keeps_its_messages_in_failed_queue(

@@ -18,7 +18,7 @@ from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedO
 from shared.failed.session import failed_operation
 from shared.message.channels import Lane
 from shared.settings.gateway import ApiKey
-from tests.support.failed_messages import count, dead_letter, failed, publishing, push_body, settings_for
+from tests.support.failed_messages import counts, dead_letter_now, failed, push_body, settings_for
 from tests.support.gateway_client import gateway
 
 _OPERATOR, _SENDER = "operators-key", "senders-key"
@@ -41,16 +41,11 @@ def client(tmp_path: Path, vhost_url: str) -> Iterator[FlaskClient]:
 @pytest.fixture
 def dead_lettered(vhost_url: str) -> list[Publication]:
     messages = [
-        failed("r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"]})),
+        failed("r1", body=push_body("r1", recipient={"push_tokens": ["device-token-1234"], "email": "a@b.c"})),
         failed("r2", reason="recipient_invalid", lane=Lane("email", "high")),
         failed("r3", body=b"\xff"),
     ]
-
-    async def publish() -> None:
-        async with publishing(vhost_url) as publisher:
-            await dead_letter(publisher, messages)
-
-    asyncio.run(publish())
+    dead_letter_now(vhost_url, messages)
     return messages
 
 
@@ -63,15 +58,6 @@ def _problem(answer: TestResponse, status: int) -> ProblemDocument:
     assert answer.status_code == status, answer.data
     assert answer.content_type == "application/problem+json"
     return ProblemDocument.model_validate_json(answer.data)
-
-
-def _in_queues(url: str, *queues: str) -> list[int]:
-    async def counts() -> list[int]:
-        async with publishing(url) as publisher:
-            channel = await publisher.connection.channel()
-            return [await count(channel, queue) for queue in queues]
-
-    return asyncio.run(counts())
 
 
 def test_a_listing_has_every_field_and_obeys_its_filters(client: FlaskClient, dead_lettered: list[Publication]) -> None:
@@ -160,9 +146,9 @@ def test_one_message_is_shown_masked_unless_revealed(client: FlaskClient, dead_l
     path = f"/failed/{_id(dead_lettered[0])}"
     shown = FailedMessage.model_validate_json(client.get(path).data)
     assert shown.envelope is not None
-    assert shown.envelope["recipient"] == {"push_tokens": ["***34"]}
+    assert shown.envelope["recipient"] == {"push_tokens": ["***34"], "email": "a***@b.c"}
     revealed = client.get(f"{path}?reveal=true").get_json()
-    assert revealed["envelope"]["recipient"] == {"push_tokens": ["device-token-1234"]}
+    assert revealed["envelope"]["recipient"] == {"push_tokens": ["device-token-1234"], "email": "a@b.c"}
     assert client.get(f"{path}?reveal=false").get_json() == shown.model_dump()
     assert client.get(f"/failed/{_id(dead_lettered[2])}").get_json()["envelope"] is None
     assert _problem(client.get(f"{path}?reveal=1"), 422).errors[0].field == "reveal"
@@ -177,7 +163,7 @@ def test_a_replay_says_what_it_did_and_what_it_left(
     done = FailedOutcome.model_validate_json(client.post("/failed/replay", json={"all": True}).data)
     assert (done.matched, done.done, done.dry_run) == (3, 2, False)
     assert [(each.id, each.reason) for each in done.skipped] == [(_id(dead_lettered[2]), "undecodable")]
-    assert _in_queues(vhost_url, "failed.queue", "push.queue", "email.high.queue") == [1, 1, 1]
+    assert counts(vhost_url, "failed.queue", "push.queue", "email.high.queue") == [1, 1, 1]
 
 
 def test_a_discard_deletes_what_was_named(
@@ -187,7 +173,7 @@ def test_a_discard_deletes_what_was_named(
         "/failed/discard", json={"ids": [_id(dead_lettered[0]), _id(dead_lettered[2]), "unknown"]}
     ).get_json()
     assert (done["matched"], done["done"], done["skipped"]) == (2, 2, [])
-    assert _in_queues(vhost_url, "failed.queue", "push.queue") == [1, 0]
+    assert counts(vhost_url, "failed.queue", "push.queue") == [1, 0]
 
 
 def test_every_route_asks_for_the_scope(client: FlaskClient) -> None:

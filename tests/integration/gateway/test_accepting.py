@@ -16,7 +16,7 @@ from ops.servers import RabbitMQServer, RedisServer
 from shared.message.channels import CHANNELS, lanes_of
 from shared.message.envelope import parse_queued
 from shared.message.headers import read_state
-from tests.support.gateway_process import GatewayProcess, children, gateway_process, taken
+from tests.support.gateway_process import GatewayProcess, children, gateway_process, push, taken
 from tests.support.waiting import eventually
 
 
@@ -45,11 +45,6 @@ def gateway(shared_gateway: GatewayProcess, vhost_url: str, redis_url: str) -> G
         for lane in lanes_of(channel):
             taken(vhost_url, lane.queue)
     return shared_gateway
-
-
-def push(request_id: str, **change: Any) -> dict[str, Any]:
-    content = {"title": "t", "body": "b"}
-    return {"request_id": request_id, "notification_type": "push", "user_id": "u", "content": content} | change
 
 
 def test_an_accepted_notification_lies_in_its_lane(gateway: GatewayProcess, vhost_url: str) -> None:

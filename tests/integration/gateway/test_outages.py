@@ -11,13 +11,8 @@ import pika
 import requests
 
 from ops.servers import RabbitMQServer, RedisServer
-from tests.support.gateway_process import GatewayProcess, children, gateway_process, taken
+from tests.support.gateway_process import GatewayProcess, children, gateway_process, push, taken
 from tests.support.waiting import eventually
-
-
-def push(request_id: str, **change: Any) -> dict[str, Any]:
-    content = {"title": "t", "body": "b"}
-    return {"request_id": request_id, "notification_type": "push", "user_id": "u", "content": content} | change
 
 
 def timed(gateway: GatewayProcess, document: Any, path: str = "/notifications") -> tuple[int, float]:

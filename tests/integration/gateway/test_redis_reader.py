@@ -16,27 +16,21 @@ HEARTBEAT_S = 5.0
 
 
 @pytest.fixture
-def writer(redis_url: str) -> Iterator[redis.Redis]:
-    with sync_client(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-def reader(writer: redis.Redis, redis_url: str) -> Iterator[redis.Redis]:
+def reader(redis_client: redis.Redis, redis_url: str) -> Iterator[redis.Redis]:
     """Yields a client of a user to whom Redis refuses every write, also a write by a script."""
     rights = ["+@all", "-@write", "-@scripting"]
-    writer.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], categories=rights)
+    redis_client.acl_setuser("reader", enabled=True, passwords=["+secret"], keys=["*"], categories=rights)
     place = urlsplit(redis_url)
     with sync_client(f"redis://reader:secret@{place.hostname}:{place.port}{place.path}") as client:
         yield client
-    writer.acl_deluser("reader")
+    redis_client.acl_deluser("reader")
 
 
-def test_a_report_writes_nothing_also_beside_dead_workers(writer: redis.Redis, reader: redis.Redis) -> None:
-    seconds, _ = writer.time()
+def test_a_report_writes_nothing_also_beside_dead_workers(redis_client: redis.Redis, reader: redis.Redis) -> None:
+    seconds, _ = redis_client.time()
     living = orjson.dumps({"at_ms": seconds * 1000, "providers": {"fcm": "open"}})
-    writer.hset("notify-workers:push", mapping={"dead": '{"at_ms":1}', "junk": "{", "living": living})
+    redis_client.hset("notify-workers:push", mapping={"dead": '{"at_ms":1}', "junk": "{", "living": living})
     answer = Health(lambda: "up", lambda: False, Sampler(), RedisReader(reader, HEARTBEAT_S)).report()
     assert (answer.redis, answer.channels["push"].consumers) == ("up", 1)
     assert answer.channels["push"].providers == {"fcm": "open"}
-    assert set(writer.hkeys("notify-workers:push")) == {b"dead", b"junk", b"living"}
+    assert set(redis_client.hkeys("notify-workers:push")) == {b"dead", b"junk", b"living"}

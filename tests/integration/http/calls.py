@@ -1,9 +1,12 @@
-"""Provides the request that these tests send, and an address that never accepts a connection."""
+"""Provides the request of these tests and an address that never accepts a connection."""
 
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
+from shared.errors import Unavailable
 from shared.http.client import HttpClient, Response
 
 BODY = b"x" * 600
@@ -11,6 +14,13 @@ BODY = b"x" * 600
 
 async def post(client: HttpClient, url: str, timeout_s: float = 5) -> Response:
     return await client.post(f"{url}/x", BODY, {"content-type": "text/plain"}, timeout_s)
+
+
+async def fails_ambiguously(client: HttpClient, url: str, timeout_s: float = 5) -> bool:
+    """Makes a call that must fail, and returns whether the vendor may have received it."""
+    with pytest.raises(Unavailable) as caught:
+        await post(client, url, timeout_s)
+    return caught.value.ambiguous
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 from shared.http.client import HttpClient
+from tests.support.opened import opened
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -15,7 +16,5 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    http = HttpClient(connect_timeout_s=0.3)
-    await http.open()
-    yield http
-    await http.close()
+    async with opened(HttpClient(connect_timeout_s=0.3)) as http:
+        yield http

@@ -2,11 +2,10 @@
 
 import pytest
 
-from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import MAX_ANSWER_BYTES
-from tests.integration.http.calls import post
-from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http, reset, say
+from tests.integration.http.calls import fails_ambiguously, post
+from tests.support.peers.raw_http import Act, answer, close, raw_http, reset, say
 from tests.support.waiting import eventually_async
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -121,7 +120,7 @@ NONE = {
 @pytest.mark.parametrize("act", NONE.values(), ids=NONE)
 async def test_what_is_no_whole_answer_is_ambiguous_and_asked_once(client: HttpClient, act: Act) -> None:
     async with raw_http(act, answer(202)) as vendor:
-        assert await _is_ambiguous(client, vendor)
+        assert await fails_ambiguously(client, vendor.url)
         assert len(vendor.requests) == 1
         assert (await post(client, vendor.url)).status == 202
         assert vendor.connections == 2
@@ -135,15 +134,10 @@ async def test_the_limit_is_one_of_each_answer(client: HttpClient) -> None:
         assert vendor.connections == 1
 
 
-async def test_the_end_of_a_kept_connection_is_no_answer_to_the_request_on_it(client: HttpClient) -> None:
+@pytest.mark.parametrize("act", [close, reset], ids=lambda act: act.__name__)
+async def test_the_end_of_a_kept_connection_is_no_answer_to_the_request_on_it(client: HttpClient, act: Act) -> None:
     """Checks that nothing of the earlier, complete answer is left that the end of the connection could complete."""
-    async with raw_http(answer(200, b"first"), close) as vendor:
+    async with raw_http(answer(200, b"first"), act, answer(200)) as vendor:
         await post(client, vendor.url)
-        assert await _is_ambiguous(client, vendor)
+        assert await fails_ambiguously(client, vendor.url)
         assert [request.connection for request in vendor.requests] == [1, 1]
-
-
-async def _is_ambiguous(client: HttpClient, vendor: RawHttp) -> bool:
-    with pytest.raises(Unavailable) as caught:
-        await post(client, vendor.url)
-    return caught.value.ambiguous

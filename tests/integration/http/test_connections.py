@@ -11,6 +11,8 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.connection import Connection, Listener
 from tests.integration.http.calls import post
+from tests.support.opened import opened
+from tests.support.peers.listening import listening
 from tests.support.peers.raw_http import RawHttp, after, answer, answer_then_close, raw_http, reset, say
 from tests.support.waiting import eventually_async
 
@@ -42,10 +44,8 @@ async def test_the_connection_used_last_is_used_first(client: HttpClient) -> Non
 
 async def test_a_connection_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.http.client.POOL_IDLE_S", 0.1)
-    client = HttpClient()
-    await client.open()
     go = asyncio.Event()
-    async with raw_http(answer(200), after(go, answer(200)), answer(200)) as vendor:
+    async with opened(HttpClient()) as client, raw_http(answer(200), after(go, answer(200)), answer(200)) as vendor:
         await post(client, vendor.url)
         slow = asyncio.create_task(post(client, vendor.url))
         await eventually_async(partial(_has, vendor, 2))
@@ -57,7 +57,6 @@ async def test_a_connection_idle_for_long_is_closed(monkeypatch: pytest.MonkeyPa
         await eventually_async(lambda: vendor.ended == vendor.connections == 3)
         await post(client, vendor.url)
         assert vendor.connections == 4
-        await client.close()
 
 
 async def test_what_nobody_asked_for_is_no_answer_to_the_next_request(client: HttpClient) -> None:
@@ -86,15 +85,12 @@ async def test_an_answer_before_the_request_was_read_is_an_answer_and_ends_the_c
         await eventually_async(reader.at_eof)
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0, limit=1024)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    for _ in range(2):
-        assert (await client.post(url, b"x" * 20_000_000, {}, 5)).status == 413
-    assert len(connections) == 2
-    for writer in connections:
-        writer.transport.abort()
-    server.close()
-    await server.wait_closed()
+    async with listening(refuse, limit=1024) as port:
+        for _ in range(2):
+            assert (await client.post(f"http://127.0.0.1:{port}", b"x" * 20_000_000, {}, 5)).status == 413
+        assert len(connections) == 2
+        for writer in connections:
+            writer.transport.abort()
 
 
 async def test_a_connection_is_not_taken_in_the_very_turn_in_which_it_ends(

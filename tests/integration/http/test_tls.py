@@ -9,8 +9,10 @@ import pytest
 
 from shared.errors import Unavailable
 from shared.http.client import HttpClient
-from tests.integration.http.calls import BODY, post
+from tests.integration.http.calls import BODY, fails_ambiguously, post
+from tests.support.opened import opened
 from tests.support.peers.certificates import self_signed
+from tests.support.peers.listening import listening
 from tests.support.peers.raw_http import Act, answer, close, cut_in_the_body, raw_http, reset, say
 
 
@@ -32,10 +34,8 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 async def trusting(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
     """Returns a client whose system trusts the private authority, and no other."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    http = HttpClient()
-    await http.open()
-    yield http
-    await http.close()
+    async with opened(HttpClient()) as http:
+        yield http
 
 
 async def test_a_known_authority_is_trusted_and_the_connection_kept(
@@ -64,6 +64,14 @@ async def test_the_handshake_names_the_host_and_asks_for_http_1(
     assert (names, protocols) == (["localhost"], ["http/1.1"])
 
 
+async def test_a_certificate_of_nobody_is_refused_before_anything_is_sent(
+    client: HttpClient, server_tls: ssl.SSLContext
+) -> None:
+    async with raw_http(answer(200), tls=server_tls) as vendor:
+        assert not await fails_ambiguously(client, vendor.url)
+        assert vendor.requests == []
+
+
 async def test_another_hosts_certificate_is_refused_before_anything_is_sent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -71,14 +79,11 @@ async def test_another_hosts_certificate_is_refused_before_anything_is_sent(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    http = HttpClient()
-    await http.open()
-    async with raw_http(answer(200), tls=context) as vendor:
+    async with opened(HttpClient()) as http, raw_http(answer(200), tls=context) as vendor:
         with pytest.raises(Unavailable, match="certificate verify failed") as caught:
             await post(http, vendor.url)
         assert not caught.value.ambiguous
         assert vendor.requests == []
-    await http.close()
 
 
 @pytest.mark.parametrize("greeting", [b"220 mail.example.com ESMTP\r\n", b"", None], ids=["babble", "end", "silence"])
@@ -93,13 +98,9 @@ async def test_a_server_that_speaks_no_tls_is_not_ambiguous(client: HttpClient, 
         writer.close()
         over.set()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    with pytest.raises(Unavailable) as caught:
-        await post(client, f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    assert not caught.value.ambiguous
-    await over.wait()
-    server.close()
-    await server.wait_closed()
+    async with listening(serve) as port:
+        assert not await fails_ambiguously(client, f"https://127.0.0.1:{port}")
+        await over.wait()
 
 
 @pytest.mark.parametrize("act", [reset, close, cut_in_the_body], ids=lambda act: act.__name__)
@@ -107,9 +108,7 @@ async def test_a_cut_after_the_handshake_is_ambiguous_and_asked_once(
     trusting: HttpClient, server_tls: ssl.SSLContext, act: Act
 ) -> None:
     async with raw_http(act, tls=server_tls) as vendor:
-        with pytest.raises(Unavailable) as caught:
-            await post(trusting, vendor.url)
-        assert caught.value.ambiguous
+        assert await fails_ambiguously(trusting, vendor.url)
         assert len(vendor.requests) == 1
 
 

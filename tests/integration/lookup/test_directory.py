@@ -101,16 +101,6 @@ async def test_an_id_that_leads_out_of_the_collection_is_not_found(service: Sour
     assert service.paths == []
 
 
-async def test_a_stampede_makes_one_request(service: SourceService) -> None:
-    service.gate.clear()
-    async with directory_of(service, source_timeout_s=5) as directory:
-        waiting = [asyncio.create_task(directory.user("u1")) for _ in range(256)]
-        await eventually_async(lambda: service.paths)
-        service.gate.set()
-        assert len(await asyncio.gather(*waiting)) == 256
-    assert len(service.paths) == 1
-
-
 @pytest.mark.parametrize("status", [404, 410, 400, 422])
 async def test_a_missing_user_is_cached_for_a_moment_and_is_no_failure(service: SourceService, status: int) -> None:
     service.answer = json_answer({}, status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 import redis
@@ -19,12 +19,6 @@ from tests.support.claims import HASH
 from tests.support.waiting import eventually_async
 
 Outcome = ClaimAnswer | BaseException
-
-
-@pytest.fixture
-async def claims(redis_url: str) -> AsyncIterator[Claims]:
-    async with Claims(redis_url, lease_s=60, ttl_s=3600, metrics=Metrics()) as claims:
-        yield claims
 
 
 async def claim_many(claims: Claims, number: int, name: str = "r") -> list[Outcome]:

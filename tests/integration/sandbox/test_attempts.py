@@ -11,6 +11,7 @@ import pytest
 
 from sandbox.faults import Fault, Mode
 from sandbox.server import Sandbox, start
+from tests.support.sandbox import order
 from tests.support.waiting import eventually_async
 
 FCM = "/v1/projects/demo/messages:send"
@@ -40,13 +41,8 @@ async def attempts(http: aiohttp.ClientSession, **query: str) -> dict[str, Any]:
     return answer
 
 
-async def order(http: aiohttp.ClientSession, provider: str, **fault: object) -> None:
-    async with http.put(f"/sandbox/faults/{provider}", json=fault) as response:
-        assert response.status == 200, await response.text()
-
-
-async def test_hung_and_cut_calls_are_counted_at_once(http: aiohttp.ClientSession) -> None:
-    await order(http, "fcm", mode="timeout", count=1)
+async def test_hung_and_cut_calls_are_counted_at_once(sandbox: Sandbox, http: aiohttp.ClientSession) -> None:
+    await order(sandbox, "fcm", mode="timeout", count=1)
     hanging = asyncio.create_task(fcm()(http))
 
     async def counted() -> bool:
@@ -54,15 +50,17 @@ async def test_hung_and_cut_calls_are_counted_at_once(http: aiohttp.ClientSessio
 
     await eventually_async(counted)
     hanging.cancel()
-    await order(http, "fcm", mode="reset_after_accept", count=1)
+    await order(sandbox, "fcm", mode="reset_after_accept", count=1)
     with pytest.raises(aiohttp.ClientError):
         await fcm()(http)
     assert (await attempts(http))["attempts"]["fcm"] == {"r:1": 2}
 
 
-async def test_a_call_that_names_no_request_id_is_counted_by_its_target(http: aiohttp.ClientSession) -> None:
+async def test_a_call_that_names_no_request_id_is_counted_by_its_target(
+    sandbox: Sandbox, http: aiohttp.ClientSession
+) -> None:
     await calling(TWILIO, BASIC, data={"To": "+15550000001", "From": "+1", "Body": "hi"})(http)
-    await order(http, "twilio", mode="status", status=503)
+    await order(sandbox, "twilio", mode="status", status=503)
     await calling(TWILIO, BASIC, data={"To": "+15550000001", "From": "+1", "Body": "hi"})(http)
     answer = await attempts(http, provider="twilio")
     assert answer == {
@@ -80,10 +78,10 @@ async def test_mail_is_counted_by_what_was_heard_of_it(sandbox: Sandbox, http: a
         await smtp.sendmail("us@example.com", "ada@example.com", text)
         with pytest.raises(aiosmtplib.SMTPRecipientsRefused):
             await smtp.sendmail("us@example.com", "dead@example.com", text)
-        await order(http, "smtp", mode="status", status=451, count=1)
+        await order(sandbox, "smtp", mode="status", status=451, count=1)
         with pytest.raises(aiosmtplib.SMTPDataError):
             await smtp.sendmail("us@example.com", "ada@example.com", text)
-        await order(http, "smtp", mode="status", status=530, count=1)
+        await order(sandbox, "smtp", mode="status", status=530, count=1)
         with pytest.raises(aiosmtplib.SMTPSenderRefused):
             await smtp.sendmail("us@example.com", "ada@example.com", text)
     answer = await attempts(http, provider="smtp")

@@ -1,18 +1,16 @@
 """Faults strike as ordered, and an accepted message is in the ledger even if its answer was lost."""
 
 import asyncio
-import itertools
 
 import aiohttp
 import pytest
 
 from sandbox.server import SHUTDOWN_S, Sandbox, start
+from tests.support.sandbox import order
 from tests.support.waiting import eventually_async
 
 SEND = "/v1/projects/demo/messages:send"
 BEARER = {"Authorization": "Bearer anything"}
-#: After this long without an answer the tests assume that none will come.
-SILENCE_S = 0.3
 
 
 async def push(http: aiohttp.ClientSession, token: str = "t1") -> aiohttp.ClientResponse:
@@ -22,40 +20,23 @@ async def push(http: aiohttp.ClientSession, token: str = "t1") -> aiohttp.Client
     return response
 
 
-async def order(http: aiohttp.ClientSession, provider: str = "fcm", **fault: object) -> None:
-    async with http.put(f"/sandbox/faults/{provider}", json=fault) as response:
-        assert response.status == 200, await response.text()
-
-
 async def test_a_fault_clears_itself_after_count_calls(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    await order(http, mode="status", status=503, count=2)
+    await order(sandbox, "fcm", mode="status", status=503, count=2)
     assert [(await push(http)).status for _ in range(4)] == [503, 503, 200, 200]
     assert sandbox.ledger.totals(["fcm"]) == {"fcm": {"calls": 4, "accepted": 2}}
     assert not sandbox.faults.standing
 
 
-async def test_a_fault_stands_until_it_is_lifted(http: aiohttp.ClientSession) -> None:
-    await order(http, mode="status", status=500)
+async def test_a_fault_stands_until_it_is_lifted(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
+    await order(sandbox, "fcm", mode="status", status=500)
     assert [(await push(http)).status for _ in range(3)] == [500] * 3
     async with http.delete("/sandbox/faults/fcm") as response:
         assert response.status == 204
     assert (await push(http)).status == 200
 
 
-async def test_rate_is_the_chance_of_a_call(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    rolls = itertools.cycle([0.1, 0.29, 0.3, 0.9])
-    sandbox.faults.chance = lambda: next(rolls)
-    await order(http, mode="status", status=503, rate=0.3)
-    assert [(await push(http)).status for _ in range(4)] == [503, 503, 200, 200]
-
-
-async def test_a_fault_for_one_recipient_leaves_the_others_alone(http: aiohttp.ClientSession) -> None:
-    await order(http, mode="status", error_code="UNREGISTERED", target="t2", count=1)
-    assert [(await push(http, token)).status for token in ("t1", "t2", "t2")] == [200, 404, 200]
-
-
 async def test_slow_answers_late_and_is_in_the_ledger_at_once(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    await order(http, mode="slow", delay_ms=60_000, count=1)
+    await order(sandbox, "fcm", mode="slow", delay_ms=60_000, count=1)
     call = asyncio.create_task(push(http))
     await eventually_async(lambda: sandbox.ledger.deliveries)
     assert sandbox.ledger.deliveries[0].ended_at is None
@@ -63,30 +44,10 @@ async def test_slow_answers_late_and_is_in_the_ledger_at_once(http: aiohttp.Clie
     await eventually_async(lambda: sandbox.ledger.deliveries[0].ended_at is not None)
 
 
-async def test_timeout_never_answers_and_never_accepts(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    await order(http, mode="timeout", count=1)
-    call = asyncio.create_task(push(http))
-    await eventually_async(lambda: not sandbox.faults.standing)
-    with pytest.raises(TimeoutError):
-        await asyncio.wait_for(call, SILENCE_S)
-    assert sandbox.ledger.totals(["fcm"]) == {"fcm": {"calls": 1, "accepted": 0}}
-    assert (await push(http)).status == 200
-
-
-async def test_a_reset_comes_after_the_message_was_accepted(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
-    await order(http, mode="reset_after_accept", count=1)
-    with pytest.raises(aiohttp.ClientOSError) as failure:
-        await push(http)
-    assert isinstance(failure.value.__cause__ or failure.value, ConnectionResetError)
-    (delivery,) = sandbox.ledger.select("fcm", "r1")
-    assert delivery.ended_at is not None
-    assert sandbox.ledger.totals(["fcm"]) == {"fcm": {"calls": 1, "accepted": 1}}
-
-
 async def test_a_refused_message_is_not_recorded_although_the_fault_would_accept(
     http: aiohttp.ClientSession, sandbox: Sandbox
 ) -> None:
-    await order(http, mode="reset_after_accept")
+    await order(sandbox, "fcm", mode="reset_after_accept")
     assert (await push(http, "dead-1")).status == 404
     assert not sandbox.ledger.deliveries
 

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
 
-import aiohttp
 import aiosmtplib
 import pytest
 
 from sandbox.server import Sandbox, start
+from tests.support.sandbox import order
 
 TO = "ada@example.com"
 
@@ -34,10 +34,17 @@ async def client(sandbox: Sandbox, user: str | None = None) -> AsyncIterator[aio
         smtp.close()
 
 
-async def order(sandbox: Sandbox, account: str, **fault: object) -> None:
-    url = f"{sandbox.url}/sandbox/faults/{account}"
-    async with aiohttp.ClientSession() as http, http.put(url, json=fault) as response:
-        assert response.status == 200, await response.text()
+async def refused_at(smtp: aiosmtplib.SMTP, to: str = TO) -> tuple[str, int] | None:
+    """Sends one mail. Returns the stage at which it was refused and the code, or None."""
+    try:
+        await smtp.send_message(mail(), recipients=[to])
+    except aiosmtplib.SMTPSenderRefused as refusal:
+        return "mail", refusal.code
+    except aiosmtplib.SMTPRecipientsRefused as refusal:
+        return "rcpt", refusal.recipients[0].code
+    except aiosmtplib.SMTPDataError as refusal:
+        return "data", refusal.code
+    return None
 
 
 def calls(sandbox: Sandbox, account: str = "smtp") -> tuple[int, int]:
@@ -92,6 +99,25 @@ async def test_a_status_is_the_reply_to_data(sandbox: Sandbox, fault: dict[str, 
     assert calls(sandbox) == (2, 1)
 
 
+@pytest.mark.parametrize("stage", ["mail", "rcpt", "data"])
+@pytest.mark.parametrize("status", [451, 550, 530])
+async def test_the_command_of_the_stage_is_refused(sandbox: Sandbox, stage: str, status: int) -> None:
+    """The faults of the connection do not strike again after a login that passed them, but those of MAIL do."""
+    await order(sandbox, "smtp", mode="status", status=status, stage=stage, count=1)
+    async with client(sandbox, "smtp") as smtp:
+        assert [await refused_at(smtp), await refused_at(smtp)] == [(stage, status), None]
+        await order(sandbox, "smtp", mode="status", status=status, stage=stage, count=1)
+        assert [await refused_at(smtp), await refused_at(smtp)] == [(stage, status), None]
+
+
+@pytest.mark.parametrize("stage", ["rcpt", "data"])
+async def test_a_fault_for_one_address_leaves_the_others_alone(sandbox: Sandbox, stage: str) -> None:
+    await order(sandbox, "smtp", mode="status", status=451, stage=stage, target="other@example.com")
+    async with client(sandbox, "smtp") as smtp:
+        assert await refused_at(smtp) is None
+        assert await refused_at(smtp, "other@example.com") == (stage, 451)
+
+
 async def test_a_421_ends_the_connection(sandbox: Sandbox) -> None:
     await order(sandbox, "smtp", mode="status", status=421)
     async with raw(sandbox) as (reader, writer):
@@ -105,14 +131,6 @@ async def test_a_fault_of_one_account_leaves_the_other_alone(sandbox: Sandbox) -
     async with client(sandbox, "smtp2") as smtp:
         await smtp.send_message(mail())
     assert calls(sandbox, "smtp2") == (1, 1)
-
-
-async def test_a_fault_for_one_address_leaves_the_others_alone(sandbox: Sandbox) -> None:
-    await order(sandbox, "smtp", mode="status", status=451, target="other@example.com")
-    async with client(sandbox) as smtp:
-        await smtp.send_message(mail())
-        with pytest.raises(aiosmtplib.SMTPDataError):
-            await smtp.send_message(mail(), recipients=["other@example.com"])
 
 
 async def test_a_server_that_is_down_turns_logins_away_and_closes(sandbox: Sandbox) -> None:

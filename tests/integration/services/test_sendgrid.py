@@ -1,7 +1,6 @@
 """Tests services/email/sendgrid.py with a vendor made of bare sockets and with the sandbox."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
@@ -9,18 +8,15 @@ from sandbox.server import Sandbox
 from services.email import sendgrid
 from services.email.sendgrid import SendGrid
 from shared.errors import Refusal, Refused
-from tests.support.messages import DOWN, REQUEST_ID, built, message, refusing, send
-from tests.support.peers.raw_http import answer, raw_http, reset
+from tests.support.messages import REQUEST_ID, built, message, send
+from tests.support.opened import opened
+from tests.support.peers.raw_http import answer, raw_http
 
 TO = "ada@example.org"
 
 
-@asynccontextmanager
-async def provider(host: str) -> AsyncIterator[SendGrid]:
-    made: SendGrid = built(sendgrid.build, f"sendgrid://SG.key@{host}?tls=0&from=Shop%20%3Cnotify@example.com%3E")
-    await made.open()
-    yield made
-    await made.close()
+def provider(host: str) -> AbstractAsyncContextManager[SendGrid]:
+    return opened(built(sendgrid.build, f"sendgrid://SG.key@{host}?tls=0&from=Shop%20%3Cnotify@example.com%3E"))
 
 
 async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
@@ -43,14 +39,6 @@ async def test_a_mail_is_one_post_and_the_id_is_in_a_header() -> None:
 async def test_an_acceptance_without_an_id_is_an_acceptance() -> None:
     async with raw_http(answer(202)) as vendor, provider(vendor.host) as made:
         assert await send(made, message(TO)) == ""
-
-
-async def test_a_cut_is_ambiguous_and_asked_once() -> None:
-    async with raw_http(reset) as vendor, provider(vendor.host) as made:
-        with refusing(DOWN) as caught:
-            await send(made, message(TO))
-        assert caught.value.ambiguous
-        assert len(vendor.requests) == 1
 
 
 async def test_the_sandbox_receives_and_refuses_the_dead(sandbox: Sandbox) -> None:

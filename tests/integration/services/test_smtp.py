@@ -2,8 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from email import message_from_bytes
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from services.email.smtp import Smtp
 from shared.errors import Refusal, Refused
 from shared.providers.urls import providers_for
 from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, refusing, send, settings
+from tests.support.opened import opened
 from tests.support.peers.certificates import self_signed
 from tests.support.peers.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
 from tests.support.waiting import eventually_async
@@ -22,15 +22,11 @@ from tests.support.waiting import eventually_async
 TO = "ada@example.org"
 
 
-@asynccontextmanager
-async def provider(
+def provider(
     server: RawSmtp, options: str = "", login: str = "", scheme: str = "smtp", host: str = "127.0.0.1"
-) -> AsyncIterator[Smtp]:
+) -> AbstractAsyncContextManager[Smtp]:
     url = f"{scheme}://{login}{host}:{server.port}?from=notify@example.com&timeout=3{options}"
-    made: Smtp = built(smtp.build, url)
-    await made.open()
-    yield made
-    await made.close()
+    return opened(built(smtp.build, url))
 
 
 async def error_of(made: Smtp, target: str = TO) -> Refused:

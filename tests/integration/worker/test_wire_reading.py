@@ -22,12 +22,11 @@ from shared.health.registry import forced_breakers
 from shared.idempotency.claims import Claims
 from shared.idempotency.redis_clock import RedisClock
 from shared.message.headers import read_state
-from shared.metrics import Metrics
-from shared.redis.client import sync_client
 from tests.faults.ledger import wire
-from tests.support.failed_messages import dead_letter, publishing
+from tests.support.failed_messages import dead_letter
 from tests.support.gateway_process import gateway_process, keys_of
 from tests.support.moved_clock import time_ns_from
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 
@@ -36,14 +35,8 @@ ALWAYS_S = 1e9
 _VERSIONS = pytest.mark.parametrize("version", wire.versions())
 
 
-@pytest.fixture
-def store(redis_url: str) -> Iterator[redis.Redis]:
-    with sync_client(redis_url) as client:
-        yield client
-
-
-def _put(store: redis.Redis, command: Sequence[str]) -> None:
-    store.execute_command(*command)  # type: ignore[no-untyped-call]
+def _put(redis_client: redis.Redis, command: Sequence[str]) -> None:
+    redis_client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
 @_VERSIONS
@@ -55,14 +48,19 @@ def test_headers_mean_what_they_meant(version: str) -> None:
 @_VERSIONS
 @pytest.mark.parametrize("channel", ["push", "email", "sms"])
 async def test_every_message_comes_to_its_end(
-    version: str, channel: str, vhost_url: str, redis_url: str, store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    version: str,
+    channel: str,
+    vhost_url: str,
+    redis_url: str,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
     # The Redis server of the tests has today's date.
     monkeypatch.setattr(RedisClock, "heard", lambda *_: None)
     messages = [message for message in wire.messages(version) if message.lane.channel == channel]
     for command in wire.commands(version):
-        _put(store, command)
+        _put(redis_client, command)
     provider = ScriptedProvider()
     async with running(quick_settings(vhost_url, redis_url), [provider], channel) as bench:
         assert set(await bench.publisher.publish_all([message.publication for message in messages])) == {None}
@@ -97,23 +95,23 @@ def _claims_over() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("document", "record", "claim"), list(_claims_over()))
 async def test_claims_are_judged_by_the_records_of_every_version(
-    document: dict[str, Any], record: str, claim: dict[str, Any], redis_url: str, store: redis.Redis
+    document: dict[str, Any], record: str, claim: dict[str, Any], claims: Claims, redis_client: redis.Redis
 ) -> None:
-    store.set(document["key"], record)
-    async with Claims(redis_url, lease_s=60, ttl_s=3600, metrics=Metrics()) as claims:
-        answer = await claims.claim(
-            "push", document["request_id"], claim["token"], claim["replay"], claim["attempt"], claim["hash"], False
-        )
+    redis_client.set(document["key"], record)
+    answer = await claims.claim(
+        "push", document["request_id"], claim["token"], claim["replay"], claim["attempt"], claim["hash"], False
+    )
     assert answer.verdict == claim["verdict"]
 
 
 @_VERSIONS
-async def test_targets_served_by_an_earlier_version_are_known(version: str, redis_url: str, store: redis.Redis) -> None:
+async def test_targets_served_by_an_earlier_version_are_known(
+    version: str, claims: Claims, redis_client: redis.Redis
+) -> None:
     document = wire.golden(version, "claims")
     served = document["tokens"]
-    store.hset(served["key"], mapping=served["record"])
-    async with Claims(redis_url, lease_s=60, ttl_s=3600, metrics=Metrics()) as claims:
-        assert await claims.served_tokens(document["request_id"]) == set(served["record"])
+    redis_client.hset(served["key"], mapping=served["record"])
+    assert await claims.served_tokens(document["request_id"]) == set(served["record"])
 
 
 @_VERSIONS
@@ -152,10 +150,10 @@ def test_a_replay_is_above_every_earlier_life(version: str) -> None:
 
 @_VERSIONS
 def test_the_gateway_answers_what_an_earlier_version_accepted(
-    version: str, tmp_path: Path, vhost_url: str, redis_url: str, store: redis.Redis
+    version: str, tmp_path: Path, vhost_url: str, redis_url: str, redis_client: redis.Redis
 ) -> None:
     document = wire.golden(version, "gateway")
-    _put(store, document["record"])
+    _put(redis_client, document["record"])
     settings, key = keys_of(document)
     with gateway_process(tmp_path, vhost_url, redis_url, **settings) as gateway:
         repeated = gateway.post(document["posted"], headers=key)
@@ -165,14 +163,14 @@ def test_the_gateway_answers_what_an_earlier_version_accepted(
 
 
 @_VERSIONS
-def test_workers_and_forced_breakers_of_every_version_are_read(version: str, store: redis.Redis) -> None:
+def test_workers_and_forced_breakers_of_every_version_are_read(version: str, redis_client: redis.Redis) -> None:
     document = wire.golden(version, "workers")
-    _put(store, document["beat"])
-    _put(store, document["forced"])
+    _put(redis_client, document["beat"])
+    _put(redis_client, document["forced"])
     seen = document["seen"]
-    (view,) = RedisReader(store, ALWAYS_S).read().workers["push"]
+    (view,) = RedisReader(redis_client, ALWAYS_S).read().workers["push"]
     assert (view.paused, view.breakers) == (seen["paused"], seen["breakers"])
-    (worker,) = survey(store, ALWAYS_S).workers["push"]
+    (worker,) = survey(redis_client, ALWAYS_S).workers["push"]
     assert (worker.breakers, worker.obeys) == (seen["breakers"], seen["obeys"])
-    assert forced_breakers(store) == {(channel, name): how for channel, name, how in document["means"]}
+    assert forced_breakers(redis_client) == {(channel, name): how for channel, name, how in document["means"]}
     assert json.loads(document["beat"][3])["forced"] == seen["obeys"]

@@ -8,7 +8,7 @@ unchanged.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,12 @@ from shared.health.registry import WorkerState, force_breaker
 from shared.idempotency.claims import Claims
 from shared.message.channels import Lane
 from shared.message.headers import DeliveryState
-from shared.metrics import Metrics
-from shared.providers.provider import Message
-from shared.redis.client import async_client, sync_client
+from shared.redis.client import async_client
 from shared.worker.status import Status
 from tests.faults.ledger import wire
-from tests.support.failed_messages import publish_expiring, publishing, take_all
+from tests.support.failed_messages import only_from, publish_expiring
 from tests.support.gateway_process import gateway_process, keys_of, taken
+from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 
@@ -43,18 +42,6 @@ LEVEL_S = 3600.0
 
 #: Name in the files of an earlier version -> today's name of the same call.
 _TODAYS_NAME = {"handed_on": "forwarded"}
-
-
-@pytest.fixture
-def store(redis_url: str) -> Iterator[redis.Redis]:
-    with sync_client(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def claims(redis_url: str) -> AsyncIterator[Claims]:
-    async with Claims(redis_url, lease_s=60, ttl_s=3600, metrics=Metrics()) as claims:
-        yield claims
 
 
 def form(value: Any) -> Any:
@@ -85,7 +72,7 @@ def test_the_newest_form_is_written() -> None:
 
 @_FORMS
 def test_the_gateways_message_and_record(
-    version: str, client: str, tmp_path: Path, vhost_url: str, redis_url: str, store: redis.Redis
+    version: str, client: str, tmp_path: Path, vhost_url: str, redis_url: str, redis_client: redis.Redis
 ) -> None:
     document = wire.golden(version, "gateway")
     published, (_, key, digest) = document["published"], document["record"]
@@ -93,7 +80,7 @@ def test_the_gateways_message_and_record(
     assert document.get("client", "") == client
     with gateway_process(tmp_path, vhost_url, redis_url, **settings) as gateway:
         assert gateway.post(document["posted"], headers=api_key).status_code == 202
-    assert {name: store.get(name) for name in store.keys()} == {key.encode(): digest.encode()}  # noqa: SIM118
+    assert {name: redis_client.get(name) for name in redis_client.keys()} == {key.encode(): digest.encode()}  # noqa: SIM118
     ((properties, body),) = taken(vhost_url, published["queue"])
     assert body.decode() == published["body"]
     # The broker adds this header to every message that comes from a quorum queue.
@@ -115,7 +102,7 @@ def test_the_gateways_message_and_record(
     ],
 )
 async def test_the_record_of_every_transition(
-    version: str, row: dict[str, Any], claims: Claims, store: redis.Redis
+    version: str, row: dict[str, Any], claims: Claims, redis_client: redis.Redis
 ) -> None:
     document = wire.golden(version, "claims")
     for transition, *arguments in row["written_by"]:
@@ -123,29 +110,31 @@ async def test_the_record_of_every_transition(
         await getattr(claims, _TODAYS_NAME.get(transition, transition))(
             "push", document["request_id"], *arguments, *more
         )
-    written = store.get(document["key"])
+    written = redis_client.get(document["key"])
     assert isinstance(written, bytes)
     # The end of a lease differs at each run.
     assert re.sub(r"(?<=:)\d{13}(?=:\d+:\d+:\w{16}$)", "9000000000000", written.decode()) == row["record"]
 
 
 @_FORMS
-async def test_the_record_of_targets_served(version: str, client: str, claims: Claims, store: redis.Redis) -> None:
+async def test_the_record_of_targets_served(
+    version: str, client: str, claims: Claims, redis_client: redis.Redis
+) -> None:
     document = wire.golden(version, "claims")
     assert document["request_id"].startswith(f"@{client}:" if client else "wire:")
     served = document["tokens"]
     for digest in served["record"]:
         await claims.mark_token(document["request_id"], digest)
-    assert store.hgetall(served["key"]) == {name.encode(): value.encode() for name, value in served["record"].items()}
+    assert redis_client.hgetall(served["key"]) == {
+        name.encode(): value.encode() for name, value in served["record"].items()
+    }
 
 
 @_FORMS
 async def test_a_copy_on_the_ladder(version: str, client: str, vhost_url: str, redis_url: str) -> None:
-    async def away(_message: Message) -> str:
-        raise Unavailable("fcm 503 UNAVAILABLE")
-
     settings = quick_settings(vhost_url, redis_url, retry_levels_s=(LEVEL_S,))
-    async with running(settings, [ScriptedProvider(script=away)]) as bench:
+    provider = ScriptedProvider(error=lambda: Unavailable("fcm 503 UNAVAILABLE"))
+    async with running(settings, [provider]) as bench:
         await bench.put("on-the-ladder", headers=from_client(client))
         headers = await _one_from(bench, retry_queue(Lane("push", "medium"), LEVEL_S))
     assert form(headers) == golden_headers(version, "ladder")
@@ -153,10 +142,8 @@ async def test_a_copy_on_the_ladder(version: str, client: str, vhost_url: str, r
 
 @_FORMS
 async def test_an_entry_of_failed_queue(version: str, client: str, vhost_url: str, redis_url: str) -> None:
-    async def refuses(_message: Message) -> str:
-        raise Refused(Refusal.PAYLOAD_REJECTED, "fcm 400 INVALID_ARGUMENT")
-
-    async with running(quick_settings(vhost_url, redis_url), [ScriptedProvider(script=refuses)]) as bench:
+    provider = ScriptedProvider(error=lambda: Refused(Refusal.PAYLOAD_REJECTED, "fcm 400 INVALID_ARGUMENT"))
+    async with running(quick_settings(vhost_url, redis_url), [provider]) as bench:
         await bench.put("failed", headers=from_client(client))
         headers = await _one_from(bench, "failed.queue")
         assert form(headers) == golden_headers(version, "failed")
@@ -168,14 +155,7 @@ async def test_a_message_that_the_broker_dead_lettered(vhost_url: str) -> None:
     async with publishing(vhost_url) as publisher:
         channel = await publisher.connection.channel()
         publish_expiring(channel, "push", b"{}", within_ms=1)
-        found: list[tuple[Any, Any, bytes]] = []
-
-        async def arrived() -> bool:
-            found.extend(await take_all(channel, "failed.queue"))
-            return bool(found)
-
-        await eventually_async(arrived)
-    ((_, properties, _),) = found
+        _, properties, _ = await only_from(channel, "failed.queue")
     (golden,) = (f for f in wire.failures(wire.versions()[-1]) if f.listed["reason"] == "expired")
     expected = {name: value for name, value in golden.publication.headers.items() if name.startswith("x-")}
     # Only a message that had an expiration has this field.
@@ -194,7 +174,9 @@ def test_what_a_replay_publishes(version: str, client: str) -> None:
     assert (again.body, again.correlation_id) == (failed.body, golden.id)
 
 
-async def test_a_workers_heartbeat_and_a_forced_breaker(vhost_url: str, redis_url: str, store: redis.Redis) -> None:
+async def test_a_workers_heartbeat_and_a_forced_breaker(
+    vhost_url: str, redis_url: str, redis_client: redis.Redis
+) -> None:
     document = wire.golden(wire.versions()[-1], "workers")
     _, key, instance, golden = document["beat"]
     async with (
@@ -205,7 +187,7 @@ async def test_a_workers_heartbeat_and_a_forced_breaker(vhost_url: str, redis_ur
         status = Status("push", bench.worker, bench.providers, bench.publisher)
         status.apply({"fcm": "open"})
         await WorkerState(client, "push", instance, 60).beat(status.beat())
-        written = store.hgetall(key)
+        written = redis_client.hgetall(key)
         status.apply({})
     assert list(written) == [instance.encode()]
     expected = orjson.loads(golden)
@@ -213,9 +195,9 @@ async def test_a_workers_heartbeat_and_a_forced_breaker(vhost_url: str, redis_ur
     assert form(orjson.loads(written[instance.encode()])) == form(expected)
 
     for channel, provider, how in document["means"]:
-        force_breaker(store, channel, provider, how)
+        force_breaker(redis_client, channel, provider, how)
     name, *pairs = document["forced"][1:]
-    assert store.hgetall(name) == {
+    assert redis_client.hgetall(name) == {
         field.encode(): how.encode() for field, how in zip(pairs[::2], pairs[1::2], strict=True)
     }
 
@@ -223,13 +205,6 @@ async def test_a_workers_heartbeat_and_a_forced_breaker(vhost_url: str, redis_ur
 async def _one_from(bench: Bench, queue: str) -> dict[str, Any]:
     """Waits for a message in the queue and returns its headers without the broker's own count."""
     channel = await bench.publisher.connection.channel()
-    found: list[tuple[Any, Any, bytes]] = []
-
-    async def arrived() -> bool:
-        found.extend(await take_all(channel, queue))
-        return bool(found)
-
-    await eventually_async(arrived)
+    _, properties, _ = await only_from(channel, queue)
     await channel.close()
-    ((_, properties, _),) = found
     return dict(properties.headers)

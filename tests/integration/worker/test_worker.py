@@ -14,8 +14,9 @@ from ops.servers import RabbitMQServer, RedisServer
 from shared.broker.consumer import Consumer
 from shared.broker.incoming import Incoming
 from shared.broker.publisher import REDECLARE_EVERY_S
+from shared.broker.topology import retry_queue
 from shared.errors import Refusal, Refused, Unavailable
-from shared.message.channels import PRIORITIES, Lane
+from shared.message.channels import PRIORITIES, Lane, lanes_of
 from shared.message.headers import DeliveryState
 from shared.providers.provider import Message
 from shared.settings.settings import Settings
@@ -23,6 +24,8 @@ from shared.worker.poison import GIVE_UP_AT
 from tests.support.servers import private_rabbitmq
 from tests.support.waiting import eventually_async
 from tests.support.workbench import ScriptedProvider, envelope, quick_settings, running
+
+QUEUES = [lane.queue for lane in lanes_of("push")]
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ async def test_every_message_of_every_lane_is_delivered_once_and_acked(settings:
         assert bench.count("notify_delivered_total", channel="push", provider="fcm") == 300
         assert bench.count("notify_delivery_seconds_count", channel="push", lane="high") == 100
     async with running(settings, [provider], start=False) as bench:
-        assert [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")] == [0, 0, 0]
+        assert await bench.ready(*QUEUES) == 0
 
 
 async def test_a_failure_that_may_pass_is_tried_again_and_counted(settings: Settings) -> None:
@@ -61,10 +64,7 @@ async def test_a_failure_that_may_pass_is_tried_again_and_counted(settings: Sett
 
 
 async def test_a_message_that_cannot_succeed_goes_to_failed_queue_after_one_attempt(settings: Settings) -> None:
-    async def script(_message: Message) -> str:
-        raise Refused(Refusal.RECIPIENT_INVALID, "UNREGISTERED")
-
-    provider = ScriptedProvider(script=script)
+    provider = ScriptedProvider(error=lambda: Refused(Refusal.RECIPIENT_INVALID, "UNREGISTERED"))
     async with running(settings, [provider]) as bench:
         rid = await bench.put(priority="high")
         [(headers, body)] = await eventually_async(bench.failed)
@@ -79,11 +79,8 @@ async def test_a_message_that_cannot_succeed_goes_to_failed_queue_after_one_atte
 
 
 async def test_attempts_end(vhost_url: str, redis_url: str) -> None:
-    async def script(_message: Message) -> str:
-        raise Unavailable("503")
-
     settings = quick_settings(vhost_url, redis_url, breaker_failures=1000, retry_base_s=0.01, max_attempts_push=3)
-    provider = ScriptedProvider(script=script)
+    provider = ScriptedProvider(error=lambda: Unavailable("503"))
     async with running(settings, [provider]) as bench:
         await bench.put()
         [(headers, _)] = await eventually_async(bench.failed)
@@ -125,11 +122,7 @@ async def test_bad_messages_on_the_queue_get_their_reason_and_those_behind_them_
 
 
 async def test_one_request_id_is_one_call_however_many_copies_and_workers(settings: Settings) -> None:
-    async def slow(_message: Message) -> str:
-        await asyncio.sleep(0.3)
-        return "id"
-
-    provider = ScriptedProvider(script=slow)
+    provider = ScriptedProvider(takes_s=0.3)
     async with running(settings, [provider], workers=2) as bench:
         for n in range(50):
             await bench.put("same", priority=PRIORITIES[n % 3])
@@ -137,9 +130,8 @@ async def test_one_request_id_is_one_call_however_many_copies_and_workers(settin
         await eventually_async(lambda: "other" in provider.accepted)
 
         async def nothing_left() -> bool:
-            waiting = [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")]
-            waiting += [await bench.ready(f"retry.push{lane}.2000ms.queue") for lane in (".high", "", ".low")]
-            return not any(waiting) and not any(worker.in_flight for worker in bench.workers)
+            waiting = await bench.ready(*QUEUES, *(retry_queue(lane, 2.0) for lane in lanes_of("push")))
+            return waiting == 0 and not any(worker.in_flight for worker in bench.workers)
 
         await eventually_async(nothing_left, deadline_s=20)
         assert provider.calls.count("same") == 1
@@ -156,10 +148,7 @@ async def test_another_body_under_the_same_request_id_is_refused_not_swallowed(s
 
 
 async def test_a_stale_copy_of_a_message_that_was_forwarded_is_acked(settings: Settings) -> None:
-    async def script(_message: Message) -> str:
-        raise Refused(Refusal.PAYLOAD_REJECTED, "no")
-
-    provider = ScriptedProvider(script=script)
+    provider = ScriptedProvider(error=lambda: Refused(Refusal.PAYLOAD_REJECTED, "no"))
     async with running(settings, [provider]) as bench:
         await bench.put("r")
         await eventually_async(bench.failed)
@@ -190,36 +179,24 @@ async def test_a_retry_sends_only_to_the_tokens_that_were_not_served(settings: S
 async def test_an_outage_leaves_the_backlog_in_its_queue_and_every_message_is_delivered_after_it(
     settings: Settings,
 ) -> None:
-    up = asyncio.Event()
-
-    async def script(_message: Message) -> str:
-        if not up.is_set():
-            raise Unavailable("503")
-        return "id"
-
-    provider = ScriptedProvider(script=script)
+    provider = ScriptedProvider(error=lambda: Unavailable("503"))
     async with running(settings, [provider], start=False) as bench:
         ids = [await bench.put() for _ in range(600)]
-        run = asyncio.create_task(bench.worker.run())
+        bench.start()
         await eventually_async(lambda: bench.worker.paused)
         assert bench.count("notify_paused", channel="push") == 1
         calls_when_paused = len(provider.calls)
         await eventually_async(lambda: len(provider.calls) >= calls_when_paused + 2)
         assert await bench.ready("push.queue") >= 600 - 256 - 10
         assert len(provider.calls) <= 256 + 10
-        up.set()
+        provider.error = None
         await eventually_async(lambda: len(set(provider.accepted)) == 600, deadline_s=20)
         await eventually_async(lambda: not bench.worker.paused)
         assert Counter(provider.accepted) == Counter(ids)
-        bench.worker.stop()
-        await run
 
 
 async def test_the_next_provider_replaces_a_failing_one(settings: Settings) -> None:
-    async def sick(_message: Message) -> str:
-        raise Unavailable("503")
-
-    first, second = ScriptedProvider("smtp", sick), ScriptedProvider("smtp2")
+    first, second = ScriptedProvider("smtp", error=lambda: Unavailable("503")), ScriptedProvider("smtp2")
     async with running(settings, [first, second], channel="email") as bench:
         ids = [await bench.put() for _ in range(50)]
         await eventually_async(lambda: sorted(second.accepted) == sorted(ids))
@@ -228,18 +205,11 @@ async def test_the_next_provider_replaces_a_failing_one(settings: Settings) -> N
 
 
 async def test_refused_credentials_pause_the_worker_without_using_attempts(settings: Settings) -> None:
-    good = asyncio.Event()
-
-    async def script(_message: Message) -> str:
-        if not good.is_set():
-            raise Refused(Refusal.CREDENTIALS, "401")
-        return "id"
-
-    provider = ScriptedProvider(script=script)
+    provider = ScriptedProvider(error=lambda: Refused(Refusal.CREDENTIALS, "401"))
     async with running(settings, [provider]) as bench:
         ids = [await bench.put() for _ in range(20)]
         await eventually_async(lambda: bench.worker.paused)
-        good.set()
+        provider.error = None
         await eventually_async(lambda: sorted(provider.accepted) == sorted(ids), deadline_s=15)
         assert await bench.failed() == []
 
@@ -330,17 +300,13 @@ async def test_with_proceed_a_worker_delivers_without_redis_and_counts_it(
 
 
 async def test_a_stop_finishes_what_is_in_flight(settings: Settings) -> None:
-    async def slow(_message: Message) -> str:
-        await asyncio.sleep(0.3)
-        return "id"
-
-    provider = ScriptedProvider(script=slow)
+    provider = ScriptedProvider(takes_s=0.3)
     async with running(settings, [provider], start=False) as bench:
         ids = [await bench.put() for _ in range(10)]
-        run = asyncio.create_task(bench.worker.run())
+        bench.start()
         await eventually_async(lambda: len(provider.calls) == 10)
         bench.worker.stop()
-        await asyncio.wait_for(run, 5)
+        await asyncio.wait_for(bench.runs[0], 5)
         assert sorted(provider.accepted) == sorted(ids)
         assert await bench.ready("push.queue") == 0
 
@@ -378,11 +344,9 @@ async def test_a_suspect_is_handled_with_nothing_else_in_flight(settings: Settin
                 ids.append(await bench.put(f"suspect{n}", priority=priority, headers={"notify-redeliveries": 3}))
             else:
                 ids.append(await bench.put(priority=priority))
-        run = asyncio.create_task(bench.worker.run())
+        bench.start()
         await eventually_async(lambda: Counter(provider.accepted) == Counter(ids), deadline_s=20)
         assert beside_suspect == [1, 1, 1]
-        bench.worker.stop()
-        await run
 
 
 async def test_a_lane_that_cannot_be_opened_is_not_noticed_by_the_others(
@@ -416,20 +380,13 @@ async def test_a_lane_that_cannot_be_opened_is_not_noticed_by_the_others(
 
 
 async def test_stops_during_an_outage_bring_no_held_message_nearer_to_its_limit(settings: Settings) -> None:
-    up = asyncio.Event()
-
-    async def script(_message: Message) -> str:
-        if not up.is_set():
-            raise Refused(Refusal.CREDENTIALS, "401")
-        return "id"
-
-    provider = ScriptedProvider(script=script)
+    provider = ScriptedProvider(error=lambda: Refused(Refusal.CREDENTIALS, "401"))
     async with running(settings, [provider], start=False) as bench:
         ids = [await bench.put() for _ in range(20)]
     for _ in range(GIVE_UP_AT + 2):
         async with running(settings, [provider]) as bench:
             await eventually_async(lambda worker=bench.worker: worker.paused and worker.in_flight > 0)  # type: ignore[misc]
-    up.set()
+    provider.error = None
     async with running(settings, [provider]) as bench:
         await eventually_async(lambda: sorted(provider.accepted) == sorted(ids), deadline_s=20)
         assert await bench.failed() == []
@@ -440,13 +397,8 @@ async def test_messages_from_after_a_reconnection_are_not_dropped_with_earlier_o
 ) -> None:
     # The connection is back before a lane that closed with it would be repaired alone.
     monkeypatch.setattr("shared.broker.connection.backoff_s", lambda tries, draw: 0.02)
-
-    async def slowly(_message: Message) -> str:
-        await asyncio.sleep(1.5)
-        return "id"
-
     settings = quick_settings(vhost_url, redis_url, prefetch=32, lease_s=60.0, handling_budget_s=25.0)
-    provider = ScriptedProvider(script=slowly)
+    provider = ScriptedProvider(takes_s=1.5)
     async with running(settings, [provider]) as bench:
         ids = {await bench.put(priority=priority) for priority in PRIORITIES for _ in range(40)}
         # Every slot is used by a call that lasts longer than the reconnection.
@@ -456,9 +408,8 @@ async def test_messages_from_after_a_reconnection_are_not_dropped_with_earlier_o
 
         async def nothing_left() -> bool:
             # Messages whose ack was lost are redelivered, at first one by one.
-            waiting = [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")]
-            return not any(waiting) and bench.worker.in_flight == 0
+            return await bench.ready(*QUEUES) == 0 and bench.worker.in_flight == 0
 
         await eventually_async(nothing_left, deadline_s=20)
     async with running(settings, [provider], start=False) as bench:
-        assert [await bench.ready(f"push{lane}.queue") for lane in (".high", "", ".low")] == [0, 0, 0]
+        assert await bench.ready(*QUEUES) == 0

@@ -1,6 +1,6 @@
 """Fakes a clock that moves when told, and a listener that remembers."""
 
-from shared.breaker.breaker import Breaker
+from shared.breaker.breaker import Breaker, Permit
 from shared.breaker.report import State
 from shared.settings.breaker import BreakerPolicy
 
@@ -38,10 +38,15 @@ class Bench:
     def state(self) -> State:
         return self.breaker.state
 
-    def call(self, *, fails: bool, duration_s: float = 0.1) -> None:
-        """Makes one call from permit to result; the breaker must admit it."""
+    def permit(self) -> Permit:
+        """Returns the permit for a call, which the breaker must admit."""
         permit = self.breaker.permit()
         assert permit is not None, "not admitted"
+        return permit
+
+    def call(self, *, fails: bool, duration_s: float = 0.1) -> None:
+        """Makes one call from permit to result; the breaker must admit it."""
+        permit = self.permit()
         if fails:
             permit.failure(duration_s)
         else:
@@ -52,3 +57,18 @@ class Bench:
         for _ in range(self.breaker.policy.failures):
             self.call(fails=True)
         assert self.state() == "open"
+
+
+def tell(permit: Permit, how: str) -> None:
+    """Tells ``permit`` how its call ended; a call that was ``slow`` took longer than any policy of the tests allows."""
+    match how:
+        case "success":
+            permit.success(0.1)
+        case "slow":
+            permit.success(9.0)
+        case "failure":
+            permit.failure(0.1)
+        case "neither":
+            permit.neither()
+        case "misconfigured":
+            permit.misconfigured()

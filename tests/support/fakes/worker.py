@@ -200,6 +200,12 @@ class Bench:
             channel, sender, directory, texts, self.claims, policy, clock_ms=clock_ms, draw=lambda: 0.5
         )
 
+    @property
+    def ambiguous(self) -> dict[str, float]:
+        """Returns how many sends were counted that the provider may have accepted, by their reason."""
+        (metric,) = [m for m in self.metrics.registry.collect() if m.name == "notify_ambiguous"]
+        return {sample.labels["why"]: sample.value for sample in metric.samples if sample.name.endswith("_total")}
+
     def job(
         self,
         *,

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from tests.support.peers.listening import listening
+
 
 @dataclass
 class Request:
@@ -123,7 +125,6 @@ async def babble(writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def raw_http(*acts: Act, tls: ssl.SSLContext | None = None) -> AsyncIterator[RawHttp]:
     """Yields a server that does the n-th act at the n-th request, and the last one at every later request."""
-    running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         vendor.connections += 1
@@ -138,23 +139,9 @@ async def raw_http(*acts: Act, tls: ssl.SSLContext | None = None) -> AsyncIterat
             vendor.ended += 1
             writer.transport.abort()
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(serve(reader, writer))
-        running.add(task)
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    port = server.sockets[0].getsockname()[1]
-    vendor = RawHttp(f"{'https' if tls else 'http'}://127.0.0.1:{port}")
-    try:
+    async with listening(serve, tls=tls) as port:
+        vendor = RawHttp(f"{'https' if tls else 'http'}://127.0.0.1:{port}")
         yield vendor
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await server.wait_closed()
-        # A transport closes its socket in the loop's next turn.
-        await asyncio.sleep(0)
 
 
 async def _read(reader: asyncio.StreamReader, connection: int) -> Request:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.support.peers.listening import listening
+
 #: instead of a reply: the server closes the connection
 CUT = "cut"
 #: instead of a reply: the server stays silent until the client gives up
@@ -61,7 +63,6 @@ async def raw_smtp(
     if offers and "EHLO" not in mail_server.replies:
         lines = ["mail.example.com", *offers]
         mail_server.replies["EHLO"] = "\r\n".join([*(f"250-{line}" for line in lines[:-1]), f"250 {lines[-1]}"])
-    running: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         mail_server.connections += 1
@@ -77,21 +78,8 @@ async def raw_smtp(
             mail_server.open_now -= 1
             writer.transport.abort()
 
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        running.add(asyncio.create_task(serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    mail_server.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(serve, tls=tls) as mail_server.port:
         yield mail_server
-    finally:
-        server.close()
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-        await server.wait_closed()
-        # A transport closes its socket in the loop's next turn.
-        await asyncio.sleep(0)
 
 
 async def _converse(

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from shared.breaker.breaker import Permit
 from shared.settings.breaker import BreakerPolicy
 from tests.support.examples import examples
-from tests.support.fakes.breaker import Bench
+from tests.support.fakes.breaker import Bench, tell
 
 IN_FLIGHT = 256
 LEGAL = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}
@@ -51,17 +51,7 @@ class AnyOrder(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, how: str) -> None:
         permit, given = self.out.pop(data.draw(st.integers(0, len(self.out) - 1)))
         moves, wait_s = self.moves, self.bench.breaker.retry_in_s()
-        match how:
-            case "success":
-                permit.success(0.1)
-            case "slow":
-                permit.success(9.0)
-            case "failure":
-                permit.failure(0.1)
-            case "neither":
-                permit.neither()
-            case "misconfigured":
-                permit.misconfigured()
+        tell(permit, how)
         if given != moves:
             assert (self.moves, self.bench.breaker.retry_in_s()) == (moves, wait_s), "a late result changes nothing"
         elif how == "neither":

@@ -4,13 +4,10 @@ from tests.support.fakes.breaker import Bench
 
 
 def throttle(bench: Bench, target: str, retry_after_s: float | None = 7, *, whole_provider: bool = False) -> None:
-    permit = bench.breaker.permit()
-    assert permit is not None
-    permit.throttled(target, retry_after_s, whole_provider=whole_provider)
+    bench.permit().throttled(target, retry_after_s, whole_provider=whole_provider)
 
 
-def test_a_pause_gives_no_permits_until_it_is_over() -> None:
-    bench = Bench()
+def test_a_pause_gives_no_permits_until_it_is_over(bench: Bench) -> None:
     bench.breaker.pause(7)
     assert bench.breaker.permit() is None
     assert bench.breaker.retry_in_s() == pytest.approx(7)
@@ -19,18 +16,15 @@ def test_a_pause_gives_no_permits_until_it_is_over() -> None:
     assert bench.breaker.retry_in_s() == 0
 
 
-def test_a_shorter_pause_does_not_cut_a_longer_one() -> None:
-    bench = Bench()
+def test_a_shorter_pause_does_not_cut_a_longer_one(bench: Bench) -> None:
     bench.breaker.pause(60)
     bench.breaker.pause(1)
     assert bench.breaker.retry_in_s() == pytest.approx(60)
 
 
-def test_a_pause_is_no_failure_and_is_told_once() -> None:
-    bench = Bench()
-    permits = [bench.breaker.permit() for _ in range(256)]
+def test_a_pause_is_no_failure_and_is_told_once(bench: Bench) -> None:
+    permits = [bench.permit() for _ in range(256)]
     for permit in permits:
-        assert permit is not None
         bench.clock.now += 0.001
         permit.throttled("anyone", 3, whole_provider=True)
     assert bench.state() == "closed"
@@ -38,21 +32,18 @@ def test_a_pause_is_no_failure_and_is_told_once() -> None:
     assert bench.heard.pauses == [3]
 
 
-def test_the_whole_projects_quota_pauses_at_once() -> None:
-    bench = Bench()
+def test_the_whole_projects_quota_pauses_at_once(bench: Bench) -> None:
     throttle(bench, "a", whole_provider=True)
     assert bench.breaker.retry_in_s() == pytest.approx(7)
 
 
-def test_one_throttled_recipient_does_not_pause_the_others() -> None:
-    bench = Bench()
+def test_one_throttled_recipient_does_not_pause_the_others(bench: Bench) -> None:
     for _ in range(50):
         throttle(bench, "a")
     assert bench.breaker.permit() is not None
 
 
-def test_three_different_recipients_in_a_row_pause_the_provider() -> None:
-    bench = Bench()
+def test_three_different_recipients_in_a_row_pause_the_provider(bench: Bench) -> None:
     throttle(bench, "a")
     throttle(bench, "b")
     assert bench.breaker.retry_in_s() == 0
@@ -60,8 +51,7 @@ def test_three_different_recipients_in_a_row_pause_the_provider() -> None:
     assert bench.breaker.retry_in_s() == pytest.approx(7)
 
 
-def test_a_success_between_throttled_recipients_starts_the_row_anew() -> None:
-    bench = Bench()
+def test_a_success_between_throttled_recipients_starts_the_row_anew(bench: Bench) -> None:
     for target in "abcdef":
         throttle(bench, target)
         bench.call(fails=False)
@@ -69,18 +59,14 @@ def test_a_success_between_throttled_recipients_starts_the_row_anew() -> None:
 
 
 @pytest.mark.parametrize(("named_s", "pause_s"), [(None, 30), (0, 1), (-5, 1), (90_000, 3_600), (float("nan"), 1)])
-def test_what_the_provider_names_is_kept_within_reason(named_s: float | None, pause_s: float) -> None:
-    bench = Bench()
+def test_what_the_provider_names_is_kept_within_reason(bench: Bench, named_s: float | None, pause_s: float) -> None:
     throttle(bench, "a", named_s, whole_provider=True)
     assert bench.breaker.retry_in_s() == pytest.approx(pause_s)
 
 
-def test_a_throttled_probe_frees_its_place_after_the_pause() -> None:
-    bench = Bench()
-    bench.open()
-    bench.clock.now += 30
-    throttle(bench, "a", 5, whole_provider=True)
-    assert bench.breaker.permit() is None
-    bench.clock.now += 5
-    assert bench.breaker.permit() is not None
-    assert bench.state() == "half_open"
+def test_a_throttled_probe_frees_its_place_after_the_pause(due: Bench) -> None:
+    throttle(due, "a", 5, whole_provider=True)
+    assert due.breaker.permit() is None
+    due.clock.now += 5
+    assert due.breaker.permit() is not None
+    assert due.state() == "half_open"

@@ -52,21 +52,16 @@ def connection(monkeypatch: pytest.MonkeyPatch, opening: list[OpeningChannel]) -
     return connection
 
 
-async def test_a_broker_that_does_not_answer_is_reported_as_a_timeout_and_not_as_a_loss(connection: Connection) -> None:
-    with pytest.raises(TimeoutError, match="no channel within"):
-        await connection.channel()
-
-
 async def test_a_connection_that_is_lost_meanwhile_is_reported_as_lost(connection: Connection) -> None:
     connection._gone.set()
     with pytest.raises(ChannelGone, match="connection lost"):
         await connection.channel()
 
 
-async def test_a_channel_that_opens_after_its_deadline_is_closed(
+async def test_a_broker_that_does_not_answer_in_time_is_reported_as_a_timeout_and_a_late_channel_is_closed(
     connection: Connection, opening: list[OpeningChannel]
 ) -> None:
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match="no channel within"):
         await connection.channel()
     assert opening[0].is_closing
 

@@ -98,19 +98,13 @@ async def comes_back(connection: Connection) -> None:
     await eventually_async(lambda: Wire.made > before and connection.state == "up")
 
 
-async def test_an_unforeseen_error_of_the_declaration_is_counted_and_tried_again() -> None:
+@pytest.mark.parametrize("step", ["declare", "on_ready"])
+async def test_an_unforeseen_error_of_a_step_of_the_start_is_counted_and_tried_again(step: str) -> None:
     metrics = Metrics()
-    declare = Raising(UNFORESEEN)
-    async with kept(metrics, declare=declare) as connection:
+    stumbles_once: Any = Raising(UNFORESEEN)
+    async with kept(metrics, **{step: stumbles_once}) as connection:
         await up(connection)
-        assert declare.calls == 2
-        assert count(metrics, "notify_broker_errors_total") == 1
-
-
-async def test_an_unforeseen_error_of_the_preparation_is_counted_and_tried_again() -> None:
-    metrics = Metrics()
-    async with kept(metrics, on_ready=Raising(UNFORESEEN)) as connection:
-        await up(connection)
+        assert stumbles_once.calls == 2
         assert count(metrics, "notify_broker_errors_total") == 1
 
 
@@ -141,7 +135,7 @@ async def test_an_unforeseen_error_of_a_later_declaration_leaves_the_connection_
         assert declare.calls == 2
 
 
-async def test_an_unforeseen_error_of_the_listener_for_losses_does_not_keep_it_from_coming_back() -> None:
+async def test_each_loss_is_counted_and_an_error_of_its_listener_does_not_keep_the_connection_down() -> None:
     metrics = Metrics()
 
     def stumble() -> None:
@@ -149,19 +143,10 @@ async def test_an_unforeseen_error_of_the_listener_for_losses_does_not_keep_it_f
 
     async with kept(metrics, on_lost=stumble) as connection:
         await up(connection)
-        await comes_back(connection)
-        await comes_back(connection)
-        assert count(metrics, "notify_broker_errors_total") == 2
-
-
-async def test_each_loss_is_counted() -> None:
-    metrics = Metrics()
-    async with kept(metrics) as connection:
-        await up(connection)
         assert count(metrics, "notify_broker_lost_total") == 0
         await comes_back(connection)
         await comes_back(connection)
-        assert count(metrics, "notify_broker_lost_total") == 2
+        assert count(metrics, "notify_broker_lost_total") == count(metrics, "notify_broker_errors_total") == 2
 
 
 async def test_a_mismatch_ends_the_watch_and_the_connection() -> None:

@@ -74,26 +74,6 @@ def test_every_private_attribute_of_pika_that_is_touched_is_named_here() -> None
     assert {name for tree in trees if imports_pika(tree) for name in touched(tree)} == PRIVATE.keys()
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("raw._impl", "_impl"),
-        ("self._raw._impl", "_impl"),
-        ("raw._impl = 1", "_impl"),
-        ("super()._on_close()", "_on_close"),
-        ("private.params", "params"),
-        ("class C(Channel):\n    def _on_close(self): ...", "_on_close"),
-        ("class C(Channel):\n    def on_close(self): self._state", "_state"),
-    ],
-)
-def test_another_one_would_be_noticed(text: str, name: str) -> None:
-    assert set(touched(ast.parse(text))) == {name}
-
-
-def test_private_attributes_of_our_own_classes_do_not_count() -> None:
-    assert set(touched(ast.parse("self._mine\nself.raw.is_open\nclass C:\n    def _mine(self): ..."))) == set()
-
-
 @pytest.mark.parametrize("name", PRIVATE)
 def test_the_installed_pika_has_each_of_them(name: str) -> None:
     assert re.search(rf"\b{name}\b", inspect.getsource(PRIVATE[name]))

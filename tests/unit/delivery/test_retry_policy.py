@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.backoff import RETRY_AFTER_MAX_S
 from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.message.headers import DeliveryState
-from shared.message.outcome import Dead, Retry, RetryReason
+from shared.message.outcome import Retry, RetryReason
 from shared.settings.retry import RetryPolicy
 
 POLICY = RetryPolicy(base_s=10, cap_s=900, min_s=1, max_attempts=8, life_s=86_400)
@@ -25,12 +26,6 @@ def test_an_attempt_that_reached_the_provider_is_counted_and_backs_off() -> None
     )
 
 
-def test_the_last_attempt_ends_in_attempts_exhausted() -> None:
-    assert after_failure(POLICY, DOWN, DeliveryState(attempt=7), 0, FAR, 0.5) == Dead(
-        "attempts_exhausted", "503", "fcm", counted=True
-    )
-
-
 def test_a_deferral_never_exhausts_and_backs_off_by_deferrals() -> None:
     failure = replace(DOWN, counted=False)
     assert after_failure(POLICY, failure, DeliveryState(attempt=7, deferrals=100), 0, FAR, 0.5) == Retry(
@@ -38,16 +33,10 @@ def test_a_deferral_never_exhausts_and_backs_off_by_deferrals() -> None:
     )
 
 
-def test_a_life_that_ends_before_the_next_attempt_ends_now() -> None:
-    outcome = after_failure(
-        POLICY, replace(DOWN, least_s=60), DeliveryState(), now_ms=1_000, expires_ms=61_000, draw=0.0
-    )
-    assert isinstance(outcome, Dead)
-    assert outcome.reason == "expired"
-
-
-def test_a_life_that_ends_just_after_it_gets_the_attempt() -> None:
-    assert isinstance(after_failure(POLICY, replace(DOWN, least_s=60), DeliveryState(), 1_000, 61_001, 0.0), Retry)
+@pytest.mark.parametrize(("expires_ms", "follows"), [(61_000, "expired"), (61_001, "provider_unavailable")])
+def test_an_attempt_is_made_only_within_the_life(expires_ms: int, follows: str) -> None:
+    outcome = after_failure(POLICY, replace(DOWN, least_s=60), DeliveryState(), 1_000, expires_ms, draw=0.0)
+    assert outcome.reason == follows
 
 
 def test_a_copy_without_a_claim_may_not_end_a_life() -> None:

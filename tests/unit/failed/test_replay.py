@@ -9,22 +9,17 @@ import pytest
 
 from shared.failed.entry import read_entry
 from shared.failed.replay import CannotReplay, replay_of
+from tests.support.envelopes import PUSH
 
 NOW = 1_800_000_000_000
-ENVELOPE: dict[str, Any] = {
-    "request_id": "r1",
-    "notification_type": "push",
-    "user_id": "u1",
-    "content": {"title": "t", "body": "b"},
-}
 
 
 def replay(headers: dict[str, Any] | None = None, ignore_expiry: bool = False, **fields: Any) -> dict[str, Any]:
-    body = orjson.dumps({**ENVELOPE, **fields})
+    body = orjson.dumps({**PUSH, **fields})
     entry = read_entry(body, {"notify-failed-queue": "push.low.queue", **(headers or {})})
     publication = replay_of(body, entry, ignore_expiry=ignore_expiry, now_ms=NOW)
     assert (publication.exchange, publication.routing_key) == ("notifications.direct", "push.low")
-    assert (publication.body, publication.correlation_id) == (body, "r1")
+    assert (publication.body, publication.correlation_id) == (body, "r-1")
     return publication.headers
 
 
@@ -58,10 +53,10 @@ def test_a_message_past_its_expires_at_needs_ignore_expiry() -> None:
     [
         (b"{", "push.queue", "undecodable"),
         (b"{}", "push.queue", "undecodable"),
-        (orjson.dumps(ENVELOPE), "email.queue", "undecodable"),
-        (orjson.dumps({**ENVELOPE, "metadata": {"fill": "x" * 70_000}}), "push.queue", "undecodable"),
-        (orjson.dumps(ENVELOPE), "fax.queue", "unknown_queue"),
-        (orjson.dumps(ENVELOPE), "", "unknown_queue"),
+        (orjson.dumps(PUSH), "email.queue", "undecodable"),
+        (orjson.dumps({**PUSH, "metadata": {"fill": "x" * 70_000}}), "push.queue", "undecodable"),
+        (orjson.dumps(PUSH), "fax.queue", "unknown_queue"),
+        (orjson.dumps(PUSH), "", "unknown_queue"),
     ],
 )
 def test_a_message_that_would_only_fail_again_is_not_replayed(body: bytes, queue: str, reason: str) -> None:
@@ -80,7 +75,7 @@ def test_a_number_of_a_life_that_nobody_wrote_does_not_count() -> None:
 
 
 def unroutable(**fields: Any) -> tuple[str, dict[str, Any]]:
-    body = orjson.dumps({**ENVELOPE, **fields})
+    body = orjson.dumps({**PUSH, **fields})
     entry = read_entry(
         body, {"notify-client": "shop", "notify-replay": 9}, "push.urgent", exchange="notifications.direct"
     )

@@ -40,6 +40,11 @@ class World:
         (verdict,) = self.accept(document, client=client)
         return verdict
 
+    def refusal(self, document: Any) -> Problem:
+        verdict = self.one(document)
+        assert isinstance(verdict, Problem)
+        return verdict
+
     def statuses(self, *documents: Any) -> list[int]:
         return [status(verdict) for verdict in self.accept(*documents)]
 
@@ -108,8 +113,7 @@ def test_accepted_means_confirmed_and_then_recorded(world: World) -> None:
 @pytest.mark.parametrize("failure", [PublishUnknown, PublishRejected, PublishUnroutable])
 def test_what_is_not_confirmed_is_503_and_not_recorded(world: World, failure: type[PublishFailed]) -> None:
     world.broker.fate = lambda _: failure("no")
-    problem = world.one(push("a"))
-    assert isinstance(problem, Problem)
+    problem = world.refusal(push("a"))
     assert problem.status == 503
     assert int(problem.headers["Retry-After"]) >= 1
     assert world.records.digests == {}
@@ -124,8 +128,7 @@ def test_a_known_request_is_answered_without_publishing_again(world: World) -> N
 
 def test_a_known_request_id_with_another_body_is_422(world: World) -> None:
     world.one(push("a"))
-    problem = world.one(other("a"))
-    assert isinstance(problem, Problem)
+    problem = world.refusal(other("a"))
     assert (problem.status, problem.errors[0][0]) == (422, "request_id")
     assert len(world.broker.published) == 1
 
@@ -226,14 +229,6 @@ def test_who_has_little_time_left_does_not_cut_short_who_came_later(monkeypatch:
     assert deadline_s > 2
 
 
-def test_what_was_submitted_before_the_loop_ran_is_served() -> None:
-    world = World()
-    early = world.start(push("a"))
-    eventually(lambda: world.has_submitted(1))
-    with running(world.acceptor, world.broker):
-        assert early.result(5) == [202]
-
-
 def test_a_lane_that_never_confirms_holds_up_no_other_and_no_other_item_of_its_batch(quick: World) -> None:
     quick.broker.held = {"sms.high"}
     sms = push("a", notification_type="sms", priority="high")
@@ -265,8 +260,7 @@ def test_only_max_waiting_requests_wait_for_the_broker(quick: World) -> None:
     quick.broker.held = {"push"}
     waiting = [quick.start(push(f"r{n}")) for n in range(4)]
     eventually(lambda: len(quick.broker.published) == 4)
-    problem = quick.one(push("r4", notification_type="sms"))
-    assert isinstance(problem, Problem)
+    problem = quick.refusal(push("r4", notification_type="sms"))
     assert problem.status == 503
     assert [caller.result(5) for caller in waiting] == [[503]] * 4
     assert quick.statuses(push("r4", notification_type="sms")) == [202]
@@ -305,8 +299,7 @@ def test_a_copy_of_a_request_in_progress_is_409_with_a_time(quick: World) -> Non
     quick.broker.held = {"push"}
     first = quick.start(push("a"))
     eventually(lambda: quick.broker.published)
-    problem = quick.one(push("a"))
-    assert isinstance(problem, Problem)
+    problem = quick.refusal(push("a"))
     assert (problem.status, problem.headers["Retry-After"]) == (409, "1")
     assert quick.statuses(push("b", notification_type="email")) == [202]
     assert isinstance(quick.one(push("a", notification_type="email"), client="bank"), Accepted)
@@ -323,8 +316,7 @@ def test_a_failed_request_may_be_sent_again(world: World) -> None:
 
 def test_a_lane_over_its_limit_is_503_and_others_are_not(world: World) -> None:
     world.depths.depths[Lane("push", "low")] = 11
-    problem = world.one(push("a", priority="low"))
-    assert isinstance(problem, Problem)
+    problem = world.refusal(push("a", priority="low"))
     assert (problem.status, problem.headers["Retry-After"]) == (503, "30")
     assert "push.low.queue" in problem.detail
     assert world.statuses(push("b"), push("c", priority=2)) == [202, 503]

@@ -57,22 +57,16 @@ def answers(words: list[bytes]) -> bytes:
     return b"*1\r\n$1\r\nd\r\n" if words[0] == b"MGET" else ones(words)
 
 
-async def test_one_answer_to_a_look_up_is_enough_for_all_to_ask_again(world: World) -> None:
+@pytest.mark.parametrize("asked", ["find", "remember"])
+async def test_one_answer_is_enough_for_all_to_ask_again(world: World, asked: str) -> None:
     world.redis.script = lambda _: None
     await world.records.find([A])
     world.redis.script = answers
     world.now += 1.01
-    assert await world.records.find([A]) == ["d"]
-    found = await asyncio.gather(*(world.records.find([key]) for key in (A, B)))
-    assert found == [["d"], ["d"]]
-
-
-async def test_one_record_that_is_written_is_enough_for_all_to_ask_again(world: World) -> None:
-    world.redis.script = lambda _: None
-    await world.records.find([A])
-    world.redis.script = answers
-    world.now += 1.01
-    await world.records.remember([(A, "d")])
+    if asked == "find":
+        assert await world.records.find([A]) == ["d"]
+    else:
+        await world.records.remember([(A, "d")])
     found = await asyncio.gather(*(world.records.find([key]) for key in (A, B)))
     assert found == [["d"], ["d"]]
 

@@ -1,8 +1,6 @@
 """Tests the OpenAPI document and its page: valid, complete, with correct examples, and without other hosts' files."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -12,19 +10,13 @@ from openapi_spec_validator import validate
 from gateway.api.notifications import BATCH, BATCH_ANSWER, EMAIL, PUSH, SEVERAL, SMS
 from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
-from tests.support.gateway_client import Gateway, gateway
+from tests.support.gateway_client import Gateway
 
 _OPERATIONS = [
     pytest.param(operation, id=f"{method} {path}")
     for path, methods in openapi_document(RESOURCES)["paths"].items()
     for method, operation in methods.items()
 ]
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Gateway]:
-    with gateway(tmp_path) as made:
-        yield made
 
 
 def test_the_served_document_is_the_generated_one_and_valid(made: Gateway) -> None:
@@ -98,15 +90,6 @@ def test_the_page_fetches_nothing_from_elsewhere(made: Gateway) -> None:
     assert "validatorUrl: null" in start.text
     assert "//" not in re.sub(r"^//.*$", "", start.text, flags=re.MULTILINE)
     start.close()
-
-
-def test_the_page_is_swagger_ui_5_with_its_licence(made: Gateway) -> None:
-    bundle = made.client.get("/apidocs/swagger-ui-bundle.js")
-    assert bundle.status_code == 200
-    bundle.close()
-    folder = Path(__file__).parents[3] / "gateway/static/swagger-ui"
-    assert "Apache License" in (folder / "LICENSE").read_text()
-    assert (folder / "VERSION").read_text().startswith("swagger-ui-dist 5.")
 
 
 def test_nothing_outside_the_page_is_served(made: Gateway) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,8 @@ from gateway.health.report import HealthAnswer
 from gateway.http.problem import ProblemDocument
 from shared.errors import PublishUnknown
 from shared.settings.gateway import ApiKey
+from tests.support.envelopes import PUSH
 from tests.support.gateway_client import Gateway, gateway
-
-PUSH: dict[str, Any] = {
-    "request_id": "r-1",
-    "notification_type": "push",
-    "user_id": "u-1",
-    "content": {"title": "t", "body": "b"},
-}
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Gateway]:
-    with gateway(tmp_path) as made:
-        yield made
 
 
 def problem(answer: TestResponse, status: int) -> ProblemDocument:

@@ -28,6 +28,14 @@ class Counting:
         return Loaded(f"{key}{len(self.loads)}", 60.0, self.size_bytes)
 
 
+def gated(fails: bool = False) -> tuple[Counting, TtlCache[str]]:
+    """Returns a cache whose loads wait until the gate is opened."""
+    load = Counting()
+    load.gate.clear()
+    load.fails = fails
+    return load, TtlCache(load, 10, PLENTY)
+
+
 async def test_a_value_is_loaded_once_until_its_time_is_over() -> None:
     load, clock = Counting(), Clock()
     cache = TtlCache(load, 10, PLENTY, clock)
@@ -39,9 +47,7 @@ async def test_a_value_is_loaded_once_until_its_time_is_over() -> None:
 
 
 async def test_a_stampede_makes_one_load() -> None:
-    load = Counting()
-    load.gate.clear()
-    cache = TtlCache(load, 10, PLENTY)
+    load, cache = gated()
     waiting = [asyncio.create_task(cache.get("a")) for _ in range(256)]
     await eventually_async(lambda: load.loads)
     load.gate.set()
@@ -50,9 +56,7 @@ async def test_a_stampede_makes_one_load() -> None:
 
 
 async def test_one_cancelled_caller_does_not_take_the_load_from_the_others() -> None:
-    load = Counting()
-    load.gate.clear()
-    cache = TtlCache(load, 10, PLENTY)
+    load, cache = gated()
     first, second = asyncio.create_task(cache.get("a")), asyncio.create_task(cache.get("a"))
     await eventually_async(lambda: load.loads)
     first.cancel()
@@ -63,10 +67,7 @@ async def test_one_cancelled_caller_does_not_take_the_load_from_the_others() -> 
 
 
 async def test_a_failed_load_fails_all_who_wait_and_is_not_kept() -> None:
-    load = Counting()
-    load.gate.clear()
-    load.fails = True
-    cache = TtlCache(load, 10, PLENTY)
+    load, cache = gated(fails=True)
     waiting = [asyncio.create_task(cache.get("a")) for _ in range(5)]
     await eventually_async(lambda: load.loads)
     load.gate.set()
@@ -78,10 +79,7 @@ async def test_a_failed_load_fails_all_who_wait_and_is_not_kept() -> None:
 async def test_a_failed_load_without_waiting_callers_logs_no_warning() -> None:
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    load = Counting()
-    load.gate.clear()
-    load.fails = True
-    cache = TtlCache(load, 10, PLENTY)
+    load, cache = gated(fails=True)
     caller = asyncio.create_task(cache.get("a"))
     await eventually_async(lambda: load.loads)
     caller.cancel()
@@ -146,9 +144,7 @@ async def test_many_small_values_count_with_what_each_entry_takes() -> None:
 
 
 async def test_closing_cancels_the_loads_in_progress() -> None:
-    load = Counting()
-    load.gate.clear()
-    cache = TtlCache(load, 3, PLENTY)
+    load, cache = gated()
     caller = asyncio.create_task(cache.get("a"))
     await eventually_async(lambda: load.loads)
     await cache.close()

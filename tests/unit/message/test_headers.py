@@ -19,30 +19,7 @@ from tests.support.moved_clock import time_ns_from
 
 #: Later than the times of the messages that are read here: no life begins in the future.
 LATER_MS = 1_767_312_000_000
-COUNTS = st.integers(0, 2**53 - 2)
-#: times of operators' orders: none is years ahead of this clock
-REPLAYS = st.integers(0, 1_700_000_000_000)
-TIMES = st.integers(0, 4_000_000_000_000).map(rfc3339)
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.lists(st.integers())
-
-
-@given(
-    st.builds(
-        DeliveryState,
-        accepted_at=TIMES,
-        attempt=st.integers(0, 1_000),
-        deferrals=COUNTS,
-        replay=REPLAYS,
-        first_attempt_at=TIMES | st.just(""),
-        last_error=st.text(st.characters(exclude_categories=["Cs"]), max_size=200),
-        ignore_expiry=st.booleans(),
-        redeliveries=st.integers(0, MOST_REDELIVERIES),
-        client=st.just("") | st.from_regex(r"\A[A-Za-z0-9_.-]{1,64}\Z"),
-        unclaimed=st.booleans(),
-    )
-)
-def test_written_headers_are_read_back(state: DeliveryState) -> None:
-    assert read_state(state.to_headers()) == state
 
 
 def test_only_this_products_headers_travel() -> None:

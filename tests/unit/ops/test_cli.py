@@ -8,6 +8,13 @@ import pytest
 from ops.cli import COMMANDS, command, main
 
 
+def exit_code_of(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr("sys.argv", ["notify", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_in_the_table_exists(name: str) -> None:
     assert isinstance(command.get_command(click.Context(command), name), click.Command)
@@ -19,21 +26,15 @@ def test_every_command_in_the_table_exists(name: str) -> None:
 )
 def test_exit_codes(arguments: list[str], exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path))
-    monkeypatch.setattr("sys.argv", ["notify", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == exit_code
+    assert exit_code_of(arguments, monkeypatch) == exit_code
 
 
 def test_every_bad_setting_is_named_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PREFETCH", "many")
     monkeypatch.setenv("LOCAL_REDIS_PORT", "40000")
-    monkeypatch.setattr("sys.argv", ["notify", "up"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+    assert exit_code_of(["up"], monkeypatch) == 2
     shown = capsys.readouterr().err
     assert "PREFETCH" in shown
     assert "LOCAL_REDIS_PORT" in shown
@@ -45,8 +46,5 @@ def test_a_place_that_cannot_be_written_to_is_named_with_its_setting(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path / "file" / under))
-    monkeypatch.setattr("sys.argv", ["notify", "up"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
+    assert exit_code_of(["up"], monkeypatch) == 2
     assert "NOTIFY_LOCAL_DIR: cannot write to" in capsys.readouterr().err

@@ -11,7 +11,6 @@ import pytest
 from ops.develop import testing
 from ops.errors import OpsError
 from ops.place import ROOT
-from tests.support.moved_clock import clock_variables
 
 DAY_S = 86_400
 
@@ -72,10 +71,3 @@ def test_pytest_gets_the_clock_and_the_arguments(
     [(program, argv, environment)] = ran
     assert argv == [program, "-m", "pytest", *words]
     assert environment.get("LD_PRELOAD") == preloads
-
-
-def test_processes_under_test_have_the_clock_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LD_PRELOAD", raising=False)
-    assert clock_variables() == {}
-    monkeypatch.setenv("LD_PRELOAD", "moved")
-    assert clock_variables() == {"LD_PRELOAD": "moved"}

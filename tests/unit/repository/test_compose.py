@@ -117,11 +117,3 @@ def test_it_is_found_where_the_command_would_start_it() -> None:
         "LOCAL_RABBITMQ_MANAGEMENT_PORT": LOCAL_DEFAULTS.local_rabbitmq_management_port,
         "LOCAL_REDIS_PORT": LOCAL_DEFAULTS.local_redis_port,
     }
-
-
-def test_redis_keeps_what_it_has_acknowledged() -> None:
-    words = SERVICES["redis"]["command"]
-    options = dict(zip(words[1::2], words[2::2], strict=True))
-    assert options["--appendonly"] == "yes"
-    assert options["--maxmemory-policy"] == "noeviction"
-    assert SERVICES["redis"]["volumes"] == ["redis-data:/data"]

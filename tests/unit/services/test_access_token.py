@@ -7,15 +7,8 @@ from structlog.testing import capture_logs
 
 from services.push.access_token import AccessToken, Granted
 from shared.errors import Refusal, Refused, Unavailable
+from tests.support.fakes.breaker import Clock
 from tests.support.waiting import eventually_async
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Server:
@@ -34,7 +27,7 @@ class Server:
         self.gate.wait(10)
         if self.error is not None:
             raise self.error
-        return Granted(f"t{number}", self.clock.now_s + 3600)
+        return Granted(f"t{number}", self.clock.now + 3600)
 
 
 @pytest.fixture
@@ -52,6 +45,15 @@ def token(server: Server, clock: Clock) -> AccessToken:
     return AccessToken(server.grant, clock)
 
 
+async def renewed(token: AccessToken, expected: str) -> None:
+    """Waits until callers get the token ``expected``."""
+
+    async def comes() -> bool:
+        return await token.get(5) == expected
+
+    await eventually_async(comes)
+
+
 async def test_two_hundred_at_once_fetch_it_once(token: AccessToken, server: Server) -> None:
     assert set(await asyncio.gather(*(token.get(5) for _ in range(200)))) == {"t1"}
     assert await token.get(5) == "t1"
@@ -62,15 +64,11 @@ async def test_near_its_end_it_is_renewed_while_it_still_serves(
     token: AccessToken, server: Server, clock: Clock
 ) -> None:
     await token.get(5)
-    clock.now_s += 3600 - 200
+    clock.now += 3600 - 200
     server.gate.clear()
     assert [await token.get(5) for _ in range(50)] == ["t1"] * 50
     server.gate.set()
-
-    async def renewed() -> bool:
-        return await token.get(5) == "t2"
-
-    await eventually_async(renewed)
+    await renewed(token, "t2")
     assert server.asked == 2
 
 
@@ -78,27 +76,23 @@ async def test_a_renewal_that_fails_does_not_disturb_and_is_not_repeated_at_once
     token: AccessToken, server: Server, clock: Clock
 ) -> None:
     await token.get(5)
-    clock.now_s += 3600 - 200
+    clock.now += 3600 - 200
     server.error = Unavailable("away")
 
     with capture_logs() as logged:
         assert await token.get(5) == "t1"
         await eventually_async(lambda: [line["event"] for line in logged] == ["access_token_not_fetched"])
-    clock.now_s += 5
+    clock.now += 5
     assert [await token.get(5) for _ in range(20)] == ["t1"] * 20
     assert server.asked == 2
     server.error = None
-    clock.now_s += 10
-
-    async def renewed() -> bool:
-        return await token.get(5) == "t3"
-
-    await eventually_async(renewed)
+    clock.now += 10
+    await renewed(token, "t3")
 
 
 async def test_an_expired_token_is_not_used(token: AccessToken, clock: Clock) -> None:
     await token.get(5)
-    clock.now_s += 3600 - 5
+    clock.now += 3600 - 5
     assert await token.get(5) == "t2"
 
 

@@ -1,10 +1,8 @@
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.sms import twilio, vonage
-from shared.errors import Refusal, Refused
+from shared.errors import Refusal
 from shared.http.client import Response
 from tests.support.messages import BEYOND, DOWN, OURS, PAYLOAD, QUOTA, RECIPIENT, THROTTLED
 
@@ -21,28 +19,15 @@ def vonage_answer(status: object, text: str = "", http: int = 200) -> Response:
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [
-        (400, 21211, RECIPIENT),
-        (400, 21408, RECIPIENT),
-        (400, 21610, RECIPIENT),
-        (400, 21612, RECIPIENT),
-        (400, 21614, RECIPIENT),
-        (400, 21617, PAYLOAD),
-        (400, 21606, OURS),
-        (401, 20003, OURS),
-        (403, 20005, OURS),
-        (429, 20429, QUOTA),
-        (429, 21611, QUOTA),
+        *((400, code, RECIPIENT) for code in (21211, 21408, 21610, 21612, 21614)),
+        *((400, code, PAYLOAD) for code in (21617, 30007)),
+        *((429, code, QUOTA) for code in (20429, 21611)),
+        *((status, code, OURS) for status, code in ((400, 21606), (401, 20003), (403, 20005), (401, None))),
+        *((status, code, DOWN) for status, code in ((500, 20500), (503, 20503), (400, 99999), (307, None))),
+        *((status, code, DOWN) for status, code in ((403, "21211"), (400, True))),
         (400, 30003, BEYOND),
-        (400, 30007, PAYLOAD),
-        (500, 20500, DOWN),
-        (503, 20503, DOWN),
-        (400, 99999, DOWN),
-        (401, None, OURS),
         (413, None, PAYLOAD),
         (429, None, THROTTLED),
-        (403, "21211", DOWN),
-        (307, None, DOWN),
-        (400, True, DOWN),
     ],
 )
 def test_twilio_decides_by_its_code_and_then_by_http(status: int, code: object, expected: Refusal) -> None:
@@ -61,31 +46,19 @@ def test_twilios_time_is_forwarded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"),
+    ("statuses", "expected"),
     [
-        ("1", QUOTA),
-        ("2", PAYLOAD),
-        ("3", PAYLOAD),
-        ("4", OURS),
+        ("1 10", QUOTA),
+        ("2 3 12 15", PAYLOAD),
+        ("4 8 9 11 14 23 32", OURS),
         ("5", DOWN),
-        ("6", RECIPIENT),
-        ("7", RECIPIENT),
-        ("8", OURS),
-        ("9", OURS),
-        ("10", QUOTA),
-        ("11", OURS),
-        ("12", PAYLOAD),
-        ("14", OURS),
-        ("15", PAYLOAD),
-        ("22", RECIPIENT),
-        ("23", OURS),
-        ("29", RECIPIENT),
-        ("32", OURS),
-        ("33", RECIPIENT),
+        ("6 7 22 29 33", RECIPIENT),
     ],
 )
-def test_vonage_decides_by_the_first_messages_status(status: str, expected: Refusal) -> None:
-    assert vonage.refused(vonage_answer(status)).refusal == expected
+def test_vonage_decides_by_the_first_messages_status(statuses: str, expected: Refusal) -> None:
+    assert {status: vonage.refused(vonage_answer(status)).refusal for status in statuses.split()} == dict.fromkeys(
+        statuses.split(), expected
+    )
 
 
 def test_vonage_tells_a_bad_number_from_another_bad_parameter() -> None:
@@ -103,22 +76,6 @@ def test_a_200_of_vonage_without_a_known_status_may_mean_acceptance(status: obje
 @pytest.mark.parametrize(("http", "expected"), [(401, OURS), (429, THROTTLED), (503, DOWN), (403, DOWN)])
 def test_vonages_front_end_speaks_http(http: int, expected: Refusal) -> None:
     assert vonage.refused(Response(http, {}, b"fault")).refusal == expected
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: (
-        st.lists(inner) | st.dictionaries(st.sampled_from(["code", "messages", "status", "error-text"]), inner)
-    ),
-    max_leaves=8,
-)
-
-
-@given(st.integers(100, 999), st.binary() | JSON.map(orjson.dumps), st.text())
-def test_every_answer_becomes_a_refusal(status: int, body: bytes, retry_after: str) -> None:
-    response = Response(status, {"retry-after": retry_after}, body)
-    assert isinstance(twilio.refused(response), Refused)
-    assert isinstance(vonage.refused(response), Refused)
 
 
 def test_a_client_ref_too_long_for_vonage_is_hashed() -> None:

@@ -5,14 +5,8 @@ from __future__ import annotations
 from shared.broker.incoming import Incoming
 from shared.message.channels import Priority, lanes_of
 from shared.worker.pause import Held
+from tests.support.fakes.breaker import Clock
 from tests.support.incoming import RememberedAcks, make_incoming
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def message(priority: Priority = "medium", tag: int = 1) -> Incoming:
@@ -45,10 +39,10 @@ def test_messages_held_for_too_long_are_released_and_the_others_stay_in_order() 
     held = Held(clock)
     old, young, younger = message(tag=1), message(tag=2), message(tag=3)
     held.keep(old, "provider")
-    clock.now_s += 10
+    clock.now += 10
     held.keep(young, "provider")
     held.keep(younger, "redis")
-    clock.now_s += 291
+    clock.now += 291
     assert [(kept.incoming, kept.cause) for kept in held.take_older_than(300)] == [(old, "provider")]
     assert held.take_older_than(300) == []
     assert [kept.incoming for kept in held.take_all()] == [young, younger]
@@ -59,10 +53,10 @@ def test_a_failed_probe_does_not_reset_the_age_of_a_message() -> None:
     held = Held(clock)
     incoming = message()
     held.keep(incoming, "provider")
-    clock.now_s += 299
+    clock.now += 299
     assert held.take_probe("provider") is not None
     held.keep(incoming, "provider")
-    clock.now_s += 2
+    clock.now += 2
     assert [kept.incoming for kept in held.take_older_than(300)] == [incoming]
 
 

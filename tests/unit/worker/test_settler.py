@@ -70,33 +70,38 @@ def second_try(bench: SettlingBench, **fields: Any) -> Job:
 # -- the order ----------------------------------------------------------------------------------------------------
 
 
-async def test_a_delivered_message_is_recorded_then_acked(bench: SettlingBench) -> None:
-    await bench.settler.settle(bench.job(), Sent("fcm", "id:1"))
-    assert bench.journal == ["done fcm id:1", "ack"]
-    assert bench.count("notify_delivered_total", provider="fcm") == 1
-
-
-async def test_a_skipped_message_is_recorded_then_acked(bench: SettlingBench) -> None:
-    await bench.settler.settle(bench.job(), Skipped("opted_out"))
-    assert bench.journal == ["done", "ack"]
-    assert bench.count("notify_skipped_total", reason="opted_out") == 1
-
-
-async def test_a_retry_is_forwarded_then_recorded_then_acked(bench: SettlingBench) -> None:
-    await bench.settler.settle(second_try(bench), RETRY)
-    assert bench.journal == ["confirmed notifications.retry.15s", "handed on 2 of life 1767225600000", "ack"]
-    assert bench.count("notify_retried_total", reason="provider_unavailable") == 1
-
-
-async def test_an_uncounted_retry_leaves_original_and_copy_both_claimable(bench: SettlingBench) -> None:
-    await bench.settler.settle(second_try(bench), Retry(1, "misconfigured", counted=False))
-    assert bench.journal[1] == "handed on 1 of life 1767225600000"
-
-
-async def test_a_dead_message_is_forwarded_then_recorded_as_ended_then_acked(bench: SettlingBench) -> None:
-    await bench.settler.settle(second_try(bench), DEAD)
-    assert bench.journal == ["confirmed notifications.failed", "handed on end of life 1767225600000", "ack"]
-    assert bench.count("notify_failed_total", reason="recipient_invalid") == 1
+@pytest.mark.parametrize(
+    ("outcome", "steps", "counted"),
+    [
+        (Sent("fcm", "id:1"), ["done fcm id:1", "ack"], ("delivered", {"provider": "fcm"})),
+        (Skipped("opted_out"), ["done", "ack"], ("skipped", {"reason": "opted_out"})),
+        (Duplicate("stale"), ["ack"], ("duplicates", {})),
+        (
+            RETRY,
+            ["confirmed notifications.retry.15s", "handed on 2 of life 1767225600000", "ack"],
+            ("retried", {"reason": "provider_unavailable"}),
+        ),
+        (
+            # A retry that is not counted leaves the original and its copy both claimable.
+            Retry(1, "misconfigured", counted=False),
+            ["confirmed notifications.retry.1s", "handed on 1 of life 1767225600000", "ack"],
+            ("retried", {"reason": "misconfigured"}),
+        ),
+        (
+            DEAD,
+            ["confirmed notifications.failed", "handed on end of life 1767225600000", "ack"],
+            ("failed", {"reason": "recipient_invalid"}),
+        ),
+    ],
+    ids=str,
+)
+async def test_a_message_is_forwarded_then_recorded_then_acked_and_counted(
+    outcome: Any, steps: list[str], counted: tuple[str, dict[str, str]], bench: SettlingBench
+) -> None:
+    await bench.settler.settle(second_try(bench), outcome)
+    assert bench.journal == steps
+    name, labels = counted
+    assert bench.count(f"notify_{name}_total", **labels) == 1
 
 
 @pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
@@ -105,12 +110,6 @@ async def test_a_copy_without_a_claim_is_forwarded_and_nothing_is_recorded(outco
     job.claim.held = False
     await bench.settler.settle(job, outcome)
     assert [line.split()[0] for line in bench.journal] == ["confirmed", "ack"]
-
-
-async def test_a_copy_whose_life_is_settled_is_only_acked(bench: SettlingBench) -> None:
-    await bench.settler.settle(bench.job(), Duplicate("stale"))
-    assert bench.journal == ["ack"]
-    assert bench.count("notify_duplicates_total") == 1
 
 
 # -- what goes wrong ----------------------------------------------------------------------------------------------
@@ -186,19 +185,24 @@ async def test_headers_are_built_anew_and_the_body_stays(outcome: Any, claimed: 
     assert bench.forwarded.correlation_id == "r-1"
 
 
-async def test_a_counted_retry_travels_with_its_attempt_and_its_error(bench: SettlingBench) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "travels"),
+    [
+        (RETRY, (2, 2, "fcm 503")),
+        (Retry(1, "directory_unavailable", counted=False), (1, 3, "fcm 500")),
+    ],
+    ids=["counted", "uncounted"],
+)
+async def test_a_retry_travels_with_its_attempt_or_one_deferral_more_and_is_no_longer_suspect(
+    outcome: Retry, travels: tuple[int, int, str], bench: SettlingBench
+) -> None:
     job = second_try(bench)
-    await bench.settler.settle(job, RETRY)
+    await bench.settler.settle(job, outcome)
     state = read_state(bench.forwarded.headers)
-    assert (state.attempt, state.deferrals, state.last_error) == (2, 2, "fcm 503")
+    assert (state.attempt, state.deferrals, state.last_error) == travels
     assert (state.replay, state.accepted_at) == (job.received.state.replay, job.received.state.accepted_at)
     assert state.first_attempt_at == "2026-01-01T00:00:00.000Z"
-
-
-async def test_an_uncounted_retry_travels_with_one_deferral_more(bench: SettlingBench) -> None:
-    await bench.settler.settle(second_try(bench), Retry(1, "directory_unavailable", counted=False))
-    state = read_state(bench.forwarded.headers)
-    assert (state.attempt, state.deferrals, state.last_error) == (1, 3, "fcm 500")
+    assert state.redeliveries == 0
 
 
 async def test_a_message_without_a_time_of_acceptance_gets_a_lasting_one(bench: SettlingBench) -> None:
@@ -222,11 +226,6 @@ async def test_an_unclaimed_copy_carries_on_what_is_known_of_its_redeliveries(be
     job.claim.held = False
     await bench.settler.settle(job, Retry(1, "claimed_elsewhere", counted=False))
     assert read_state(bench.forwarded.headers).redeliveries == 5
-
-
-async def test_a_message_that_was_settled_is_no_longer_suspect(bench: SettlingBench) -> None:
-    await bench.settler.settle(second_try(bench), RETRY)
-    assert read_state(bench.forwarded.headers).redeliveries == 0
 
 
 async def test_a_failed_message_contains_all_that_an_operator_needs(bench: SettlingBench) -> None:

@@ -1,0 +1,12 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway_client import Gateway, gateway
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Gateway]:
+    with gateway(tmp_path) as made:
+        yield made
