@@ -121,8 +121,10 @@ async def test_copied_headers_neither_kill_a_message_nor_keep_its_replay_from_be
     provider = ScriptedProvider(script=script)
     copied = {"x-delivery-count": 50, "notify-redeliveries": 50, "notify-attempt": 2**40}
     async with running(settings, [provider]) as bench:
-        await bench.put("copied", headers=copied)
-        await eventually_async(lambda: provider.accepted == ["copied"])
+        # The first message is taken by basic.get, for which the broker writes its own count; the others are consumed.
+        for n in range(5):
+            await bench.put(f"copied-{n}", headers=copied)
+            await eventually_async(lambda n=n: provider.accepted[-1:] == [f"copied-{n}"])  # type: ignore[misc]
         await bench.put("replayed", headers={"notify-replay": 9_007_199_254_740_990})
         queue = FailedQueue(settings)
 
@@ -133,7 +135,7 @@ async def test_copied_headers_neither_kill_a_message_nor_keep_its_replay_from_be
         refuses.clear()
         done = await queue.replay(parse_replay({"all": True}), operator="test")
         assert done.done == 1
-        await eventually_async(lambda: provider.accepted == ["copied", "replayed"])
+        await eventually_async(lambda: provider.accepted[-1] == "replayed")
 
 
 async def test_a_message_with_an_unknown_routing_key_is_listed_and_can_be_replayed(
