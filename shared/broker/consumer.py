@@ -49,8 +49,8 @@ class _LaneChannel:
 def _delivery_count(headers: Mapping[str, Any]) -> int:
     """Returns the broker's count of a redelivered message.
 
-    With a first delivery to a consumer the broker writes no count, so one that is there was copied by the publisher. With
-    a redelivery it replaces every other one, by a number up to its limit (measured on RabbitMQ 3.10.8).
+    With a first delivery to a consumer the broker writes no count, so one that is there was copied by the publisher.
+    With a redelivery it replaces every other one, by a number up to its limit (measured on RabbitMQ 3.10.8).
     """
     count = headers.get("x-delivery-count")
     return min(max(0, int(count)), topology.DELIVERY_LIMIT) if isinstance(count, int) else 0
