@@ -137,15 +137,23 @@ class Refused(NotifyError):
 
     ``detail`` is for operators: it names codes, never a recipient, a title or a body. ``retry_after_s`` is the wait
     that the provider named, seconds, else None. ``ambiguous``: the request may have been accepted although no answer
-    came (it was cut off or timed out after its first byte was written).
+    came (it was cut off or timed out after its first byte was written). ``handed_over``: the provider answered with a
+    failure of its own after it had received the whole message, so it may deliver it all the same.
     """
 
     def __init__(
-        self, refusal: Refusal, detail: str, retry_after_s: float | None = None, *, ambiguous: bool = False
+        self,
+        refusal: Refusal,
+        detail: str,
+        retry_after_s: float | None = None,
+        *,
+        ambiguous: bool = False,
+        handed_over: bool = False,
     ) -> None:
         self.refusal = refusal
         self.retry_after_s = retry_after_s
         self.ambiguous = ambiguous
+        self.handed_over = handed_over
         super().__init__(detail)
 
 

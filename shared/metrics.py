@@ -28,7 +28,13 @@ class Metrics:
         self.lease_lost = counter("notify_lease_lost", "Records written by a worker that no longer held the claim")
         self.takeovers = counter("notify_takeovers", "Claims that replaced an expired lease")
         self.state_lost = counter("notify_state_lost", "Redelivered or retried messages without a record")
-        self.ambiguous = counter("notify_ambiguous", "Sends that were cut off or timed out", "channel", "provider")
+        self.ambiguous = counter(
+            "notify_ambiguous",
+            "Sends without an answer, or refused for now after the whole message was sent",
+            "channel",
+            "provider",
+            "why",
+        )
         self.forward_repeated = counter(
             "notify_forward_repeated", "Publishes repeated for lack of a confirm", "channel"
         )

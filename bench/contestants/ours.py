@@ -122,6 +122,11 @@ async def _declare(url: str) -> None:
     try:
         async with asyncio.timeout(_DECLARE_S):
             await connection.wait_up()
-            await topology.declare(await connection.channel(), load_settings().broker.retry_levels_s)
+            # An earlier version may take part, and refuses an exchange that has an alternate exchange.
+            channel = await connection.channel()
+            await channel.call(
+                channel.raw.exchange_declare, exchange=topology.EXCHANGE, exchange_type="direct", durable=True
+            )
+            await topology.declare(connection.channel, load_settings().broker.retry_levels_s)
     finally:
         await connection.close()

@@ -21,6 +21,7 @@ from gateway.accept.candidate import Candidate, candidate_from
 from gateway.accept.duplicates import AcceptedRecords, Key
 from gateway.accept.gate import Admission, Gate
 from gateway.health.counts import AcceptedCounts
+from gateway.http.auth import ANONYMOUS
 from gateway.http.errors import FAULT, problem_for
 from gateway.http.problem import RETRY_SOON_S, Problem, unavailable
 from shared.broker.publisher import Publisher
@@ -67,6 +68,11 @@ class Submission:
         # A bare lock is the cheapest future that one thread can wait for and that another thread can resolve.
         self._done = threading.Lock()
         self._done.acquire()
+
+    @property
+    def namespace(self) -> str:
+        """Returns the client in whose namespace the request_ids are, '' if callers need no key."""
+        return "" if self.client == ANONYMOUS else self.client
 
     def key(self, candidate: Candidate) -> Key:
         return (self.client, candidate.request_id)
@@ -210,7 +216,7 @@ class Acceptor:
             return
         known = await self._records.find([submission.key(candidate) for submission, _, candidate in asked])
         for (submission, index, candidate), digest in zip(asked, known, strict=True):
-            if digest == candidate.digest:
+            if digest is not None and candidate.was_accepted_as(digest):
                 submission.verdicts[index] = Accepted(candidate.request_id, candidate.channels, replayed=True)
             elif digest is not None:
                 why = "was used for another notification"
@@ -227,7 +233,11 @@ class Acceptor:
         if not admitted:
             return []
         accepted_at = rfc3339(now_ms())
-        publications = [message for _, _, candidate in admitted for message in candidate.publications(accepted_at)]
+        publications = [
+            message
+            for submission, _, candidate in admitted
+            for message in candidate.publications(accepted_at, submission.namespace)
+        ]
         until = max(submission.until for submission in group)
         left_s = max(_LEAST_DEADLINE_S, min(self._publish_deadline_s, until - self._clock()))
         fates = iter(await publisher.publish_all(publications, left_s))

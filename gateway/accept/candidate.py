@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, PLANNED_CHANNELS, Lane
 from shared.message.envelope import MAX_BODY_BYTES, Envelope, Recipient, validate_envelope
 from shared.message.headers import DeliveryState
+from shared.message.identity import canonical_form, published_body
 from shared.message.phone_number import e164
 from shared.message.push_data import reserved_keys
 
@@ -25,11 +27,15 @@ RESERVED_FOR_OURS = "this key always holds the notification's own request_id"
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Holds a valid notification: one body per lane. ``digest`` tells two uses of one request_id apart."""
+    """Holds a valid notification: one body per lane. ``digest`` tells two uses of one request_id apart.
+
+    It follows from what the caller wrote, not from the model: a later version must compute the same for a repeat.
+    """
 
     request_id: str
     parts: tuple[tuple[Lane, bytes], ...]
     digest: str
+    envelope: Envelope
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -39,14 +45,19 @@ class Candidate:
     def channels(self) -> list[str]:
         return [lane.channel for lane, _ in self.parts]
 
-    def publications(self, accepted_at: str) -> list[Publication]:
-        """Returns one message per channel. ``accepted_at`` is RFC 3339."""
+    def was_accepted_as(self, digest: str) -> bool:
+        """Tells whether a record with this digest is of the same notification, also if an earlier version wrote it."""
+        return digest == self.digest or digest == _digest(map(self.envelope.body_for, self.channels))
+
+    def publications(self, accepted_at: str, client: str = "") -> list[Publication]:
+        """Returns one message per channel. ``accepted_at`` is RFC 3339; ``client`` is '' if no keys are configured."""
+        headers = DeliveryState(accepted_at=accepted_at, client=client).to_headers()
         return [
             Publication(
                 exchange=EXCHANGE,
                 routing_key=lane.routing_key,
                 body=body,
-                headers=DeliveryState(accepted_at=accepted_at).to_headers(),
+                headers=headers,
                 correlation_id=self.request_id,
             )
             for lane, body in self.parts
@@ -75,18 +86,21 @@ def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
     ]
     if unfit:
         raise Problem(422, "the notification cannot be delivered as it is", unfit)
-    return _candidate(envelope)
-
-
-def _candidate(envelope: Envelope) -> Candidate:
     parts = []
-    digest = hashlib.sha256()
     for channel in envelope.targets:
-        body = envelope.body_for(channel)
+        body = published_body(document, channel)
         _check_size(body)
-        digest.update(body)
         parts.append((Lane(channel, envelope.lane_priority), body))
-    return Candidate(envelope.request_id, tuple(parts), digest.hexdigest()[:32])
+    digest = _digest(canonical_form(document, channel) for channel in envelope.targets)
+    return Candidate(envelope.request_id, tuple(parts), digest, envelope)
+
+
+def _digest(forms: Iterable[bytes]) -> str:
+    """Returns 32 hex digits over the forms of a notification for its channels."""
+    digest = hashlib.sha256()
+    for form in forms:
+        digest.update(form)
+    return digest.hexdigest()[:32]
 
 
 def _check_size(body: bytes) -> None:

@@ -17,7 +17,7 @@ from shared.settings.settings import Settings
 
 Scope = Literal["send", "operate"]
 
-#: The caller's name while no key is configured (development).
+#: The caller's name while no key is configured (development); no key may have it, see ``check_keys``.
 ANONYMOUS = "anonymous"
 #: Two, so that a client can replace one key while the other is in use.
 MAX_KEYS_PER_CLIENT = 2
@@ -67,6 +67,9 @@ def check_keys(settings: Settings) -> None:
         for client, count in counts.items()
         if count > MAX_KEYS_PER_CLIENT
     ]
+    if ANONYMOUS in counts:
+        # Its request_ids would be those of the messages without a client.
+        problems.append(("API_KEYS", f"the client name {ANONYMOUS} is reserved: choose another one"))
     if problems:
         raise BadSettings(problems)
 

@@ -50,7 +50,7 @@ def _play(configuration: Configuration, key: str | None, console: Console) -> No
     with closing(Gateway(gateway_url, key)) as gateway, closing(Sandbox(product.sandbox.url)) as sandbox:
         _refuse_faults(sandbox)
         stage = Stage(gateway, sandbox, product, console)
-        copies = Copies(product_settings(configuration), configuration)
+        copies = Copies(product_settings(configuration), configuration, key)
         began = time.monotonic()
         steps = (
             ("One push, one email, one SMS", three_channels),

@@ -1,6 +1,7 @@
 """Publishes a copy of a message directly to its queue, as another service might do."""
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ from shared.errors import PublishFailed
 from shared.message.channels import Lane
 from shared.message.envelope import validate_envelope
 from shared.message.headers import DeliveryState
+from shared.message.identity import published_body
 from shared.settings.settings import Settings
 
 _TIMEOUT_S = 5.0
@@ -24,18 +26,26 @@ _TIMEOUT_S = 5.0
 class Copies:
     """Publishes copies and counts suppressed ones.
 
-    ``settings`` name the broker of the running system, ``configuration`` names its workers.
+    ``settings`` name the broker of the running system, ``configuration`` names its workers. ``key`` is the API key with
+    which the demo calls the gateway: a copy must name the same client.
     """
 
-    def __init__(self, settings: Settings, configuration: Configuration) -> None:
+    def __init__(self, settings: Settings, configuration: Configuration, key: str | None = None) -> None:
         self._settings, self._configuration = settings, configuration
+        digest = hashlib.sha256((key or "").encode()).hexdigest()
+        keys = configuration.product.gateway.api_keys
+        self._client = next((known.client for known in keys if known.sha256 == digest), "")
 
     def publish(self, envelope: Mapping[str, Any], channel: str) -> str:
         """Publishes exactly the bytes that the gateway published. Returns the name of the queue. Raises OpsError."""
         parsed = validate_envelope(envelope, extra="forbid")
         lane = Lane(channel, parsed.lane_priority)
         copy = Publication(
-            EXCHANGE, lane.routing_key, parsed.body_for(channel), DeliveryState().to_headers(), parsed.request_id
+            EXCHANGE,
+            lane.routing_key,
+            published_body(dict(envelope), channel),
+            DeliveryState(client=self._client).to_headers(),
+            parsed.request_id,
         )
         try:
             asyncio.run(self._publish(copy))

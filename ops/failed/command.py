@@ -24,6 +24,7 @@ _FILTERS = (
     click.option("--channel", help="Select messages of this channel."),
     click.option("--reason", help="Select messages that failed for this reason."),
     click.option("--request-id", help="Select messages of this request."),
+    click.option("--client", help="Select messages of this client."),
     click.option("--older-than", metavar="AGE", help="Select messages that failed at least AGE ago: 90s, 15m, 2h, 3d."),
     click.option("--limit", type=int, help="Select at most this number of messages, the oldest first."),
 )
@@ -117,7 +118,7 @@ def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
 
 def _option(field: str, why: str) -> str:
     if field == "all":
-        return "Select messages by IDs, --request-id, --channel, --reason, --older-than, or --all."
+        return "Select messages by IDs, --request-id, --client, --channel, --reason, --older-than, or --all."
     name = field.partition(".")[0]
     return f"{'ID' if name == 'ids' else '--' + name.replace('_', '-')}: {why}"
 

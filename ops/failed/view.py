@@ -71,4 +71,4 @@ def _print_line(console: Console, line: str, style: str = "") -> None:
 def _row(item: FailedItem) -> tuple[str, ...]:
     tries = f"{item.attempts} {'try' if item.attempts == 1 else 'tries'}"
     at = (item.failed_at or "")[:_TO_THE_SECOND].replace("T", " ")
-    return item.id, at, item.reason, item.queue or "", tries, item.request_id or ""
+    return item.id, at, item.reason, item.queue or "", tries, item.request_id or "", item.client or ""

@@ -32,7 +32,7 @@ def compose(message: Message, sender: Mailbox, recipient: EmailAddress) -> bytes
     contains a line break, or if the text cannot be encoded.
     """
     content = mail_content(message.content)
-    digest = hashlib.sha256(message.request_id.encode()).hexdigest()[:32]
+    digest = hashlib.sha256(message.key.encode()).hexdigest()[:32]
     try:
         fields = [
             mailbox_field("From", sender),

@@ -111,7 +111,7 @@ def refused(response: Response) -> Refused:
     if response.status == 400 and fields:
         return Refused(_by_fields(fields), f"sendgrid 400: {fields[0][:100]} refused")
     refusal = BY_STATUS.get(response.status) or by_http_status(response.status)
-    return Refused(refusal, f"sendgrid {response.status}", response.retry_after_s)
+    return Refused(refusal, f"sendgrid {response.status}", response.retry_after_s, handed_over=response.failed_itself)
 
 
 def _by_fields(fields: list[str]) -> Refusal:

@@ -68,15 +68,16 @@ _ENHANCED = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 _QUEUE_ID = re.compile(r"(?:queued as|\bok:?)\s+(?!queued)([\w.+/=-]{6,128})", re.IGNORECASE)
 
 
-def classify(stage: Stage, code: int, text: str) -> Refused:
+def classify(stage: Stage, code: int, text: str, *, written: bool = False) -> Refused:
     """Returns the refusal for a reply that is not positive; it has one for every reply.
 
-    ``text`` is the text of the reply, without the basic code.
+    ``text`` is the text of the reply, without the basic code. ``written``: the reply came after the whole message.
     """
     found = _ENHANCED.match(text)
     enhanced = found[1] if found else ""
     shown = f"smtp {stage} {code}" + (f" {found[0]}" if found else "")
-    return Refused(_refusal(stage, code, enhanced), shown)
+    # By RFC 5321, section 4.2.5, the server has not taken the message; some deliver it anyway.
+    return Refused(_refusal(stage, code, enhanced), shown, handed_over=written)
 
 
 def _refusal(stage: Stage, code: int, enhanced: str) -> Refusal:
@@ -152,7 +153,7 @@ class Smtp:
         except TimeoutError as exc:
             raise Unavailable(f"smtp: no answer within {self.timeout_s:g} s", ambiguous=request.written) from exc
         except NegativeReply as exc:
-            raise classify(exc.stage, exc.code, exc.text) from exc
+            raise classify(exc.stage, exc.code, exc.text, written=request.written) from exc
         found = _QUEUE_ID.search(yes)
         return found[1] if found else ""
 

@@ -128,7 +128,7 @@ def payload(message: Message) -> bytes:
     if reserved := reserved_keys(content.data):
         shown = ", ".join(reserved)[:100]
         raise Refused(Refusal.PAYLOAD_REJECTED, f"fcm: data has keys that FCM reserves for itself: {shown}")
-    same = hashlib.sha256(message.request_id.encode()).hexdigest()[:32]
+    same = hashlib.sha256(message.key.encode()).hexdigest()[:32]
     android: dict[str, Any] = {"notification": {"tag": same}}
     apns, webpush = {"apns-collapse-id": same}, dict[str, Any]()
     if message.priority in _PRIORITY:
@@ -180,7 +180,9 @@ def refused(response: Response) -> Refused:
     if refusal is Refusal.THROTTLED and _is_the_projects_quota(details):
         refusal = Refusal.QUOTA_EXCEEDED
     known = code if code in BY_ERROR_CODE else status if status in BY_STATUS else "no known code"
-    return Refused(refusal, f"fcm {response.status} {known}", response.retry_after_s)
+    return Refused(
+        refusal, f"fcm {response.status} {known}", response.retry_after_s, handed_over=response.failed_itself
+    )
 
 
 def _names_the_token(error: dict[str, Any], details: list[dict[str, Any]]) -> bool:

@@ -178,4 +178,4 @@ def refused(response: Response) -> Refused:
     row = BY_CODE.get(code) if isinstance(code, int) else None
     refusal, why = row or (by_http_status(response.status), "no known code")
     detail = f"twilio {response.status} {code}: {why}" if row else f"twilio {response.status}: {why}"
-    return Refused(refusal, detail, response.retry_after_s)
+    return Refused(refusal, detail, response.retry_after_s, handed_over=response.failed_itself)

@@ -129,12 +129,14 @@ def refused(response: Response) -> Refused:
         refusal, why = BY_STATUS[status]
         if status == "3" and str(first.get("error-text", "")).rstrip().endswith(": to"):
             refusal = Refusal.RECIPIENT_INVALID
-        return Refused(refusal, f"vonage status {status}: {why}", response.retry_after_s)
+        failed = refusal is Refusal.UNAVAILABLE
+        return Refused(refusal, f"vonage status {status}: {why}", response.retry_after_s, handed_over=failed)
     if response.ok:
         # Only the body says whether the message was accepted, and it cannot be read.
         return Refused(Refusal.UNAVAILABLE, "vonage: an answer without a known status", ambiguous=True)
     detail = f"vonage {response.status}: no known status"
-    return Refused(by_http_status(response.status), detail, response.retry_after_s)
+    refusal = by_http_status(response.status)
+    return Refused(refusal, detail, response.retry_after_s, handed_over=response.failed_itself)
 
 
 def _first_message(response: Response) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Taken:
 
     body: bytes
     headers: Mapping[str, Any]
+    #: where it was published: the exchange, '' for the default one, and the routing key
+    exchange: str
     routing_key: str
     #: AMQP timestamp, milliseconds since the epoch, or None
     timestamp_ms: int | None
@@ -177,6 +179,7 @@ class Scan:
         return Taken(
             body=body,
             headers=properties.headers or {},
+            exchange=method.exchange,
             routing_key=method.routing_key,
             timestamp_ms=int(properties.timestamp) * 1000 if properties.timestamp else None,
             scan=self,

@@ -33,7 +33,6 @@ class _LaneChannel:
 
     def incoming(self, method: Any, properties: Any, body: bytes) -> Incoming:
         headers: dict[str, Any] = properties.headers or {}
-        count = headers.get("x-delivery-count")
         return Incoming(
             lane=self.lane,
             tag=method.delivery_tag,
@@ -41,10 +40,20 @@ class _LaneChannel:
             body=body,
             headers=headers,
             redelivered=method.redelivered,
-            delivery_count=int(count) if isinstance(count, int) else 0,
+            delivery_count=_delivery_count(headers) if method.redelivered else 0,
             message_id=properties.message_id or "",
             timestamp_ms=int(properties.timestamp) * 1000 if properties.timestamp else None,
         )
+
+
+def _delivery_count(headers: Mapping[str, Any]) -> int:
+    """Returns the broker's count of a redelivered message.
+
+    With a first delivery to a consumer the broker writes no count, so one that is there was copied by the publisher.
+    With a redelivery it replaces every other one, by a number up to its limit (measured on RabbitMQ 3.10.8).
+    """
+    count = headers.get("x-delivery-count")
+    return min(max(0, int(count)), topology.DELIVERY_LIMIT) if isinstance(count, int) else 0
 
 
 class Consumer:
@@ -98,12 +107,9 @@ class Consumer:
         await self._connection.close()
 
     async def declare(self) -> None:
-        """Declares the topology of these lanes, on a separate channel. Raises the errors of ``topology.declare``."""
-        channel = await self._connection.channel()
-        try:
-            await topology.declare(channel, self._levels_s, sorted({lane.channel for lane in self._lanes}))
-        finally:
-            await channel.close()
+        """Declares the topology of these lanes, on separate channels. Raises the errors of ``topology.declare``."""
+        channels = sorted({lane.channel for lane in self._lanes})
+        await topology.declare(self._connection.channel, self._levels_s, channels)
 
     async def get(self, lane: Lane) -> Incoming | None:
         """Takes one message; returns None if the lane is empty. Raises ChannelGone, TimeoutError."""

@@ -188,11 +188,7 @@ class Publisher:
             self._connection.drop()
 
     async def _declare(self) -> None:
-        channel = await self._connection.channel()
-        try:
-            await topology.declare(channel, self._levels_s, self._channels)
-        finally:
-            await channel.close()
+        await topology.declare(self._connection.channel, self._levels_s, self._channels)
         self._declared_at = asyncio.get_running_loop().time()
 
     async def _declare_again(self, until: float) -> None:

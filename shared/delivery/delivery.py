@@ -41,16 +41,17 @@ TARGETS_AT_ONCE = 10
 class ServedTokens(Protocol):
     """Remembers which of a message's several targets have been served, so that a retry sends to the others only.
 
-    ``served_tokens`` raises RedisUnavailable; ``mark_token`` raises nothing, because the provider has accepted already.
+    ``key`` is the request_id within its sender's namespace. ``served_tokens`` raises RedisUnavailable; ``mark_token``
+    raises nothing, because the provider has accepted already.
     """
 
-    async def served_tokens(self, request_id: str) -> set[str]: ...
+    async def served_tokens(self, key: str) -> set[str]: ...
 
-    async def mark_token(self, request_id: str, token_digest: str) -> None: ...
+    async def mark_token(self, key: str, token_digest: str) -> None: ...
 
 
 class Delivery:
-    """Applies the rule book to the messages of one channel."""
+    """Applies the rule book to the messages of one channel. ``clock_ms`` tells the time by which lives end."""
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Delivery:
         except ClaimLost as lost:
             return self.unclaimed(job, lost.answer)
         except RedisUnavailable as exc:
-            log.warning("redis_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+            log.warning("redis_unavailable", **job.names, channel=self._channel, error=str(exc))
             return Hold("redis")
         except SourceNotFound as exc:
             unknown_user = exc.source == "users"
@@ -94,7 +95,7 @@ class Delivery:
             answer = self._source_unavailable(exc)
         except Exception as exc:
             # This is the one place that catches everything: a bug must neither lose the message nor retry it endlessly.
-            log.exception("handling_failed_unexpectedly", request_id=job.request_id, channel=self._channel)
+            log.exception("handling_failed_unexpectedly", **job.names, channel=self._channel)
             answer = Failure("unexpected", repr(exc), counted=True)
         if isinstance(answer, Failure):
             return after_failure(self._policy, answer, job.received.state, self._clock_ms(), expires_ms, self._draw())
@@ -162,9 +163,10 @@ class Delivery:
 
     async def _send_to_all(self, job: Job, targets: Sequence[str], content: Content, expires_ms: int) -> Answer:
         """Sends to each target that has not been served yet, and combines the answers into one."""
-        served = await self._served.served_tokens(job.request_id)
+        served = await self._served.served_tokens(job.key)
         answers: list[Answer] = [Sent("", "") for target in targets if digest(target) in served]
         waiting = [target for target in targets if digest(target) not in served]
+        job.claim.count_sends(unanswered=min(TARGETS_AT_ONCE, len(waiting)), unserved=len(waiting))
         for first in range(0, len(waiting), TARGETS_AT_ONCE):
             group = waiting[first : first + TARGETS_AT_ONCE]
             await job.claim.keep(self._sender.timeout_s)
@@ -179,18 +181,24 @@ class Delivery:
     async def _send_and_mark(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
         answer = await self._send(job, target, content, expires_ms)
         if isinstance(answer, Sent):
-            await self._served.mark_token(job.request_id, digest(target))
+            await self._served.mark_token(job.key, digest(target))
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
         # Rounded down: a vendor must not show what has expired. But never 0: some vendors take that for "no limit".
         left_s = max(1, (expires_ms - self._clock_ms()) // 1000)
         message = Message(
-            job.request_id, target, content, job.envelope.lane_priority, life_s=left_s, expires_at_s=expires_ms // 1000
+            job.request_id,
+            target,
+            content,
+            job.envelope.lane_priority,
+            life_s=left_s,
+            expires_at_s=expires_ms // 1000,
+            client=job.received.state.client,
         )
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
-            log.warning("target_dead", channel=self._channel, request_id=job.request_id, target=digest(target))
+            log.warning("target_dead", channel=self._channel, **job.names, target=digest(target))
         return answer
 
 

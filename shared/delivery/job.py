@@ -22,6 +22,16 @@ class Job:
     def request_id(self) -> str:
         return self.envelope.request_id
 
+    @property
+    def key(self) -> str:
+        """Returns the request_id within its sender's namespace, which no other message of the channel has."""
+        return self.claim.key
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Returns the fields that name the message in a log line."""
+        return self.claim.names
+
     def expires_ms(self, life_s: float) -> int:
         """Returns the end of the message's life, milliseconds since the epoch.
 

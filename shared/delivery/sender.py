@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import structlog
 
@@ -36,13 +37,17 @@ class Sender:
     """Sends through the first provider whose breaker gives a permit.
 
     A provider never has more calls in progress than connections. Further calls wait here, before they take a permit
-    and outside the provider's timeout: the wait is not the provider's fault and uses no attempt.
+    and outside the provider's timeout: the wait is not the provider's fault and uses no attempt. ``clock_ms`` tells the
+    time by which lives end.
     """
 
-    def __init__(self, channel: str, providers: Providers, metrics: Metrics) -> None:
+    def __init__(
+        self, channel: str, providers: Providers, metrics: Metrics, clock_ms: Callable[[], int] = now_ms
+    ) -> None:
         self._channel = channel
         self._providers = providers
         self._metrics = metrics
+        self._clock_ms = clock_ms
         #: Longest time that one send takes, seconds.
         self.timeout_s = providers.timeout_s + GRACE_S
 
@@ -68,7 +73,7 @@ class Sender:
                 return Hold("provider")
             try:
                 if has_to_wait:
-                    if now_ms() >= expires_ms:
+                    if self._clock_ms() >= expires_ms:
                         return Dead(
                             "expired", "the life of the message ended before a connection was free", provider.name
                         )
@@ -108,6 +113,8 @@ class Sender:
         error, retry_after_s = str(refused), refused.retry_after_s
         if refused.ambiguous:
             self._count_ambiguous(name)
+        elif refused.handed_over and refused.refusal not in _DEAD:
+            self._count_ambiguous(name, "refused")
         match refused.refusal:
             case Refusal.RECIPIENT_INVALID | Refusal.PAYLOAD_REJECTED as refusal:
                 # The provider works; it only refused this message.
@@ -126,5 +133,5 @@ class Sender:
                 permit.failure(took_s)
         return Failure("provider_unavailable", error, True, name, retry_after_s)
 
-    def _count_ambiguous(self, provider: str) -> None:
-        self._metrics.ambiguous.labels(self._channel, provider).inc()
+    def _count_ambiguous(self, provider: str, why: Literal["no_answer", "refused"] = "no_answer") -> None:
+        self._metrics.ambiguous.labels(self._channel, provider, why).inc()

@@ -17,19 +17,23 @@ from typing import Any, Literal, get_args
 import orjson
 
 from shared.broker.incoming import Incoming
+from shared.broker.topology import EXCHANGE, FAILED_EXCHANGE
 from shared.clock import now_ms, parse_rfc3339, rfc3339
 from shared.message.channels import Lane, lane_by_queue, lane_by_routing_key
-from shared.message.headers import DeliveryState, cut, read_state
+from shared.message.headers import MOST_ATTEMPTS, DeliveryState, cut, read_state
 from shared.message.outcome import Dead, DeadReason
 
 #: The broker's reasons for messages that it dead-lettered, except those that a worker gives too (``delivery_limit``,
-#: ``expired``), and ``unknown`` for a message that was published directly to failed.queue.
-BrokerReason = Literal["rejected", "maxlen", "unknown"]
+#: ``expired``), ``unroutable`` for a message with a routing key that leads to no lane, and ``unknown`` for one that was
+#: published directly to failed.queue.
+BrokerReason = Literal["rejected", "maxlen", "unroutable", "unknown"]
 REASONS: frozenset[str] = frozenset((*get_args(DeadReason), *get_args(BrokerReason)))
 
 #: The end of the year 9999: some publishers write milliseconds where AMQP expects seconds.
 _LATEST_MS = 253_402_300_799_000
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+#: One more than the largest number of attempts that is read from a message on its lane.
+_MOST_ATTEMPTS = MOST_ATTEMPTS + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class FailedEntry:
 
     id: str
     request_id: str | None
+    #: The sender in whose namespace the request_id is, '' if it is not known.
+    client: str
     lane: Lane | None
     reason: str
     error: str
@@ -78,13 +84,25 @@ def failed_headers(incoming: Incoming, state: DeliveryState, accepted_ms: int, o
     }
     if state.first_attempt_at:
         headers["notify-first-attempt-at"] = state.first_attempt_at
+    if state.client:
+        headers["notify-client"] = state.client
     return headers
 
 
 def read_entry(
-    body: bytes, headers: Mapping[str, Any], routing_key: str = "", timestamp_ms: int | None = None
+    body: bytes,
+    headers: Mapping[str, Any],
+    routing_key: str = "",
+    timestamp_ms: int | None = None,
+    exchange: str = FAILED_EXCHANGE,
 ) -> FailedEntry:
-    """Returns what is known about a failed message. It raises nothing, for any body and any headers."""
+    """Returns what is known about a failed message. It raises nothing, for any body and any headers.
+
+    ``exchange`` is the one to which it was published. Only its alternate exchange leads from EXCHANGE to failed.queue,
+    so such a message had an unknown routing key, and its headers are its publisher's.
+    """
+    if exchange == EXCHANGE:
+        return _unroutable(body, headers, routing_key, timestamp_ms)
     death = _newest_death(headers)
     state = read_state(headers)
     given_id = _text(headers, "notify-failed-id")
@@ -93,12 +111,13 @@ def read_entry(
     return FailedEntry(
         id=given_id if _ID.fullmatch(given_id) else _derived_id(body, death),
         request_id=_request_id(body),
+        client=state.client,
         # A failed message keeps its routing key; without a queue in the headers, that is all that is known.
         lane=lane_by_queue(queue) if queue else lane_by_routing_key(routing_key),
         reason=_text(headers, "notify-failed-reason") or _text(death, "reason") or "unknown",
         error=_text(headers, "notify-failed-error") or state.last_error,
         provider=_text(headers, "notify-failed-provider"),
-        attempts=attempts if type(attempts) is int else state.attempt,
+        attempts=attempts if type(attempts) is int and 0 <= attempts <= _MOST_ATTEMPTS else state.attempt,
         first_attempt_at=state.first_attempt_at,
         failed_at=_text(headers, "notify-failed-at") or _time(death) or _published_at(timestamp_ms),
         queue=queue,
@@ -108,8 +127,27 @@ def read_entry(
 
 
 def _failed_id(incoming: Incoming, state: DeliveryState, outcome: Dead) -> str:
-    life = f"{incoming.message_id}|{incoming.lane.queue}|{state.replay}|{state.attempt}|{outcome.reason}|"
+    life = f"{incoming.message_id}|{incoming.lane.queue}|{state.replay}|{state.attempt}|{outcome.reason}|{state.client}"
     return hashlib.sha256(life.encode() + incoming.body).hexdigest()[:32]
+
+
+def _unroutable(body: bytes, headers: Mapping[str, Any], routing_key: str, timestamp_ms: int | None) -> FailedEntry:
+    state = DeliveryState(client=read_state(headers).client)
+    return FailedEntry(
+        id=hashlib.sha256(f"{routing_key}|{timestamp_ms}|{state.client}|".encode() + body).hexdigest()[:32],
+        request_id=_request_id(body),
+        client=state.client,
+        lane=None,
+        reason="unroutable",
+        error=f"no queue is bound to {EXCHANGE} with the routing key {routing_key!r}",
+        provider="",
+        attempts=0,
+        first_attempt_at="",
+        failed_at=_published_at(timestamp_ms),
+        queue="",
+        body_bytes=len(body),
+        state=state,
+    )
 
 
 def _newest_death(headers: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -149,7 +149,7 @@ class FailedQueue:
 
 
 def _entry(message: Taken) -> FailedEntry:
-    return read_entry(message.body, message.headers, message.routing_key, message.timestamp_ms)
+    return read_entry(message.body, message.headers, message.routing_key, message.timestamp_ms, message.exchange)
 
 
 def _envelope(body: bytes, reveal: bool) -> dict[str, Any] | None:

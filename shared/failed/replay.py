@@ -17,7 +17,8 @@ from shared.clock import rfc3339
 from shared.errors import InvalidEnvelope, NotifyError, PublishFailed
 from shared.failed.entry import FailedEntry
 from shared.failed.results import FailedOutcome, SkippedMessage, SkipReason
-from shared.message.envelope import parse_queued
+from shared.message.channels import CHANNELS, Lane
+from shared.message.envelope import Envelope, check_queued, decode_queued, parse_queued, validate_envelope
 from shared.message.headers import DeliveryState
 from shared.settings.settings import Settings
 
@@ -38,16 +39,18 @@ class CannotReplay(NotifyError):
 
 
 def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: int) -> Publication:
-    """Returns the message of a new life in its former lane: same bytes and request_id, new headers.
+    """Returns the message of a new life in its former lane: same bytes, request_id and client, new headers.
 
     Raises CannotReplay.
     """
-    if entry.lane is None:
+    if entry.lane is None and entry.reason != "unroutable":
         raise CannotReplay("unknown_queue", f"{entry.queue or 'its queue'} is no lane's queue")
     try:
-        envelope = parse_queued(body, entry.lane.channel)
+        envelope = _own_channel(body) if entry.lane is None else parse_queued(body, entry.lane.channel)
     except InvalidEnvelope as exc:
         raise CannotReplay("undecodable", f"{exc.reason}: {exc}") from exc
+    # A message whose routing key was wrong goes to the lane that its body names.
+    lane = entry.lane or Lane(envelope.targets[0], envelope.lane_priority)
     if envelope.expires_at is not None and not ignore_expiry and envelope.expires_at.timestamp() * 1000 <= now_ms:
         raise CannotReplay("expired", f"expires_at was {envelope.expires_at.isoformat()}")
     state = DeliveryState(
@@ -56,8 +59,18 @@ def replay_of(body: bytes, entry: FailedEntry, *, ignore_expiry: bool, now_ms: i
         # the message as a stale copy.
         replay=max(now_ms, entry.state.replay + 1),
         ignore_expiry=ignore_expiry,
+        client=entry.client,
     )
-    return Publication(EXCHANGE, entry.lane.routing_key, body, state.to_headers(), envelope.request_id)
+    return Publication(EXCHANGE, lane.routing_key, body, state.to_headers(), envelope.request_id)
+
+
+def _own_channel(body: bytes) -> Envelope:
+    """Parses a body that may belong to any channel. Raises InvalidEnvelope."""
+    document = decode_queued(body)
+    targets = validate_envelope(document, extra="ignore").targets
+    if len(targets) != 1 or targets[0] not in CHANNELS:
+        raise InvalidEnvelope("wrong_channel", [("notification_type", f"must be one of {', '.join(CHANNELS)}")])
+    return check_queued(document, targets[0])
 
 
 @dataclass(frozen=True, slots=True)

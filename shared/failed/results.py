@@ -21,6 +21,13 @@ class FailedItem(_Result):
 
     id: Annotated[str, Field(description="The id to use in `ids` and in `/failed/{id}`.")]
     request_id: Annotated[str | None, Field(description="Null if the body cannot be read.")]
+    client: Annotated[
+        str | None,
+        Field(
+            description="The client that sent it; absent if the message names none.",
+            exclude_if=lambda client: client is None,
+        ),
+    ] = None
     channel: str | None
     lane: Annotated[str | None, Field(description="`high`, `medium` or `low`.")]
     reason: str
@@ -91,6 +98,7 @@ def _shown(entry: FailedEntry) -> dict[str, Any]:
     return {
         "id": entry.id,
         "request_id": entry.request_id,
+        "client": entry.client or None,
         "channel": entry.lane.channel if entry.lane else None,
         "lane": entry.lane.priority if entry.lane else None,
         "reason": entry.reason,

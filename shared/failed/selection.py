@@ -21,14 +21,16 @@ from shared.errors import InvalidSelection
 from shared.failed.entry import REASONS, FailedEntry
 from shared.message.channels import CHANNELS
 from shared.message.envelope import whole
+from shared.message.identity import CLIENT_PATTERN, CLIENT_RULE
 from shared.message.json_schema import given
+from shared.message.problems import problem_of
 
 #: Most messages that one listing shows, and most that one replay or discard may select (all that a scan reaches).
 MOST_LISTED, MOST_SELECTED = 1_000, 10_000
 MOST_IDS = 1_000
 
 #: The fields that select messages, besides ``all``.
-_SELECTORS = ("ids", "request_id", "channel", "reason", "older_than")
+_SELECTORS = ("ids", "request_id", "client", "channel", "reason", "older_than")
 _AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -45,6 +47,12 @@ def _reason(value: str) -> str:
     return value
 
 
+def _client(value: str) -> str:
+    if value and not re.fullmatch(CLIENT_PATTERN, value):
+        raise ValueError(f"{CLIENT_RULE}, or empty for messages without a client")
+    return value
+
+
 def _age(value: str) -> str:
     if not _AGE.fullmatch(value):
         raise ValueError("must be a whole number and its unit, as in 90s, 15m, 2h or 3d")
@@ -55,6 +63,7 @@ Name = Annotated[StrictStr, Field(min_length=1, max_length=128)]
 # The OpenAPI document states what the validators check.
 Channel = Annotated[StrictStr, AfterValidator(_channel), Field(json_schema_extra={"enum": sorted(CHANNELS)})]
 Reason = Annotated[StrictStr, AfterValidator(_reason), Field(json_schema_extra={"enum": sorted(REASONS)})]
+Client = Annotated[StrictStr, AfterValidator(_client), Field(json_schema_extra={"pattern": f"^({CLIENT_PATTERN})?$"})]
 Age = Annotated[StrictStr, AfterValidator(_age), Field(json_schema_extra={"pattern": f"^{_AGE.pattern}$"})]
 
 
@@ -69,6 +78,9 @@ class Filter(BaseModel):
     channel: Channel | None = Field(None, description="Only messages of this channel.")
     reason: Reason | None = Field(None, description="Only messages that failed for this reason.")
     request_id: Name | None = Field(None, description="Only messages of this request.")
+    client: Client | None = Field(
+        None, description="Only messages of this client; empty: only messages that name no client."
+    )
     older_than: Age | None = Field(
         None, description="Only messages that failed at least this long ago: `90s`, `15m`, `2h`, `3d`."
     )
@@ -78,6 +90,7 @@ class Filter(BaseModel):
             (self.channel is None or (entry.lane is not None and entry.lane.channel == self.channel))
             and (self.reason is None or entry.reason == self.reason)
             and (self.request_id is None or entry.request_id == self.request_id)
+            and (self.client is None or entry.client == self.client)
             and (self.older_than is None or _is_older(entry, now_ms - age_ms(self.older_than)))
         )
 
@@ -160,7 +173,7 @@ def _is_older(entry: FailedEntry, than_ms: int) -> bool:
 def _something(selection: M) -> M:
     given = selection.model_dump(include=set(_SELECTORS), exclude_none=True)
     if not given and not selection.all:
-        why = "must be true unless one of ids, request_id, channel, reason and older_than is given"
+        why = "must be true unless one of ids, request_id, client, channel, reason and older_than is given"
         raise InvalidSelection([("all", why)])
     return selection
 
@@ -171,9 +184,4 @@ def _parse(model: type[F], fields: Any) -> F:
     try:
         return model.model_validate(fields)
     except ValidationError as exc:
-        raise InvalidSelection([_problem(error) for error in exc.errors(include_url=False)]) from exc
-
-
-def _problem(error: Any) -> tuple[str, str]:
-    text = "unknown field" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
-    return ".".join(str(part) for part in error["loc"]), text
+        raise InvalidSelection([problem_of(error) for error in exc.errors(include_url=False)]) from exc

@@ -46,6 +46,11 @@ class Response(NamedTuple):
         return 200 <= self.status < 300
 
     @property
+    def failed_itself(self) -> bool:
+        """Tells whether the server reports a failure of its own: it may have carried out the request nevertheless."""
+        return self.status >= 500
+
+    @property
     def retry_after_s(self) -> float | None:
         """Returns the header ``Retry-After`` in seconds, or None if it is missing or unreadable."""
         return parse_retry_after(self.headers.get("retry-after"), time.time)

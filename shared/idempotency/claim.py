@@ -7,7 +7,8 @@ import time
 import structlog
 
 from shared.errors import NotifyError, RedisUnavailable
-from shared.idempotency.claims import ClaimAnswer, Claims, Forwarded, body_hash
+from shared.idempotency.claims import ClaimAnswer, Claims, Doubt, Forwarded
+from shared.message.identity import Identity
 from shared.message.incoming import Received
 
 log = structlog.get_logger(__name__)
@@ -28,41 +29,100 @@ class Claim:
     while Redis is unavailable. ``held`` is True if the last answer was yes.
     """
 
-    __slots__ = ("_budget_s", "_claims", "_covered_until", "_hash", "_proceed", "_received", "held", "request_id")
+    __slots__ = (
+        "_budget_s",
+        "_claims",
+        "_covered_until",
+        "_doubt",
+        "_hash",
+        "_identity",
+        "_proceed",
+        "_received",
+        "held",
+    )
 
-    def __init__(self, claims: Claims, received: Received, request_id: str, *, budget_s: float, proceed: bool) -> None:
+    def __init__(
+        self, claims: Claims, received: Received, identity: Identity, *, budget_s: float, proceed: bool
+    ) -> None:
         self._claims = claims
         self._received = received
-        self.request_id = request_id
-        self._hash = body_hash(received.incoming.body)
+        self._identity = identity
+        self._hash = identity.hash
         self._budget_s = budget_s
         self._proceed = proceed
         self._covered_until = 0.0
+        self._doubt: Doubt | None = None
         self.held = False
+
+    @property
+    def request_id(self) -> str:
+        return self._identity.request_id
+
+    @property
+    def key(self) -> str:
+        """Returns the request_id within its sender's namespace."""
+        return self._identity.key
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Returns the fields that name the message in a log line."""
+        return self._identity.names
 
     async def take(self) -> ClaimAnswer:
         """Claims the message, or renews the claim. Raises RedisUnavailable, unless ``proceed`` is True."""
         asked_at = time.monotonic()
-        incoming, state = self._received.incoming, self._received.state
         try:
-            answer = await self._claims.claim(
-                self._channel,
-                self.request_id,
-                incoming.token,
-                state.replay,
-                state.attempt,
-                self._hash,
-                incoming.redelivered,
-            )
+            answer = await self._ask()
         except RedisUnavailable as exc:
             if not self._proceed:
                 raise
-            log.warning("proceeding_without_a_claim", request_id=self.request_id, error=str(exc))
+            log.warning("proceeding_without_a_claim", **self.names, error=str(exc))
             answer = ClaimAnswer("yes")
+        else:
+            self._received.incoming.claimed |= answer.verdict == "yes"
         # Count from the request, not from the answer: the lease may have begun that early.
         self._covered_until = asked_at + self._budget_s
+        self._doubt = answer.doubt or self._doubt
         self.held = answer.verdict == "yes"
         return answer
+
+    async def _ask(self) -> ClaimAnswer:
+        """Claims by the message's hash; if the record has another one, by those of earlier versions.
+
+        The record of a message that an earlier version has handled keeps that version's hash to its end.
+        """
+        answer = await self._claim_by(self._hash)
+        if answer.verdict == "reused":
+            for older in dict.fromkeys(self._identity.older()):
+                if older != self._hash:
+                    again = await self._claim_by(older)
+                    if again.verdict != "reused":
+                        self._hash = older
+                        return again
+        return answer
+
+    async def _claim_by(self, content_hash: str) -> ClaimAnswer:
+        received, state = self._received, self._received.state
+        return await self._claims.claim(
+            self._channel,
+            self.key,
+            received.incoming.token,
+            state.replay,
+            state.attempt,
+            content_hash,
+            received.was_recorded,
+        )
+
+    def count_sends(self, *, unanswered: int, unserved: int) -> None:
+        """Counts a doubt of this claim by its sends, if the message goes to several targets.
+
+        A dead worker may have sent to at most ``unanswered`` of them at once; if the record was lost, then perhaps to
+        all ``unserved`` ones. One has been counted with the claim.
+        """
+        if self._doubt is not None:
+            sends = unanswered if self._doubt == "takeover" else unserved
+            self._claims.count(self._doubt, max(0, sends - 1))
+            self._doubt = None
 
     async def keep(self, send_s: float) -> None:
         """Makes sure that the lease covers a send of ``send_s`` seconds. Raises ClaimLost, RedisUnavailable."""
@@ -76,17 +136,17 @@ class Claim:
         try:
             await self.take()
         except RedisUnavailable as exc:
-            log.warning("claim_not_renewed", request_id=self.request_id, error=str(exc))
+            log.warning("claim_not_renewed", **self.names, error=str(exc))
 
     async def done(self, provider: str, provider_id: str) -> None:
         """Records D (done): delivered, or skipped if ``provider`` is ''. Raises RedisUnavailable."""
         token = self._received.incoming.token
-        await self._claims.done(self._channel, self.request_id, token, self._hash, provider, provider_id)
+        await self._claims.done(self._channel, self.key, token, self._hash, provider, provider_id)
 
     async def forwarded(self, n: Forwarded) -> None:
         """Records F (forwarded): only a copy at attempt ``n`` or above may be claimed. Raises RedisUnavailable."""
         received = self._received
-        await self._claims.forwarded(self._channel, self.request_id, received.incoming.token, received.state.replay, n)
+        await self._claims.forwarded(self._channel, self.key, received.incoming.token, received.state.replay, n)
 
     async def release(self) -> None:
         """Releases the claim of a message that was not tried. If Redis does not answer, the delivery gets a new token.
@@ -96,10 +156,10 @@ class Claim:
         """
         incoming = self._received.incoming
         try:
-            await self._claims.release(self._channel, self.request_id, incoming.token)
+            await self._claims.release(self._channel, self.key, incoming.token)
         except RedisUnavailable as exc:
             incoming.renew_token()
-            log.info("release_left_to_the_lease", request_id=self.request_id, error=str(exc))
+            log.info("release_left_to_the_lease", **self.names, error=str(exc))
 
     @property
     def _channel(self) -> str:

@@ -1,10 +1,14 @@
-"""Decides which delivery of a message may be sent, by one record in Redis per channel and request_id.
+"""Decides which delivery of a message may be sent, by one record in Redis per channel, sender and request_id.
 
 ::
 
     P:<token>:<lease end, ms>:<replay>:<attempt>:<hash>    in progress: one delivery holds the claim
     F:<attempt or end>:<replay>:<hash>                     forwarded: only a copy at or above it may be claimed
     D:<hash>:<provider>:<provider id>  or  D:<hash>:skipped    done
+
+The record's key is ``notify:<channel>:<request_id>`` if the sender is not known, else
+``notify:<channel>:@<client>:<request_id>`` (``scoped_id`` in ``shared/message/identity``): no sender can take an id
+from another one.
 
 Each transition is one Lua script in ``scripts/``, which Redis runs atomically: no two workers can decide at the same
 moment. Times are compared with Redis' own clock. The rules passed an exhaustive search (``tests/models/claims``); each
@@ -13,17 +17,20 @@ simpler form of a rule loses a message or sends one twice.
 
 from __future__ import annotations
 
-import hashlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from shared.idempotency.redis_clock import RedisClock
 from shared.metrics import Metrics
 from shared.redis.batch import Batcher
 from shared.redis.client import TIMEOUT_S
 
 Verdict = Literal["yes", "reused", "duplicate", "held", "stale"]
+#: why a message that may be sent may have been sent already: another claim's lease ended, or Redis lost its record
+Doubt = Literal["takeover", "state_lost"]
 #: is above every attempt: this life of the message is over, and only a later replay may be claimed
 END: Final = "end"
 Forwarded = int | Literal["end"]
@@ -38,22 +45,19 @@ class ClaimAnswer:
     """Tells what to do with a delivery.
 
     ``yes``: send it. ``reused``: dead-letter it. ``duplicate``, ``stale``: ack it. ``held``: try again later;
-    ``lease_left_s`` is how long the other delivery's lease still runs, seconds.
+    ``lease_left_s`` is how long the other delivery's lease still runs, seconds. With a ``doubt`` a send may be a second
+    one, and has been counted.
     """
 
     verdict: Verdict
     lease_left_s: float = 0.0
+    doubt: Doubt | None = None
 
 
-_YES = ClaimAnswer("yes")
-#: the meanings of claim.lua's answers 0 to 5
-_ANSWERS = (_YES, _YES, _YES, ClaimAnswer("reused"), ClaimAnswer("duplicate"), ClaimAnswer("stale"))
-_NOTHING_STORED, _TAKEOVER = 0, 2
-
-
-def body_hash(body: bytes) -> str:
-    """Returns the first 8 bytes of the body's SHA-256 in hex; it differs for two bodies under one request_id."""
-    return hashlib.sha256(body).hexdigest()[:16]
+_YES, _STATE_LOST, _TAKEN_OVER = (ClaimAnswer("yes", doubt=doubt) for doubt in (None, "state_lost", "takeover"))
+#: the meanings of claim.lua's codes 0 to 5
+_ANSWERS = (_YES, _YES, _TAKEN_OVER, ClaimAnswer("reused"), ClaimAnswer("duplicate"), ClaimAnswer("stale"))
+_NOTHING_STORED = 0
 
 
 class Claims:
@@ -61,13 +65,14 @@ class Claims:
 
     All methods raise RedisUnavailable if Redis cannot serve: it is down, silent, full, read-only or still loading. A
     transition that raised may have been carried out; every transition may be repeated. A ``token`` names one delivery
-    and contains no colon.
+    and contains no colon. A ``request_id`` is one within its sender's namespace.
     """
 
     def __init__(
         self, redis_url: str, *, lease_s: float, ttl_s: float, metrics: Metrics, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._metrics = metrics
+        self._clock = RedisClock()
         self._redis = Batcher(redis_url, timeout_s=timeout_s)
         lease_ms, ttl_ms = b"%d" % round(lease_s * 1000), b"%d" % round(ttl_s * 1000)
         self._claim = self._redis.script((_LUA / "claim.lua").read_text(), lease_ms, ttl_ms)
@@ -96,19 +101,34 @@ class Claims:
         replay: int,
         attempt: int,
         body_hash: str,
-        redelivered: bool,
+        recorded: bool,
     ) -> ClaimAnswer:
-        """Claims the message for this delivery, or renews the lease if ``token`` holds the claim already."""
-        code: int = await self._claim.call(
+        """Claims the message for this delivery, or renews the lease if ``token`` holds the claim already.
+
+        ``recorded``: an earlier delivery must have left a record. A doubt in the answer has been counted once.
+        """
+        asked_at = time.monotonic()
+        code: int
+        code, redis_ms = await self._claim.call(
             _key(channel, request_id), token.encode(), f"{replay}:{attempt}:{body_hash}".encode()
         )
+        self._clock.heard(redis_ms, asked_at)
         if code < 0:
             return ClaimAnswer("held", -code / 1000)
-        if code == _TAKEOVER:
-            self._metrics.takeovers.inc()
-        elif code == _NOTHING_STORED and (redelivered or attempt > 0):
-            self._metrics.state_lost.inc()
-        return _ANSWERS[code]
+        answer = _ANSWERS[code]
+        if code == _NOTHING_STORED and (recorded or attempt > 0):
+            answer = _STATE_LOST
+        if answer.doubt is not None:
+            self.count(answer.doubt)
+        return answer
+
+    def count(self, doubt: Doubt, sends: int = 1) -> None:
+        """Counts sends that may be second ones."""
+        (self._metrics.takeovers if doubt == "takeover" else self._metrics.state_lost).inc(sends)
+
+    def now_ms(self) -> int:
+        """Returns Redis' time, milliseconds since the epoch; until its first answer, this machine's."""
+        return self._clock.now_ms()
 
     async def done(
         self, channel: str, request_id: str, token: str, body_hash: str, provider: str, provider_id: str

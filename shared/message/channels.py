@@ -76,6 +76,12 @@ class Lane:
         return self.channel if self.priority == "medium" else f"{self.channel}.{self.priority}"
 
     @property
+    def routing_keys(self) -> tuple[str, ...]:
+        """Returns every routing key that leads to this lane; the first is the one that this product uses."""
+        full = f"{self.channel}.{self.priority}"
+        return (full,) if full == self.routing_key else (self.routing_key, full)
+
+    @property
     def queue(self) -> str:
         return f"{self.routing_key}.queue"
 
@@ -96,4 +102,4 @@ def lane_by_routing_key(routing_key: str) -> Lane | None:
 
 
 _LANES_BY_QUEUE = {lane.queue: lane for channel in CHANNELS for lane in lanes_of(channel)}
-_LANES_BY_ROUTING_KEY = {lane.routing_key: lane for lane in _LANES_BY_QUEUE.values()}
+_LANES_BY_ROUTING_KEY = {key: lane for lane in _LANES_BY_QUEUE.values() for key in lane.routing_keys}

@@ -27,6 +27,7 @@ from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, Priority
 from shared.message.email_address import PATTERN, parse_address
 from shared.message.json_schema import exactly_one, given
+from shared.message.problems import problem_of
 from shared.message.text import (
     FORBIDDEN_IN_IDENTIFIER,
     FORBIDDEN_IN_LINE,
@@ -235,10 +236,11 @@ class Envelope(_Part):
         return name
 
     def body_for(self, channel: str) -> bytes:
-        """Returns the bytes to publish for one channel; they never change after publishing."""
+        """Returns the bytes that version 0 of the gateway published for one channel.
+
+        Records of its messages hold their hash. They depend on this model, so nothing new may be compared by them.
+        """
         fields = self.model_dump(mode="json", exclude_unset=True, exclude={"channels", "notification_type"})
-        # The keys are sorted, because a caller's retry with another order of keys must have the same hash; else it
-        # would count as another message.
         return orjson.dumps({**fields, "notification_type": channel}, option=orjson.OPT_SORT_KEYS)
 
 
@@ -247,7 +249,7 @@ def validate_envelope(document: Any, *, extra: Literal["forbid", "ignore"]) -> E
     try:
         return Envelope.model_validate(_without_nulls(document), extra=extra)
     except ValidationError as exc:
-        raise InvalidEnvelope("invalid_envelope", [_problem(e) for e in exc.errors(include_url=False)]) from exc
+        raise InvalidEnvelope("invalid_envelope", [problem_of(e) for e in exc.errors(include_url=False)]) from exc
 
 
 def _without_nulls(document: Any) -> Any:
@@ -275,16 +277,25 @@ _PARTS: dict[str, type[BaseModel]] = {"content": EnvelopeContent, "recipient": R
 
 
 def parse_queued(body: bytes, channel: str) -> Envelope:
-    """Parses a body from a queue of ``channel``.
+    """Parses a body from a queue of ``channel``. Raises the errors of ``decode_queued`` and ``check_queued``."""
+    return check_queued(decode_queued(body), channel)
 
-    Raises InvalidEnvelope with reason ``too_large``, ``invalid_json``, ``invalid_envelope`` or ``wrong_channel``.
-    """
+
+def decode_queued(body: bytes) -> Any:
+    """Decodes a body from a queue. Raises InvalidEnvelope with reason ``too_large`` or ``invalid_json``."""
     if len(body) > MAX_BODY_BYTES:
         raise InvalidEnvelope("too_large", [("", f"{len(body)} bytes; at most {MAX_BODY_BYTES}")])
     try:
-        document = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise InvalidEnvelope("invalid_json", [("", str(exc))]) from exc
+
+
+def check_queued(document: Any, channel: str) -> Envelope:
+    """Checks a decoded body from a queue of ``channel``.
+
+    Raises InvalidEnvelope with reason ``invalid_envelope`` or ``wrong_channel``.
+    """
     envelope = validate_envelope(document, extra="ignore")
     if envelope.targets != (channel,):
         targets = ", ".join(envelope.targets)
@@ -292,21 +303,3 @@ def parse_queued(body: bytes, channel: str) -> Envelope:
             "wrong_channel", [("notification_type", f"{targets} does not belong in the lanes of {channel}")]
         )
     return envelope
-
-
-def _problem(error: Any) -> tuple[str, str]:
-    """Returns one pydantic error as (field path, text), without pydantic's prefixes and inner names."""
-    field = ".".join(str(part) for part in error["loc"])
-    text: str = error["msg"]
-    if error["type"] == "value_error":
-        text = text.removeprefix("Value error, ")
-        if not field and ": " in text:
-            field, text = text.split(": ", 1)
-    elif error["type"] == "extra_forbidden":
-        text = "unknown field"
-    elif error["type"] in ("string_too_short", "too_short"):
-        # Every least length in an envelope is 1.
-        text = "must not be empty"
-    elif error["type"] == "missing":
-        text = "required"
-    return field, text

@@ -2,14 +2,19 @@
 
 Headers are always built anew from these fields: a copied ``x-death`` makes RabbitMQ drop the message or keep it from
 moving on, and a copied ``expiration`` shortens its waits. An unreadable header reads as its default, because a program
-that publishes directly to a queue need not set any of them.
+that publishes directly to a queue need not set any of them. So does a count that this product could not have written:
+any program can copy headers, or write them itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from shared.clock import now_ms
+from shared.message.identity import CLIENT_PATTERN
 
 #: Longest error text in a header, bytes: a text of 140 kB made the broker close the connection.
 ERROR_BYTES = 1024
@@ -17,6 +22,15 @@ ERROR_BYTES = 1024
 _TIME_CHARS = 64
 #: Exclusive upper bound of a count: one more must fit into an AMQP long, and Redis' Lua counts exactly up to here only.
 _MOST = 2**53 - 1
+#: The largest count of attempts, as it is the largest that ``MAX_ATTEMPTS_<CHANNEL>`` accepts.
+MOST_ATTEMPTS = 1_000
+#: The largest count of redeliveries that is written. A message is dead-lettered from 8 on (``shared/worker/poison``),
+#: but a copy that another one's claim keeps from being handled may be redelivered up to 20 times more.
+MOST_REDELIVERIES = 28
+#: A replay is the time of an operator's order, ms. No clock is ahead by more than this: a later number is not ours, and
+#: if it were believed, every real replay would be below it and be dropped as a stale copy.
+_AHEAD_MS = 10 * 365 * 86_400_000
+_CLIENT = re.compile(CLIENT_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +47,10 @@ class DeliveryState:
     ignore_expiry: bool = False
     #: How often it was delivered and not settled, up to its last way to the ladder without a claim.
     redeliveries: int = 0
+    #: The sender in whose namespace the request_id is, '' if it is not known.
+    client: str = ""
+    #: Whether it went to the ladder although no delivery of it had ever been claimed: Redis has no record of it.
+    unclaimed: bool = False
 
     def to_headers(self) -> dict[str, Any]:
         headers: dict[str, Any] = {
@@ -48,7 +66,11 @@ class DeliveryState:
         if self.ignore_expiry:
             headers["notify-ignore-expiry"] = True
         if self.redeliveries:
-            headers["notify-redeliveries"] = self.redeliveries
+            headers["notify-redeliveries"] = min(self.redeliveries, MOST_REDELIVERIES)
+        if self.client:
+            headers["notify-client"] = self.client
+        if self.unclaimed:
+            headers["notify-unclaimed"] = True
         return headers
 
 
@@ -58,14 +80,30 @@ def read_state(headers: Mapping[str, Any] | None) -> DeliveryState:
         return DeliveryState()
     return DeliveryState(
         accepted_at=_time(headers.get("notify-accepted-at")),
-        attempt=_count(headers.get("notify-attempt")),
+        attempt=_count(headers.get("notify-attempt"), MOST_ATTEMPTS),
         deferrals=_count(headers.get("notify-deferrals")),
-        replay=_count(headers.get("notify-replay")),
+        replay=_replay(headers.get("notify-replay")),
         first_attempt_at=_time(headers.get("notify-first-attempt-at")),
         last_error=_text(headers.get("notify-last-error")),
         ignore_expiry=headers.get("notify-ignore-expiry") is True,
-        redeliveries=_count(headers.get("notify-redeliveries")),
+        redeliveries=read_redeliveries(headers),
+        client=_client(headers.get("notify-client")),
+        unclaimed=headers.get("notify-unclaimed") is True,
     )
+
+
+def read_redeliveries(headers: Mapping[str, Any]) -> int:
+    """Returns the count of redeliveries that travelled with the message."""
+    return _count(headers.get("notify-redeliveries"), MOST_REDELIVERIES)
+
+
+def has_unreadable_client(headers: Mapping[str, Any]) -> bool:
+    """Tells whether there is a header ``notify-client`` that names no client.
+
+    It must not be passed over: without it, the message would have another identity than its sender meant.
+    """
+    given = headers.get("notify-client", "")
+    return bool(given != _client(given))
 
 
 def cut(text: str, most_bytes: int = ERROR_BYTES) -> str:
@@ -73,9 +111,19 @@ def cut(text: str, most_bytes: int = ERROR_BYTES) -> str:
     return text.encode("utf-8", "replace")[:most_bytes].decode("utf-8", "ignore")
 
 
-def _count(value: Any) -> int:
+def _count(value: Any, most: int = _MOST - 1) -> int:
     # RabbitMQ delivers integers as long or short; a bool is an int to Python but not a count.
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else 0
+
+
+def _replay(value: Any) -> int:
+    count = _count(value)
+    # The usual message was never replayed: the clock is read only for the others.
+    return count if not count or count <= now_ms() + _AHEAD_MS else 0
+
+
+def _client(value: Any) -> str:
+    return value if isinstance(value, str) and _CLIENT.fullmatch(value) else ""
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,6 +53,8 @@ class Incoming:
     #: Whether a paused worker has tried it, to see whether the cause is over.
     probed: bool = False
     acked: bool = False
+    #: Whether this delivery has held a claim: Redis had a record of its message then.
+    claimed: bool = False
     #: The claim's token, unique to this delivery.
     token: str = field(default_factory=_fresh_token)
 
@@ -77,14 +80,36 @@ class Received:
     incoming: Incoming
     state: DeliveryState
     accepted_ms: int
+    #: The start of its life as the message states it, milliseconds since the epoch, or None.
+    stated_ms: int | None = None
 
     @classmethod
-    def read(cls, incoming: Incoming) -> Received:
-        """Reads the headers. A life begins at accepted-at, else at the AMQP timestamp, else now.
+    def read(cls, incoming: Incoming, clock_ms: Callable[[], int] = now_ms) -> Received:
+        """Reads the headers. A life begins at accepted-at, else at the AMQP timestamp, else now."""
+        state = read_state(incoming.headers)
+        stated_ms = (parse_rfc3339(state.accepted_at) if state.accepted_at else None) or incoming.timestamp_ms
+        received = cls(incoming, state, 0, stated_ms)
+        received.set_life(clock_ms())
+        return received
+
+    def set_life(self, at_ms: int) -> None:
+        """Decides when the life began, at the time ``at_ms``.
 
         It never begins in the future: a timestamp in milliseconds instead of seconds would make the life endless.
         """
-        state = read_state(incoming.headers)
-        accepted_ms = parse_rfc3339(state.accepted_at) if state.accepted_at else None
-        now = now_ms()
-        return cls(incoming, state, min(accepted_ms or incoming.timestamp_ms or now, now))
+        self.accepted_ms = min(self.stated_ms or at_ms, at_ms)
+
+    @property
+    def was_recorded(self) -> bool:
+        """Tells whether an earlier delivery of this message must have left a record in Redis.
+
+        A redelivery counts too: nothing tells whether its first delivery was begun.
+        """
+        state = self.state
+        return (
+            self.incoming.redelivered
+            or state.attempt > 0
+            or state.replay > 0
+            or state.redeliveries > 0
+            or (state.deferrals > 0 and not state.unclaimed)
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from shared.message.identity import scoped_id
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -31,6 +33,13 @@ class Message:
     life_s: int | None = None
     #: The end of that life, whole seconds since the epoch.
     expires_at_s: int | None = None
+    #: the sender, '' if it is not known
+    client: str = ""
+
+    @property
+    def key(self) -> str:
+        """Returns the request_id within its sender's namespace, for ids by which a vendor or a device drops repeats."""
+        return scoped_id(self.client, self.request_id)
 
 
 Request = TypeVar("Request")

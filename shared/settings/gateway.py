@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from shared.message.identity import CLIENT_PATTERN
 from shared.settings.types import Count, Group, Port, Seconds, Words, variable, words
 
-_API_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):((?:send|operate)(?:\+(?:send|operate))*):([0-9a-f]{64})")
+_API_KEY = re.compile(rf"({CLIENT_PATTERN}):((?:send|operate)(?:\+(?:send|operate))*):([0-9a-f]{{64}})")
 
 
 class ApiKey(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,6 +17,8 @@ from shared.worker.handler import Handler
 
 log = structlog.get_logger(__name__)
 
+#: Longest time that a stopping worker spends on recording the messages that it has not begun, seconds.
+RECORD_UNTRIED_S = 2.0
 #: Each lane with waiting messages gets at least one of this many starts.
 FLOOR_ONE_OF = 10
 
@@ -126,6 +129,15 @@ class Executor:
                 return False
             await asyncio.wait(set(self._running), timeout=left_s)
         return True
+
+    async def record_untried(self, others: Iterable[Incoming] = ()) -> None:
+        """Records the waiting messages, and ``others``, as not begun: a stopping worker leaves them to the broker."""
+        untried = [*self.take_waiting(), *others]
+        if not untried:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RECORD_UNTRIED_S):
+                await asyncio.gather(*map(self._handler.record_untried, untried))
 
     async def abandon(self) -> None:
         """Cancels the running handlers; the broker requeues their messages when the channel closes."""

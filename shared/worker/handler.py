@@ -6,6 +6,7 @@ counts as yes). A message that has to be forwarded is forwarded even if Redis is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import structlog
@@ -17,7 +18,9 @@ from shared.errors import InvalidEnvelope, RedisUnavailable
 from shared.idempotency.claim import Claim
 from shared.idempotency.claims import Claims
 from shared.idempotency.local_copies import Turn, Turns
-from shared.message.envelope import parse_queued
+from shared.message.envelope import check_queued, decode_queued
+from shared.message.headers import has_unreadable_client
+from shared.message.identity import CLIENT_RULE, Identity, body_hash, message_hash, readable_request_id
 from shared.message.incoming import Incoming, Received
 from shared.message.outcome import Dead, DeadReason, Hold, HoldCause, Outcome, RetryReason
 from shared.metrics import Metrics
@@ -68,11 +71,11 @@ class Handler:
             job = await self._read(incoming)
             if job is None:
                 return None
-            turn = self._turns.enter(job.request_id)
+            turn = self._turns.enter(job.key)
             try:
                 return await self._claim_and_attempt(job, turn)
             finally:
-                self._turns.leave(job.request_id, turn)
+                self._turns.leave(job.key, turn)
         except Exception as exc:
             self._failures.inc()
             log.exception("handler_failed", lane=incoming.lane.routing_key, message_id=incoming.message_id)
@@ -84,27 +87,65 @@ class Handler:
         job = await self._read(incoming)
         if job is not None:
             failure = Failure(_HELD_FOR[cause], f"paused: {cause}", counted=False)
-            await self._settler.settle(job, self._delivery.later(failure, job.received.state))
+            received = job.received
+            if not (incoming.claimed or received.was_recorded):
+                # When it comes back, a missing record must not look like a loss of Redis.
+                received.state = replace(received.state, unclaimed=True)
+            await self._settler.settle(job, self._delivery.later(failure, received.state))
+
+    async def record_untried(self, incoming: Incoming) -> None:
+        """Records that a message which goes back to its queue has not been tried; raises nothing.
+
+        The broker delivers it as a redelivery. Without a record that would look as if Redis had lost one.
+        """
+        if incoming.is_void or incoming.acked:
+            return
+        try:
+            job = self._job(Received.read(incoming, self._claims.now_ms))
+            await job.claim.take()
+            if job.claim.held:
+                await job.claim.release()
+        except (InvalidEnvelope, RedisUnavailable) as exc:
+            log.info("untried_not_recorded", message_id=incoming.message_id, error=str(exc))
+        except Exception:
+            log.exception("untried_not_recorded", message_id=incoming.message_id)
 
     async def _read(self, incoming: Incoming) -> Job | None:
         """Returns the job, or None if the message cannot be read: then it has been forwarded to failed.queue."""
-        received = Received.read(incoming)
+        received = Received.read(incoming, self._claims.now_ms)
         try:
-            envelope = parse_queued(incoming.body, self._channel)
+            return self._job(received)
         except InvalidEnvelope as exc:
-            await self._settler.settle_unclaimed(received, Dead(cast("DeadReason", exc.reason), str(exc)))
+            outcome = Dead(cast("DeadReason", exc.reason), str(exc))
+            await self._settler.settle_unclaimed(received, outcome, readable_request_id(incoming.body))
             return None
-        claim = Claim(self._claims, received, envelope.request_id, budget_s=self._budget_s, proceed=self._proceed)
+
+    def _job(self, received: Received) -> Job:
+        """Reads the body and the sender. Raises InvalidEnvelope."""
+        incoming = received.incoming
+        document = decode_queued(incoming.body)
+        envelope = check_queued(document, self._channel)
+        if has_unreadable_client(incoming.headers):
+            raise InvalidEnvelope("invalid_envelope", [("header notify-client", CLIENT_RULE)])
+        identity = Identity(
+            envelope.request_id,
+            received.state.client,
+            message_hash(incoming.body, document, self._channel),
+            lambda: (body_hash(incoming.body), body_hash(envelope.body_for(self._channel))),
+        )
+        claim = Claim(self._claims, received, identity, budget_s=self._budget_s, proceed=self._proceed)
         return Job(received, envelope, claim)
 
     async def _claim_and_attempt(self, job: Job, turn: Turn) -> HoldCause | None:
         try:
             answer = await job.claim.take()
-            while answer.verdict == "held" and await self._turns.wait_for_another(job.request_id, turn):
+            while answer.verdict == "held" and await self._turns.wait_for_another(job.key, turn):
                 answer = await job.claim.take()
         except RedisUnavailable as exc:
-            log.warning("redis_unavailable", request_id=job.request_id, channel=self._channel, error=str(exc))
+            log.warning("redis_unavailable", **job.names, channel=self._channel, error=str(exc))
             return "redis"
+        # From here on the time is Redis' time, also for the first message of this process.
+        job.received.set_life(self._claims.now_ms())
         outcome: Outcome
         if answer.verdict != "yes":
             outcome = self._delivery.unclaimed(job, answer)
@@ -124,10 +165,12 @@ class Handler:
         if incoming.acked or incoming.is_void:
             # It is settled already, or the broker redelivers it.
             return
-        received = Received.read(incoming)
+        received = Received.read(incoming, self._claims.now_ms)
+        request_id = readable_request_id(incoming.body)
         if redeliveries(incoming) + 1 >= GIVE_UP_AT:
-            await self._settler.settle_unclaimed(received, Dead("delivery_limit", f"its handler failed: {error!r}"))
+            outcome = Dead("delivery_limit", f"its handler failed: {error!r}")
+            await self._settler.settle_unclaimed(received, outcome, request_id)
         else:
             failure = Failure("unexpected", repr(error), counted=False)
             retry = self._delivery.later(failure, received.state)
-            await self._settler.settle_unclaimed(received, retry, extra_redeliveries=1)
+            await self._settler.settle_unclaimed(received, retry, request_id, extra_redeliveries=1)

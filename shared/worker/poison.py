@@ -9,6 +9,7 @@ while nothing else is in flight; from GIVE_UP_AT on, it is dead-lettered. The br
 from __future__ import annotations
 
 from shared.broker.incoming import Incoming
+from shared.message.headers import read_redeliveries
 
 SUSPECT_AT = 3
 GIVE_UP_AT = 8
@@ -20,8 +21,7 @@ def redeliveries(incoming: Incoming) -> int:
     The broker's count starts at 0 again after the ladder. A copy passes the ladder when it meets the lease of the
     process that it has just crashed. So the count up to then travels in a header and is added here.
     """
-    travelled = incoming.headers.get("notify-redeliveries", 0)
-    return incoming.delivery_count + (travelled if isinstance(travelled, int) and travelled > 0 else 0)
+    return incoming.delivery_count + read_redeliveries(incoming.headers)
 
 
 def is_suspect(incoming: Incoming) -> bool:

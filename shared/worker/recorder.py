@@ -36,27 +36,27 @@ class Recorder:
 
     async def done(self, job: Job, provider: str, provider_id: str) -> None:
         """Records that the message is delivered, or skipped if ``provider`` is ''."""
-        await self._write_with_retries(job.request_id, lambda: job.claim.done(provider, provider_id))
+        await self._write_with_retries(job.key, lambda: job.claim.done(provider, provider_id))
 
     async def forwarded(self, job: Job, n: Forwarded) -> None:
         """Records that the message is forwarded: from now on only a copy at attempt ``n`` or above may be claimed."""
-        await self._write_with_retries(job.request_id, lambda: job.claim.forwarded(n))
+        await self._write_with_retries(job.key, lambda: job.claim.forwarded(n))
 
-    async def served_tokens(self, request_id: str) -> set[str]:
-        """Returns the digests of the targets already served.
+    async def served_tokens(self, key: str) -> set[str]:
+        """Returns the digests of the targets already served; ``key`` is the request_id in its sender's namespace.
 
         If Redis is unavailable, it raises RedisUnavailable, or returns an empty set with ``proceed``.
         """
         try:
-            return await self._claims.served_tokens(request_id)
+            return await self._claims.served_tokens(key)
         except RedisUnavailable:
             if not self._proceed:
                 raise
-            log.warning("served_targets_unknown", request_id=request_id)
+            log.warning("served_targets_unknown", request_id=key)
             return set()
 
-    async def mark_token(self, request_id: str, token_digest: str) -> None:
-        await self._write_with_retries(request_id, lambda: self._claims.mark_token(request_id, token_digest))
+    async def mark_token(self, key: str, token_digest: str) -> None:
+        await self._write_with_retries(key, lambda: self._claims.mark_token(key, token_digest))
 
     async def _write_with_retries(self, request_id: str, write: Callable[[], Awaitable[object]]) -> None:
         loop = asyncio.get_running_loop()

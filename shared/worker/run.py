@@ -67,7 +67,7 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
             print(f"{name}: {why}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except TopologyMismatch as exc:
-        print(f"RabbitMQ has a queue or exchange with other arguments; nothing was changed: {exc}", file=sys.stderr)  # noqa: T201
+        print(f"RabbitMQ has queues or exchanges with other arguments; they are unchanged:\n{exc}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     sys.exit(0)
 
@@ -168,9 +168,12 @@ def assemble(
     # With "proceed", a worker that continues without Redis does not wait for it either.
     proceed = settings.idempotency.on_redis_down == "proceed"
     recorder = Recorder(claims, metrics, 0.0 if proceed else settings.idempotency.record_patience_s, proceed=proceed)
-    sender = Sender(channel, providers, metrics)
-    delivery = Delivery(channel, sender, directory, templates, recorder, settings.channels[channel].retry)
-    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s)
+    # Lives end by Redis' clock: this machine's may be wrong.
+    clock_ms = claims.now_ms
+    sender = Sender(channel, providers, metrics, clock_ms)
+    policy = settings.channels[channel].retry
+    delivery = Delivery(channel, sender, directory, templates, recorder, policy, clock_ms=clock_ms)
+    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s, clock_ms)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
     return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
 

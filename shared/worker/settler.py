@@ -36,13 +36,20 @@ class Settler:
     """Acks a worker's messages; no other class of it does. Acks only what it has forwarded or recorded, and copies."""
 
     def __init__(
-        self, channel: str, publisher: Publisher, recorder: Recorder, metrics: Metrics, levels_s: Sequence[float]
+        self,
+        channel: str,
+        publisher: Publisher,
+        recorder: Recorder,
+        metrics: Metrics,
+        levels_s: Sequence[float],
+        clock_ms: Callable[[], int] = now_ms,
     ) -> None:
         self._channel = channel
         self._publisher = publisher
         self._recorder = recorder
         self._metrics = metrics
         self._levels_s = tuple(levels_s)
+        self._clock_ms = clock_ms
         self._delivered: dict[str, Callable[[], None]] = {}
         self._seconds = {p: metrics.delivery_seconds.labels(channel, p) for p in ("high", "medium", "low")}
 
@@ -109,6 +116,7 @@ class Settler:
                 log.warning(
                     "forward_repeated",
                     request_id=publication.correlation_id,
+                    **_sender(publication.headers.get("notify-client", "")),
                     exchange=publication.exchange,
                     error=str(exc),
                 )
@@ -128,6 +136,8 @@ class Settler:
             deferrals=before.deferrals + (not outcome.counted),
             last_error=outcome.error or before.last_error,
             redeliveries=redelivered,
+            # A claim of this delivery has left a record.
+            unclaimed=before.unclaimed and not incoming.claimed,
         )
         exchange = topology.retry_exchange(level_for(outcome.delay_s, self._levels_s))
         return Publication(exchange, incoming.lane.routing_key, incoming.body, state.to_headers(), request_id)
@@ -138,7 +148,12 @@ class Settler:
         return Publication(topology.FAILED_EXCHANGE, incoming.lane.routing_key, incoming.body, headers, request_id)
 
     def _about(self, received: Received, request_id: str) -> dict[str, object]:
-        return {"request_id": request_id, "channel": self._channel, "attempt": received.state.attempt}
+        return {
+            "request_id": request_id,
+            **_sender(received.state.client),
+            "channel": self._channel,
+            "attempt": received.state.attempt,
+        }
 
     def _log_sent(self, job: Job, outcome: Sent) -> None:
         received = job.received
@@ -147,11 +162,12 @@ class Settler:
             count = self._metrics.delivered.labels(self._channel, outcome.provider).inc
             self._delivered[outcome.provider] = count
         count()
-        took_s = max(0, now_ms() - received.accepted_ms) / 1000
+        took_s = max(0, self._clock_ms() - received.accepted_ms) / 1000
         self._seconds[received.incoming.lane.priority].observe(took_s)
         log.info(
             "delivered",
             request_id=job.request_id,
+            **_sender(received.state.client),
             channel=self._channel,
             attempt=received.state.attempt,
             provider=outcome.provider,
@@ -180,3 +196,8 @@ class Settler:
             provider=outcome.provider,
             error=outcome.error,
         )
+
+
+def _sender(client: str) -> dict[str, str]:
+    """Returns the field ``client`` for a log line, if the sender is known."""
+    return {"client": client} if client else {}

@@ -112,6 +112,8 @@ class Worker:
             await self._executor.abandon()
         if not self._signals.connection_lost:
             await self._pause.forward_held()
+            suspects, self._signals.suspects = self._signals.suspects, deque()
+            await self._executor.record_untried(suspects)
         await self._consumer.close()
 
     async def _drive(self) -> None:

@@ -13,9 +13,9 @@ from gateway.accept.candidate import Candidate, candidate_from
 from gateway.http.problem import Problem
 from gateway.http.strict_json import parse_json
 from shared.clock import rfc3339
-from shared.idempotency.claims import body_hash
 from shared.message.envelope import parse_queued, validate_envelope
-from shared.message.headers import DeliveryState, read_state
+from shared.message.headers import MOST_REDELIVERIES, DeliveryState, read_state
+from shared.message.identity import body_hash
 from tests.support.envelopes import ENVELOPES
 
 COUNTS = st.integers(0, 2**53 - 2)
@@ -24,13 +24,15 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 TRAVELS = st.builds(
     DeliveryState,
     accepted_at=TIMES,
-    attempt=COUNTS,
+    attempt=st.integers(0, 1_000),
     deferrals=COUNTS,
-    replay=COUNTS,
+    replay=st.integers(0, 1_700_000_000_000),
     first_attempt_at=TIMES | st.just(""),
     last_error=TEXTS,
     ignore_expiry=st.booleans(),
-    redeliveries=COUNTS,
+    redeliveries=st.integers(0, MOST_REDELIVERIES),
+    client=st.just("") | st.from_regex(r"\A[A-Za-z0-9_.-]{1,64}\Z"),
+    unclaimed=st.booleans(),
 )
 
 

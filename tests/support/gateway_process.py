@@ -1,10 +1,11 @@
 """Runs a gateway as an operator does: ``python -m gateway`` on a free port, ended by SIGTERM."""
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,17 @@ def gateway_process(
         yield made
     finally:
         made.end()
+
+
+def keys_of(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the setting of a gateway that knows the ``client`` of a golden document, and the headers of its calls.
+
+    Both are empty if the document names no client.
+    """
+    client = document.get("client")
+    if client is None:
+        return {}, {}
+    return {"API_KEYS": f"{client}:send:{hashlib.sha256(client.encode()).hexdigest()}"}, {"X-API-Key": client}
 
 
 def push(request_id: str, **change: Any) -> dict[str, Any]:

@@ -20,3 +20,13 @@ def time_ns_from(at_ms: int) -> Callable[[], int]:
 def clock_variables() -> dict[str, str]:
     """Returns the environment variables that give another process this one's clock; {} if the clock is not moved."""
     return {name: os.environ[name] for name in ("LD_PRELOAD",) if name in os.environ}
+
+
+def ignore_redis_time() -> None:
+    """Lets lives end by this process's own clock, so that a clock moved by ``time_ns_from`` decides.
+
+    Only for tests that need another date than that of their Redis server.
+    """
+    from shared.idempotency.redis_clock import RedisClock
+
+    RedisClock.heard = lambda *_: None  # type: ignore[method-assign]

@@ -2,7 +2,7 @@
 --
 -- KEYS  one record per message
 -- ARGV  lease in ms, life of a record in ms; then for each key: token, "<replay>:<attempt>:<hash>"
--- Returns one answer per key; an error is the answer of its own message only:
+-- Returns one answer per key, {code, Redis' time in ms}; an error is the answer of its own message only. The codes:
 --   0  yes: nothing was stored (or no valid record)
 --   1  yes: this token held the claim already, or a stored F allows this copy
 --   2  yes: takes over a claim whose lease had ended
@@ -56,12 +56,12 @@ for i, key in ipairs(KEYS) do
   if type(stored) == 'string' then
     answer = judge(stored, token, copy:match('^(%d+):(%d+):(%x+)$'))
   end
+  answers[i] = { answer, NOW_MS }
   if answer >= 0 and answer <= 2 then
     local written = redis.pcall('SET', key, 'P:' .. token .. ':' .. LEASE_END .. ':' .. copy, 'PX', TTL_MS)
     if written.err then
-      answer = written
+      answers[i] = written
     end
   end
-  answers[i] = answer
 end
 return answers

@@ -28,7 +28,7 @@ from shared.broker.incoming import Incoming
 from shared.broker.publisher import Publication, Publisher
 from shared.idempotency.claims import Claims
 from shared.providers.provider import Message
-from tests.support.moved_clock import time_ns_from
+from tests.support.moved_clock import ignore_redis_time, time_ns_from
 
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
 #: points for a message that is forwarded to the ladder or to failed.queue: not yet published, confirmed, recorded
@@ -159,6 +159,7 @@ if __name__ == "__main__":
     channel, point, nth, journal_path = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
     if len(sys.argv) > 5:
         time.time_ns = time_ns_from(int(sys.argv[5]))
+        ignore_redis_time()
     journal_counters(journal_path)
     install(channel, point, Countdown(nth))
     runpy.run_module(f"services.{channel}", run_name="__main__")

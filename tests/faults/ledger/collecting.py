@@ -109,7 +109,14 @@ def skipped_in_logs(logs: Iterable[Path]) -> set[Key]:
 
 
 def counted(journal: Path) -> Counter[str]:
-    """Sums every count of every worker, dead and alive, by the counter's name without its labels."""
+    """Sums every count of every worker, dead and alive, by the counter's name without its labels.
+
+    A send that was refused counts as ``ambiguous_refused``: no stand-in provider delivers what it refuses, so such a
+    count must explain no second send.
+    """
     if not journal.exists():
         return Counter()
-    return Counter(line.split(" ", 1)[0] for line in journal.read_text().splitlines())
+    lines = (line.split(" ") for line in journal.read_text().splitlines())
+    return Counter(
+        "ambiguous_refused" if (name, labels[-1:]) == ("ambiguous", ["refused"]) else name for name, *labels in lines
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import struct
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,8 @@ from ops.servers import RabbitMQServer
 from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
 from shared.errors import PublishUnknown, PublishUnroutable, TopologyMismatch
-from shared.message.channels import CHANNELS, lanes_of
+from shared.failed.entry import read_entry
+from shared.message.channels import CHANNELS, Lane, lanes_of
 from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 
@@ -39,11 +41,68 @@ async def test_a_thousand_pipelined_messages_are_all_stored(
 
 
 async def test_every_lane_and_ladder_takes_what_its_key_names(publisher: Publisher) -> None:
-    keys = [lane.routing_key for name in CHANNELS for lane in lanes_of(name)]
+    lanes = [lane for name in CHANNELS for lane in lanes_of(name)]
     exchanges = [topology.EXCHANGE, topology.FAILED_EXCHANGE, *map(topology.retry_exchange, LEVELS)]
     for exchange in exchanges:
-        for key in keys:
-            await publisher.publish(Publication(exchange, key, b"{}", {}))
+        for lane in lanes:
+            await publisher.publish(Publication(exchange, lane.routing_key, b"{}", {}))
+    channel = await publisher.connection.channel()
+    for lane in lanes:
+        await publisher.publish(Publication(topology.EXCHANGE, f"{lane.channel}.{lane.priority}", b"{}", {}))
+        answer = await channel.call(channel.raw.queue_declare, queue=lane.queue, passive=True)
+        assert answer.method.message_count == 2
+
+
+@pytest.mark.parametrize("key", ["push.urgent", "PUSH", "", "push.queue", "fax", "#"])
+async def test_a_message_with_an_unknown_routing_key_is_kept_in_failed_queue(publisher: Publisher, key: str) -> None:
+    await publisher.publish(push(1, key))
+    channel = await publisher.connection.channel()
+    answer = await channel.get(topology.FAILED_QUEUE)
+    assert answer is not None
+    method, properties, body = answer
+    # These tell an operator what happened: the broker adds nothing to such a message.
+    assert (method.exchange, method.routing_key, body) == (topology.EXCHANGE, key, b"{}")
+    entry = read_entry(body, properties.headers, method.routing_key, None, method.exchange)
+    assert (entry.reason, entry.lane) == ("unroutable", None)
+
+
+@pytest.mark.parametrize("lane", lanes_of("push"), ids=str)
+async def test_a_lane_without_its_queue_is_not_served_by_failed_queue(publisher: Publisher, lane: Lane) -> None:
+    """Publishes as another service does, beside the publisher that would declare the queue again after a return."""
+    channel = await publisher.connection.channel()
+    returned: list[str | None] = []
+    channel.raw.add_on_return_callback(lambda _channel, method, _properties, _body: returned.append(method.routing_key))
+    await channel.call(channel.raw.queue_delete, queue=lane.queue)
+    for key in lane.routing_keys:
+        channel.raw.basic_publish(topology.EXCHANGE, key, b"{}", mandatory=True)
+    await eventually_async(lambda: returned == list(lane.routing_keys))
+    assert await channel.get(topology.FAILED_QUEUE) is None
+
+
+async def test_an_exchange_of_an_earlier_version_serves_and_a_policy_adds_what_it_lacks(
+    vhost_url: str, vhost: str, rabbitmq: RabbitMQServer, publisher: Publisher
+) -> None:
+    channel = await publisher.connection.channel()
+    await channel.call(channel.raw.exchange_delete, exchange=topology.EXCHANGE)
+    await channel.call(channel.raw.exchange_declare, exchange=topology.EXCHANGE, exchange_type="direct", durable=True)
+    async with publishing(vhost_url) as other:
+        await other.publish(push(1))
+        with pytest.raises(PublishUnroutable):
+            await other.publish(push(2, "push.urgent"), deadline_s=1)
+        _program, *words = shlex.split(topology.policy_command(vhost))
+        await asyncio.to_thread(rabbitmq.ctl, *words)
+
+        async def is_kept() -> bool:
+            try:
+                await other.publish(push(3, "push.urgent"), deadline_s=1)
+            except PublishUnroutable:
+                return False
+            return await channel.get(topology.FAILED_QUEUE) is not None
+
+        await eventually_async(is_kept)
+    # Processes that start while the policy is in force leave it alone.
+    async with publishing(vhost_url) as third:
+        await third.publish(push(4))
 
 
 async def test_a_message_that_amqp_cannot_hold_leaves_its_neighbours_their_own_confirms(publisher: Publisher) -> None:
@@ -96,17 +155,24 @@ async def test_what_was_deleted_while_it_was_away_is_declared_again(
     assert await publisher.publish_all([push(n) for n in range(50)], deadline_s=30) == [None] * 50
 
 
-async def test_a_queue_with_other_arguments_is_named_and_left_alone(vhost_url: str, publisher: Publisher) -> None:
+async def test_queues_with_other_arguments_are_all_named_and_left_alone(
+    vhost_url: str, vhost: str, publisher: Publisher
+) -> None:
     channel = await publisher.connection.channel()
+    classic = await publisher.connection.channel()
     await channel.call(channel.raw.queue_delete, queue="sms.queue")
     arguments = topology.lane_arguments() | {"x-delivery-limit": 7}
     await channel.call(channel.raw.queue_declare, queue="sms.queue", durable=True, arguments=arguments)
+    await classic.call(classic.raw.queue_delete, queue="retry.push.5s.queue")
+    await classic.call(classic.raw.queue_declare, queue="retry.push.5s.queue", durable=True)
     other = Publisher(vhost_url, "other", levels_s=LEVELS, deadline_s=5, max_pending=1000)
     other.start()
     failure = await asyncio.wait_for(other.connection.wait_failed(), 10)
     assert isinstance(failure, TopologyMismatch)
     assert "x-delivery-limit" in str(failure)
-    assert "sms.queue" in str(failure)
+    for queue in ("sms.queue", "retry.push.5s.queue"):
+        assert f"queue '{queue}'" in str(failure)
+        assert f"rabbitmqctl -p {vhost} delete_queue --if-empty {queue}" in str(failure)
     await other.close()
     answer = await channel.call(channel.raw.queue_declare, queue="sms.queue", passive=True)
     assert answer.method.queue == "sms.queue"
@@ -114,5 +180,6 @@ async def test_a_queue_with_other_arguments_is_named_and_left_alone(vhost_url: s
 
 async def test_what_was_returned_is_not_unknown_for_want_of_time(publisher: Publisher) -> None:
     """Checks for "unroutable": "unknown" means a silent broker, and the gateway would then refuse all lanes."""
-    [failure] = await publisher.publish_all([push(1, key="nobody.is.bound.there")], deadline_s=0.7)
+    nobody_is_bound = Publication(topology.retry_exchange(LEVELS[0]), "nobody.is.bound.there", b"{}", {})
+    [failure] = await publisher.publish_all([nobody_is_bound], deadline_s=0.7)
     assert isinstance(failure, PublishUnroutable)

@@ -65,5 +65,5 @@ def test_other_arguments_met_by_the_publishing_connection_alone_end_the_process_
 ) -> None:
     end = ended("Publisher._declare", 'TopologyMismatch("another limit")', vhost_url, redis_url)
     assert end.returncode == 1, end.stdout + end.stderr
-    assert "nothing was changed: another limit" in end.stderr
+    assert "they are unchanged:\nanother limit" in end.stderr
     assert "Traceback" not in end.stderr

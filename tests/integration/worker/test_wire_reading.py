@@ -20,10 +20,11 @@ from shared.failed.queue import FailedQueue
 from shared.failed.selection import parse_listing, parse_replay
 from shared.health.registry import forced_breakers
 from shared.idempotency.claims import Claims
+from shared.idempotency.redis_clock import RedisClock
 from shared.message.headers import read_state
 from tests.faults.ledger import wire
 from tests.support.failed_messages import dead_letter
-from tests.support.gateway_process import gateway_process
+from tests.support.gateway_process import gateway_process, keys_of
 from tests.support.moved_clock import time_ns_from
 from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
@@ -55,6 +56,8 @@ async def test_every_message_comes_to_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
+    # The Redis server of the tests has today's date.
+    monkeypatch.setattr(RedisClock, "heard", lambda *_: None)
     messages = [message for message in wire.messages(version) if message.lane.channel == channel]
     for command in wire.commands(version):
         _put(redis_client, command)
@@ -116,6 +119,8 @@ async def test_failed_messages_are_listed_and_sent_again(
     version: str, vhost_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "time_ns", time_ns_from(wire.read_at_ms(version)))
+    # The Redis server of the tests has today's date.
+    monkeypatch.setattr(RedisClock, "heard", lambda *_: None)
     failures = wire.failures(version)
     settings = quick_settings(vhost_url, redis_url)
     async with publishing(vhost_url) as publisher:
@@ -149,11 +154,12 @@ def test_the_gateway_answers_what_an_earlier_version_accepted(
 ) -> None:
     document = wire.golden(version, "gateway")
     _put(redis_client, document["record"])
-    with gateway_process(tmp_path, vhost_url, redis_url) as gateway:
-        repeated = gateway.post(document["posted"])
+    settings, key = keys_of(document)
+    with gateway_process(tmp_path, vhost_url, redis_url, **settings) as gateway:
+        repeated = gateway.post(document["posted"], headers=key)
         assert (repeated.status_code, repeated.json()) == (202, document["answer"])
         assert repeated.headers["Idempotent-Replayed"] == "true"
-        assert gateway.post(document["another"]).status_code == 422
+        assert gateway.post(document["another"], headers=key).status_code == 422
 
 
 @_VERSIONS

@@ -20,6 +20,7 @@ from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import Priority
 from shared.message.envelope import parse_queued
 from shared.message.headers import DeliveryState
+from shared.message.identity import Identity, body_hash
 from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
@@ -54,6 +55,12 @@ class ScriptedClaims:
         self.answers: deque[ClaimAnswer] = deque()
         self.away = False
         self.served: set[str] = set()
+
+    def now_ms(self) -> int:
+        return now_ms()
+
+    def count(self, doubt: str, sends: int) -> None:
+        self._write(f"{sends} more by {doubt}")
 
     async def claim(self, *_: Any) -> ClaimAnswer:
         self._write("claim")
@@ -172,10 +179,12 @@ class ScriptedSource:
 class Bench:
     """Holds the rule book of one channel among fakes."""
 
-    def __init__(self, channel: str = "push", policy: RetryPolicy = POLICY, connections: int = 512) -> None:
+    def __init__(
+        self, channel: str = "push", policy: RetryPolicy = POLICY, connections: int = 512, claims: Any = None
+    ) -> None:
         self.channel = channel
         self.journal: list[str] = []
-        self.claims: Any = ScriptedClaims(self.journal)
+        self.claims: Any = claims or ScriptedClaims(self.journal)
         self.provider = ScriptedProvider(connections)
         self.metrics = Metrics()
         self.providers = Providers.of(channel, [self.provider], BreakerPolicy(), self.metrics)
@@ -185,16 +194,17 @@ class Bench:
         self.templates = ScriptedSource("templates", templates)
         directory: Any = self.users
         texts: Any = self.templates
-        sender = Sender(channel, self.providers, self.metrics)
+        clock_ms = self.claims.now_ms
+        sender = Sender(channel, self.providers, self.metrics, clock_ms)
         self.delivery = Delivery(
-            channel, sender, directory, texts, self.claims, policy, clock_ms=now_ms, draw=lambda: 0.5
+            channel, sender, directory, texts, self.claims, policy, clock_ms=clock_ms, draw=lambda: 0.5
         )
 
     @property
-    def ambiguous(self) -> float:
-        """Returns how many sends were counted that the provider may have accepted."""
-        labels = {"channel": self.channel, "provider": self.provider.name}
-        return self.metrics.registry.get_sample_value("notify_ambiguous_total", labels) or 0
+    def ambiguous(self) -> dict[str, float]:
+        """Returns how many sends were counted that the provider may have accepted, by their reason."""
+        (metric,) = [m for m in self.metrics.registry.collect() if m.name == "notify_ambiguous"]
+        return {sample.labels["why"]: sample.value for sample in metric.samples if sample.name.endswith("_total")}
 
     def job(
         self,
@@ -225,6 +235,7 @@ class Bench:
         )
         received = Received.read(incoming)
         envelope = parse_queued(body, self.channel)
-        claim = Claim(self.claims, received, envelope.request_id, budget_s=budget_s, proceed=False)
+        identity = Identity(envelope.request_id, received.state.client, body_hash(body), tuple)
+        claim = Claim(self.claims, received, identity, budget_s=budget_s, proceed=False)
         claim.held = True
         return Job(received, envelope, claim)

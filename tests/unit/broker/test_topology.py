@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.broker import topology
 from shared.broker.channel import ChannelGone
@@ -17,37 +18,76 @@ ROOT = Path(__file__).parents[3]
 LEVELS_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 
 
-class RememberedDeclarations:
-    """Acts as a channel that remembers every declaration, and closes at the end with ``refusal`` if there is one."""
+class Broker:
+    """Acts as a broker that remembers every declaration.
 
-    def __init__(self, refusal: ChannelGone | None = None) -> None:
-        self.raw = self
-        self.exchanges: dict[str, str] = {}
+    ``existing``: the names that it has -> their arguments; it refuses others. ``gone`` closes the channel at the end of
+    a declaration.
+    """
+
+    def __init__(
+        self, existing: Mapping[str, Mapping[str, Any]] | None = None, gone: ChannelGone | None = None
+    ) -> None:
+        self.existing, self.gone = existing or {}, gone
+        self.exchanges: dict[str, tuple[str, Any]] = {}
         self.queues: dict[str, dict[str, Any]] = {}
         self.bindings: set[tuple[str, str, str]] = set()
-        self._refusal = refusal
+        self.channels: list[Channel] = []
 
-    def exchange_declare(self, exchange: str, exchange_type: str, *, durable: bool) -> None:
-        assert durable
-        self.exchanges[exchange] = exchange_type
+    async def open_channel(self) -> Any:
+        self.channels.append(Channel(self))
+        return self.channels[-1]
 
-    def queue_declare(self, queue: str, *, durable: bool, arguments: dict[str, Any]) -> None:
+
+class Channel:
+    """Acts as a channel, and as pika's beneath it: it is gone after the first refused declaration."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.raw = self
+        self.broker = broker
+        self.gone: ChannelGone | None = None
+        self.is_open = True
+
+    def exchange_declare(
+        self, exchange: str, exchange_type: str, *, durable: bool, arguments: Any, callback: Any = None
+    ) -> None:
         assert durable
-        self.queues[queue] = arguments
+        if self._agrees(exchange, arguments or {}):
+            self.broker.exchanges[exchange] = exchange_type, arguments
+
+    def queue_declare(self, queue: str, *, durable: bool, arguments: dict[str, Any], callback: Any = None) -> None:
+        assert durable
+        if self._agrees(queue, arguments):
+            self.broker.queues[queue] = arguments
 
     def queue_bind(self, queue: str, exchange: str, routing_key: str = "") -> None:
-        self.bindings.add((exchange, routing_key, queue))
+        if self.gone is None:
+            self.broker.bindings.add((exchange, routing_key, queue))
 
-    async def call(self, _method: Any, **_: Any) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+    exchange_bind = queue_bind
+
+    async def call(self, method: Any, **options: Any) -> None:
+        if not options:
+            method(callback=None)
+        if (gone := self.gone or self.broker.gone) is not None:
+            raise gone
+
+    async def close(self) -> None:
+        self.is_open = False
+
+    def _agrees(self, name: str, arguments: Mapping[str, Any]) -> bool:
+        for argument, value in self.broker.existing.get(name, arguments).items() | arguments.items():
+            if self.broker.existing.get(name, arguments).get(argument) != arguments.get(argument) and not self.gone:
+                text = f"PRECONDITION_FAILED - inequivalent arg '{argument}' for '{name}' in vhost '/v': {value!r}"
+                self.gone = ChannelGone(406, text)
+        return self.gone is None
 
 
-async def declared(**arguments: Any) -> RememberedDeclarations:
-    remembered = RememberedDeclarations()
-    channel: Any = remembered
-    await topology.declare(channel, LEVELS_S, **arguments)
-    return remembered
+async def declared(**arguments: Any) -> Broker:
+    broker = Broker()
+    await topology.declare(broker.open_channel, LEVELS_S, **arguments)
+    assert not any(channel.is_open for channel in broker.channels)
+    return broker
 
 
 def lanes() -> Iterator[Lane]:
@@ -120,9 +160,69 @@ async def test_every_queue_has_a_consumer_or_a_reason() -> None:
     assert len(waits) == len(CHANNELS) * len(PRIORITIES) * len(LEVELS_S)
 
 
-async def test_every_exchange_leads_somewhere() -> None:
+async def test_every_exchange_leads_somewhere_but_one() -> None:
     topology_ = await declared()
-    assert {exchange for exchange, _, _ in topology_.bindings} == topology_.exchanges.keys()
+    leading = {exchange for exchange, _, _ in topology_.bindings}
+    assert leading == topology_.exchanges.keys() - {topology.NOWHERE_EXCHANGE}
+
+
+def routed(broker: Broker, exchange: str, key: str) -> set[str]:
+    """Returns the queues that RabbitMQ would choose: an alternate exchange counts if there is no binding at all."""
+    kind, arguments = broker.exchanges[exchange]
+    targets = {to for source, bound, to in broker.bindings if source == exchange and (kind == "fanout" or bound == key)}
+    if not targets and (alternate := (arguments or {}).get("alternate-exchange")):
+        targets = {alternate}
+    found = [routed(broker, to, key) if to in broker.exchanges else {to} for to in targets]
+    return set().union(*found) & broker.queues.keys()
+
+
+async def test_every_name_of_a_lane_leads_to_it() -> None:
+    broker = await declared()
+    for lane in lanes():
+        keys = {lane.routing_key, f"{lane.channel}.{lane.priority}"}
+        assert {queue for key in keys for queue in routed(broker, topology.EXCHANGE, key)} == {lane.queue}
+        assert {lane_by_routing_key(key) for key in keys} == {lane}
+
+
+@pytest.mark.parametrize("key", ["push.urgent", "PUSH", "", "push.high.queue", "push.*", "#", "websocket"])
+async def test_an_unknown_routing_key_leads_to_failed_queue(key: str) -> None:
+    assert routed(await declared(), topology.EXCHANGE, key) == {topology.FAILED_QUEUE}
+
+
+async def test_a_message_for_a_lane_without_its_queue_is_returned_and_not_taken_by_failed_queue() -> None:
+    broker = await declared()
+    for lane in lanes():
+        del broker.queues[lane.queue]
+        broker.bindings = {binding for binding in broker.bindings if binding[2] != lane.queue}
+        assert routed(broker, topology.EXCHANGE, lane.routing_key) == set()
+
+
+async def test_an_exchange_of_an_earlier_version_is_used_as_it_is() -> None:
+    broker = Broker({topology.EXCHANGE: {}})
+    with capture_logs() as lines:
+        await topology.declare(broker.open_channel, LEVELS_S)
+    assert broker.exchanges[topology.EXCHANGE] == ("direct", None)
+    assert broker.queues.keys() == (await declared()).queues.keys()
+    assert broker.bindings == (await declared()).bindings
+    (line,) = lines
+    assert (line["log_level"], line["event"]) == ("warning", "unroutable_messages_are_lost")
+    assert "set_policy -p /v " in line["unless_you_have_run"]
+
+
+async def test_every_queue_and_exchange_with_other_arguments_is_named_at_once_with_its_command() -> None:
+    classic = {"x-queue-type": "classic"}
+    wrong = {"push.queue": classic, "retry.sms.5s.queue": {**topology.retry_arguments(5), "x-message-ttl": 7}}
+    exchanges: dict[str, dict[str, Any]] = {topology.EXCHANGE: {}, topology.UNROUTABLE_EXCHANGE: {}}
+    broker = Broker({**wrong, **exchanges})
+    with pytest.raises(TopologyMismatch) as refused:
+        await topology.declare(broker.open_channel, LEVELS_S)
+    text = str(refused.value)
+    for name in wrong:
+        assert f"'{name}'" in text
+        assert f"rabbitmqctl -p /v delete_queue --if-empty {name}" in text
+    assert "rabbitmqadmin --vhost=/v delete exchange name=notifications.unroutable" in text
+    assert text.count("PRECONDITION_FAILED") == 3
+    assert not any(channel.is_open for channel in broker.channels)
 
 
 async def test_a_worker_declares_its_own_channel_only() -> None:
@@ -131,8 +231,8 @@ async def test_a_worker_declares_its_own_channel_only() -> None:
     assert all("sms" in queue for queue in queues if queue != topology.FAILED_QUEUE)
 
 
-@pytest.mark.parametrize(("code", "raised"), [(406, TopologyMismatch), (404, ChannelGone), (0, ChannelGone)])
-async def test_only_a_queue_with_other_arguments_is_a_mismatch(code: int, raised: type[Exception]) -> None:
-    channel: Any = RememberedDeclarations(ChannelGone(code, "inequivalent arg 'x-message-ttl'"))
-    with pytest.raises(raised, match="x-message-ttl"):
-        await topology.declare(channel, LEVELS_S)
+@pytest.mark.parametrize("code", [404, 403, 0])
+async def test_only_other_arguments_are_a_mismatch(code: int) -> None:
+    broker = Broker(gone=ChannelGone(code, "another reason"))
+    with pytest.raises(ChannelGone, match="another reason"):
+        await topology.declare(broker.open_channel, LEVELS_S)

@@ -262,10 +262,20 @@ async def test_only_the_providers_own_failures_open_its_breaker(error: Exception
 
 @pytest.mark.parametrize(
     ("error", "times"),
-    [(Unavailable("cut", ambiguous=True), 1), (Unavailable("refused"), 0), (RuntimeError("new"), 1)],
+    [
+        (Unavailable("cut", ambiguous=True), {"no_answer": 1}),
+        (Unavailable("refused"), {}),
+        (RuntimeError("new"), {"no_answer": 1}),
+        (Refused(Refusal.UNAVAILABLE, "503", handed_over=True), {"refused": 1}),
+        (Refused(Refusal.RECIPIENT_TEMPORARY, "451 after DATA", handed_over=True), {"refused": 1}),
+        # It is not sent again, so it cannot be a second send.
+        (Refused(Refusal.PAYLOAD_REJECTED, "554 after DATA", handed_over=True), {}),
+    ],
     ids=repr,
 )
-async def test_a_send_that_may_have_been_accepted_is_counted(error: Exception, times: int, bench: Bench) -> None:
+async def test_a_send_that_may_have_been_accepted_is_counted(
+    error: Exception, times: dict[str, int], bench: Bench
+) -> None:
     bench.provider.answers["t1"] = error
     await bench.delivery.attempt(bench.job())
     assert bench.ambiguous == times
@@ -293,7 +303,7 @@ async def test_a_cancelled_send_is_no_failure_but_may_have_been_accepted(bench: 
         with pytest.raises(asyncio.CancelledError):
             await task
     assert bench.providers.worst_state == "closed"
-    assert bench.ambiguous == 10
+    assert bench.ambiguous == {"no_answer": 10}
 
 
 # -- the claim ----------------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ async def test_a_bug_in_the_preparation_is_not_the_providers_fault(bench: Bench)
             assert await bench.delivery.attempt(bench.job()) == Retry(5, "unexpected", True, "KeyError('k')")
     assert [line["event"] for line in lines] == ["handling_failed_unexpectedly"] * 10
     assert bench.providers.worst_state == "closed"
-    assert bench.ambiguous == 0
+    assert bench.ambiguous == {}
 
 
 # -- room ---------------------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ async def test_a_message_that_waits_when_the_worker_stops_is_held_and_keeps_no_s
     async with one_waiting(bench, bench.job()) as (second, _):
         second.cancel()
         assert await second == Hold("provider")
-    assert bench.ambiguous == 0
+    assert bench.ambiguous == {}
     async with asyncio.timeout(20):
         assert isinstance(await bench.delivery.attempt(bench.job()), Sent)
 

@@ -94,3 +94,32 @@ def test_no_message_stops_a_listing(body: bytes, headers: dict[str, Any], key: s
 def test_a_time_that_is_none_sorts_last(text: str) -> None:
     known = read_entry(b"", {"notify-failed-at": "2026-01-01T00:00:00.000Z"})
     assert known.age_order() < read_entry(b"", {"notify-failed-at": text}).age_order()
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, death(), {"notify-failed-reason": "expired", "notify-failed-queue": "push.queue"}, {"x-death": 7}]
+)
+def test_a_message_that_came_by_the_alternate_exchange_had_an_unknown_routing_key(headers: dict[str, Any]) -> None:
+    """Tests that the exchange decides: the headers of such a message are its publisher's, who may have copied them."""
+    entry = read_entry(b'{"request_id": "r1"}', headers, "push.urgent", 1_767_323_045_000, "notifications.direct")
+    assert (entry.reason, entry.lane, entry.queue, entry.attempts) == ("unroutable", None, "", 0)
+    assert (entry.request_id, entry.failed_at) == ("r1", "2026-01-02T03:04:05.000Z")
+    assert "'push.urgent'" in entry.error
+    assert entry.reason in REASONS
+
+
+@pytest.mark.parametrize(("written", "read"), [(1_001, 1_001), (1_002, 0), (-1, 0), (2**60, 0), ("7", 0), (True, 0)])
+def test_a_number_of_attempts_that_nobody_could_have_made_is_unknown(written: Any, read: int) -> None:
+    assert read_entry(b"{}", {"notify-failed-attempts": written}).attempts == read
+
+
+def test_an_entry_tells_its_client_and_without_one_is_listed_as_before() -> None:
+    def written(client: str) -> dict[str, Any]:
+        outcome = Dead("no_recipient", "none")
+        return failed_headers(make_incoming(b"{}"), DeliveryState(client=client), 1, outcome)
+
+    assert read_entry(b"{}", written("shop")).client == "shop"
+    assert item_of(read_entry(b"{}", written("shop"))).model_dump()["client"] == "shop"
+    assert "client" not in item_of(read_entry(b"{}", written(""))).model_dump()
+    assert "notify-client" not in written("")
+    assert len({written(client)["notify-failed-id"] for client in ("", "shop", "bank")}) == 3

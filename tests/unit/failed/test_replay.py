@@ -64,3 +64,49 @@ def test_a_message_that_would_only_fail_again_is_not_replayed(body: bytes, queue
     with pytest.raises(CannotReplay) as refused:
         replay_of(body, entry, ignore_expiry=True, now_ms=NOW)
     assert refused.value.reason == reason
+
+
+def test_a_replay_keeps_the_client() -> None:
+    assert replay({"notify-client": "shop"})["notify-client"] == "shop"
+
+
+def test_a_number_of_a_life_that_nobody_wrote_does_not_count() -> None:
+    assert replay({"notify-replay": 2**53 - 2})["notify-replay"] == NOW
+
+
+def unroutable(**fields: Any) -> tuple[str, dict[str, Any]]:
+    body = orjson.dumps({**PUSH, **fields})
+    entry = read_entry(
+        body, {"notify-client": "shop", "notify-replay": 9}, "push.urgent", exchange="notifications.direct"
+    )
+    publication = replay_of(body, entry, ignore_expiry=False, now_ms=NOW)
+    return publication.routing_key, publication.headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "key"),
+    [
+        ({}, "push"),
+        ({"priority": 9}, "push.high"),
+        ({"notification_type": "sms", "priority": "low"}, "sms.low"),
+        ({"notification_type": None, "channels": ["email"]}, "email"),
+    ],
+    ids=str,
+)
+def test_a_message_with_an_unknown_routing_key_is_replayed_to_the_lane_that_its_body_names(
+    fields: dict[str, Any], key: str
+) -> None:
+    routing_key, headers = unroutable(**fields)
+    assert routing_key == key
+    assert (headers["notify-client"], headers["notify-replay"]) == ("shop", NOW)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"notification_type": None, "channels": ["email", "sms"]}, {"notification_type": "both"}, {"request_id": 5}],
+    ids=str,
+)
+def test_a_message_that_names_no_single_lane_stays(fields: dict[str, Any]) -> None:
+    with pytest.raises(CannotReplay) as refused:
+        unroutable(**fields)
+    assert refused.value.reason == "undecodable"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from shared.clock import rfc3339
@@ -42,8 +45,10 @@ def test_older_than_counts_from_the_failure_and_never_matches_an_unknown_time() 
 
 def test_everything_given_must_match() -> None:
     right = {"channel": "push", "reason": "expired", "request_id": "r1", "older_than": "1m", "ids": ["one", "two"]}
+    right["client"] = ""
     assert parse_replay(right).matches(entry(), NOW)
     wrong = {"channel": "sms", "reason": "no_recipient", "request_id": "r2", "older_than": "2m", "ids": ["two"]}
+    wrong["client"] = "shop"
     for field, value in wrong.items():
         assert not parse_replay({**right, field: value}).matches(entry(), NOW), field
         assert not parse_replay({"all": True, field: value}).matches(entry(), NOW), field
@@ -63,3 +68,31 @@ def test_a_listing_needs_no_selector() -> None:
 def test_the_log_contains_only_the_given_selectors() -> None:
     selection = parse_replay({"ids": ["one"], "channel": "push", "dry_run": True, "ignore_expiry": True})
     assert selection.named() == {"ids": ["one"], "channel": "push"}
+
+
+def test_one_clients_messages_can_be_selected() -> None:
+    shops = replace(entry(), client="shop")
+    assert parse_discard({"client": "shop"}).matches(shops, NOW)
+    assert not parse_discard({"client": "bank"}).matches(shops, NOW)
+    assert not parse_discard({"client": ""}).matches(shops, NOW)
+    with pytest.raises(InvalidSelection) as refused:
+        parse_discard({"client": "a:b"})
+    assert refused.value.problems[0][0] == "client"
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"limit": 0}, ("limit", "must be at least 1")),
+        ({"limit": "x"}, ("limit", "must be a whole number")),
+        ({"all": "yes"}, ("all", "must be true or false")),
+        ({"ids": 5}, ("ids", "must be an array")),
+        ({"request_id": ""}, ("request_id", "must not be empty")),
+        ({"colour": "red"}, ("colour", "unknown field")),
+    ],
+    ids=str,
+)
+def test_a_bad_field_is_named_in_plain_words(fields: dict[str, Any], problem: tuple[str, str]) -> None:
+    with pytest.raises(InvalidSelection) as refused:
+        parse_discard(fields)
+    assert refused.value.problems == (problem,)

@@ -1,5 +1,6 @@
 """Tests the acceptor: each document gets a verdict in time, is published, and is recorded only after the confirm."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +11,13 @@ import pytest
 from gateway.accept import acceptor as acceptor_module
 from gateway.accept.acceptor import Accepted, Acceptor, Verdict
 from gateway.accept.gate import Gate
+from gateway.http.auth import ANONYMOUS
 from gateway.http.problem import Problem
 from shared.broker.publisher import Publication
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable
 from shared.message.channels import Lane
+from shared.message.envelope import validate_envelope
+from shared.message.headers import read_state
 from tests.support.fakes.gateway import FakeBroker, FakeCounts, FakeDepths, FakeRecords, running
 from tests.support.waiting import eventually
 
@@ -132,6 +136,38 @@ def test_a_known_request_id_with_another_body_is_422(world: World) -> None:
 def test_clients_do_not_share_request_ids(world: World) -> None:
     world.one(push("a"))
     assert world.one(other("a"), client="bank") == Accepted("a", ["push"])
+    assert [read_state(message.headers).client for message in world.broker.published] == ["shop", "bank"]
+
+
+def test_without_keys_a_message_names_no_client(world: World) -> None:
+    world.one(push("a"), client=ANONYMOUS)
+    assert "notify-client" not in world.broker.published[0].headers
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ({"user_id": 7}, {"user_id": "7"}),
+        ({"expires_at": "2099-01-01T02:00:00+02:00"}, {"expires_at": "2099-01-01T00:00:00Z"}),
+        ({"metadata": {"n": 1}}, {"metadata": {"n": 1.0}}),
+        ({"recipient": None}, {}),
+    ],
+    ids=str,
+)
+def test_another_form_of_the_same_request_is_the_same_request(
+    first: dict[str, Any], again: dict[str, Any], world: World
+) -> None:
+    world.one(push("a", **first))
+    assert world.one(push("a", **again)) == Accepted("a", ["push"], replayed=True)
+
+
+def test_a_request_that_an_earlier_version_accepted_is_known(world: World) -> None:
+    """Tests a form that its model wrote anew: its digest was over that."""
+    document = push("a", expires_at="2099-01-01T02:00:00.5+02:00")
+    written = validate_envelope(document, extra="forbid").body_for("push")
+    world.records.digests["shop", "a"] = hashlib.sha256(written).hexdigest()[:32]
+    assert world.one(document) == Accepted("a", ["push"], replayed=True)
+    assert status(world.one(other("a"))) == 422
 
 
 @pytest.mark.parametrize("confirmed", ["push", "email"])

@@ -76,3 +76,9 @@ def test_a_third_live_key_of_a_client_is_refused() -> None:
     _check(api_keys=two)
     with pytest.raises(BadSettings, match="shop has 3 keys"):
         _check(api_keys=(*two, key("shop", "three")))
+
+
+def test_the_name_of_callers_without_a_key_is_reserved() -> None:
+    settings = load_settings(env_file=None, api_keys=(key(ANONYMOUS, "secret"),))
+    with pytest.raises(BadSettings, match="API_KEYS: the client name anonymous is reserved"):
+        check_keys(settings)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from pika import spec
 
 from shared.clock import now_ms, rfc3339
-from shared.message.headers import ERROR_BYTES, DeliveryState, cut, read_state
+from shared.message.headers import ERROR_BYTES, MOST_REDELIVERIES, DeliveryState, cut, read_state
 from shared.message.incoming import Received
-from shared.worker.poison import redeliveries
+from shared.worker.poison import is_suspect, redeliveries
 from tests.support.incoming import make_incoming
 from tests.support.moved_clock import time_ns_from
 
@@ -45,6 +45,36 @@ def test_any_headers_give_headers_that_can_be_published(headers: dict[str, Any])
 @pytest.mark.parametrize("count", [True, -1, 2**53, 2**63 - 1, "3", 2.0, None])
 def test_an_invalid_count_reads_as_zero(count: Any) -> None:
     assert read_state({"notify-attempt": count}).attempt == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "believed", "not_believed"),
+    [
+        ("attempt", 1_000, 1_001),
+        ("redeliveries", MOST_REDELIVERIES, MOST_REDELIVERIES + 1),
+        ("replay", now_ms() + 365 * 86_400_000, 9_007_199_254_740_990),
+        ("replay", 1_795_161_600_123, now_ms() + 20 * 365 * 86_400_000),
+    ],
+)
+def test_a_count_that_this_product_could_not_have_written_is_not_believed(
+    header: str, believed: int, not_believed: int
+) -> None:
+    read = [getattr(read_state({f"notify-{header}": count}), header) for count in (believed, not_believed)]
+    assert read == [believed, 0]
+
+
+def test_no_more_redeliveries_are_written_than_are_believed() -> None:
+    state = DeliveryState(redeliveries=MOST_REDELIVERIES + 5)
+    assert read_state(state.to_headers()).redeliveries == MOST_REDELIVERIES
+
+
+def test_without_a_client_the_headers_are_those_of_version_1() -> None:
+    assert DeliveryState(accepted_at="2026-01-01T00:00:00.000Z").to_headers().keys() == {
+        "notify-accepted-at",
+        "notify-attempt",
+        "notify-deferrals",
+        "notify-replay",
+    }
 
 
 @pytest.mark.parametrize("headers", [None, {}])
@@ -96,3 +126,8 @@ def test_a_timestamp_in_milliseconds_does_not_make_a_life_endless(timestamp_s: i
 def test_a_header_cannot_make_a_message_look_harmless() -> None:
     assert redeliveries(make_incoming(delivery_count=5, headers={"notify-redeliveries": -100})) == 5
     assert redeliveries(make_incoming(delivery_count=5, headers={"notify-redeliveries": 2})) == 7
+
+
+@pytest.mark.parametrize("count", [50, MOST_REDELIVERIES + 1, 2**62, True, "9", 8.0])
+def test_a_header_alone_does_not_make_a_message_poison(count: Any) -> None:
+    assert not is_suspect(make_incoming(headers={"notify-redeliveries": count}))

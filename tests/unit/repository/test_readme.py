@@ -13,8 +13,9 @@ import pytest
 
 from gateway.health.counts import AcceptedCounts
 from ops.cli import COMMANDS
+from shared.failed.entry import REASONS
 from shared.message.envelope import validate_envelope
-from shared.message.outcome import DeadReason, RetryReason, SkippedReason
+from shared.message.outcome import RetryReason, SkippedReason
 from shared.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
@@ -56,7 +57,7 @@ def test_every_metric_is_described_and_every_one_described_exists() -> None:
 
 def test_every_reason_is_described() -> None:
     described = set(re.findall(r"`([a-z_]+)`", text_of(ROOT / "docs" / "operating.md")))
-    assert {*get_args(DeadReason), *get_args(RetryReason), *get_args(SkippedReason)} <= described
+    assert {*REASONS, *get_args(RetryReason), *get_args(SkippedReason)} <= described
 
 
 def test_the_first_request_is_valid_and_near_the_top() -> None:

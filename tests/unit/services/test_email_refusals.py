@@ -88,3 +88,13 @@ def sendgrid_answer(status: int, *fields: str | None) -> Response:
 )
 def test_sendgrid_decides_by_status_and_field(response: Response, expected: Refusal) -> None:
     assert sendgrid.refused(response).refusal == expected
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_only_a_refusal_after_the_whole_message_may_hide_a_delivery(written: bool) -> None:
+    assert smtp.classify("data", 451, "4.3.0 local error", written=written).handed_over is written
+
+
+@pytest.mark.parametrize(("status", "handed_over"), [(500, True), (503, True), (400, False), (429, False)])
+def test_a_failure_of_sendgrid_itself_may_hide_a_delivery(status: int, handed_over: bool) -> None:
+    assert sendgrid.refused(Response(status, {}, b"")).handed_over is handed_over

@@ -72,3 +72,17 @@ def test_the_vendors_time_is_forwarded(code: str) -> None:
 def test_the_text_names_codes_and_never_the_vendors_words() -> None:
     assert str(refused(answer(404, "UNREGISTERED", message="token abc"))) == "fcm 404 UNREGISTERED"
     assert "secret" not in str(refused(answer(400, "secret-code", "secret-status", "secret")))
+
+
+@pytest.mark.parametrize(
+    ("response", "handed_over"),
+    [
+        (answer(503, "UNAVAILABLE"), True),
+        (answer(500), True),
+        (answer(429), False),
+        (answer(404, "UNREGISTERED"), False),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_failure_of_fcm_itself_may_hide_a_delivery(response: Response, handed_over: bool) -> None:
+    assert refused(response).handed_over is handed_over

@@ -81,3 +81,22 @@ def test_vonages_front_end_speaks_http(http: int, expected: Refusal) -> None:
 def test_a_client_ref_too_long_for_vonage_is_hashed() -> None:
     assert vonage.client_ref("a" * 100) == "a" * 100
     assert len(vonage.client_ref("a" * 101)) == 32
+
+
+@pytest.mark.parametrize(("status", "handed_over"), [(500, True), (503, True), (400, False), (429, False)])
+def test_a_failure_of_twilio_itself_may_hide_a_delivery(status: int, handed_over: bool) -> None:
+    assert twilio.refused(twilio_answer(status, None)).handed_over is handed_over
+
+
+@pytest.mark.parametrize(
+    ("response", "handed_over"),
+    [
+        (vonage_answer("5"), True),
+        (vonage_answer("1"), False),
+        (vonage_answer("6"), False),
+        (Response(502, {}, b""), True),
+    ],
+    ids=str,
+)
+def test_a_failure_of_vonage_itself_may_hide_a_delivery(response: Response, handed_over: bool) -> None:
+    assert vonage.refused(response).handed_over is handed_over
