@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,8 +118,11 @@ class Acceptor:
         self._wake = asyncio.Event()
         self._woken = False
 
-    def accept(self, client: str, documents: Sequence[Any]) -> list[Verdict]:
-        """Returns one verdict per document, in order; ``Accepted`` only after the broker's confirm."""
+    def accept(self, client: str, documents: Iterable[Any]) -> list[Verdict]:
+        """Returns one verdict per document, in order; ``Accepted`` only after the broker's confirm.
+
+        It keeps no document while it asks for the next one.
+        """
         answer_at = self._clock() + ANSWER_WITHIN_S - _ANSWER_S
         considered = [_consider(document) for document in documents]
         candidates = [found for found in considered if isinstance(found, Candidate)]
@@ -252,4 +255,5 @@ def _consider(document: Any) -> Candidate | Problem:
     try:
         return candidate_from(document)
     except Problem as problem:
-        return problem
+        # Its traceback would keep the document.
+        return problem.with_traceback(None)

@@ -49,19 +49,27 @@ class Candidate:
 
 
 def candidate_from(document: Any) -> Candidate:
-    """Checks a decoded document. Raises Problem 422, which names every bad field, or 413."""
+    """Checks a decoded document. Raises Problem 422, which names the bad fields, or 413."""
     if not isinstance(document, dict):
         raise Problem(422, "a notification is a JSON object")
     # The size of a single request was checked when it was read; that of a batch's item was not.
     _check_size(orjson.dumps(document))
-    try:
-        envelope = validate_envelope(document, extra="forbid")
-    except InvalidEnvelope as exc:
-        raise problem_for(exc) from exc
+    envelope = _envelope(document)
+    if isinstance(envelope, Problem):
+        raise envelope
     unfit = [*_undeliverable(envelope), *_unaddressed(envelope.recipient, envelope.targets), *_untitled(envelope)]
     if unfit:
         raise Problem(422, "the notification cannot be delivered as it is", unfit)
     return _candidate(envelope)
+
+
+def _envelope(document: Any) -> Envelope | Problem:
+    # The problem is returned and raised by the caller: raised here, it would keep the error with all its details, of
+    # which there can be ten thousand.
+    try:
+        return validate_envelope(document, extra="forbid")
+    except InvalidEnvelope as exc:
+        return problem_for(exc)
 
 
 def _candidate(envelope: Envelope) -> Candidate:
