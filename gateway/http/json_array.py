@@ -36,6 +36,8 @@ def array_items(raw: bytes, most_chars: int) -> Iterator[Any]:
     """
     text = json_text(raw)
     at = after_space(text, 0)
+    if at == len(text):
+        raise not_json("Expecting value", text, at)
     if not text.startswith("[", at):
         raise NotAnArray
     at = after_space(text, at + 1)

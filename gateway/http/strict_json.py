@@ -110,13 +110,15 @@ def _inspect(document: Any, max_depth: int) -> None:
                 raise BadJson(f"nested deeper than {max_depth} levels", ".".join(path))
             levels.append(_children(value))
             path.append("")
+        child = None
         while levels and (child := next(levels[-1], None)) is None:
             levels.pop()
             path.pop()
-        if not levels:
+        if child is None:
             return
-        path[-1], value = _readable(child[0]), child[1]
-        if path[-1] != child[0]:
+        key, value = child
+        path[-1] = _readable(key)
+        if path[-1] != key:
             raise BadJson("a lone surrogate is not text", ".".join(path))
 
 
