@@ -1,7 +1,7 @@
 """Cuts connections that take a place and give nothing back.
 
-The server waits without end for a body, and its only time-out of a head also ends idle keep-alive connections. So once a
-second a thread looks at every connection of the process and cuts it
+The server waits without end for a body, and its only time-out of a head also ends idle keep-alive connections. So once
+a second a thread looks at every connection of the process and cuts it
 
 1. ``head``: if it has not brought a whole head HEAD_S after it began or after the first byte of a request;
 2. ``request``: if a request has not arrived completely ``receive_s`` after its first byte;

@@ -17,7 +17,7 @@ class TooManyReaders(Exception):
 
 
 class Request:
-    """Holds one request: its peer's address, since when its head is complete (monotonic), whether its body is awaited."""
+    """Holds one request: its peer's address, when its head was complete (monotonic), whether its body is awaited."""
 
     __slots__ = ("_readers", "address", "reading", "since")
 

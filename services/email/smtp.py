@@ -1,8 +1,8 @@
 """Sends by SMTP: ``smtp://user:password@host[:port]?from=notify@example.com&starttls=1``, or ``smtps://`` for TLS.
 
 Options: ``tls``, ``starttls`` (1: required, 0: never, so that a password is sent in the clear; not given: required if
-there is a user, else used if offered), ``connections`` (10), ``helo``, ``timeout``. Each transaction has one recipient, so a refusal always
-belongs to that recipient.
+there is a user, else used if offered), ``connections`` (10), ``helo``, ``timeout``. Each transaction has one recipient,
+so a refusal always belongs to that recipient.
 """
 
 from __future__ import annotations
