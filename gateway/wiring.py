@@ -16,7 +16,6 @@ from gateway.accept.gate import Gate
 from gateway.connections.guard import Guard
 from gateway.connections.progress import Progress
 from gateway.health.counts import AcceptedCounts
-from gateway.health.refused import Refused
 from gateway.health.report import Health
 from gateway.health.workers import RedisReader
 from shared.broker.connection import Connection, State
@@ -44,7 +43,6 @@ class Parts:
     acceptor: Acceptor
     health: Health
     counts: AcceptedCounts
-    refused: Refused = field(default_factory=Refused)
     progress: Progress = field(default_factory=Progress)
 
 
@@ -62,7 +60,7 @@ def connect(settings: Settings) -> Parts:
     guard = Guard(
         settings.gateway.port,
         parts.progress,
-        parts.refused.cut,
+        counts.cut,
         receive_s=settings.gateway.receive_s,
         most_connections=most_connections(settings),
     )

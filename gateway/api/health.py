@@ -8,7 +8,6 @@ from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.health.counts import AcceptedCounts
-from gateway.health.refused import Refused
 from gateway.health.report import BrokerState, ChannelHealth, Health, HealthAnswer
 from gateway.http.answers import AnswerModel
 from gateway.http.endpoint import Answer, Reply, Resource
@@ -20,7 +19,6 @@ class Monitored(NamedTuple):
 
     health: Health
     counts: AcceptedCounts
-    refused: Refused
 
 
 class LiveAnswer(AnswerModel):
@@ -110,4 +108,4 @@ def ready(monitored: Monitored) -> Reply:
 @resource.endpoint("GET", "/metrics", answers=[Answer(200, "The metrics in the Prometheus text format.", _METRICS)])
 def metrics(monitored: Monitored) -> Response:
     """Return the Prometheus metrics."""
-    return Response(monitored.counts.render() + monitored.refused.render(), content_type=CONTENT_TYPE_LATEST)
+    return Response(monitored.counts.render(), content_type=CONTENT_TYPE_LATEST)

@@ -185,6 +185,6 @@ def _result(index: int, request_id: str | None, verdict: Verdict) -> BatchResult
 def _log_batch(client: str, results: Sequence[BatchResult], refused: Refused) -> None:
     counts = Counter(result.status for result in results)
     for status in counts.keys() - {202}:
-        refused.count(status, counts[status])
+        refused.items(status, counts[status])
     say = log.warning if counts[UNAVAILABLE] else log.info
     say("batch_answered", client=client, statuses={str(status): count for status, count in counts.items()})

@@ -33,8 +33,13 @@ def gateway(
     vhost = f"test-{uuid.uuid4().hex[:12]}"
     rabbitmq.management.create_vhost(vhost)
     directory = tmp_path_factory.mktemp("gateway")
-    settings = {"GATEWAY_RECEIVE_S": f"{RECEIVE_S:g}", "GATEWAY_CONNECTIONS": str(CONNECTIONS)}
-    with gateway_process(directory, rabbitmq.vhost_url(vhost), redis_server.url, **settings) as running:
+    with gateway_process(
+        directory,
+        rabbitmq.vhost_url(vhost),
+        redis_server.url,
+        GATEWAY_RECEIVE_S=f"{RECEIVE_S:g}",
+        GATEWAY_CONNECTIONS=str(CONNECTIONS),
+    ) as running:
         yield running
     rabbitmq.management.delete_vhost(vhost)
 
@@ -277,7 +282,7 @@ def test_a_head_without_a_host_or_with_two_is_not_answered(gateway: GatewayProce
 def test_a_long_head_is_refused(gateway: GatewayProcess) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=5) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
-        with pytest.raises(OSError):  # noqa: PT011
+        with pytest.raises(OSError):
             for _ in range(100):
                 client.sendall(b"x" * 65536)
             assert client.recv(65536).startswith(b"HTTP/1.1 431")

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.health.counts import AcceptedCounts
 from gateway.health.refused import LINES_PER_S, Refused
 from tests.support.gateway_client import gateway
 
@@ -13,7 +14,8 @@ PUSH = {"request_id": "r-1", "notification_type": "push", "user_id": "u", "conte
 
 def test_the_log_gets_a_sample_and_says_what_it_leaves_out() -> None:
     now = [10.0]
-    refused = Refused(clock=lambda: now[0])
+    counts = AcceptedCounts()
+    refused = Refused(counts, clock=lambda: now[0])
     with capture_logs() as lines:
         for _ in range(100):
             refused.refused(422)
@@ -23,7 +25,7 @@ def test_the_log_gets_a_sample_and_says_what_it_leaves_out() -> None:
     assert [line["status"] for line in lines] == [422] * LINES_PER_S + [401, 422]
     assert lines[-1]["left_out"] == 100 - LINES_PER_S
     assert [line["log_level"] for line in lines[-2:]] == ["warning", "info"]
-    assert 'notify_refused_total{status="422"} 101.0' in refused.render().decode()
+    assert 'notify_refused_total{status="422"} 101.0' in counts.render().decode()
 
 
 @pytest.mark.parametrize(
