@@ -116,6 +116,8 @@ class Guard:
             elif sight.unsent_bytes:
                 if sight.sent_age_s > ANSWER_S:
                     guilty.append((sight, "answer"))
+            elif self._awaited(sight, now, requests):
+                guilty.append((sight, "request"))
             elif sight.received_age_s > _IDLE_S:
                 idle.append(sight)
         if len(sights) > self._most * _CROWDED:
@@ -126,11 +128,27 @@ class Guard:
 
     def _overdue(self, address: str, since: float, now: float, requests: Iterable[Request]) -> str | None:
         """Returns the broken rule of a connection that waits for an answer since ``since``, or None."""
-        if now - since <= HEAD_S:
+        age_s = now - since
+        if age_s <= min(HEAD_S, self._receive_s):
             return None
-        # A request whose head was complete before the first byte came belongs to another connection.
-        possible = [each for each in requests if each.address == address and each.since >= since - _BLUR_S]
+        # A request whose head was complete before the first byte came belongs to another connection, unless its client
+        # waited for "100 Continue", which is counted as an answer here.
+        possible = [
+            each
+            for each in requests
+            if each.address == address and each.since >= since - (self._receive_s if each.reading else _BLUR_S)
+        ]
         if not possible:
             return "head"
         in_hand = any(not each.reading and each.since <= since + HEAD_S + _BLUR_S for each in possible)
-        return "request" if now - since > self._receive_s and not in_hand else None
+        return "request" if age_s > self._receive_s and not in_hand else None
+
+    def _awaited(self, sight: Sight, now: float, requests: Iterable[Request]) -> bool:
+        """Tells whether a body is overdue of which nothing has come since the server sent "100 Continue"."""
+        return any(
+            each.reading
+            and each.address == sight.address
+            and now - each.since > self._receive_s
+            and abs(now - each.since - sight.sent_age_s) <= _BLUR_S
+            for each in requests
+        )

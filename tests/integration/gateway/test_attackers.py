@@ -125,6 +125,7 @@ def _cut(gateway: GatewayProcess, rule: str) -> float:
         (b"Content-Length: 60000\r\n\r\n{", b" "),
         (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
         (b"Transfer-Encoding: chunked\r\n\r\n5\r\n[", b""),
+        (b"Expect: 100-continue\r\nContent-Length: 60000\r\n\r\n", b""),
     ],
 )
 def test_bodies_that_do_not_end_silence_nobody_and_are_cut(

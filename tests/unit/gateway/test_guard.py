@@ -91,6 +91,26 @@ def test_a_body_that_does_not_end_is_cut_and_a_request_in_hand_is_not(guard: Gua
     assert rules(guard, seen, [working]) == [(1, "head")]
 
 
+def test_a_body_that_was_asked_for_and_does_not_come_is_cut(guard: Guard, clock: Clock) -> None:
+    """The client sent "Expect: 100-continue", and the server's "100 Continue" was the last that was said."""
+    waiting = request(clock.now, reading=True)
+    clock.now += RECEIVE_S + 1
+    asked = sight(1, sent=RECEIVE_S + 0.9, received=RECEIVE_S + 1, segments=1)
+    idle = sight(2, sent=RECEIVE_S + 20, received=RECEIVE_S + 20.1, segments=1)
+    stranger = sight(3, address="192.0.2.9", sent=RECEIVE_S + 0.9, received=RECEIVE_S + 1, segments=1)
+    assert rules(guard, [asked, idle, stranger], [waiting]) == [(1, "request")]
+
+
+def test_a_body_that_comes_after_100_continue_has_its_whole_time(guard: Guard, clock: Clock) -> None:
+    reading = request(clock.now, reading=True)
+    clock.now += 4
+    for age in range(int(RECEIVE_S) + 1):
+        assert rules(guard, [sight(sent=4.0 + age, received=0.1, segments=1)], [reading]) == [], age
+        clock.now += 1
+    clock.now += 1
+    assert rules(guard, [sight(sent=20, received=0.1, segments=1)], [reading]) == [(1, "request")]
+
+
 def test_a_request_of_the_same_address_that_began_at_another_time_protects_nobody(guard: Guard, clock: Clock) -> None:
     earlier = request(clock.now - 60, reading=False)
     rules(guard, [sight()], [earlier])
