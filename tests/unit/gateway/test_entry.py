@@ -113,8 +113,8 @@ def test_every_answer_forbids_sniffing_and_those_that_can_hold_addresses_forbid_
         assert answer.headers.getlist("X-Content-Type-Options") == ["nosniff"], path
         assert answer.headers.getlist("Cache-Control") == ["no-store"], path
     for path in ("/apidocs/", "/apidocs/swagger-ui.css"):
-        with made.client.get(path) as answer:
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert "no-store" not in answer.headers["Cache-Control"]
+        with made.client.get(path) as file:
+            assert file.headers["X-Content-Type-Options"] == "nosniff"
+            assert "no-store" not in file.headers["Cache-Control"]
     refused = made.client.get("/health", headers={"Host": "evil.example"})
     assert refused.headers["X-Content-Type-Options"] == "nosniff"
