@@ -22,7 +22,12 @@ def names_an_entry(key: str) -> bool:
         for form in (key, unicodedata.normalize("NFKC", key)):
             if _SEPARATOR.search(form) or form.partition(";")[0].strip() in _DOT_SEGMENTS:
                 return False
-        if (decoded := unquote(key)) == key:
+        try:
+            decoded = unquote(key, errors="strict")
+        except UnicodeDecodeError:
+            # An overlong form of "." or "/", for example.
+            return False
+        if decoded == key:
             return True
         key = decoded
     return False
