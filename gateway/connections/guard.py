@@ -106,7 +106,7 @@ class Guard:
             if sight.received_bytes == 0:
                 if sight.received_age_s > HEAD_S:
                     guilty.append((sight, "head"))
-            elif sight.received_age_s < sight.sent_age_s:
+            elif sight.sent_segments == 0 or sight.received_age_s < sight.sent_age_s:
                 waiting = before.get(sight.inode)
                 if waiting is None or waiting.sent_segments != sight.sent_segments:
                     waiting = _Unanswered(now - sight.received_age_s, sight.sent_segments)

@@ -80,6 +80,7 @@ class WorkerHttp:
 
 async def _close_after(_request: web.Request, response: web.StreamResponse) -> None:
     response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Connection"] = "close"
     response.force_close()
 
 

@@ -219,7 +219,7 @@ def _filled(item: str) -> bytes:
         (b"[" * (4 * MIB), 400),
         (b'[{"a":' * (MIB // 2), 400),
         (b'["' + b"x" * (4 * MIB - 4) + b'"]', 413),
-        (b"[" + b"1" * (4 * MIB - 2) + b"]", 413),
+        (b"[" + b"1" * (4 * MIB - 2) + b"]", 400),
         # A thousand items, each of which could name hundreds of faults.
         (json.dumps([{f"f{n}": 1 for n in range(280)}] * 1_000, separators=(",", ":")).encode(), 200),
     ],

@@ -83,7 +83,7 @@ async def test_each_connection_serves_one_request() -> None:
     async with running() as port:
         reader, writer = await _hold(port, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         answer = await reader.read()
+        writer.close()
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"\r\nConnection: close\r\n" in answer
         assert b"\r\nX-Content-Type-Options: nosniff\r\n" in answer
-        writer.close()

@@ -26,7 +26,7 @@ def sight(
     sent: float = 100,
     received: float = 0,
     bytes_: int = 10,
-    segments: int = 0,
+    segments: int = 1,
     unsent: int = 0,
 ) -> Sight:
     return Sight(inode, inode, address, sent, received, bytes_, segments, unsent)
@@ -56,6 +56,13 @@ def rules(guard: Guard, seen: Sequence[Sight], requests: Sequence[Request] = ())
 def test_a_connection_that_brings_nothing_is_cut(guard: Guard) -> None:
     fresh, stale = sight(1, sent=4, received=4, bytes_=0), sight(2, sent=6, received=6, bytes_=0)
     assert rules(guard, [fresh, stale]) == [(2, "head")]
+
+
+def test_a_head_that_stops_right_after_the_connection_was_made_is_cut(guard: Guard, clock: Clock) -> None:
+    """The kernel counts milliseconds: the first data can be as old as the connection."""
+    assert rules(guard, [sight(sent=0.5, received=0.5, segments=0)]) == []
+    clock.now += HEAD_S
+    assert rules(guard, [sight(sent=0.5 + HEAD_S, received=0.5 + HEAD_S, segments=0)]) == [(1, "head")]
 
 
 def test_a_head_that_drips_is_cut_although_bytes_keep_coming(guard: Guard, clock: Clock) -> None:
