@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import socket
 import threading
 import time
@@ -308,20 +309,23 @@ def test_an_operation_that_takes_long_is_not_cut(
     eventually(lambda: gateway.post(push(uuid.uuid4().hex)).status_code == 202, 30)
 
 
-def test_the_soft_limit_of_open_files_is_raised_and_connections_stay_below_it(
+def test_open_files_are_raised_and_idle_connections_end_as_they_were_told_at_the_start(
     tmp_path: Path, vhost_url: str, redis_url: str
 ) -> None:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        running = gateway_process(tmp_path, vhost_url, redis_url)
-        with running as gateway:
+        with gateway_process(tmp_path, vhost_url, redis_url, GATEWAY_KEEP_ALIVE_S="2") as gateway:
             (worker, *_) = children(gateway.process.pid)
             limits = Path(f"/proc/{worker}/limits").read_text()
             raised = re.search(r"Max open files\s+(\d+)\s+(\d+)", limits)
             assert raised
             assert int(raised[1]) == min(hard, 65_536)
+            with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as client:
+                client.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.recv(65536).startswith(b"HTTP/1.1 200")
+                began = time.monotonic()
+                assert client.recv(1) == b""
+                assert time.monotonic() - began > 1
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
