@@ -22,7 +22,7 @@ from tests.support.gateway_process import GatewayProcess, children, gateway_proc
 from tests.support.waiting import eventually
 
 RECEIVE_S = 8.0
-CONNECTIONS = 300
+CONNECTIONS = 400
 MIB = 1024 * 1024
 HEAD = b"POST /notifications HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -133,7 +133,8 @@ def test_bodies_that_do_not_end_silence_nobody_and_are_cut(
     gateway: GatewayProcess, attack: Callable[..., Attackers], body: bytes, more: bytes
 ) -> None:
     before = _cut(gateway, "request")
-    attackers = attack(170, HEAD + body, more)
+    # More than the process has threads.
+    attackers = attack(300, HEAD + body, more)
     deadline = time.monotonic() + RECEIVE_S + 10
     while attackers.alive():
         assert time.monotonic() < deadline
@@ -173,7 +174,7 @@ def test_a_crowd_of_idle_connections_makes_room(gateway: GatewayProcess, attack:
     """Each connection has had an answer, so that it may be idle for 75 seconds."""
     attackers: list[Attackers] = []
     for _ in range(4):
-        attackers.append(attack(90, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+        attackers.append(attack(95, b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"))
         eventually(lambda: _took_s(gateway) < 2, 10)
     eventually(lambda: sum(each.alive() for each in attackers) <= CONNECTIONS * 0.9, 10)
     assert _took_s(gateway) < 2
