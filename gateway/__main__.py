@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 import structlog
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
 
+from gateway.connections.progress import MOST_READERS
 from gateway.health.metrics_directory import metrics_directory
 from gateway.http.auth import check_keys
 from shared.errors import BadSettings
+from shared.files import raise_file_limit
 from shared.logs import configure_logs
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
@@ -25,8 +28,10 @@ if TYPE_CHECKING:
     from flask import Flask
 
 BAD_SETTINGS_EXIT = 2
-#: Threads beyond those that may wait for the broker: some must stay free to answer 503, and to answer /health.
+#: Threads beyond those that may wait for the broker or for a body: some must stay free to answer 503, and /health.
 SPARE_THREADS = 32
+#: The longest head of a request, bytes. A connection can hold as many without ever completing a request.
+MOST_HEAD_BYTES = 64 * 1024
 #: How often a worker checks that its main process still runs, in seconds.
 PARENT_LOOK_S = 1.0
 
@@ -42,6 +47,7 @@ def main() -> int:
         sys.stderr.writelines(f"{name}: {why}\n" for name, why in exc.problems)
         return BAD_SETTINGS_EXIT
     _configure_logs(settings)
+    raise_file_limit()
     with metrics_directory():
         _serve(settings)
     return 0
@@ -49,18 +55,24 @@ def main() -> int:
 
 def _serve(settings: Settings) -> None:
     # Not imported earlier: it imports prometheus_client, which reads the metrics directory once, at its import.
-    from gateway.wiring import MAX_WAITING
+    from gateway.wiring import MAX_WAITING, most_connections
 
-    log.info("gateway_starting", host=settings.listen_host, port=settings.gateway.port)
+    connections = most_connections(settings)
+    log.info("gateway_starting", host=settings.listen_host, port=settings.gateway.port, connections=connections)
     server = Granian(
         "gateway",
         address=settings.listen_host,
         port=settings.gateway.port,
         interface=Interfaces.WSGI,
         workers=settings.gateway.processes,
-        blocking_threads=MAX_WAITING + SPARE_THREADS,
+        blocking_threads=MAX_WAITING + MOST_READERS + SPARE_THREADS,
+        backpressure=connections,
         loop=Loops.asyncio,
         http=HTTPModes.http1,
+        # This time-out of a head runs while a connection is idle, too: the guard sees to heads that take too long.
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(settings.gateway.keep_alive_s * 1000), max_buffer_size=MOST_HEAD_BYTES
+        ),
         websockets=False,
         respawn_failed_workers=True,
         workers_kill_timeout=round(settings.worker.shutdown_s),

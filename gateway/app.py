@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import structlog
-from flask import Flask, Request, Response
+from flask import Flask, Request, Response, request
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
+from gateway.accept.batch import Batches
 from gateway.api import failed, health, notifications
 from gateway.api.docs import register_docs
 from gateway.api.resources import RESOURCES
+from gateway.health.refused import Refused
 from gateway.http.auth import Keyring
 from gateway.http.cors import allow_origins
+from gateway.http.entry import LOCAL_NAMES, Entry
 from gateway.http.errors import problem_for
 from gateway.http.problem import Problem
 from gateway.openapi import openapi_document
@@ -40,31 +43,55 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     keyring = Keyring(settings.gateway.api_keys)
     app = Flask("gateway", static_folder=None)
     app.session_interface = NoSessions()
-    app.register_blueprint(notifications.resource.blueprint(parts.acceptor, keyring))
+    refused = Refused(parts.counts)
+    accepting = notifications.Accepting(parts.acceptor, refused, Batches())
+    app.register_blueprint(notifications.resource.blueprint(accepting, keyring))
     app.register_blueprint(health.resource.blueprint(health.Monitored(parts.health, parts.counts), keyring))
     app.register_blueprint(failed.resource.blueprint(FailedQueue(settings), keyring))
     register_docs(app, openapi_document(RESOURCES, keys_needed=bool(settings.gateway.api_keys)))
     allow_origins(app, settings.gateway.cors_origins)
-    _answer_errors(app)
+    _answer_errors(app, refused)
+    names = None if settings.gateway.api_keys else _names(settings)
+    entry = Entry(app.wsgi_app, parts.progress, names, settings.gateway.trusted_proxies)
+    app.wsgi_app = entry  # type: ignore[method-assign]
     return app
 
 
-def _answer_errors(app: Flask) -> None:
+def _names(settings: Settings) -> set[str]:
+    """Returns the names under which a gateway without keys is called."""
+    host = settings.listen_host
+    return {*LOCAL_NAMES, *settings.gateway.open_hosts, f"[{host}]" if ":" in host else host}
+
+
+def _answer_errors(app: Flask, refused: Refused) -> None:
     """Makes the app answer every error with a problem document, also the errors that Flask raises."""
 
-    @app.errorhandler(Problem)
-    def refused(problem: Problem) -> Response:
+    def answer(problem: Problem) -> Response:
+        if problem.status >= 400:
+            refused.refused(
+                problem.status,
+                endpoint=request.endpoint,
+                address=request.remote_addr,
+                client=problem.client,
+                request_id=problem.request_id,
+                # Only the names of the fields: their values belong to the caller.
+                fields=[field for field, _ in problem.errors],
+            )
         return problem.response()
+
+    @app.errorhandler(Problem)
+    def known_problem(problem: Problem) -> Response:
+        return answer(problem)
 
     @app.errorhandler(NotifyError)
     def known_error(error: NotifyError) -> Response:
         problem = problem_for(error)
         if problem.status == 500:
             log.error("request_failed", exc_info=error)
-        return problem.response()
+        return answer(problem)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         # Flask has already logged an exception that it turned into a 500.
-        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Location", "Retry-After")}
-        return Problem(error.code or 500, error.description or "", headers=headers).response()
+        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+        return answer(Problem(error.code or 500, error.description or "", headers=headers))

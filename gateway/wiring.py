@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 import uvloop
@@ -13,6 +13,8 @@ import uvloop
 from gateway.accept.acceptor import Acceptor
 from gateway.accept.duplicates import AcceptedRecords
 from gateway.accept.gate import Gate
+from gateway.connections.guard import Guard
+from gateway.connections.progress import Progress
 from gateway.health.counts import AcceptedCounts
 from gateway.health.report import Health
 from gateway.health.workers import RedisReader
@@ -20,6 +22,7 @@ from shared.broker.connection import Connection, State
 from shared.broker.publisher import Publisher
 from shared.broker.queue_depth import Sampler
 from shared.errors import TopologyMismatch
+from shared.files import file_limit
 from shared.redis.batch import Batcher
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
@@ -27,6 +30,8 @@ from shared.settings.settings import Settings
 #: How many requests of one process may wait for the broker at once; further ones are answered 503.
 MAX_WAITING = 128
 FAILED_EXIT = 1
+#: Files of one process that are not connections of callers: servers, logs, metrics, and operators' scans.
+OTHER_FILES = 200
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +43,11 @@ class Parts:
     acceptor: Acceptor
     health: Health
     counts: AcceptedCounts
+    progress: Progress = field(default_factory=Progress)
 
 
 def connect(settings: Settings) -> Parts:
-    """Builds the real parts and starts the thread of the event loop. Call it after fork."""
+    """Builds the real parts and starts the threads of the event loop and of the guard. Call it after fork."""
     sampler = Sampler()
     gate = Gate(sampler, queue_max_ready=settings.gateway.queue_max_ready, max_waiting=MAX_WAITING)
     records = AcceptedRecords(Batcher(settings.redis.url), settings.gateway.accepted_ttl_s)
@@ -56,7 +62,21 @@ def connect(settings: Settings) -> Parts:
     background = Background(settings, acceptor, sampler)
     background.start()
     redis = RedisReader(sync_client(settings.redis.url), settings.worker.heartbeat_s)
-    return Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, redis), counts)
+    parts = Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, redis), counts)
+    guard = Guard(
+        settings.gateway.port,
+        parts.progress,
+        counts.cut,
+        receive_s=settings.gateway.receive_s,
+        most_connections=most_connections(settings),
+    )
+    guard.start()
+    return parts
+
+
+def most_connections(settings: Settings) -> int:
+    """Returns how many connections one process accepts: the setting, or what the limit of open files leaves."""
+    return max(1, min(settings.gateway.connections, file_limit() - OTHER_FILES))
 
 
 class Background:

@@ -15,6 +15,16 @@ class Place:
 
     directory: Path
 
+    def make(self) -> None:
+        """Makes the directory, which only its owner may enter: logs, messages and passwords lie in it.
+
+        A directory that exists and was not made here (such as /tmp) keeps its mode. Raises OSError.
+        """
+        if self.run.exists() or not self.directory.exists():
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.chmod(0o700)
+        self.run.mkdir(exist_ok=True)
+
     @property
     def run(self) -> Path:
         return self.directory / "run"

@@ -11,7 +11,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,8 +126,11 @@ class Acceptor:
         self._wake = asyncio.Event()
         self._woken = False
 
-    def accept(self, client: str, documents: Sequence[Any]) -> list[Verdict]:
-        """Returns one verdict per document, in order; ``Accepted`` only after the broker's confirm."""
+    def accept(self, client: str, documents: Iterable[Any]) -> list[Verdict]:
+        """Returns one verdict per document, in order; ``Accepted`` only after the broker's confirm.
+
+        It keeps no document while it asks for the next one.
+        """
         answer_at = self._clock() + ANSWER_WITHIN_S - _ANSWER_S
         considered = [_consider(document, self._phone_region) for document in documents]
         candidates = [found for found in considered if isinstance(found, Candidate)]
@@ -264,4 +267,5 @@ def _consider(document: Any, phone_region: str | None) -> Candidate | Problem:
     try:
         return candidate_from(document, phone_region)
     except Problem as problem:
-        return problem
+        # Its traceback would keep the document.
+        return problem.with_traceback(None)

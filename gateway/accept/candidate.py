@@ -65,7 +65,7 @@ class Candidate:
 
 
 def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
-    """Checks a decoded document. Raises Problem 422, which names every bad field, or 413.
+    """Checks a decoded document. Raises Problem 422, which names the bad fields, or 413.
 
     ``phone_region`` (ISO 3166) is the region of a phone number without a country code; None refuses such a number.
     """
@@ -73,10 +73,9 @@ def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
         raise Problem(422, "a notification is a JSON object")
     # The size of a single request was checked when it was read; that of a batch's item was not.
     _check_size(orjson.dumps(document))
-    try:
-        envelope = validate_envelope(document, extra="forbid")
-    except InvalidEnvelope as exc:
-        raise problem_for(exc) from exc
+    envelope = _envelope(document)
+    if isinstance(envelope, Problem):
+        raise envelope
     unfit = [
         *_undeliverable(envelope),
         *_unaddressed(envelope.recipient, envelope.targets),
@@ -93,6 +92,15 @@ def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
         parts.append((Lane(channel, envelope.lane_priority), body))
     digest = _digest(canonical_form(document, channel) for channel in envelope.targets)
     return Candidate(envelope.request_id, tuple(parts), digest, envelope)
+
+
+def _envelope(document: Any) -> Envelope | Problem:
+    # The problem is returned and raised by the caller: raised here, it would keep the error with all its details, of
+    # which there can be ten thousand.
+    try:
+        return validate_envelope(document, extra="forbid")
+    except InvalidEnvelope as exc:
+        return problem_for(exc)
 
 
 def _digest(forms: Iterable[bytes]) -> str:

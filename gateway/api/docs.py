@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flasgger import Swagger
-from flask import Blueprint, Flask, Response, redirect, send_from_directory
+from flask import Blueprint, Flask, Response, redirect, request, send_from_directory, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 OPENAPI_PATH = "/openapi.json"
@@ -35,11 +35,18 @@ def register_docs(app: Flask, spec: dict[str, Any]) -> None:
 
     @blueprint.get("/")
     def root() -> AnyResponse:
-        return redirect("/apidocs/")
+        return redirect(url_for("docs.page"))
 
     app.register_blueprint(blueprint)
     # flasgger's own page is an old Swagger UI with fonts from other hosts, so flasgger serves the document only.
-    Swagger(app, template=spec, merge=False, config=_flasgger(spec["openapi"]))
+    _Document(app, template=spec, merge=False, config=_flasgger(spec["openapi"]))
+
+
+class _Document(Swagger):  # type: ignore[misc]
+    """Serves the document, with the path under which the caller reaches this gateway: a proxy may have cut it off."""
+
+    def get_apispecs(self, endpoint: str = "openapi") -> dict[str, Any]:
+        return {**super().get_apispecs(endpoint), "servers": [{"url": request.script_root or "/"}]}
 
 
 def _flasgger(version: str) -> dict[str, Any]:

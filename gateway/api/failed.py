@@ -46,7 +46,7 @@ resource = Resource[FailedQueue](
 class Showing(BaseModel):
     """Describes the query of one message."""
 
-    reveal: StrictBool = Field(False, description="show addresses in full; this is logged")
+    reveal: StrictBool = Field(False, description="show addresses and variables in full; this is logged")
 
 
 _ID = "5f0c6bd7c1f34f2f9a7b7c1d2e3f4a5b"
@@ -71,7 +71,7 @@ _MESSAGE = FailedMessage(
         "notification_type": "push",
         "recipient": {"push_tokens": ["***f7"]},
         "template_code": "PRODUCT_UPDATE",
-        "variables": {"name": "Ada", "link": "https://example.com/orders/1027"},
+        "variables": {"name": "***", "link": "***"},
         "priority": "high",
     },
 )

@@ -1,4 +1,4 @@
-"""Counts ``notify_accepted_total`` over all processes of one gateway, by prometheus_client's multiprocess mode.
+"""Counts what the gateway accepts, refuses and cuts, over all its processes, by prometheus_client's multiprocess mode.
 
 Each process counts in a file of its own in the directory that PROMETHEUS_MULTIPROC_DIR names; the process that answers
 ``/metrics`` adds up all files. The file of a process that died remains, so the sum never falls while the gateway runs.
@@ -17,7 +17,7 @@ from shared.message.channels import CHANNELS, Lane, lanes_of
 
 
 class AcceptedCounts:
-    """Counts accepted messages. Create it after fork: each process counts in its own file."""
+    """Counts accepted messages, refusals and cut connections. Create it after fork: each process has its own file."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -27,6 +27,21 @@ class AcceptedCounts:
         self._counters = {
             lane: counter.labels(lane.channel, lane.priority) for channel in CHANNELS for lane in lanes_of(channel)
         }
+
+        self._refused = Counter(
+            "notify_refused", "Requests, and items of batches, that were refused", ("status",), registry=self._registry
+        )
+        self._cut = Counter(
+            "notify_connections_cut", "Connections that the gateway cut", ("rule",), registry=self._registry
+        )
+
+    def refused(self, status: int, number: int = 1) -> None:
+        """Counts refused requests or items."""
+        self._refused.labels(str(status)).inc(number)
+
+    def cut(self, rule: str) -> None:
+        """Counts a connection that was cut for breaking ``rule``."""
+        self._cut.labels(rule).inc()
 
     def add(self, lanes: Iterable[Lane]) -> None:
         """Counts one more accepted message for each lane."""

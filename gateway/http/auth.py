@@ -12,6 +12,7 @@ from werkzeug.datastructures import Headers
 
 from gateway.http.problem import Problem
 from shared.errors import BadSettings
+from shared.providers.urls import is_loopback
 from shared.settings.gateway import ApiKey
 from shared.settings.settings import Settings
 
@@ -61,6 +62,12 @@ def check_keys(settings: Settings) -> None:
     """Checks the configured keys. Raises BadSettings if the gateway must not start with them."""
     if settings.production and not settings.gateway.api_keys:
         raise BadSettings([("API_KEYS", "production needs at least one key: ./notify key new CLIENT --scope send")])
+    if not (settings.gateway.api_keys or settings.gateway.open_hosts or is_loopback(settings.listen_host)):
+        why = (
+            f"without API_KEYS, everyone who reaches {settings.listen_host} may send and read notifications: set "
+            "API_KEYS, or name in GATEWAY_OPEN_HOSTS the hosts that callers use for this gateway"
+        )
+        raise BadSettings([("GATEWAY_HOST", why)])
     counts = Counter(key.client for key in settings.gateway.api_keys)
     problems = [
         ("API_KEYS", f"client {client} has {count} keys; at most {MAX_KEYS_PER_CLIENT} are allowed: remove the oldest")

@@ -7,27 +7,41 @@ from typing import Any
 
 from flask import Request
 
-from gateway.http.problem import Problem
-from gateway.http.strict_json import MAX_DEPTH, BadJson, parse_json
+from gateway.connections.progress import REQUEST, TooManyReaders
+from gateway.http.problem import RETRY_SOON_S, Problem, unavailable
+from gateway.http.strict_json import BadJson, parse_json
 
 _JSON = "application/json"
 #: More digits than any limit has; int() refuses thousands of digits.
 _LENGTH_DIGITS = 18
 
 
-def read_json(request: Request, most_bytes: int, max_depth: int = MAX_DEPTH) -> Any:
-    """Returns the decoded body. Raises Problem 415, 413 or 400."""
+def read_json(request: Request, most_bytes: int) -> Any:
+    """Returns the decoded body. Raises Problem 415, 413, 503 or 400."""
+    try:
+        return parse_json(read_body(request, most_bytes))
+    except BadJson as exc:
+        raise Problem(400, exc.detail, [(exc.field, exc.detail)] if exc.field else ()) from exc
+
+
+def read_body(request: Request, most_bytes: int) -> bytes:
+    """Returns the body of a request whose type must be JSON. Raises Problem 415, 413, 400 or 503."""
     environ = request.environ
     # A missing type is refused too: without that site's consent, a web page may send another site a request without a
     # type, but not one with this type.
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != _JSON:
         raise Problem(415, f"the body must be {_JSON}")
     if "HTTP_CONTENT_ENCODING" in environ:
-        raise Problem(415, f"Content-Encoding {environ['HTTP_CONTENT_ENCODING']!r} is not supported")
+        raise Problem(415, "a Content-Encoding is not supported")
+    progress = environ[REQUEST]
     try:
-        return parse_json(_read(environ, most_bytes), max_depth)
-    except BadJson as exc:
-        raise Problem(400, exc.detail, [(exc.field, exc.detail)] if exc.field else ()) from exc
+        progress.start_reading()
+    except TooManyReaders:
+        raise unavailable("too many bodies are being read; sending it again is safe", RETRY_SOON_S) from None
+    try:
+        return _read(environ, most_bytes)
+    finally:
+        progress.stop_reading()
 
 
 def _read(environ: Mapping[str, Any], most_bytes: int) -> bytes:

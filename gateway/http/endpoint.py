@@ -149,7 +149,11 @@ def _view(endpoint: Endpoint, handler: Callable[..., Any], keyring: Keyring) -> 
     def view(**path: str) -> Response:
         if scope is not None:
             path["client"] = keyring.client(request.headers, scope)
-        reply = handler(**path)
+        try:
+            reply = handler(**path)
+        except Problem as problem:
+            problem.client = path.get("client")
+            raise
         if isinstance(reply, Reply):
             return json_answer(reply.document, reply.status or usual, reply.headers)
         return reply if isinstance(reply, Response) else json_answer(reply, usual)

@@ -20,6 +20,9 @@ RETRY_LANE_FULL_S = 30
 
 UNAVAILABLE = 503
 
+#: One body can hold ten thousand bad fields. Nobody reads as many, and a thousand items of a batch would fill memory.
+MOST_NAMED = 20
+
 
 class FieldError(AnswerModel):
     """Names one fault of a request."""
@@ -39,9 +42,14 @@ class ProblemDocument(AnswerModel):
 
 
 class Problem(Exception):
-    """Refuses a request. ``errors`` holds a pair (field path, what is wrong) for each bad field; ``retry_after_s`` is
-    sent as the header Retry-After.
+    """Refuses a request. ``errors`` holds a pair (field path, what is wrong) for each bad field, of which the first
+    MOST_NAMED are kept; ``retry_after_s`` is sent as the header Retry-After.
+
+    ``client`` and ``request_id`` tell the log whose request was refused, if that is known.
     """
+
+    client: str | None = None
+    request_id: str | None = None
 
     def __init__(
         self,
@@ -52,9 +60,12 @@ class Problem(Exception):
         retry_after_s: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> None:
+        named = tuple(errors)
+        if len(named) > MOST_NAMED:
+            detail = f"{detail}; the first {MOST_NAMED} of {len(named)} faults are named"
         self.status = status
         self.detail = detail
-        self.errors = tuple(errors)
+        self.errors = named[:MOST_NAMED]
         self.headers = dict(headers or {})
         if retry_after_s is not None:
             self.headers["Retry-After"] = str(retry_after_s)

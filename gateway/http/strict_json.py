@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ MAX_DEPTH = 32
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 #: No 64-bit integer has more characters; int() takes time quadratic in the number of digits.
 _INT_CHARS = 20
+_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class BadJson(ValueError):
@@ -41,61 +43,87 @@ class _Marker(str):
 
 def parse_json(raw: bytes, max_depth: int = MAX_DEPTH) -> Any:
     """Decodes one document. Raises BadJson."""
+    text = json_text(raw)
+    at = after_space(text, 0)
     try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise BadJson(f"not UTF-8 (byte {exc.start})") from exc
-    try:
-        document = _decode(_FAST, text, max_depth)
-    except _Unfit:
-        document = _decode(_MARKING, text, max_depth)
-    else:
-        # Neither deep nesting nor a lone surrogate is possible without these bytes, and most documents have few
-        # brackets.
-        if raw.count(b"{") + raw.count(b"[") <= max_depth and b"\\u" not in raw:
-            return document
-    _inspect(document, max_depth)
+        document, end = decode_at(text, at, max_depth)
+    except json.JSONDecodeError as exc:
+        raise not_json(exc.msg, text, exc.pos) from exc
+    if (extra := after_space(text, end)) != len(text):
+        raise not_json("Extra data", text, extra)
     return document
 
 
-def _decode(decoder: json.JSONDecoder, text: str, max_depth: int) -> Any:
+def json_text(raw: bytes) -> str:
+    """Returns the text of a document. Raises BadJson if it is not UTF-8."""
     try:
-        return decoder.decode(text)
-    except json.JSONDecodeError as exc:
-        raise BadJson(f"not JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise BadJson(f"not UTF-8 (byte {exc.start})") from exc
+
+
+def after_space(text: str, at: int) -> int:
+    """Returns the place of the first character from ``at`` on that is not JSON's white space."""
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def not_json(message: str, text: str, at: int) -> BadJson:
+    """Returns the error for text that breaks JSON's grammar at character ``at``."""
+    place = json.JSONDecodeError(message, text, at)
+    return BadJson(f"not JSON: {message} (line {place.lineno}, column {place.colno})")
+
+
+def decode_at(text: str, at: int, max_depth: int = MAX_DEPTH) -> tuple[Any, int]:
+    """Decodes the value that starts at ``at``. Returns it and the place after it.
+
+    Raises json.JSONDecodeError if the grammar is broken there, and BadJson for everything else.
+    """
+    try:
+        try:
+            document, end = _FAST.raw_decode(text, at)
+        except _Unfit:
+            document, end = _MARKING.raw_decode(text, at)
+            _inspect(document, max_depth)
+            return document, end
     except RecursionError as exc:
         raise BadJson(f"nested deeper than {max_depth} levels") from exc
+    # Neither deep nesting nor a lone surrogate is possible without these characters, and most documents have few
+    # brackets.
+    if text.count("{", at, end) + text.count("[", at, end) > max_depth or text.find("\\u", at, end) >= 0:
+        _inspect(document, max_depth)
+    return document, end
 
 
 def _inspect(document: Any, max_depth: int) -> None:
-    for path, depth, value in _walk(document):
-        if depth > max_depth:
-            raise BadJson(f"nested deeper than {max_depth} levels", ".".join(path[:max_depth]))
+    """Checks every value, in document order. Raises BadJson. It takes memory only for the levels that are open."""
+    path: list[str] = []
+    levels: list[Iterator[tuple[str, Any]]] = []
+    value = document
+    while True:
         if isinstance(value, _Marker):
             raise BadJson(str(value), ".".join(path))
         if isinstance(value, str) and not _is_text(value):
             raise BadJson("a lone surrogate is not text", ".".join(path))
+        if isinstance(value, (dict, list)):
+            if len(levels) == max_depth:
+                raise BadJson(f"nested deeper than {max_depth} levels", ".".join(path))
+            levels.append(_children(value))
+            path.append("")
+        child = None
+        while levels and (child := next(levels[-1], None)) is None:
+            levels.pop()
+            path.pop()
+        if child is None:
+            return
+        key, value = child
+        path[-1] = _readable(key)
+        if path[-1] != key:
+            raise BadJson("a lone surrogate is not text", ".".join(path))
 
 
-def _walk(document: Any) -> Iterator[tuple[tuple[str, ...], int, Any]]:
-    """Yields (path, depth, value) of every value in document order, without recursion. Raises BadJson if a key is not
-    text.
-    """
-    todo: list[tuple[tuple[str, ...], int, Any]] = [((), 0, document)]
-    while todo:
-        path, depth, value = todo.pop()
-        if isinstance(value, dict):
-            depth += 1
-            children = []
-            for key, child in value.items():
-                if not _is_text(key):
-                    raise BadJson("a lone surrogate is not text", ".".join((*path, _readable(key))))
-                children.append(((*path, key), depth, child))
-            todo += reversed(children)
-        elif isinstance(value, list):
-            depth += 1
-            todo += reversed([((*path, str(index)), depth, child) for index, child in enumerate(value)])
-        yield path, depth, value
+def _children(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
+    return iter(value.items()) if isinstance(value, dict) else ((str(index), each) for index, each in enumerate(value))
 
 
 def _is_text(value: str) -> bool:

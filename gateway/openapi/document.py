@@ -49,6 +49,7 @@ def openapi_document(resources: Sequence[Resource[Any]], *, keys_needed: bool = 
             "After any other answer you may send the notification again with the same `request_id`.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
+        "servers": [{"url": "/"}],
         "tags": [{"name": resource.tag, "description": resource.description} for resource in resources],
         "paths": paths,
         "components": {

@@ -36,8 +36,8 @@ COMMON: dict[int, Answer] = {
         Answer(415, "The body is not `application/json`.", Problem(415, "the body must be application/json")),
         Answer(
             422,
-            "The request is not valid, and the answer names every bad field; or its `request_id` was already used for "
-            "another notification.",
+            "The request is not valid, and the answer names up to 20 bad fields; or its `request_id` was already used "
+            "for another notification.",
             Problem(
                 422,
                 "the notification is not valid",
@@ -46,7 +46,8 @@ COMMON: dict[int, Answer] = {
         ),
         Answer(
             503,
-            "The broker has not confirmed the notification. You may send the same request again.",
+            "The broker has not confirmed the notification, or too many requests wait. You may send the same request "
+            "again.",
             unavailable("the broker does not answer; sending it again is safe"),
         ),
     )

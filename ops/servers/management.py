@@ -58,6 +58,10 @@ class Management:
     def delete_vhost(self, name: str) -> None:
         self._call("DELETE", f"/api/vhosts/{quote(name, safe='')}")
 
+    def set_password(self, user: str, password: str) -> None:
+        """Sets the password of an administrator."""
+        self._call("PUT", f"/api/users/{quote(user, safe='')}", {"password": password, "tags": "administrator"})
+
     def vhosts(self) -> list[str]:
         return [vhost["name"] for vhost in self._call("GET", "/api/vhosts")]
 

@@ -3,6 +3,7 @@
 It is ended by pid, and none of its processes outlives it.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -21,7 +22,11 @@ from ops.servers.management import Management, QueueCounts
 from ops.servers.ports import refuse_taken
 from ops.servers.programs import require, search_path
 from ops.servers.rabbitmq_files import Membership, write_files
+from ops.servers.secret import kept_password, write_private
 
+USER = "guest"
+#: RabbitMQ's own default, which nodes had before they got random passwords.
+_OLD_PASSWORD = "guest"
 READY_S = 60.0
 STOP_S = 30.0
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
@@ -51,7 +56,8 @@ class RabbitMQServer:
     ``dead_letter_confirm_timeout_s`` is the time after which at-least-once dead-lettering repeats a message that its
     target has not confirmed (RabbitMQ's own default is 180 s). ``quorum_tick_s`` is how old the counts in
     ``list_queues`` may be. ``membership`` names the cluster that the node belongs to; the port mapper is then shared,
-    and the caller must start and end it.
+    and the caller must start and end it. The user is guest; ``password_file`` keeps its random password, and without it
+    (in tests) the password is guest.
     """
 
     def __init__(
@@ -63,8 +69,11 @@ class RabbitMQServer:
         quorum_tick_s: float = 5.0,
         log_file: Path | None = None,
         membership: Membership | None = None,
+        password_file: Path | None = None,
     ) -> None:
         self.directory = directory
+        self._password_file = password_file
+        self._had_data = False
         self.ports = ports
         self.log_file = log_file or directory / "rabbitmq.log"
         self._dead_letter_confirm_timeout_s = dead_letter_confirm_timeout_s
@@ -72,7 +81,14 @@ class RabbitMQServer:
         self._node = Daemon("rabbitmq", directory / "rabbitmq.pid", directory / "console.log")
         self._membership = membership or Membership()
         self._own_epmd = Epmd(directory, ports.epmd) if self._membership.alone else None
-        self.management = Management(self.management_url, "guest", "guest")
+
+    @property
+    def management(self) -> Management:
+        return Management(self.management_url, USER, self._password)
+
+    @property
+    def _password(self) -> str:
+        return kept_password(self._password_file) if self._password_file else _OLD_PASSWORD
 
     @property
     def node_name(self) -> str:
@@ -85,7 +101,7 @@ class RabbitMQServer:
         return self.vhost_url("/")
 
     def vhost_url(self, vhost: str) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.ports.amqp}/{quote(vhost, safe='')}"
+        return f"amqp://{USER}:{self._password}@127.0.0.1:{self.ports.amqp}/{quote(vhost, safe='')}"
 
     @property
     def management_url(self) -> str:
@@ -107,14 +123,19 @@ class RabbitMQServer:
         """
         server = require("rabbitmq-server")
         refuse_taken("RabbitMQ", [self.ports.amqp, self.ports.management, self.ports.distribution])
+        self._had_data = (self.directory / "data").exists()
         write_files(
             self.directory,
+            user=USER,
+            password=self._password,
             amqp_port=self.ports.amqp,
             management_port=self.ports.management,
             dead_letter_confirm_timeout_s=self._dead_letter_confirm_timeout_s,
             quorum_tick_s=self._quorum_tick_s,
             membership=self._membership,
         )
+        if self._password_file:
+            write_private(self.directory / "url", f"{self.url}\n")
         if self._own_epmd:
             self._own_epmd.start()
         # RABBITMQ_ALLOW_INPUT makes the script become the node instead of waiting for it, so its pid is the node's pid.
@@ -154,7 +175,14 @@ class RabbitMQServer:
                 raise ServerFailed(f"RabbitMQ ended while starting:\n{self._node.tail()}")
             if time.monotonic() > deadline:
                 raise ServerFailed(f"RabbitMQ was not ready within {timeout_s:.0f} s:\n{self._node.tail()}")
+            if self._had_data:
+                self._replace_old_password()
             time.sleep(0.05)
+
+    def _replace_old_password(self) -> None:
+        """Sets the password of a node that an earlier version made: the configuration sets that of a new node only."""
+        with contextlib.suppress(requests.RequestException):
+            Management(self.management_url, USER, _OLD_PASSWORD).set_password(USER, self._password)
 
     def answers(self) -> bool:
         """Tells whether the node would serve a client now."""

@@ -4,6 +4,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.servers.secret import write_private
+
 
 @dataclass(frozen=True)
 class Membership:
@@ -24,6 +26,8 @@ class Membership:
 def write_files(
     directory: Path,
     *,
+    user: str,
+    password: str,
     amqp_port: int,
     management_port: int,
     dead_letter_confirm_timeout_s: float,
@@ -32,12 +36,16 @@ def write_files(
 ) -> None:
     """Writes configuration and plugins, and the cookie if there is none yet."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "rabbitmq.conf").write_text(
+    write_private(
+        directory / "rabbitmq.conf",
+        # These two count when the node makes its first virtual host.
+        f"default_user = {user}\n"
+        f"default_pass = {password}\n"
         f"listeners.tcp.local = 127.0.0.1:{amqp_port}\n"
         "management.tcp.ip = 127.0.0.1\n"
         f"management.tcp.port = {management_port}\n"
         "log.file.rotation.size = 10485760\n"
-        "log.file.rotation.count = 3\n" + _cluster_lines(membership)
+        "log.file.rotation.count = 3\n" + _cluster_lines(membership),
     )
     (directory / "advanced.config").write_text(
         "[{rabbit, [\n"

@@ -13,6 +13,7 @@ from ops.errors import ServerFailed
 from ops.processes import Daemon, Identity
 from ops.servers.ports import refuse_taken
 from ops.servers.programs import require
+from ops.servers.secret import kept_password, write_private
 
 READY_S = 20.0
 STOP_S = 10.0
@@ -21,18 +22,33 @@ STOP_S = 10.0
 class RedisServer:
     """Runs one Redis with its files in ``directory``. Its data survive a restart.
 
-    ``append_only=False`` is for tests of a case that must never happen in production: a Redis that comes back empty.
+    ``password_file`` keeps its random password; without it (in tests) there is none. ``append_only=False`` is for tests
+    of a case that must never happen in production: a Redis that comes back empty.
     """
 
-    def __init__(self, directory: Path, *, port: int, log_file: Path | None = None, append_only: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int,
+        log_file: Path | None = None,
+        append_only: bool = True,
+        password_file: Path | None = None,
+    ) -> None:
         self.directory = directory
+        self._password_file = password_file
         self.port = port
         self._append_only = append_only
         self._daemon = Daemon("redis", directory / "redis.pid", log_file or directory / "redis.log")
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        secret = f":{self._password}@" if self._password_file else ""
+        return f"redis://{secret}127.0.0.1:{self.port}/0"
+
+    @property
+    def _password(self) -> str | None:
+        return kept_password(self._password_file) if self._password_file else None
 
     def start(self) -> None:
         """Starts Redis, and returns when it answers. Raises ServerMissing or ServerFailed."""
@@ -40,7 +56,10 @@ class RedisServer:
         refuse_taken("Redis", [self.port])
         data = self.directory / "data"
         data.mkdir(parents=True, exist_ok=True)
-        self._daemon.spawn([str(program), *self._arguments(data)], dict(os.environ))
+        # The password is in a file, because every user of the machine can read arguments.
+        configuration = self.directory / "redis.conf"
+        write_private(configuration, f"requirepass {self._password}\n" if self._password_file else "")
+        self._daemon.spawn([str(program), str(configuration), *self._arguments(data)], dict(os.environ))
         self.wait_ready()
 
     def _arguments(self, data: Path) -> list[str]:
@@ -67,7 +86,7 @@ class RedisServer:
 
     def answers(self) -> bool:
         """Tells whether Redis serves clients now (not while it loads its file)."""
-        client = redis.Redis(port=self.port, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
+        client = redis.Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0))
         try:
             return bool(client.ping())
         except redis.RedisError:

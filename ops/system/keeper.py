@@ -43,7 +43,7 @@ def sole_keeper(place: Place) -> Iterator[None]:
 
 def _lock_file(place: Place) -> TextIO:
     try:
-        place.run.mkdir(parents=True, exist_ok=True)
+        place.make()
         return place.lock.open("w")
     except OSError as exc:
         raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {place.directory}: {exc.strerror}") from exc

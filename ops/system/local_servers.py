@@ -14,6 +14,8 @@ from ops.settings import Configuration
 from shared.settings.settings import Settings
 from shared.settings.types import Group
 
+#: The name of the file, beside a private server's data, that keeps its password.
+PASSWORD = "password"
 _RETRY_S = 5.0
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 
@@ -27,13 +29,20 @@ def private_rabbitmq(configuration: Configuration) -> RabbitMQServer:
         distribution=local.local_rabbitmq_dist_port,
         epmd=local.local_epmd_port,
     )
-    return RabbitMQServer(place.rabbitmq, ports, log_file=place.log_file("rabbitmq"))
+    return RabbitMQServer(
+        place.rabbitmq, ports, log_file=place.log_file("rabbitmq"), password_file=place.rabbitmq / PASSWORD
+    )
 
 
 def private_redis(configuration: Configuration) -> RedisServer:
     """Returns the private Redis of this place, started or not."""
     place = configuration.place
-    return RedisServer(place.redis, port=configuration.local.local_redis_port, log_file=place.log_file("redis"))
+    return RedisServer(
+        place.redis,
+        port=configuration.local.local_redis_port,
+        log_file=place.log_file("redis"),
+        password_file=place.redis / PASSWORD,
+    )
 
 
 def product_settings(configuration: Configuration) -> Settings:

@@ -2,8 +2,9 @@
 
 from rich.markup import escape
 
+from ops.servers.rabbitmq import USER
 from ops.settings import Configuration
-from ops.system.local_servers import given_servers, private_rabbitmq
+from ops.system.local_servers import PASSWORD, given_servers, private_rabbitmq
 
 _ENVELOPE = (
     '{"request_id": "hello-\'$(date +%s)\'", "notification_type": "push", "user_id": "user_id1",\n'
@@ -16,7 +17,9 @@ def welcome(configuration: Configuration) -> str:
     gateway = f"http://127.0.0.1:{configuration.product.gateway.port}"
     rows = [("API", f"{gateway}/apidocs/"), ("Health", f"{gateway}/health")]
     if configuration.private_rabbitmq:
-        rows.append(("RabbitMQ", f"{private_rabbitmq(configuration).management_url} (guest, guest)"))
+        where = configuration.place.rabbitmq / PASSWORD
+        url = private_rabbitmq(configuration).management_url
+        rows.append(("RabbitMQ", f"{url} (user {USER}, password in {where})"))
     rows += [(name, f"given by {setting}") for name, _, setting in given_servers(configuration)]
     if not configuration.product.production:
         rows.append(("Sandbox", f"{configuration.product.sandbox.url}/sandbox/deliveries"))

@@ -1,8 +1,8 @@
 """Sends by SMTP: ``smtp://user:password@host[:port]?from=notify@example.com&starttls=1``, or ``smtps://`` for TLS.
 
-Options: ``tls``, ``starttls`` (1: required, 0: never, not given: used if offered, but required if a password would
-cross a network), ``connections`` (10), ``helo``, ``timeout``. Each transaction has one recipient, so a refusal always
-belongs to that recipient.
+Options: ``tls``, ``starttls`` (1: required, 0: never, so that a password is sent in the clear; not given: required if
+there is a user, else used if offered), ``connections`` (10), ``helo``, ``timeout``. Each transaction has one recipient,
+so a refusal always belongs to that recipient.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from services.email.smtp_session import Mail, NegativeReply, Server, Session, St
 from shared.errors import Refusal, Refused, Unavailable
 from shared.message.email_address import Mailbox
 from shared.providers.provider import Message
-from shared.providers.urls import ProviderUrl, is_loopback
+from shared.providers.urls import ProviderUrl
 from shared.settings.settings import Settings
 
 #: An idle connection is closed after this time, seconds. Servers wait 5 minutes (RFC 5321), some only 10 to 30 s.
@@ -110,7 +110,8 @@ def build(url: ProviderUrl, settings: Settings) -> Smtp:
     tls, starttls = url.scheme == "smtps" or url.flag("tls") is True, url.flag("starttls")
     if tls and starttls:
         raise url.problem("use only one of tls and starttls")
-    if starttls is None and url.password and not is_loopback(url.host):
+    # Otherwise a server, or someone between, that does not offer STARTTLS would be told the password.
+    if starttls is None and (url.username or url.password):
         starttls = True
     if not tls and not starttls:
         url.warn_if_readable(url.host)

@@ -16,6 +16,7 @@ from yarl import URL
 from shared.breaker.breaker import Breaker, Permit
 from shared.errors import BadSettings, SourceUnavailable
 from shared.http.retry_after import parse_retry_after
+from shared.lookup.key import names_an_entry
 from shared.settings.settings import Settings
 
 #: largest answer that is read, bytes
@@ -92,8 +93,7 @@ class HttpSource(Generic[M]):
         open, so that callers know at the first failed fetch that the service is unavailable. If the service fails for
         this key alone, the error is a KeyUnavailable and the breaker stays closed.
         """
-        if key in (".", ".."):
-            # In a URL path these do not name an entry: they lead out of the collection.
+        if not names_an_entry(key):
             return None
         limits = self._limits
         retrying = AsyncRetrying(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.message.identity import CLIENT_PATTERN
 from shared.settings.types import Count, Group, Port, Seconds, Words, variable, words
@@ -34,14 +35,33 @@ def _keys(value: Any) -> Any:
     return tuple(keys)
 
 
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for number, value in enumerate(values, 1):
+        try:
+            ip_network(value, strict=False)
+        except ValueError:
+            raise ValueError(f"entry {number} must be an IP address or a network (10.0.0.0/8)") from None
+    return values
+
+
 class GatewaySettings(Group):
     """Sets up the HTTP API."""
 
     api_keys: Annotated[tuple[ApiKey, ...], BeforeValidator(_keys), variable("API_KEYS")] = ()
     cors_origins: Annotated[Words, variable("CORS_ORIGINS")] = ()
     host: Annotated[str | None, variable("GATEWAY_HOST")] = None
+    #: Hosts that a gateway without keys answers to, beside its own local ones; * is every Host
+    open_hosts: Annotated[Words, variable("GATEWAY_OPEN_HOSTS")] = ()
+    #: proxies whose X-Forwarded-Prefix is believed
+    trusted_proxies: Annotated[Words, AfterValidator(_networks), variable("TRUSTED_PROXIES")] = ("127.0.0.1", "::1")
     port: Annotated[Port, variable("GATEWAY_PORT")] = 5050
     processes: Annotated[int, Field(ge=1, le=64), variable("GATEWAY_PROCESSES")] = 1
+    #: most connections of one process at a time; fewer if it may not open as many files
+    connections: Annotated[int, Field(ge=16, le=65536), variable("GATEWAY_CONNECTIONS")] = 2048
+    #: how long a connection stays open without a request, seconds
+    keep_alive_s: Annotated[float, Field(ge=1, le=3600), variable("GATEWAY_KEEP_ALIVE_S")] = 75
+    #: how long a request may take to arrive completely, seconds
+    receive_s: Annotated[float, Field(ge=1, le=3600), variable("GATEWAY_RECEIVE_S")] = 10
     #: the gateway answers 503 for a lane with this many ready messages or more
     queue_max_ready: Annotated[Count, variable("QUEUE_MAX_READY")] = 1_000_000
     #: how long the gateway remembers its answer to a request_id, seconds

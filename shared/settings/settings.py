@@ -44,16 +44,12 @@ class Settings(Group):
     @property
     def listen_host(self) -> str:
         """Returns the address on which the gateway listens: this machine only, unless it is set or in production."""
-        return self.gateway.host or self._default_host
+        return self.gateway.host or ("0.0.0.0" if self.production else "127.0.0.1")
 
     @property
     def worker_listen_host(self) -> str:
-        """Returns the address of a worker's /health and /metrics; its default is the same as the gateway's."""
-        return self.worker.host or self._default_host
-
-    @property
-    def _default_host(self) -> str:
-        return "0.0.0.0" if self.production else "127.0.0.1"
+        """Returns the address of a worker's /health and /metrics: this machine only, unless it is set."""
+        return self.worker.host or "127.0.0.1"
 
     @property
     def users_url(self) -> str | None:

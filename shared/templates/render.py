@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from shared.errors import TemplateInvalid
+from shared.message.privacy import without_values
 from shared.message.text import one_line, plain_text
 from shared.providers.provider import Content
 from shared.templates.sandbox.environment import GLOBALS, TemplateSandbox
@@ -81,7 +83,7 @@ def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str
     try:
         return _filled(compiled, scope)
     except _TEMPLATE_FAULTS as exc:
-        raise TemplateInvalid("templates", f"{part}: {_reason(exc)}") from exc
+        raise TemplateInvalid("templates", f"{part}: {_reason(exc, scope)}") from exc
 
 
 def _filled(compiled: jinja2.Template, scope: dict[str, Any]) -> str:
@@ -107,14 +109,15 @@ def _checked(part: str, rule: Callable[[str], str], text: str) -> str:
         raise TemplateInvalid("templates", f"{part}: {exc}") from exc
 
 
-def _reason(exc: BaseException) -> str:
+def _reason(exc: BaseException, scope: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Returns what is wrong, without the values in ``scope``: some errors of Python quote what they were given."""
     if isinstance(exc, TemplateSyntaxError):
         text = f"line {exc.lineno}: {exc.message}"
     elif isinstance(exc, (TemplateError, ValueError)):
         text = str(exc)
     else:
         text = f"{type(exc).__name__}: {exc}"
-    return text[:_DETAIL_CHARACTERS]
+    return without_values(text, scope)[:_DETAIL_CHARACTERS]
 
 
 def _compiler(*, autoescape: bool) -> Compile:

@@ -24,6 +24,7 @@ from shared.broker.publisher import Publisher
 from shared.delivery.delivery import Delivery
 from shared.delivery.sender import Sender
 from shared.errors import BadSettings, RedisUnavailable, TopologyMismatch
+from shared.files import raise_file_limit
 from shared.health.heartbeat import Heartbeat
 from shared.health.registry import WorkerState
 from shared.health.server import WorkerHttp
@@ -60,6 +61,7 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
     try:
         settings = load_settings()
         configure_logs(f"services.{channel}", settings.system.log_level, settings.system.log_format)
+        raise_file_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(channel, builders, settings))
     except BadSettings as exc:

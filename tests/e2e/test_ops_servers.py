@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pika
+import pika.exceptions
 import pytest
 import redis
+import requests
 
 from ops.errors import ServerFailed
 from ops.processes import PidFile
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from ops.servers.management import Management
 from tests.support.servers import private_rabbitmq, private_redis, run_ports
 from tests.support.waiting import eventually
 
@@ -70,6 +73,46 @@ def test_a_killed_redis_comes_back_with_its_keys(tmp_path: Path) -> None:
             assert client.get("kept") == b"1"
         server.stop()
         assert living(tmp_path) == set()
+
+
+def test_redis_with_a_password_admits_nobody_else(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path, port=run_ports(1)[0], password_file=tmp_path / "password")
+    server.start()
+    try:
+        with redis.Redis.from_url(server.url) as client:
+            assert client.ping()
+        with redis.Redis(port=server.port) as stranger, pytest.raises(redis.AuthenticationError):
+            stranger.ping()
+        identity = server.identity()
+        assert identity is not None
+        told = Path(f"/proc/{identity.pid}/cmdline").read_bytes() + Path(f"/proc/{identity.pid}/environ").read_bytes()
+        assert (tmp_path / "password").read_bytes() not in told
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("made_by_an_earlier_version", [False, True])
+def test_a_broker_with_a_password_admits_nobody_else(tmp_path: Path, made_by_an_earlier_version: bool) -> None:
+    ports = RabbitMQPorts(*run_ports(4))
+    if made_by_an_earlier_version:
+        old = RabbitMQServer(tmp_path, ports)
+        old.start()
+        publish(old.url, "kept")
+        old.stop()
+    server = RabbitMQServer(tmp_path, ports, password_file=tmp_path / "password")
+    server.start()
+    try:
+        assert server.answers()
+        if made_by_an_earlier_version:
+            eventually(lambda: server.list_queues()["kept"].messages == 1)
+        publish(server.url, "new")
+        assert (tmp_path / "url").read_text().strip() == server.url
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            publish(f"amqp://guest:guest@127.0.0.1:{ports.amqp}/%2F", "new")
+        with pytest.raises(requests.HTTPError, match="401"):
+            Management(server.management_url, "guest", "guest").vhosts()
+    finally:
+        server.kill()
 
 
 def test_a_server_that_cannot_start_is_an_error_that_says_why(redis_server: RedisServer, tmp_path: Path) -> None:

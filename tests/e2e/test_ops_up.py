@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,9 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     assert up.returncode == 0, up.stdout
     assert f"http://127.0.0.1:{tree.ports['GATEWAY_PORT']}/notifications" in up.stdout
     assert tree.living() == EVERYTHING
-    assert tree.events("push")[0]["redis"] == f"redis://127.0.0.1:{tree.ports['LOCAL_REDIS_PORT']}/0"
+    password = (tree.root / ".local" / "redis" / "password").read_text()
+    assert tree.events("push")[0]["redis"] == f"redis://:{password}@127.0.0.1:{tree.ports['LOCAL_REDIS_PORT']}/0"
+    assert stat.S_IMODE((tree.root / ".local").stat().st_mode) == 0o700
     assert tree.notify("up").returncode == 4
 
     # A process that dies is restarted, and so is a private server.

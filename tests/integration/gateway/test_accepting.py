@@ -134,7 +134,8 @@ def test_a_chunked_body_is_read_whole_or_refused(gateway: GatewayProcess, vhost_
 def test_a_body_that_ends_early_is_not_accepted(gateway: GatewayProcess, vhost_url: str) -> None:
     body = json.dumps(push("a")).encode()
     head = (
-        f"POST /notifications HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 5}"
+        "POST /notifications HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body) + 5}"
     )
     with socket.create_connection(("127.0.0.1", gateway.port)) as client:
         client.sendall(head.encode() + b"\r\n\r\n" + body)

@@ -80,10 +80,10 @@ async def test_a_template_is_looked_up_by_its_code(service: SourceService) -> No
 @pytest.mark.parametrize(
     ("user_id", "path"),
     [
-        ("a/b", "/api/things/a%2Fb"),
-        ("../admin", "/api/things/..%2Fadmin"),
         ("u?x=1#y", "/api/things/u%3Fx%3D1%23y"),
-        ("a b+c%2F", "/api/things/a%20b%2Bc%252F"),
+        ("a b+c%41", "/api/things/a%20b%2Bc%2541"),
+        ("..a", "/api/things/..a"),
+        ("auth0|4;x=1", "/api/things/auth0%7C4%3Bx%3D1"),
         ("jörg", "/api/things/j%C3%B6rg"),
     ],
 )
@@ -93,7 +93,22 @@ async def test_an_id_is_one_part_of_the_path_whatever_it_says(service: SourceSer
     assert service.paths == [path]
 
 
-@pytest.mark.parametrize("user_id", [".", ".."])
+@pytest.mark.parametrize(
+    "user_id",
+    [
+        *(".", "..", "../admin", "a/b", "..\\admin", "a\\b", "..;/admin", "..;x", " ..", "\N{FULLWIDTH FULL STOP}" * 2),
+        *(
+            "%2e%2e",
+            "..%2fadmin",
+            "%252e%252e%252fadmin",
+            "a%5cb",
+            "%252525252e",
+            "%c0%ae%c0%ae",
+            "a\x00b",
+            "\N{FULLWIDTH SOLIDUS}a",
+        ),
+    ],
+)
 async def test_an_id_that_leads_out_of_the_collection_is_not_found(service: SourceService, user_id: str) -> None:
     async with directory_of(service) as directory:
         with pytest.raises(SourceNotFound):

@@ -108,14 +108,14 @@ async def test_a_server_that_refuses_at_its_greeting_is_unavailable(greeting: st
 async def test_a_refused_login_means_credentials() -> None:
     async with (
         raw_smtp("AUTH PLAIN LOGIN", replies={"AUTH": "535 5.7.8 no"}) as server,
-        provider(server, "", "u:p@") as made,
+        provider(server, "&starttls=0", "u:p@") as made,
     ):
         assert (await error_of(made)).refusal is OURS
         assert "MAIL" not in server.verbs()
 
 
 async def test_a_server_without_login_means_credentials() -> None:
-    async with raw_smtp() as server, provider(server, "", "u:p@") as made:
+    async with raw_smtp() as server, provider(server, "&starttls=0", "u:p@") as made:
         assert (await error_of(made)).refusal is OURS
 
 
@@ -286,12 +286,15 @@ async def test_starttls_that_is_required_but_not_offered_means_credentials() -> 
         assert "AUTH" not in server.verbs()
 
 
-async def test_a_password_does_not_cross_a_network_unencrypted_unless_allowed() -> None:
-    # This address reaches this machine, but is no loopback address.
-    async with raw_smtp("AUTH PLAIN") as server, provider(server, "", "u:p@", host="0.0.0.0") as made:
-        assert (await error_of(made)).refusal is OURS
-        assert "AUTH" not in server.verbs()
-    async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=0", "u:p@", host="0.0.0.0") as made:
+# 0.0.0.0 reaches this machine, but is no loopback address.
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.parametrize("account", ["u:p@", "u@"])
+async def test_a_login_is_not_sent_in_the_clear_unless_asked_for(host: str, account: str) -> None:
+    for options in ("", "&tls=0", "&starttls=1"):
+        async with raw_smtp("AUTH PLAIN LOGIN") as server, provider(server, options, account, host=host) as made:
+            assert (await error_of(made)).refusal is OURS
+            assert "AUTH" not in server.verbs()
+    async with raw_smtp("AUTH PLAIN") as server, provider(server, "&starttls=0", "u:p@", host=host) as made:
         await send(made, message(TO))
 
 

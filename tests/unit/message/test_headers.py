@@ -55,6 +55,8 @@ def test_an_invalid_count_reads_as_zero(count: Any) -> None:
         ("replay", now_ms() + 365 * 86_400_000, 9_007_199_254_740_990),
         ("replay", 1_795_161_600_123, now_ms() + 20 * 365 * 86_400_000),
     ],
+    # Without names of their own, the tests would have the time in their names, and parallel processes would differ.
+    ids=["attempts", "redeliveries", "replay far ahead", "replay twenty years ahead"],
 )
 def test_a_count_that_this_product_could_not_have_written_is_not_believed(
     header: str, believed: int, not_believed: int

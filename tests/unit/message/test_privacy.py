@@ -27,20 +27,27 @@ def test_masked_addresses_differ_and_reveal_little(address: str, shown: str) -> 
     assert mask(address) == shown
 
 
-def test_an_envelope_keeps_everything_but_its_addresses() -> None:
+def test_an_envelope_keeps_everything_but_its_addresses_and_variables() -> None:
     envelope: dict[str, Any] = {
         "request_id": "r1",
         "recipient": {"push_tokens": ["token-of-a-device"], "email": "ada@example.com", "phone": None},
         "content": {"title": "t", "body": "b"},
         "email": "straight@example.com",
-        "metadata": {"copies": [{"phone": 15550142}]},
+        "metadata": {"copies": [{"phone": 15550142}], "Email": "Loud@example.com", "pushTokens": ["token-of-a-device"]},
+        "variables": {
+            "name": "Ada Lovelace",
+            "codes": [123456, "a@b.c"],
+            "deep": {"link": "https://e.x/ada"},
+            "no": None,
+        },
     }
     assert mask_addresses(envelope) == {
         "request_id": "r1",
         "recipient": {"push_tokens": ["***ce"], "email": "a***@example.com", "phone": None},
         "content": {"title": "t", "body": "b"},
         "email": "s***@example.com",
-        "metadata": {"copies": [{"phone": "***"}]},
+        "metadata": {"copies": [{"phone": "***"}], "Email": "L***@example.com", "pushTokens": ["***ce"]},
+        "variables": {"name": "***", "codes": ["***", "***"], "deep": {"link": "***"}, "no": None},
     }
 
 
@@ -51,4 +58,5 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_everything_under_recipient_is_masked(recipient: Any) -> None:
-    assert b"secret-address" not in orjson.dumps(mask_addresses({"recipient": recipient}))
+    for name in ("recipient", "RECIPIENT", "Push-Tokens", "eMail", "Variables"):
+        assert b"secret-address" not in orjson.dumps(mask_addresses({"metadata": [{name: recipient}]}))

@@ -227,13 +227,15 @@ def test_keys_are_read_with_their_scopes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [(key.client, sorted(key.scopes)) for key in keys] == [("shop", ["send"]), ("ops", ["operate", "send"])]
 
 
-def test_production_listens_everywhere_and_leans_on_no_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_production_listens_everywhere_with_its_gateway_alone_and_leans_on_no_sandbox(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     development = load_settings(env_file=None)
     assert development.listen_host == development.worker_listen_host == "127.0.0.1"
     assert development.users_url == "http://127.0.0.1:5070/users"
     monkeypatch.setenv("NOTIFY_ENV", "production")
     production = load_settings(env_file=None)
-    assert production.listen_host == production.worker_listen_host == "0.0.0.0"
+    assert (production.listen_host, production.worker_listen_host) == ("0.0.0.0", "127.0.0.1")
     assert (production.users_url, production.templates_url) == (None, None)
 
 

@@ -144,3 +144,26 @@ def test_the_error_does_not_quote_the_message() -> None:
     ):
         assert "secret" not in refusal(text, x="secret {}")
         assert "secret" not in refusal(text.replace("x", "(x|safe)", 1), x="secret {}")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{{ {}[name] }}",
+        "{{ {}[name | upper] }}",
+        "{{ name + 1 }}",
+        "{{ {}[people[0].email] }}",
+        "{{ ({})[code] }}",
+        "{{ name.nothing }}",
+        "{{ missing[name] }}",
+        "{{ {}[long] }}",
+    ],
+)
+def test_an_error_shows_no_value_of_the_caller(body: str) -> None:
+    variables: dict[str, Any] = {"name": "Ada Lovelace", "code": 4711, "people": [{"email": "ada@example.org"}]}
+    variables |= {"long": "ada@example.org" * 50}
+    with pytest.raises(TemplateInvalid) as refused:
+        render(Template(code="T", body=body), variables)
+    said = str(refused.value).lower()
+    assert said
+    assert not [value for value in ("ada lovelace", "4711", "ada@example.org") if value in said]
