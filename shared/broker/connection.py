@@ -16,6 +16,7 @@ from pika.channel import Channel as PikaChannel
 from shared.broker.channel import BROKER_FAILURES, RPC_DEADLINE_S, AmqpChannel, ChannelGone
 from shared.broker.pika_patches import WireConnection
 from shared.errors import TopologyMismatch
+from shared.logs import log_death
 from shared.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -238,6 +239,7 @@ class Connection:
         async with asyncio.timeout(within_s):
             await opened
         self._watch = asyncio.create_task(self._abort_in_silence(raw, gone), name=f"silence {self._name}")
+        self._watch.add_done_callback(log_death)
 
     async def _abort_in_silence(self, raw: WireConnection, gone: asyncio.Event) -> None:
         """Aborts the connection once the broker is silent; an unresponsive broker would not answer a proper close."""
