@@ -15,7 +15,8 @@ from ops.breaker.view import print_breakers, print_json
 from ops.errors import BadSetting, OpsError
 from ops.failed.action_log import log_actions
 from ops.settings import load
-from ops.system.local_servers import address_of, product_settings
+from ops.system.addresses import shown_addresses
+from ops.system.local_servers import product_settings
 from shared.errors import BadSettings, RedisUnavailable
 from shared.health.registry import HEARTBEATS_MISSED, Forced, force_breaker
 from shared.redis.client import sync_client
@@ -130,7 +131,7 @@ def _redis() -> Iterator[tuple[redis.Redis, Settings]]:
         with sync_client(settings.redis.url) as client:
             yield client, settings
     except RedisUnavailable as exc:
-        host, port = address_of(settings.redis.url)
-        raise OpsError(f"Redis at {host}:{port} is unavailable: {exc}\nCheck that it runs: ./notify status") from exc
+        address = shown_addresses(settings.redis.url)
+        raise OpsError(f"Redis at {address} is unavailable: {exc}\nCheck that it runs: ./notify status") from exc
     except BadSettings as exc:
         raise BadSetting("\n".join(f"{variable}: {why}" for variable, why in exc.problems)) from exc

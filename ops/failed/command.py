@@ -11,7 +11,8 @@ from ops.errors import BadSetting, LockedByAnother, OpsError
 from ops.failed.action_log import log_actions
 from ops.failed.view import print_json, print_list, print_message, print_outcome
 from ops.settings import load
-from ops.system.local_servers import address_of, product_settings
+from ops.system.addresses import shown_addresses
+from ops.system.local_servers import product_settings
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 from shared.failed.queue import FailedQueue
 from shared.failed.results import FailedOutcome
@@ -111,8 +112,7 @@ def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
     except Locked as exc:
         raise LockedByAnother("Another operator is working on failed.queue; try again in a moment.") from exc
     except BrokerUnavailable as exc:
-        host, port = address_of(settings.broker.url)
-        raise OpsError(f"{exc} ({host}:{port})\nCheck that it runs: ./notify status") from exc
+        raise OpsError(f"{exc} ({shown_addresses(settings.broker.url)})\nCheck that it runs: ./notify status") from exc
 
 
 def _option(field: str, why: str) -> str:

@@ -7,9 +7,10 @@ from rich.table import Table
 from ops.errors import NotRunning
 from ops.servers import RabbitMQServer, RedisServer
 from ops.settings import Configuration, load
+from ops.system.addresses import shown_addresses
 from ops.system.fleet import Program, programs
 from ops.system.health import health_of, listens
-from ops.system.local_servers import address_of, private_rabbitmq, private_redis
+from ops.system.local_servers import private_rabbitmq, private_redis
 from ops.system.supervision import ProcessState, Supervisor
 
 _COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
@@ -54,13 +55,20 @@ def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, private, given_url, server in servers:
         if not private:
-            host, port = address_of(given_url)
-            rows.append((name, "", _coloured("given"), str(port), host))
+            rows.append((name, "", _coloured("given"), "", shown_addresses(given_url)))
             continue
         identity = server.identity()
         state = _coloured("running" if identity else "ended")
         answers = _coloured("answers" if server.answers() else "no answer")
-        rows.append((name, str(identity.pid) if identity else "", state, str(address_of(server.url)[1]), answers))
+        rows.append(
+            (
+                name,
+                str(identity.pid) if identity else "",
+                state,
+                shown_addresses(server.url).rpartition(":")[2],
+                answers,
+            )
+        )
     return rows
 
 
