@@ -10,6 +10,7 @@ import orjson
 
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -52,13 +53,15 @@ class SendGrid:
 
     connections = CONNECTIONS_PER_ORIGIN
 
-    def __init__(self, name: str, endpoint: str, timeout_s: float, key: str, sender: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, endpoint: str, timeout_s: float, key: str, sender: dict[str, str], proxy: Proxy | None = None
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self._endpoint = endpoint
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self._sender = sender
-        self._http = HttpClient()
+        self._http = HttpClient(proxy=proxy)
 
     async def open(self) -> None:
         await self._http.open()

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -106,7 +107,15 @@ def build(url: ProviderUrl, settings: Settings) -> Twilio:
         raise url.problem("must contain SID:TOKEN@")
     endpoint = f"{url.http_base(VENDOR_HOST)}/2010-04-01/Accounts/{quote(url.username, safe='')}/Messages.json"
     credentials = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-    return Twilio(url.name, endpoint, url.timeout_s, credentials, url.required("from"), url.options.get("callback", ""))
+    return Twilio(
+        url.name,
+        endpoint,
+        url.timeout_s,
+        credentials,
+        url.required("from"),
+        url.options.get("callback", ""),
+        Proxy.of(settings.providers),
+    )
 
 
 class Twilio:
@@ -115,7 +124,14 @@ class Twilio:
     connections = CONNECTIONS_PER_ORIGIN
 
     def __init__(
-        self, name: str, endpoint: str, timeout_s: float, credentials: str, sender: str, callback: str
+        self,
+        name: str,
+        endpoint: str,
+        timeout_s: float,
+        credentials: str,
+        sender: str,
+        callback: str,
+        proxy: Proxy | None = None,
     ) -> None:
         self.name = name
         self.timeout_s = timeout_s
@@ -127,7 +143,7 @@ class Twilio:
         }
         self._sender = ("MessagingServiceSid" if sender.startswith("MG") else "From", sender)
         self._callback = callback
-        self._http = HttpClient()
+        self._http = HttpClient(proxy=proxy)
 
     async def open(self) -> None:
         await self._http.open()

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -65,7 +66,9 @@ def build(url: ProviderUrl, settings: Settings) -> Vonage:
     if not url.username or not url.password:
         raise url.problem("must contain KEY:SECRET@")
     account = {"api_key": url.username, "api_secret": url.password, "from": url.required("from")}
-    return Vonage(url.name, f"{url.http_base(VENDOR_HOST)}/sms/json", url.timeout_s, account)
+    return Vonage(
+        url.name, f"{url.http_base(VENDOR_HOST)}/sms/json", url.timeout_s, account, Proxy.of(settings.providers)
+    )
 
 
 class Vonage:
@@ -73,13 +76,15 @@ class Vonage:
 
     connections = CONNECTIONS_PER_ORIGIN
 
-    def __init__(self, name: str, endpoint: str, timeout_s: float, account: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, endpoint: str, timeout_s: float, account: dict[str, str], proxy: Proxy | None = None
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self._endpoint = endpoint
         self._account = account
         self._headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        self._http = HttpClient()
+        self._http = HttpClient(proxy=proxy)
 
     async def open(self) -> None:
         await self._http.open()

@@ -1,4 +1,4 @@
-"""Checks the URLs of RabbitMQ and Redis when settings are read, and takes lists of hosts apart.
+"""Checks the URLs of RabbitMQ, Redis and the proxy when settings are read, and takes lists of hosts apart.
 
 The libraries that will read a URL check it here too, because each accepts parameters of its own. Otherwise a wrong
 parameter would end a process with a traceback later, or would be ignored. No error shows a value: it may be a secret.
@@ -84,6 +84,16 @@ def check_redis(text: str) -> None:
     if scheme != "unix" and database and not (database.isascii() and database.isdigit()):
         raise ValueError("the database must be a number, as in redis://host/0")
     _check_parameters(parts, _redis_connection)
+
+
+def check_proxy(text: str) -> None:
+    """Raises ValueError if this is not the URL of an HTTP proxy; the error does not quote it."""
+    scheme, separator, _ = text.partition("://")
+    if scheme != "http" or not separator:
+        raise ValueError("must be http://[user:password@]host:port")
+    parts = _split(text)
+    if parts.path.strip("/") or parts.query:
+        raise ValueError("must end after the port")
 
 
 def is_sentinel(url: str) -> bool:
