@@ -30,6 +30,8 @@ from shared.message.json_schema import exactly_one, given
 #: Largest envelope, bytes of JSON.
 MAX_BODY_BYTES = 64 * 1024
 MAX_PUSH_TOKENS = 100
+#: Longest title and subject, characters. RFC 5322, section 2.1.1: a line of a mail has at most 998.
+MAX_TITLE, MAX_SUBJECT = 1024, 998
 
 NotificationType = Literal["push", "email", "sms", "websocket", "both"]
 ChannelName = Literal["push", "email", "sms", "websocket"]
@@ -128,11 +130,11 @@ def _or_integer(schema: dict[str, Any]) -> None:
 class EnvelopeContent(_Part):
     """Holds content that is given directly. SMS needs only ``body``; ``subject`` defaults to ``title``."""
 
-    title: Annotated[OneLine, Field(max_length=1024)] | None = Field(
+    title: Annotated[OneLine, Field(max_length=MAX_TITLE)] | None = Field(
         None, description="The title. It is required, except for sms."
     )
     body: Annotated[Text, Field(min_length=1, description="The text of the message.")]
-    subject: Annotated[OneLine, Field(max_length=998)] | None = Field(
+    subject: Annotated[OneLine, Field(max_length=MAX_SUBJECT)] | None = Field(
         None, description="The subject of an e-mail. The default is the title."
     )
     html: Text | None = Field(None, description="The HTML version of an e-mail, in addition to the text.")
