@@ -32,7 +32,7 @@ def printable_bytes(body: bytes) -> str:
 
 def _is_shown(letter: str) -> bool:
     # Python counts the spaces of other widths, such as the no-break space of French texts, as not printable.
-    return letter.isprintable() or unicodedata.category(letter) == "Zs"
+    return letter.isprintable() or letter == "\t" or unicodedata.category(letter) == "Zs"
 
 
 def _escape(letter: str) -> str:

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import click
 import redis
 import structlog
-from rich.console import Console
 
 from ops.breaker.survey import Name, Survey, survey
 from ops.breaker.view import print_breakers, print_json
@@ -17,6 +16,7 @@ from ops.failed.action_log import log_actions
 from ops.settings import load
 from ops.system.addresses import shown_addresses
 from ops.system.local_servers import product_settings
+from ops.terminal import Terminal
 from shared.errors import BadSettings, RedisUnavailable
 from shared.health.registry import HEARTBEATS_MISSED, Forced, force_breaker
 from shared.redis.client import sync_client
@@ -86,7 +86,7 @@ def _force(text: str, how: Forced | None) -> None:
         structlog.get_logger().info(
             "breaker_forced", channel=name[0], provider=name[1], to=how or "auto", operator=getpass.getuser()
         )
-        with Console(stderr=True).status("Waiting for the workers' next heartbeat ..."):
+        with Terminal(stderr=True).status("Waiting for the workers' next heartbeat ..."):
             found = _obeyed(client, settings.worker.heartbeat_s, name)
     said = f"{text} is forced {how}" if how else f"{text} decides for itself"
     late = found.disobedient(name)
@@ -98,7 +98,7 @@ def _force(text: str, how: Forced | None) -> None:
         if workers
         else "no worker is running; workers that start later will obey"
     )
-    click.echo(f"{said}: {who}.")
+    Terminal().print(f"{said}: {who}.")
 
 
 def _known(text: str, found: Survey, settings: Settings) -> Name:

@@ -21,6 +21,9 @@ from shared.failed.selection import parse_discard, parse_listing, parse_replay
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+#: At most this number of ids that were not found is named.
+_MOST_NAMED = 20
+
 _FILTERS = (
     click.option("--channel", help="Select messages of this channel."),
     click.option("--reason", help="Select messages that failed for this reason."),
@@ -70,7 +73,7 @@ def show(failed_id: str, reveal: bool, as_json: bool) -> None:
     """Show one failed message and its content."""
     shown = _run(lambda queue, operator: queue.show(failed_id, reveal=reveal, operator=operator))
     if shown is None:
-        raise OpsError(f"There is no failed message {failed_id} among those scanned.")
+        raise OpsError(f"There is no failed message {failed_id}.")
     print_json(shown) if as_json else print_message(shown)
 
 
@@ -91,6 +94,7 @@ def discard(as_json: bool, **selection: Any) -> None:
     """Delete failed messages. They cannot be restored."""
     done = _run(lambda queue, operator: queue.discard(parse_discard(_given(selection)), operator=operator))
     print_json(done) if as_json else print_outcome("discarded", done)
+    _check(done)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -126,3 +130,7 @@ def _check(done: FailedOutcome) -> None:
     unconfirmed = sum(each.reason == "unconfirmed" for each in done.skipped)
     if unconfirmed:
         raise OpsError(f"The broker has not confirmed {unconfirmed}; they are still in failed.queue. Try again.")
+    if done.missing:
+        where = "among the messages that one scan reached" if done.truncated else "in failed.queue"
+        more = f" and {len(done.missing) - _MOST_NAMED} more" if len(done.missing) > _MOST_NAMED else ""
+        raise OpsError(f"Not {where}: {', '.join(done.missing[:_MOST_NAMED])}{more}")

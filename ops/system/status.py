@@ -1,8 +1,8 @@
 """Implements ``./notify status``, which shows every process and server."""
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ops.errors import NotRunning
 from ops.servers import RabbitMQServer, RedisServer
@@ -12,6 +12,7 @@ from ops.system.fleet import Program, programs
 from ops.system.health import health_of, listens
 from ops.system.local_servers import private_rabbitmq, private_redis
 from ops.system.supervision import ProcessState, Supervisor
+from ops.terminal import Terminal
 
 _COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
 
@@ -28,10 +29,10 @@ def status() -> None:
         table.add_row(*_process_row(program, states.get(program.name)))
     for row in _server_rows(configuration):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    Terminal().print(table, soft_wrap=False)
 
 
-def _process_row(program: Program, state: ProcessState | None) -> tuple[str, ...]:
+def _process_row(program: Program, state: ProcessState | None) -> tuple[str | Text, ...]:
     ports = ", ".join(str(port.number) for port in program.ports)
     if state is None:
         return program.name, "", _coloured("unknown"), ports, ""
@@ -46,13 +47,13 @@ def _health(program: Program) -> str:
     return "listens" if listens(program) else "no answer"
 
 
-def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:
+def _server_rows(configuration: Configuration) -> list[tuple[str | Text, ...]]:
     product = configuration.product
     servers: list[tuple[str, bool, str, RabbitMQServer | RedisServer]] = [
         ("rabbitmq", configuration.private_rabbitmq, product.broker.url, private_rabbitmq(configuration)),
         ("redis", configuration.private_redis, product.redis.url, private_redis(configuration)),
     ]
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[str | Text, ...]] = []
     for name, private, given_url, server in servers:
         if not private:
             rows.append((name, "", _coloured("given"), "", shown_addresses(given_url)))
@@ -72,5 +73,5 @@ def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:
     return rows
 
 
-def _coloured(word: str) -> str:
-    return f"[{_COLOURS.get(word, 'yellow')}]{word}[/]"
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, "yellow"))
