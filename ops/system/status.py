@@ -21,15 +21,19 @@ _COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given":
 def status() -> None:
     """Show every process and server. The exit code is 3 if the system is not running."""
     configuration = load()
-    if configuration.place.keeper.living() is None:
+    kept = configuration.place.keeper.living() is not None
+    states = Supervisor(configuration.place).states()
+    if not kept and not states:
         raise NotRunning("The system is not running. Start it: ./notify up")
     table = Table("process", "pid", "state", "port", "health", box=None)
-    states = Supervisor(configuration.place).states()
     for program in programs(configuration):
         table.add_row(*_process_row(program, states.get(program.name)))
     for row in _server_rows(configuration):
         table.add_row(*row)
-    Terminal().print(table, soft_wrap=False)
+    terminal = Terminal()
+    terminal.print(table, soft_wrap=False)
+    if not kept:
+        terminal.print("No ./notify up keeps this system running; ./notify up takes it over without stopping it.")
 
 
 def _process_row(program: Program, state: ProcessState | None) -> tuple[str | Text, ...]:
