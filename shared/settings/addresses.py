@@ -1,7 +1,8 @@
 """Checks the URLs of RabbitMQ, Redis and the proxy when settings are read, and takes lists of hosts apart.
 
-The libraries that will read a URL check it here too, because each accepts parameters of its own. Otherwise a wrong
-parameter would end a process with a traceback later, or would be ignored. No error shows a value: it may be a secret.
+Otherwise a wrong part would end a process with a traceback later, or would be ignored. redis-py reads a URL here as it
+will later; for RabbitMQ ``amqp_parameters`` has pika's rules, because only the broker package may import pika. No error
+shows a value: it may be a secret.
 
 RabbitMQ: ``amqp[s]://user:password@host[:port][,host[:port]]...[/virtual host][?parameters]``; whole URLs may be
 separated by commas too.
@@ -18,7 +19,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import redis.asyncio
-from pika import URLParameters
+
+from shared.settings.amqp_parameters import check_parameter
 
 SENTINEL_PORT = 26379
 #: The parameter of a Sentinel URL that holds the password of the Sentinels themselves; theirs may differ from Redis'.
@@ -68,7 +70,7 @@ def check_amqp(text: str) -> None:
             raise ValueError("the user has no password: write user:password@host")
         if parts.path.count("/") > 1:
             raise ValueError("the virtual host holds a slash: write it as %2F")
-        _check_parameters(parts, URLParameters)
+        _check_parameters(parts, _amqp_parameters)
 
 
 def check_redis(text: str) -> None:
@@ -163,6 +165,17 @@ def _check_parameters(parts: SplitResult, read: Callable[[str], Any]) -> None:
         read(parts.geturl())
     except Exception as exc:
         raise ValueError("it cannot be read; each parameter may be given once") from exc
+
+
+def _amqp_parameters(url: str) -> None:
+    for name, value in _once(parse_qsl(urlsplit(url).query, keep_blank_values=True)):
+        check_parameter(name, value)
+
+
+def _once(parameters: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    if len({name for name, _ in parameters}) < len(parameters):
+        raise ValueError("a parameter is given twice")
+    return parameters
 
 
 def _redis_connection(url: str) -> None:

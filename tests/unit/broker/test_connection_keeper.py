@@ -180,6 +180,10 @@ async def test_several_hosts_are_tried_in_turn_and_the_wait_grows_with_each_roun
     seen: list[str] = []
     waits: list[int] = []
 
+    def no_wait(rounds: int, _draw: float) -> float:
+        waits.append(rounds)
+        return 0.0
+
     class Refusing(Wire):
         def __init__(self, parameters: Any, on_open_callback: Any, on_open_error_callback: Any, on_close_callback: Any):
             seen.append(f"{parameters.host}:{parameters.port}")
@@ -187,7 +191,7 @@ async def test_several_hosts_are_tried_in_turn_and_the_wait_grows_with_each_roun
             asyncio.get_running_loop().call_soon(on_open_error_callback, self, "refused")
 
     monkeypatch.setattr("shared.broker.connection.WireConnection", Refusing)
-    monkeypatch.setattr("shared.broker.connection.backoff_s", lambda rounds, draw: waits.append(rounds) or 0.0)
+    monkeypatch.setattr("shared.broker.connection.backoff_s", no_wait)
     connection = Connection(url, "test")
     connection.start()
     await eventually_async(lambda: len(seen) >= 5)

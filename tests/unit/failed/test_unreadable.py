@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from shared.failed.unreadable import MAX_DEPTH, read_envelope, unreadable_body
 ANY: Any = None
 
 
-def shown(body: bytes, *, reveal: bool = False, **headers: Any) -> UnreadableBody:
-    return unreadable_body(Taken(body, headers, "push", None, "text/plain", "utf-8\x1b", ANY, 1), reveal=reveal)
+def shown(body: bytes, headers: Mapping[str, Any] | None = None, *, reveal: bool = False) -> UnreadableBody:
+    return unreadable_body(Taken(body, headers or {}, "push", None, "text/plain", "utf-8\x1b", ANY, 1), reveal=reveal)
 
 
 def nested(levels: int) -> bytes:
@@ -62,20 +63,14 @@ def test_of_bytes_that_are_no_text_only_the_beginning_is_shown_unless_revealed(b
 
 
 def test_headers_and_encoding_are_printable_short_and_masked() -> None:
-    found = shown(
-        b"x",
-        note="\x1b]0;y" + "z z" * 500,
-        sender="ada@example.com",
-        raw=b"\xff\x00",
-        number=7,
-        **{"x-death": [{"q": 1}]},
-    )
+    headers = {"note": "\x1b]0;y" + "z z" * 500, "sender": "ada@example.com", "raw": b"\xff\x00", "number": 7}
+    found = shown(b"x", headers)
     assert found.content_encoding == r"utf-8\x1b"
     assert found.headers["note"].startswith(r"\x1b]0;yz z")
     assert len(found.headers["note"]) == 256
     assert found.headers["sender"] == "a***@example.com"
     assert (found.headers["raw"], found.headers["number"]) == (r"\xff\x00", "7")
-    assert shown(b"x", reveal=True, sender="ada@example.com").headers["sender"] == "ada@example.com"
+    assert shown(b"x", headers, reveal=True).headers["sender"] == "ada@example.com"
 
 
 def test_a_long_text_is_cut() -> None:

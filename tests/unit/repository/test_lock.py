@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-_LOCKED = re.compile(
-    r"^([a-z0-9][a-z0-9.-]*)==(\S+?)(?: ; [^\\\n]*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
-)
+_HASHES = r"((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)"
+_LOCKED = re.compile(r"^([a-z0-9][a-z0-9.-]*)==(\S+?)(?: ; [^\\\n]*)? \\\n" + _HASHES, re.MULTILINE)
 
 
 def locked(name: str) -> dict[str, str]:
