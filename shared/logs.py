@@ -114,6 +114,7 @@ def configure_logs(service: str, level: str = "INFO", log_format: LogFormat = "a
     """
     global _lost
     _lost = _Lost()
+    _occupy_standard_descriptors()
     number = logging.getLevelNamesMapping()[level]
     fd = _standard_output() if fd is None else fd
     on_terminal = fd is not None and os.isatty(fd)
@@ -216,8 +217,22 @@ def _encoded(_logger: Any, _method: str, line: str) -> bytes:
     return line.encode(errors="backslashreplace")
 
 
+def _occupy_standard_descriptors() -> None:
+    """Opens /dev/null in the place of those descriptors 0, 1 and 2 that were closed when the process started.
+
+    Otherwise the next socket gets such a number: another library's line would be written to it, and libuv aborts a
+    process that closes it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The kernel gives the lowest free number. Nothing can be written there, so what is lost is counted.
+            os.open(os.devnull, os.O_RDONLY)
+
+
 def _standard_output() -> int | None:
-    # If descriptor 1 was closed at the start, it may be a socket now: sys.stdout is None then.
+    # Python sets sys.stdout to None if descriptor 1 was closed when the process started.
     try:
         return sys.stdout.fileno() if sys.stdout is not None else None
     except (OSError, ValueError):

@@ -2,6 +2,7 @@
 
 import os
 
+from ops.errors import BadSetting
 from ops.place import Place
 from shared.logs import configure_logs
 
@@ -9,8 +10,14 @@ NAME = "operator"
 
 
 def log_actions(place: Place) -> None:
-    """Appends all further log lines of this process to that file; none of them go to the terminal."""
-    place.log.mkdir(parents=True, exist_ok=True)
-    # The file stays open until the process ends.
-    file = os.open(place.log_file(NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    """Appends all further log lines of this process to that file; none of them go to the terminal.
+
+    Raises BadSetting if there can be no such file: an action without a record is not carried out.
+    """
+    try:
+        place.log.mkdir(parents=True, exist_ok=True)
+        # The file stays open until the process ends.
+        file = os.open(place.log_file(NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as exc:
+        raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {place.log}: {exc.strerror}") from exc
     configure_logs(NAME, "INFO", "json", fd=file)
