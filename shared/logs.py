@@ -45,25 +45,24 @@ class LineWriter:
         self._poll = select.poll()
         self._cut = False
         self._patience_ms = PATIENCE_MS
-        self._piece_bytes = sys.maxsize
+        self._may_block = fd is not None and not _is_regular_file(fd)
+        self._piece_bytes = _PIECE_BYTES if self._may_block else sys.maxsize
         if fd is not None:
             self._poll.register(fd, select.POLLOUT)
-            if not _is_regular_file(fd):
-                self._piece_bytes = _PIECE_BYTES
 
     def write(self, line: bytes) -> None:
         if self._fd is None:
             raise OSError("there is no standard output")
         with self._lock:
-            rest = memoryview((b"\n" if self._cut else b"") + line + b"\n")
-            whole = len(rest)
+            data = (b"\n" if self._cut else b"") + line + b"\n"
+            written = 0
             try:
-                while rest:
-                    if not self._poll.poll(self._patience_ms):
+                while written < len(data):
+                    if self._may_block and not self._poll.poll(self._patience_ms):
                         raise TimeoutError("the reader of the log does not read")
-                    rest = rest[os.write(self._fd, rest[: self._piece_bytes]) :]
+                    written += os.write(self._fd, data[written : written + self._piece_bytes])
             except OSError:
-                self._cut = self._cut or len(rest) < whole
+                self._cut = self._cut or written > 0
                 self._patience_ms = 0
                 raise
             self._cut = False
@@ -175,7 +174,8 @@ def _unfailing(level: int) -> type[Any]:
             except Exception:  # noqa: BLE001 - delivering messages does not depend on saying so
                 _lost.add()
                 return
-            if lines := _lost.take_untold():
+            if _lost.untold:
+                lines = _lost.take_untold()
                 try:
                     super()._proxy_to_logger("warning", "log_lines_lost", lines=lines)
                 except Exception:  # noqa: BLE001
