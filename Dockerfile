@@ -10,9 +10,10 @@ FROM ${PYTHON_IMAGE} AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 COPY requirements.txt /build/
 # Packages without a wheel are built here, so that the product contains neither a compiler nor pip's cache.
-RUN pip wheel --no-cache-dir --wheel-dir /build/wheels --requirement /build/requirements.txt \
+# Their hashes are checked when they are fetched; a wheel that is built here has another one.
+RUN pip wheel --no-cache-dir --require-hashes --wheel-dir /build/wheels --requirement /build/requirements.txt \
     && python -m venv /opt/notify \
-    && /opt/notify/bin/pip install --no-index --find-links /build/wheels --requirement /build/requirements.txt
+    && /opt/notify/bin/pip install --no-index --no-deps /build/wheels/*.whl
 
 FROM ${PYTHON_IMAGE} AS product
 LABEL org.opencontainers.image.title="notify" org.opencontainers.image.licenses="MIT"

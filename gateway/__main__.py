@@ -19,7 +19,7 @@ from gateway.health.metrics_directory import metrics_directory
 from gateway.http.auth import check_keys
 from shared.errors import BadSettings
 from shared.files import raise_file_limit
-from shared.logs import configure_logs
+from shared.logs import complain, configure_logs
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.worker.collector import calm_collector
@@ -44,7 +44,7 @@ def main() -> int:
         settings = load_settings()
         check_keys(settings)
     except BadSettings as exc:
-        sys.stderr.writelines(f"{name}: {why}\n" for name, why in exc.problems)
+        complain(*(f"{name}: {why}" for name, why in exc.problems))
         return BAD_SETTINGS_EXIT
     _configure_logs(settings)
     raise_file_limit()

@@ -1,11 +1,13 @@
 """Defines the command line: one row per subcommand, which is imported only when it is called."""
 
 import importlib
+import io
 import sys
 
 import click
 
 from ops.errors import OpsError
+from ops.terminal import Terminal
 from shared import version
 
 #: name -> (module:attribute, the text in --help)
@@ -55,8 +57,12 @@ def command() -> None:
 
 def main() -> None:
     """Runs the command, and ends the process with the command's exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         command.main(prog_name="./notify", standalone_mode=True)
     except OpsError as exc:
-        click.echo(str(exc), err=True)
+        Terminal(stderr=True).print(str(exc))
         sys.exit(exc.exit_code)

@@ -6,6 +6,8 @@ import secrets
 
 import click
 
+from ops.terminal import Terminal
+
 _CLIENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCOPES = ("send", "operate")
 
@@ -26,8 +28,8 @@ def new(client: str, scope: str) -> None:
     if not set(scopes) <= set(_SCOPES) or len(set(scopes)) != len(scopes):
         raise click.BadParameter("use send, operate or send+operate", param_hint="--scope")
     secret = secrets.token_urlsafe(32)
-    click.echo(f"Key (shown only now): {secret}")
-    click.echo(f"Entry for API_KEYS:   {entry(client, scopes, secret)}")
+    Terminal().print(f"Key (shown only now): {secret}")
+    Terminal().print(f"Entry for API_KEYS:   {entry(client, scopes, secret)}")
 
 
 def entry(client: str, scopes: list[str], secret: str) -> str:

@@ -51,6 +51,19 @@ class Place:
         """Returns the file that the keeper locks while it lives, so that two keepers cannot run at once."""
         return self.run / "up.lock"
 
+    @property
+    def stopping(self) -> Path:
+        """Returns the file that exists while the processes are to end: one that is just being started then ends itself.
+
+        supervisord loses a SIGTERM for a child that it has forked and that has not become another program yet.
+        """
+        return self.run / "stopping"
+
+    @property
+    def fleet(self) -> Path:
+        """Returns the file with the digest of the settings with which the processes were started."""
+        return self.run / "fleet.sha256"
+
     def process(self, name: str) -> PidFile:
         return PidFile(self.run / f"process-{name}.pid")
 

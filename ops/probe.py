@@ -7,6 +7,8 @@ import sys
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
+from shared.terminal import printable
+
 #: Less than the 5 s after which the container engine aborts the check.
 TIMEOUT_S = 4.0
 _USAGE = "python -m ops.probe http://HOST:PORT/PATH"
@@ -33,7 +35,7 @@ def main(arguments: list[str]) -> int:
         return 2
     found = complaint(arguments[0])
     if found is not None:
-        print(found, file=sys.stderr)
+        print(printable(found), file=sys.stderr)
     return 0 if found is None else 1
 
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +79,19 @@ def _start_by_ps(pid: int) -> str | None:
     return None if not state or state.startswith("Z") else started.strip()
 
 
+def end_groups(processes: Sequence[Identity], grace_s: float) -> None:
+    """Ends the process groups that these processes lead, all at once: SIGTERM, and SIGKILL after ``grace_s``."""
+    for signum in (signal.SIGCONT, signal.SIGTERM):
+        for process in processes:
+            process.send(signum, group=True)
+    deadline = time.monotonic() + grace_s
+    for process in processes:
+        if not process.wait(max(0.0, deadline - time.monotonic())):
+            process.send(signal.SIGKILL, group=True)
+    for process in processes:
+        process.wait(10)
+
+
 @dataclass(frozen=True)
 class PidFile:
     """Records one process in a file."""
@@ -130,8 +144,9 @@ class Daemon:
 
     def identity(self) -> Identity | None:
         """Returns the living process: the child, or one that an earlier run left behind; None if there is none."""
-        if self._child is not None:
-            self._child.poll()  # reaps the child if it has ended
+        # An interrupt may have come between the start of the child and its record. ``poll`` reaps a child that ended.
+        if self._child is not None and self._child.poll() is None:
+            return Identity.of(self._child.pid)
         return self.record.living()
 
     def signal(self, signum: int) -> None:

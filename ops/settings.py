@@ -1,5 +1,6 @@
 """Reads the settings of ``./notify`` itself, together with the product's, from the environment and ``.env``."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ from pydantic import Field
 from ops.errors import BadSetting
 from ops.place import ROOT, Place
 from shared.errors import BadSettings
-from shared.settings.load import group_from, read_variables, settings_from
+from shared.settings.load import group_from, names_of, read_variables, settings_from
+from shared.settings.misspelt import misspelt
 from shared.settings.settings import Settings
 from shared.settings.types import Group, Seconds, variable
 
@@ -60,14 +62,23 @@ class Configuration:
 
 
 def find_place() -> Place:
-    """Reads only where the system's files are. Raises BadSettings."""
-    return group_from(WhereSettings, read_variables()).place
+    """Reads only where the system's files are; no other setting, and no broken line of ``.env``, matters to it.
+
+    Raises BadSetting.
+    """
+    try:
+        return group_from(WhereSettings, read_variables(skip_unreadable=True)).place
+    except BadSettings as exc:
+        raise BadSetting(_shown(exc.problems)) from exc
 
 
 def load() -> Configuration:
     """Reads all settings. Raises BadSetting, which names every bad variable."""
-    variables = read_variables()
-    problems: list[tuple[str, str]] = []
+    try:
+        variables = read_variables()
+    except BadSettings as exc:
+        raise BadSetting(_shown(exc.problems)) from exc
+    problems: list[tuple[str, str]] = misspelt(variables, set(names_of(LocalSettings)))
     try:
         product = settings_from(variables)
     except BadSettings as exc:
@@ -77,5 +88,9 @@ def load() -> Configuration:
     except BadSettings as exc:
         problems += exc.problems
     if problems:
-        raise BadSetting("\n".join(f"{name}: {why}" for name, why in sorted(problems)))
+        raise BadSetting(_shown(sorted(problems)))
     return Configuration(product, local)
+
+
+def _shown(problems: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"{name}: {why}" for name, why in problems)

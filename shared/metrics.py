@@ -48,6 +48,7 @@ class Metrics:
         self.broker_errors = counter(
             "notify_broker_errors", "Errors of a broker connection that no rule foresees, each in the log", "use"
         )
+        self.log_lines_lost = counter("notify_log_lines_lost", "Log lines that could not be written")
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",
             "Seconds from the acceptance of a message until a provider accepted it",

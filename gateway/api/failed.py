@@ -74,6 +74,7 @@ _MESSAGE = FailedMessage(
         "variables": {"name": "***", "link": "***"},
         "priority": "high",
     },
+    unreadable=None,
 )
 _EXPIRED = SkippedMessage(id=_ID, reason="expired", detail="expires_at was 2030-01-01T12:00:00+00:00")
 
@@ -107,7 +108,14 @@ _REFUSALS = (
         Answer(
             200,
             "The matching messages; the queue is not changed.",
-            FailedList(items=[_ITEM], scanned=1, truncated=False),
+            FailedList(
+                items=[_ITEM],
+                scanned=3,
+                waiting=3,
+                matched=1,
+                reasons={"attempts_exhausted": 1},
+                truncated=False,
+            ),
         ),
         *_REFUSALS,
     ],
@@ -127,8 +135,8 @@ def list_failed(queue: FailedQueue, client: str) -> FailedList:
         Answer(200, "The message.", _MESSAGE),
         Answer(
             404,
-            "There is no such message, or it lies beyond what one scan reaches.",
-            Problem(404, f"no failed message {_ID} among those scanned"),
+            "There is no such message, or 30 s were not enough to reach it.",
+            Problem(404, f"no failed message {_ID}"),
         ),
         *_REFUSALS,
     ],
@@ -137,7 +145,7 @@ def show_failed(queue: FailedQueue, client: str, failed_id: str) -> FailedMessag
     """Show one failed message."""
     shown = _run(queue.show(failed_id, reveal=_showing(request.args).reveal, operator=client))
     if shown is None:
-        raise Problem(404, f"no failed message {failed_id} among those scanned")
+        raise Problem(404, f"no failed message {failed_id}")
     return shown
 
 
@@ -156,7 +164,7 @@ def show_failed(queue: FailedQueue, client: str, failed_id: str) -> FailedMessag
         Answer(
             200,
             "The messages have been published again, each to its original lane; those skipped are named.",
-            FailedOutcome(matched=3, done=2, dry_run=False, skipped=[_EXPIRED], truncated=False),
+            FailedOutcome(matched=3, done=2, dry_run=False, skipped=[_EXPIRED], missing=[], truncated=False),
         ),
         *_REFUSALS,
     ],
@@ -178,7 +186,7 @@ def replay_failed(queue: FailedQueue, client: str) -> FailedOutcome:
         Answer(
             200,
             "The messages have been deleted; they cannot be restored.",
-            FailedOutcome(matched=3, done=3, dry_run=False, skipped=[], truncated=False),
+            FailedOutcome(matched=3, done=3, dry_run=False, skipped=[], missing=[], truncated=False),
         ),
         *_REFUSALS,
     ],

@@ -1,8 +1,9 @@
-"""Counts what the gateway accepts, refuses and cuts, over all its processes, by prometheus_client's multiprocess mode.
+"""Counts what the gateway accepts, refuses and cuts, and its lost log lines, over all its processes.
 
-Each process counts in a file of its own in the directory that PROMETHEUS_MULTIPROC_DIR names; the process that answers
-``/metrics`` adds up all files. The file of a process that died remains, so the sum never falls while the gateway runs.
-A gauge must name its ``multiprocess_mode``, because values of dead processes would otherwise be shown as current.
+This is prometheus_client's multiprocess mode: each process counts in a file of its own in the directory that
+PROMETHEUS_MULTIPROC_DIR names; the process that answers ``/metrics`` adds up all files. The file of a process that died
+remains, so the sum never falls while the gateway runs. A gauge must name its ``multiprocess_mode``, because values of
+dead processes would otherwise be shown as current.
 """
 
 from __future__ import annotations
@@ -13,16 +14,22 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from gateway.health.metrics_directory import current_directory
+from shared.logs import count_lost_lines
 from shared.message.channels import CHANNELS, Lane, lanes_of
 
 
 class AcceptedCounts:
-    """Counts accepted messages, refusals and cut connections. Create it after fork: each process has its own file."""
+    """Counts accepted messages, refusals, cut connections and lost log lines.
+
+    Create it after fork: each process counts in its own file.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         labels = ("channel", "lane")
         counter = Counter("notify_accepted", "Envelopes confirmed by the broker", labels, registry=self._registry)
+        lost = Counter("notify_log_lines_lost", "Log lines that could not be written", registry=self._registry)
+        count_lost_lines(lost.inc)
         # Created in advance, so that a lane without messages reads 0 and no request has to search for its counter.
         self._counters = {
             lane: counter.labels(lane.channel, lane.priority) for channel in CHANNELS for lane in lanes_of(channel)

@@ -8,14 +8,15 @@ from contextlib import contextmanager
 import click
 import redis
 import structlog
-from rich.console import Console
 
 from ops.breaker.survey import Name, Survey, survey
 from ops.breaker.view import print_breakers, print_json
 from ops.errors import BadSetting, OpsError
 from ops.failed.action_log import log_actions
 from ops.settings import load
-from ops.system.local_servers import address_of, product_settings
+from ops.system.addresses import shown_addresses
+from ops.system.local_servers import product_settings
+from ops.terminal import Terminal
 from shared.errors import BadSettings, RedisUnavailable
 from shared.health.registry import HEARTBEATS_MISSED, Forced, force_breaker
 from shared.redis.client import sync_client
@@ -85,7 +86,7 @@ def _force(text: str, how: Forced | None) -> None:
         structlog.get_logger().info(
             "breaker_forced", channel=name[0], provider=name[1], to=how or "auto", operator=getpass.getuser()
         )
-        with Console(stderr=True).status("Waiting for the workers' next heartbeat ..."):
+        with Terminal(stderr=True).status("Waiting for the workers' next heartbeat ..."):
             found = _obeyed(client, settings.worker.heartbeat_s, name)
     said = f"{text} is forced {how}" if how else f"{text} decides for itself"
     late = found.disobedient(name)
@@ -97,7 +98,7 @@ def _force(text: str, how: Forced | None) -> None:
         if workers
         else "no worker is running; workers that start later will obey"
     )
-    click.echo(f"{said}: {who}.")
+    Terminal().print(f"{said}: {who}.")
 
 
 def _known(text: str, found: Survey, settings: Settings) -> Name:
@@ -130,7 +131,7 @@ def _redis() -> Iterator[tuple[redis.Redis, Settings]]:
         with sync_client(settings.redis.url) as client:
             yield client, settings
     except RedisUnavailable as exc:
-        host, port = address_of(settings.redis.url)
-        raise OpsError(f"Redis at {host}:{port} is unavailable: {exc}\nCheck that it runs: ./notify status") from exc
+        address = shown_addresses(settings.redis.url)
+        raise OpsError(f"Redis at {address} is unavailable: {exc}\nCheck that it runs: ./notify status") from exc
     except BadSettings as exc:
         raise BadSetting("\n".join(f"{variable}: {why}" for variable, why in exc.problems)) from exc

@@ -1,13 +1,10 @@
 """Prints breakers on a terminal or as JSON."""
 
-import json
-
-import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ops.breaker.survey import Name, Survey
+from ops.terminal import Terminal
 
 _COLOURS = {"closed": "green", "half_open": "yellow", "open": "red"}
 
@@ -18,7 +15,7 @@ def print_breakers(found: Survey, names: list[Name]) -> None:
     for name in names:
         for row in _rows(found, name):
             table.add_row(f"{name[0]}/{name[1]}", *row)
-    Console(highlight=False).print(table)
+    Terminal().print(table, soft_wrap=False)
 
 
 def print_json(found: Survey, names: list[Name]) -> None:
@@ -31,7 +28,7 @@ def print_json(found: Survey, names: list[Name]) -> None:
         }
         for channel, provider in names
     ]
-    click.echo(json.dumps({"breakers": breakers}, indent=2))
+    Terminal().write_json({"breakers": breakers})
 
 
 def _rows(found: Survey, name: Name) -> list[tuple[Text, Text, str]]:

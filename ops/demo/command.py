@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 import click
-from rich.console import Console
 
 from ops.demo.copies import Copies
 from ops.demo.outage import primary_down
@@ -20,6 +19,7 @@ from ops.place import Place
 from ops.settings import Configuration, load
 from ops.signals import stop_requested
 from ops.system.local_servers import product_settings
+from ops.terminal import Terminal, styled
 
 Step = Callable[[Stage], None]
 
@@ -34,7 +34,7 @@ def demo(key: str | None) -> None:
     """
     configuration = load()
     _refuse_others(configuration, key)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal()
     log_actions(configuration.place)
     try:
         with stop_requested(), _sole_demo(configuration.place), running_system(configuration, console) as running:
@@ -43,7 +43,7 @@ def demo(key: str | None) -> None:
         raise OpsError("Interrupted; everything is in the same state as before.") from None
 
 
-def _play(configuration: Configuration, key: str | None, console: Console) -> None:
+def _play(configuration: Configuration, key: str | None, console: Terminal) -> None:
     """Runs every step, one after the other. Raises OpsError, which names the step that failed."""
     product = configuration.product
     gateway_url = f"http://127.0.0.1:{product.gateway.port}"
@@ -63,11 +63,11 @@ def _play(configuration: Configuration, key: str | None, console: Console) -> No
         )
         for number, (title, step) in enumerate(steps, 1):
             _step(stage, number, title, step)
-        console.print(f"\n[bold green]All steps succeeded[/], in {time.monotonic() - began:.1f} s.")
+        console.print(styled(f"\n[bold green]All steps succeeded[/], in {time.monotonic() - began:.1f} s."))
 
 
 def _step(stage: Stage, number: int, title: str, step: Step) -> None:
-    stage.console.print(f"\n[bold]{number}  {title}[/]")
+    stage.console.print(f"\n{number}  {title}", style="bold")
     try:
         with stage.console.status("..."):
             step(stage)

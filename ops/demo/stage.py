@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from rich.console import Console
 from rich.text import Text
 
 from ops.demo.services import Delivery, Gateway, Sandbox
 from ops.errors import OpsError
 from ops.signals import undisturbed
+from ops.terminal import Terminal
 from shared.backoff import level_for
 from shared.settings.settings import Settings
 
@@ -39,7 +39,7 @@ class Stage:
     gateway: Gateway
     sandbox: Sandbox
     settings: Settings
-    console: Console
+    console: Terminal
     run: str = field(default_factory=lambda: uuid4().hex[:8])
     expected: dict[str, int] = field(default_factory=dict)
 

@@ -5,13 +5,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
-
 from ops.errors import AlreadyRunning, NotRunning
 from ops.settings import Configuration
 from ops.signals import undisturbed
 from ops.system.down import stop
 from ops.system.up import start_in_background
+from ops.terminal import Terminal
 from shared.settings.load import load_settings, variables_of
 from shared.settings.settings import Settings
 
@@ -20,7 +19,7 @@ _QUICK_S = {"retry_base_s": 0.5, "breaker_open_s": 3.0, "heartbeat_s": 0.5}
 
 
 @contextmanager
-def running_system(configuration: Configuration, console: Console) -> Iterator[Configuration]:
+def running_system(configuration: Configuration, console: Terminal) -> Iterator[Configuration]:
     """Yields the settings of a healthy system. A system that was started here is stopped at the end of the block."""
     if configuration.place.keeper.living() is not None:
         console.print("Using the running system, with its own waiting times: a retry or a breaker may take a minute.")
@@ -48,6 +47,6 @@ def _quick(settings: Settings) -> dict[str, Any]:
     return {name: min(value, usual[name.upper()]) for name, value in _QUICK_S.items()}
 
 
-def _end(configuration: Configuration, console: Console) -> None:
+def _end(configuration: Configuration, console: Terminal) -> None:
     with undisturbed(), console.status("Stopping the system ..."), suppress(NotRunning):
         stop(configuration, lambda line: None)

@@ -8,13 +8,14 @@ import click
 
 from ops.place import ROOT
 from ops.servers import install
+from ops.terminal import Terminal
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure this system and comparable ones: [NAMES] [--json FILE]."""
-    install.ensure(["rabbitmq-server", "redis-server", "nginx"], lambda line: click.echo(line, err=True))
+    install.ensure(["rabbitmq-server", "redis-server", "nginx"], Terminal(stderr=True).print)
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "bench", *absolute_json(list(arguments))])
 

@@ -8,6 +8,7 @@ import click
 
 from ops.errors import OpsError
 from ops.place import ROOT
+from ops.terminal import Terminal
 
 CHECKS = {
     "format": ["ruff", "format", "--check"],
@@ -25,7 +26,7 @@ def check(names: tuple[str, ...]) -> None:
     failed = []
     for name in names or CHECKS:
         program, *arguments = CHECKS[name]
-        click.secho(f"{name}: {' '.join([program, *arguments])}", bold=True)
+        Terminal().print(f"{name}: {' '.join([program, *arguments])}", style="bold")
         if subprocess.run([programs / program, *arguments], cwd=ROOT, check=False).returncode != 0:
             failed.append(name)
     if failed:

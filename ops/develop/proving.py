@@ -8,6 +8,7 @@ import click
 from ops.develop.benchmark import absolute_json
 from ops.place import ROOT
 from ops.servers import install
+from ops.terminal import Terminal
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
@@ -15,6 +16,6 @@ from ops.servers import install
 def prove(arguments: tuple[str, ...]) -> None:
     """Run every fault scenario, or only the named ones: [SCENARIO ...] [--seed N] [--quick] [--json FILE]."""
     if not {"-h", "--help"} & set(arguments):
-        install.ensure(["rabbitmq-server", "redis-server"], lambda line: click.echo(line, err=True))
+        install.ensure(["rabbitmq-server", "redis-server"], Terminal(stderr=True).print)
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "tests.faults", *absolute_json(list(arguments))])

@@ -11,6 +11,7 @@ import click
 from ops.errors import OpsError
 from ops.place import ROOT
 from ops.servers import install
+from ops.terminal import Terminal
 
 #: Three processes, each with its own servers, run whole files in the order that tests/conftest.py gives. On two cores
 #: three are faster than two, because the tests wait for servers and leases more than they compute.
@@ -29,7 +30,7 @@ def test(days: int, arguments: tuple[str, ...]) -> None:
 
     With --days N the clock of the tests is moved by N days.
     """
-    install.ensure(["rabbitmq-server", "redis-server"], lambda line: click.echo(line, err=True))
+    install.ensure(["rabbitmq-server", "redis-server"], Terminal(stderr=True).print)
     os.chdir(ROOT)
     environment, more = dict(os.environ), []
     if days:

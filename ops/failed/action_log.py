@@ -1,7 +1,8 @@
 """Logs what an operator does by command beside the processes' logs: ``./notify logs operator`` shows it."""
 
-import structlog
+import os
 
+from ops.errors import BadSetting
 from ops.place import Place
 from shared.logs import configure_logs
 
@@ -9,8 +10,14 @@ NAME = "operator"
 
 
 def log_actions(place: Place) -> None:
-    """Appends all further log lines of this process to that file; none of them go to the terminal."""
-    place.log.mkdir(parents=True, exist_ok=True)
-    configure_logs(NAME, "INFO", "json")
-    file = place.log_file(NAME).open("ab", buffering=0)
-    structlog.configure(logger_factory=structlog.BytesLoggerFactory(file))
+    """Appends all further log lines of this process to that file; none of them go to the terminal.
+
+    Raises BadSetting if there can be no such file: an action without a record is not carried out.
+    """
+    try:
+        place.log.mkdir(parents=True, exist_ok=True)
+        # The file stays open until the process ends.
+        file = os.open(place.log_file(NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    except OSError as exc:
+        raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {place.log}: {exc.strerror}") from exc
+    configure_logs(NAME, "INFO", "json", fd=file)

@@ -11,7 +11,8 @@ from ops.errors import BadSetting, LockedByAnother, OpsError
 from ops.failed.action_log import log_actions
 from ops.failed.view import print_json, print_list, print_message, print_outcome
 from ops.settings import load
-from ops.system.local_servers import address_of, product_settings
+from ops.system.addresses import shown_addresses
+from ops.system.local_servers import product_settings
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 from shared.failed.queue import FailedQueue
 from shared.failed.results import FailedOutcome
@@ -19,6 +20,9 @@ from shared.failed.selection import parse_discard, parse_listing, parse_replay
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: At most this number of ids that were not found is named.
+_MOST_NAMED = 20
 
 _FILTERS = (
     click.option("--channel", help="Select messages of this channel."),
@@ -70,7 +74,7 @@ def show(failed_id: str, reveal: bool, as_json: bool) -> None:
     """Show one failed message and its content."""
     shown = _run(lambda queue, operator: queue.show(failed_id, reveal=reveal, operator=operator))
     if shown is None:
-        raise OpsError(f"There is no failed message {failed_id} among those scanned.")
+        raise OpsError(f"There is no failed message {failed_id}.")
     print_json(shown) if as_json else print_message(shown)
 
 
@@ -91,6 +95,7 @@ def discard(as_json: bool, **selection: Any) -> None:
     """Delete failed messages. They cannot be restored."""
     done = _run(lambda queue, operator: queue.discard(parse_discard(_given(selection)), operator=operator))
     print_json(done) if as_json else print_outcome("discarded", done)
+    _check(done)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -112,8 +117,7 @@ def _run(operation: Callable[[FailedQueue, str], Coroutine[Any, Any, T]]) -> T:
     except Locked as exc:
         raise LockedByAnother("Another operator is working on failed.queue; try again in a moment.") from exc
     except BrokerUnavailable as exc:
-        host, port = address_of(settings.broker.url)
-        raise OpsError(f"{exc} ({host}:{port})\nCheck that it runs: ./notify status") from exc
+        raise OpsError(f"{exc} ({shown_addresses(settings.broker.url)})\nCheck that it runs: ./notify status") from exc
 
 
 def _option(field: str, why: str) -> str:
@@ -127,3 +131,7 @@ def _check(done: FailedOutcome) -> None:
     unconfirmed = sum(each.reason == "unconfirmed" for each in done.skipped)
     if unconfirmed:
         raise OpsError(f"The broker has not confirmed {unconfirmed}; they are still in failed.queue. Try again.")
+    if done.missing:
+        where = "among the messages that one scan reached" if done.truncated else "in failed.queue"
+        more = f" and {len(done.missing) - _MOST_NAMED} more" if len(done.missing) > _MOST_NAMED else ""
+        raise OpsError(f"Not {where}: {', '.join(done.missing[:_MOST_NAMED])}{more}")

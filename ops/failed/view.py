@@ -1,15 +1,14 @@
 """Prints messages of failed.queue on a terminal or as JSON."""
 
-import json
 from collections import Counter
 from typing import Any
 
-import click
 from pydantic import BaseModel
-from rich.console import Console
 from rich.text import Text
 
+from ops.terminal import Terminal
 from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome
+from shared.terminal import printable
 
 #: At most this number of skipped messages is named.
 _MOST_SKIPPED = 20
@@ -17,14 +16,13 @@ _TO_THE_SECOND = len("2026-01-01T00:00:00")
 
 
 def print_json(document: BaseModel | dict[str, Any]) -> None:
-    plain = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
-    click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+    Terminal().write_json(document)
 
 
 def print_list(listed: FailedList) -> None:
-    console = Console(highlight=False)
+    console = Terminal()
     if not listed.items:
-        console.print("failed.queue is empty." if not listed.scanned else f"None of {listed.scanned} matches.")
+        console.print(_nothing(listed))
         return
     rows = [_row(item) for item in listed.items]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -32,22 +30,29 @@ def print_list(listed: FailedList) -> None:
         _print_line(console, "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
         if item.error:
             _print_line(console, f"    {item.error}", "dim")
-    more = "; there are more" if listed.truncated else ""
-    console.print(f"{len(listed.items)} of {listed.scanned} looked at{more}")
+    if listed.matched > len(listed.items) or len(listed.reasons) > 1:
+        _print_line(console, ", ".join(f"{count} {reason}" for reason, count in listed.reasons.items()))
+    if listed.matched > len(listed.items):
+        console.print(f"{len(listed.items)} of {listed.matched} that match; --limit shows more")
+    console.print(f"{len(listed.items)} of {listed.scanned} looked at{_unseen(listed)}")
 
 
 def print_message(shown: FailedMessage) -> None:
-    console = Console(highlight=False)
-    for name, value in shown.model_dump(exclude={"envelope"}).items():
-        _print_line(console, f"{name:<17} {'' if value is None else value}")
-    if shown.envelope is None:
-        console.print("The body is not a JSON object.")
-    else:
+    console = Terminal()
+    _print_fields(console, shown.model_dump(exclude={"envelope", "unreadable"}))
+    if shown.envelope is not None:
         print_json(shown.envelope)
+    if shown.unreadable is not None:
+        console.print("The body is not a JSON object, or nested too deep.")
+        _print_fields(console, shown.unreadable.model_dump(exclude={"headers", "text", "complete"}))
+        for name, value in shown.unreadable.headers.items():
+            _print_line(console, f"header {name}: {value}")
+        console.print("body:" if shown.unreadable.complete else "the beginning of the body (--reveal shows more):")
+        _print_line(console, shown.unreadable.text)
 
 
 def print_outcome(verb: str, done: FailedOutcome) -> None:
-    console = Console(highlight=False)
+    console = Terminal()
     if done.dry_run:
         console.print(f"{done.matched - len(done.skipped)} of {done.matched} would be {verb}; nothing was changed.")
     else:
@@ -60,12 +65,24 @@ def print_outcome(verb: str, done: FailedOutcome) -> None:
         console.print("There are more messages than one scan reaches: repeat the command.")
 
 
-def _print_line(console: Console, line: str, style: str = "") -> None:
-    """Prints a line that another service may have written: without markup or escape sequences, and never cut, because
-    an id must be printed whole.
-    """
-    printable = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line.rstrip())
-    console.print(Text(printable, style=style), soft_wrap=True)
+def _nothing(listed: FailedList) -> str:
+    if not listed.scanned:
+        return "failed.queue is empty."
+    return f"None of {listed.scanned} matches{_unseen(listed)}."
+
+
+def _unseen(listed: FailedList) -> str:
+    return f"; there are {listed.waiting} in the queue" if listed.waiting > listed.scanned else ""
+
+
+def _print_fields(console: Terminal, fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        _print_line(console, f"{name:<17} {'' if value is None else value}")
+
+
+def _print_line(console: Terminal, line: str, style: str = "") -> None:
+    """Prints what another service may have written on one line."""
+    console.print(Text(printable(line.rstrip()), style=style))
 
 
 def _row(item: FailedItem) -> tuple[str, ...]:

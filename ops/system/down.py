@@ -10,6 +10,7 @@ from ops.errors import NotRunning, OpsError
 from ops.place import Place
 from ops.settings import Configuration, find_place, load
 from ops.system.keeper import Keeper, sole_keeper
+from ops.terminal import Terminal
 
 # supervisord ends the workers in parallel and gives them 35 s; after that RabbitMQ needs up to 30 s.
 _STOP_S = 120.0
@@ -19,8 +20,9 @@ _STOP_S = 120.0
 def down() -> None:
     """Stop the system, and any process that a killed system left running."""
     # A setting that has become invalid since the start must not prevent the stop.
-    if not stop_keeper(find_place(), click.echo):
-        stop(load(), click.echo)
+    say = Terminal().print
+    if not stop_keeper(find_place(), say):
+        stop(load(), say)
 
 
 def stop(configuration: Configuration, say: Callable[[str], None]) -> None:

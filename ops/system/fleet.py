@@ -1,11 +1,20 @@
 """Lists the processes of the product. A new channel in ``shared/message/channels.py`` is added by itself."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ops.errors import BadSetting, OpsError
 from ops.servers.ports import is_free
 from ops.settings import Configuration
+from shared import version
+from shared.message.channels import CHANNELS
+from shared.settings.channels import ChannelSettings
+from shared.settings.load import names_of, read_variables
+from shared.settings.settings import Settings
+
+#: Variables that are no settings of the product and change what its processes do.
+_OF_OTHERS = ("SANDBOX_", "SSL_CERT_", "PYTHON")
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,16 @@ def environment(configuration: Configuration) -> dict[str, str]:
         "SANDBOX_PORT": str(product.sandbox.port),
         "SANDBOX_SMTP_PORT": str(product.sandbox.smtp_port),
     }
+
+
+def fleet_digest(configuration: Configuration) -> str:
+    """Returns a digest of everything with which the processes are started; it shows no secret."""
+    names = {*names_of(Settings), *names_of(type(configuration.local))}
+    names |= {name for channel in CHANNELS for name in names_of(ChannelSettings, channel.upper())}
+    variables = read_variables(skip_unreadable=True)
+    chosen = {name: value for name, value in variables.items() if name in names or name.startswith(_OF_OTHERS)}
+    fleet = [(program.name, program.ports) for program in programs(configuration)]
+    return hashlib.sha256(repr((version(), fleet, sorted(chosen.items()))).encode()).hexdigest()
 
 
 def server_ports(configuration: Configuration) -> Iterator[Port]:

@@ -9,8 +9,8 @@ import requests
 from ops.processes import tail
 from ops.servers.ports import accepts
 from ops.settings import Configuration
+from ops.system.addresses import shown_addresses
 from ops.system.fleet import Program, programs
-from ops.system.local_servers import address_of
 from ops.system.supervision import ProcessState
 
 _TIMEOUT_S = 6.0
@@ -68,9 +68,8 @@ def _gateway_complaints(configuration: Configuration, health: dict[str, Any]) ->
     found = []
     for part, url in (("broker", configuration.product.broker.url), ("redis", configuration.product.redis.url)):
         if health.get(part) not in (None, "up"):
-            host, port = address_of(url)
             private = configuration.private_rabbitmq if part == "broker" else configuration.private_redis
-            found.append(f"{part}: {health[part]}" + ("" if private else f" ({host}:{port})"))
+            found.append(f"{part}: {health[part]}" + ("" if private else f" ({shown_addresses(url)})"))
     for name, channel in health.get("channels", {}).items():
         if not channel.get("consumers"):
             found.append(f"{name}: no consumer on {channel.get('queue')}")

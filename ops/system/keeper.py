@@ -12,7 +12,7 @@ from ops.place import Place
 from ops.processes import Identity
 from ops.servers import install
 from ops.settings import Configuration
-from ops.system.fleet import check_ports, environment, programs
+from ops.system.fleet import check_ports, environment, fleet_digest, programs
 from ops.system.local_servers import LocalServers
 from ops.system.supervision import Supervisor
 
@@ -66,6 +66,7 @@ class Keeper:
         self._say = say
         self._servers = LocalServers(configuration, say)
         self.supervisor = Supervisor(configuration.place)
+        self._adopts = self._answered = False
         self._next_check = 0.0
 
     def prepare(self) -> None:
@@ -79,6 +80,10 @@ class Keeper:
             if private
         ]
         install.ensure(needed, self._say)
+        self._adopts = self._is_ours_without_keeper()
+        if self._adopts:
+            self._say("The system is running without a keeper: keeping it.")
+            return
         self.end_leftovers()
         check_ports(self._configuration)
         self._servers.check_given()
@@ -99,22 +104,50 @@ class Keeper:
         return left + [name for name, record in self._configuration.place.processes().items() if record.living()]
 
     def start(self) -> None:
-        """Starts the servers, then the processes. Raises OpsError; the caller must then stop those already started."""
+        """Starts the servers, then the processes; those that run already are kept.
+
+        Raises OpsError; the caller must then stop those already started.
+        """
+        if self._adopts:
+            self._servers.revive()
+            return
         self._servers.start()
-        everywhere = environment(self._configuration) | self._servers.environment()
-        self.supervisor.start(programs(self._configuration), everywhere)
+        self._start_processes()
 
     def check(self) -> None:
-        """Checks the system at most once per second, so call it often: it restarts a private server that has ended.
+        """Checks the system at most once per second, so call it often: it starts again what has ended.
 
-        Raises OpsError if supervisord has ended.
+        Raises OpsError if supervisord ends before it has answered once: it would not start the next time either.
         """
         if time.monotonic() < self._next_check:
             return
-        if self.supervisor.identity() is None:
-            raise OpsError(f"supervisord has ended:\n{self.supervisor.last_words()}")
         self._servers.revive()
+        if self.supervisor.identity() is None:
+            self._revive_processes()
+        elif not self._answered:
+            self._answered = bool(self.supervisor.states())
         self._next_check = time.monotonic() + _CHECK_EVERY_S
+
+    def _start_processes(self) -> None:
+        everywhere = environment(self._configuration) | self._servers.environment()
+        self.supervisor.start(programs(self._configuration), everywhere)
+        self._configuration.place.fleet.write_text(fleet_digest(self._configuration))
+
+    def _revive_processes(self) -> None:
+        said = self.supervisor.last_words()
+        if not self._answered:
+            raise OpsError(f"supervisord has ended:\n{said}")
+        self._say(f"supervisord has ended; starting the processes again\n{said}".rstrip())
+        # The processes outlive their supervisord, and nothing can supervise them any more: they finish and end first.
+        self.supervisor.stop()
+        self._start_processes()
+
+    def _is_ours_without_keeper(self) -> bool:
+        """Tells whether all processes run with the present settings, and only their keeper was killed."""
+        place = self._configuration.place
+        if self.supervisor.identity() is None or not self.supervisor.states():
+            return False
+        return place.fleet.exists() and place.fleet.read_text() == fleet_digest(self._configuration)
 
     def stop(self) -> None:
         """Stops the processes first, so that they finish the messages in progress, and then the servers.

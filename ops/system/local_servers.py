@@ -1,23 +1,21 @@
 """Provides the system's RabbitMQ and Redis: servers given by the user, or private ones under ``.local``."""
 
 import os
-import socket
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from ops.errors import OpsError, ServerFailed
+from ops.errors import ServerFailed
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
 from ops.settings import Configuration
+from ops.system.addresses import check_address, shown_addresses
 from shared.settings.settings import Settings
 from shared.settings.types import Group
 
 #: The name of the file, beside a private server's data, that keeps its password.
 PASSWORD = "password"
 _RETRY_S = 5.0
-_DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 
 
 def private_rabbitmq(configuration: Configuration) -> RabbitMQServer:
@@ -74,7 +72,7 @@ class LocalServers:
         self._used = {name: server for name, server in self._all.items() if used[name]}
 
     def check_given(self) -> None:
-        """Raises OpsError if a given server does not answer."""
+        """Raises OpsError if a given server does not answer at any of its addresses."""
         for name, url, setting in given_servers(self._configuration):
             check_address(name, url, setting)
 
@@ -85,7 +83,7 @@ class LocalServers:
         for name, server in self._used.items():
             began = time.monotonic()
             server.start()
-            self._say(f"{name}: private, {_without_secret(server.url)}, ready in {time.monotonic() - began:.1f} s")
+            self._say(f"{name}: private, {shown_addresses(server.url)}, ready in {time.monotonic() - began:.1f} s")
 
     def revive(self) -> None:
         """Restarts private servers that have ended; after a failure it waits 5 s before the next try."""
@@ -125,22 +123,3 @@ def given_servers(configuration: Configuration) -> list[tuple[str, str, str]]:
     if not configuration.private_rabbitmq:
         given.append(("RabbitMQ", product.broker.url, "RABBITMQ_URL" if product.broker.given_url else "RABBITMQ_HOST"))
     return given
-
-
-def check_address(name: str, url: str, setting: str, timeout_s: float = 5.0) -> None:
-    """Raises OpsError, whose text does not contain the password, if nothing listens at the URL."""
-    host, port = address_of(url)
-    try:
-        socket.create_connection((host, port), timeout=timeout_s).close()
-    except OSError as exc:
-        raise OpsError(f"{name} at {host}:{port} ({setting}) does not answer: {exc}") from exc
-
-
-def address_of(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    return parts.hostname or "localhost", parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-
-
-def _without_secret(url: str) -> str:
-    host, port = address_of(url)
-    return f"{host}:{port}"

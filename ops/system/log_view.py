@@ -54,7 +54,7 @@ def render(name: str, line: str) -> Text:
     try:
         event = json.loads(line)
     except ValueError:
-        return text.append_text(Text.from_ansi(line))
+        return text.append(line, style="default")
     if not isinstance(event, dict) or "event" not in event:
         return text.append(line, style="default")
     level = str(event.get("level", "info"))

@@ -3,12 +3,12 @@
 import time
 
 import click
-from rich.console import Console
 
 from ops.errors import BadSetting, NotRunning
 from ops.place import Place
 from ops.settings import load
 from ops.system.log_view import LogFile, last_lines, render
+from ops.terminal import Terminal, printable_json
 
 _POLL_S = 0.2
 # Only the product's own processes are shown by default. The logs of servers and supervisord are shown by name.
@@ -25,7 +25,7 @@ def logs(name: str | None, follow: bool, lines: int) -> None:
     """Show the log of the process NAME, or of all. The exit code is 3 if there are no logs."""
     place = load().place
     files = {chosen: place.log_file(chosen) for chosen in _chosen(place, name)}
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal()
     followed = {chosen: LogFile(path, from_end=True) for chosen, path in files.items()}
     for chosen, path in files.items():
         for line in last_lines(path, lines):
@@ -48,9 +48,9 @@ def _chosen(place: Place, name: str | None) -> list[str]:
     return [name]
 
 
-def _show(console: Console, name: str, line: str) -> None:
-    """Renders the line on a terminal; writes it unchanged into a pipe."""
+def _show(console: Terminal, name: str, line: str) -> None:
+    """Renders the line on a terminal; into a pipe it writes the line itself, a JSON line as the same JSON."""
     if console.is_terminal:
         console.print(render(name, line))
     else:
-        click.echo(line)
+        console.print(printable_json(line) if line.startswith("{") else line)

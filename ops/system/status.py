@@ -1,16 +1,18 @@
 """Implements ``./notify status``, which shows every process and server."""
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ops.errors import NotRunning
 from ops.servers import RabbitMQServer, RedisServer
 from ops.settings import Configuration, load
+from ops.system.addresses import shown_addresses
 from ops.system.fleet import Program, programs
 from ops.system.health import health_of, listens
-from ops.system.local_servers import address_of, private_rabbitmq, private_redis
+from ops.system.local_servers import private_rabbitmq, private_redis
 from ops.system.supervision import ProcessState, Supervisor
+from ops.terminal import Terminal
 
 _COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
 
@@ -19,18 +21,22 @@ _COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given":
 def status() -> None:
     """Show every process and server. The exit code is 3 if the system is not running."""
     configuration = load()
-    if configuration.place.keeper.living() is None:
+    kept = configuration.place.keeper.living() is not None
+    states = Supervisor(configuration.place).states()
+    if not kept and not states:
         raise NotRunning("The system is not running. Start it: ./notify up")
     table = Table("process", "pid", "state", "port", "health", box=None)
-    states = Supervisor(configuration.place).states()
     for program in programs(configuration):
         table.add_row(*_process_row(program, states.get(program.name)))
     for row in _server_rows(configuration):
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    terminal = Terminal()
+    terminal.print(table, soft_wrap=False)
+    if not kept:
+        terminal.print("No ./notify up keeps this system running; ./notify up takes it over without stopping it.")
 
 
-def _process_row(program: Program, state: ProcessState | None) -> tuple[str, ...]:
+def _process_row(program: Program, state: ProcessState | None) -> tuple[str | Text, ...]:
     ports = ", ".join(str(port.number) for port in program.ports)
     if state is None:
         return program.name, "", _coloured("unknown"), ports, ""
@@ -45,24 +51,31 @@ def _health(program: Program) -> str:
     return "listens" if listens(program) else "no answer"
 
 
-def _server_rows(configuration: Configuration) -> list[tuple[str, ...]]:
+def _server_rows(configuration: Configuration) -> list[tuple[str | Text, ...]]:
     product = configuration.product
     servers: list[tuple[str, bool, str, RabbitMQServer | RedisServer]] = [
         ("rabbitmq", configuration.private_rabbitmq, product.broker.url, private_rabbitmq(configuration)),
         ("redis", configuration.private_redis, product.redis.url, private_redis(configuration)),
     ]
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[str | Text, ...]] = []
     for name, private, given_url, server in servers:
         if not private:
-            host, port = address_of(given_url)
-            rows.append((name, "", _coloured("given"), str(port), host))
+            rows.append((name, "", _coloured("given"), "", shown_addresses(given_url)))
             continue
         identity = server.identity()
         state = _coloured("running" if identity else "ended")
         answers = _coloured("answers" if server.answers() else "no answer")
-        rows.append((name, str(identity.pid) if identity else "", state, str(address_of(server.url)[1]), answers))
+        rows.append(
+            (
+                name,
+                str(identity.pid) if identity else "",
+                state,
+                shown_addresses(server.url).rpartition(":")[2],
+                answers,
+            )
+        )
     return rows
 
 
-def _coloured(word: str) -> str:
-    return f"[{_COLOURS.get(word, 'yellow')}]{word}[/]"
+def _coloured(word: str) -> Text:
+    return Text(word, style=_COLOURS.get(word, "yellow"))

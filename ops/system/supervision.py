@@ -17,11 +17,12 @@ from typing import Any, cast
 from supervisor.xmlrpc import SupervisorTransport
 
 from ops.place import ROOT, Place
-from ops.processes import Daemon, Identity
+from ops.processes import Daemon, Identity, end_groups
 from ops.system.fleet import Program
 
 # The workers finish the messages in flight within 25 s; supervisord gives each worker 35 s.
 STOP_S = 60.0
+PROCESS_STOP_S = 35.0
 # The kernel's limit for the path of a socket is 104 bytes on macOS and 108 on Linux.
 _LONGEST_SOCKET_PATH = 100
 
@@ -41,6 +42,12 @@ chmod=0700
 supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 """
 
+# Without a group of their own, supervisord would stop the processes one after the other.
+_GROUP = """
+[group:notify]
+programs={names}
+"""
+
 _PROGRAM = """
 [program:{name}]
 command={command}
@@ -49,7 +56,7 @@ environment=NOTIFY_REPLICA="{replica}"
 autorestart=true
 startsecs=5
 startretries=1000000
-stopwaitsecs=35
+stopwaitsecs={stop_s:.0f}
 killasgroup=true
 redirect_stderr=true
 stdout_logfile={log}
@@ -80,6 +87,7 @@ class Supervisor:
         self._place.run.mkdir(parents=True, exist_ok=True)
         self._place.log.mkdir(parents=True, exist_ok=True)
         self._socket.unlink(missing_ok=True)
+        self._place.stopping.unlink(missing_ok=True)
         configuration = self._place.run / "supervisord.conf"
         configuration.write_text(configuration_text(self._place, self._socket, fleet))
         self._daemon.spawn(
@@ -100,13 +108,15 @@ class Supervisor:
 
     def stop(self) -> None:
         """Lets every process finish, then ends supervisord. All have ended when this returns."""
+        if self._place.run.exists():
+            self._place.stopping.touch()
         self._daemon.end(STOP_S)
         # After an orderly stop no process is left; this ends processes whose supervisord was killed.
-        for record in self._place.processes().values():
-            process = record.living()
-            if process is not None:
-                process.end(35, group=True)
+        records = self._place.processes().values()
+        end_groups([process for record in records if (process := record.living()) is not None], PROCESS_STOP_S)
+        for record in records:
             record.remove()
+        self._place.stopping.unlink(missing_ok=True)
         self._socket.unlink(missing_ok=True)
 
     def states(self) -> dict[str, ProcessState]:
@@ -136,7 +146,8 @@ def configuration_text(place: Place, socket: Path, fleet: list[Program]) -> str:
         # Without this line supervisord warns that it runs as root.
         user="user=root\n" if os.geteuid() == 0 else "",
     )
-    return head + "".join(_section(place, program) for program in fleet)
+    group = _GROUP.format(names=",".join(program.name for program in fleet))
+    return head + group + "".join(_section(place, program) for program in fleet)
 
 
 def _section(place: Place, program: Program) -> str:
@@ -147,6 +158,7 @@ def _section(place: Place, program: Program) -> str:
         command=_plain(command),
         root=_plain(ROOT),
         replica=program.replica,
+        stop_s=PROCESS_STOP_S,
         log=_plain(place.log_file(program.name)),
     )
 

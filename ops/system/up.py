@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 
 import click
-from rich.console import Console
 
 from ops.errors import OpsError
 from ops.place import ROOT
@@ -21,6 +20,7 @@ from ops.system.log_view import LogFile, render
 from ops.system.refusals import Refusals
 from ops.system.supervision import Supervisor
 from ops.system.welcome import welcome
+from ops.terminal import Terminal
 
 _POLL_S = 0.2
 _NONE: Mapping[str, str] = {}
@@ -34,7 +34,7 @@ def up(detach: bool, show_logs: bool) -> None:
     configuration = load()
     refuse_second(configuration.place)
     if detach:
-        console = Console(highlight=False, soft_wrap=True)
+        console = Terminal()
         start_in_background(configuration, console)
         console.print(welcome(configuration))
     else:
@@ -43,10 +43,11 @@ def up(detach: bool, show_logs: bool) -> None:
 
 def _foreground(configuration: Configuration, show_logs: bool) -> None:
     """Keeps the system running until a signal asks to stop it. Raises OpsError."""
-    console = Console(highlight=False, soft_wrap=True)
+    # The system goes on when nobody reads what this command prints, or the disk is full.
+    console = Terminal(unfailing=True)
     place = configuration.place
     with sole_keeper(place), stop_requested():
-        keeper = Keeper(configuration, lambda line: console.print(line, markup=False))
+        keeper = Keeper(configuration, console.print)
         try:
             with console.status("Preparing ..."):
                 keeper.prepare()
@@ -63,7 +64,7 @@ def _foreground(configuration: Configuration, show_logs: bool) -> None:
         console.print("Stopped.")
 
 
-def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: dict[str, LogFile]) -> None:
+def _hold(configuration: Configuration, keeper: Keeper, console: Terminal, logs: dict[str, LogFile]) -> None:
     """Shows the processes' logs until an interrupt, and the addresses as soon as everything is healthy.
 
     Raises BadSetting if a process refuses its settings at the start.
@@ -86,7 +87,7 @@ def _hold(configuration: Configuration, keeper: Keeper, console: Console, logs: 
             wait_healthy(configuration, keeper.supervisor, while_starting)
             console.print(welcome(configuration))
         except Unhealthy as exc:
-            console.print(f"{exc}\nThe system still runs; Ctrl-C stops it.", style="yellow", markup=False)
+            console.print(f"{exc}\nThe system still runs; Ctrl-C stops it.", style="yellow")
     while True:
         each_turn()
         time.sleep(_POLL_S)
@@ -117,7 +118,7 @@ class KeeperEnded(OpsError):
         self.exit_code = exit_code if exit_code > 0 else 1
 
 
-def start_in_background(configuration: Configuration, console: Console, variables: Mapping[str, str] = _NONE) -> None:
+def start_in_background(configuration: Configuration, console: Terminal, variables: Mapping[str, str] = _NONE) -> None:
     """Starts a keeper that outlives this process, and returns when everything is healthy. Raises OpsError.
 
     ``variables`` are added to the environment of every process.
@@ -126,7 +127,7 @@ def start_in_background(configuration: Configuration, console: Console, variable
     output = place.log_file("up")
     with console.status("Preparing ..."):
         with sole_keeper(place):
-            Keeper(configuration, lambda line: console.print(line, markup=False)).prepare()
+            Keeper(configuration, console.print).prepare()
         output.parent.mkdir(parents=True, exist_ok=True)
         child = _start_keeper(output.open("wb"), variables)
 

@@ -1,10 +1,12 @@
 """Writes the text that a user sees when everything is running: the addresses, and one request to paste."""
 
 from rich.markup import escape
+from rich.text import Text
 
 from ops.servers.rabbitmq import USER
 from ops.settings import Configuration
 from ops.system.local_servers import PASSWORD, given_servers, private_rabbitmq
+from ops.terminal import styled
 
 _ENVELOPE = (
     '{"request_id": "hello-\'$(date +%s)\'", "notification_type": "push", "user_id": "user_id1",\n'
@@ -12,8 +14,7 @@ _ENVELOPE = (
 )
 
 
-def welcome(configuration: Configuration) -> str:
-    """Returns the text with rich's markup."""
+def welcome(configuration: Configuration) -> Text:
     gateway = f"http://127.0.0.1:{configuration.product.gateway.port}"
     rows = [("API", f"{gateway}/apidocs/"), ("Health", f"{gateway}/health")]
     if configuration.private_rabbitmq:
@@ -29,7 +30,7 @@ def welcome(configuration: Configuration) -> str:
     ]
     table = "\n".join(f"  {title:<10}{escape(text)}" for title, text in rows)
     request = escape(_curl(configuration, gateway))
-    return f"\n[bold green]Everything is running.[/]\n\n{table}\n\nSend a notification:\n\n{request}\n"
+    return styled(f"\n[bold green]Everything is running.[/]\n\n{table}\n\nSend a notification:\n\n{request}\n")
 
 
 def _curl(configuration: Configuration, gateway: str) -> str:

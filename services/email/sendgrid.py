@@ -12,6 +12,7 @@ from services.email.addresses import recipient_of, sender_of
 from services.email.content import mail_content
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -55,13 +56,15 @@ class SendGrid:
 
     connections = CONNECTIONS_PER_ORIGIN
 
-    def __init__(self, name: str, endpoint: str, timeout_s: float, key: str, sender: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, endpoint: str, timeout_s: float, key: str, sender: dict[str, str], proxy: Proxy | None = None
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self._endpoint = endpoint
         self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
         self._sender = sender
-        self._http = HttpClient()
+        self._http = HttpClient(proxy=proxy)
 
     async def open(self) -> None:
         await self._http.open()

@@ -7,18 +7,22 @@ timeout two), which would hide duplicates.
 from __future__ import annotations
 
 import hashlib
-import os.path
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC
+from functools import partial
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import orjson
 
 from services.push.access_token import AccessToken, Granted
 from shared.errors import BadSettings, Refusal, Refused, Unavailable
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
+from shared.http.request import Origin
 from shared.message.push_data import reserved_keys
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
@@ -70,7 +74,7 @@ def build(url: ProviderUrl, settings: Settings) -> Fcm:
     if not key and settings.production:
         raise BadSettings([("FIREBASE_KEY", "required for fcm with NOTIFY_ENV=production")])
     endpoint = f"{url.http_base(VENDOR_HOST)}/v1/projects/{quote(url.path, safe='')}/messages:send"
-    return Fcm(url.name, endpoint, url.timeout_s, key)
+    return Fcm(url.name, endpoint, url.timeout_s, key, Proxy.of(settings.providers))
 
 
 class Fcm:
@@ -78,18 +82,21 @@ class Fcm:
 
     connections = CONNECTIONS_PER_ORIGIN
 
-    def __init__(self, name: str, endpoint: str, timeout_s: float, firebase_key: str) -> None:
+    def __init__(
+        self, name: str, endpoint: str, timeout_s: float, firebase_key: str, proxy: Proxy | None = None
+    ) -> None:
         self.name = name
         self.timeout_s = timeout_s
         self._endpoint = endpoint
         self._firebase_key = firebase_key
-        self._http = HttpClient()
+        self._proxy = proxy
+        self._http = HttpClient(proxy=proxy)
         self._access_token: AccessToken | None = None
 
     async def open(self) -> None:
         """Reads the key and opens the pool. The first send fetches the first token. Raises BadSettings."""
         if self._firebase_key:
-            self._access_token = AccessToken(_ServiceAccount(self._firebase_key).grant)
+            self._access_token = AccessToken(_ServiceAccount(self._firebase_key, self._proxy).grant)
         await self._http.open()
 
     def prepare(self, message: Message) -> bytes:
@@ -214,28 +221,45 @@ class _ServiceAccount:
     firebase-admin is imported here and not at the top, because the import costs 0.1 s and 15 MB.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, proxy: Proxy | None = None) -> None:
         """Reads the key. Raises BadSettings if ``key`` is neither a key's JSON nor the path of a file with it."""
         from firebase_admin import credentials
 
         try:
-            source = orjson.loads(key) if key.lstrip().startswith("{") else os.path.expanduser(key)
+            text = key if key.lstrip().startswith("{") else Path(key).expanduser().read_bytes()
+            source = orjson.loads(text)
             self._certificate = credentials.Certificate(source)
         except (OSError, ValueError) as exc:
             # The exception's text is left out, because it may quote the key.
             raise BadSettings(
                 [("FIREBASE_KEY", "must be a service account's key, or a readable file with one")]
             ) from exc
+        self._transport = _transport(str(source.get("token_uri", "")), proxy)
 
     def grant(self) -> Granted:
         """Fetches a new token; blocks. Raises Refused: CREDENTIALS if Google refuses the key, else UNAVAILABLE."""
         from google.auth import exceptions
 
         try:
-            token, expiry = self._certificate.get_access_token()
+            credential = self._certificate.get_credential()
+            credential.refresh(self._transport)
+            token, expiry = credential.token, credential.expiry
         except exceptions.GoogleAuthError as exc:
             key_refused = isinstance(exc, exceptions.RefreshError) and not exc.retryable
             refusal = Refusal.CREDENTIALS if key_refused else Refusal.UNAVAILABLE
             raise Refused(refusal, f"fcm: no access token ({type(exc).__name__})") from exc
         # google-auth returns UTC without a time zone.
         return Granted(token, expiry.replace(tzinfo=UTC).timestamp())
+
+
+def _transport(token_uri: str, proxy: Proxy | None) -> Any:
+    """Returns the function with which google-auth posts its request, through the proxy if there is one."""
+    from google.auth.transport.requests import Request
+
+    request = Request()
+    # It trusts the same authorities as the calls to FCM: the system's, or those of SSL_CERT_FILE.
+    request.session.verify = ssl.get_default_verify_paths().cafile or True
+    uri = urlsplit(token_uri)
+    if proxy is None or not proxy.serves(Origin(uri.scheme, uri.hostname or "", uri.port or 443)):
+        return request
+    return partial(request, proxies={uri.scheme: proxy.url_with_credentials})

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from services.sms.recipient import number_of
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -117,6 +118,7 @@ def build(url: ProviderUrl, settings: Settings) -> Twilio:
         url.required("from"),
         callback=url.options.get("callback", ""),
         region=settings.recipients.phone_region,
+        proxy=Proxy.of(settings.providers),
     )
 
 
@@ -135,6 +137,7 @@ class Twilio:
         *,
         callback: str,
         region: str | None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.name = name
         self.timeout_s = timeout_s
@@ -147,7 +150,7 @@ class Twilio:
         self._sender = ("MessagingServiceSid" if sender.startswith("MG") else "From", sender)
         self._callback = callback
         self._region = region
-        self._http = HttpClient()
+        self._http = HttpClient(proxy=proxy)
 
     async def open(self) -> None:
         await self._http.open()

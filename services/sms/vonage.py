@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from services.sms.recipient import number_of
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
+from shared.http.proxy import Proxy
 from shared.providers.provider import Message
 from shared.providers.refusal import by_http_status
 from shared.providers.urls import ProviderUrl
@@ -68,8 +69,14 @@ def build(url: ProviderUrl, settings: Settings) -> Vonage:
     if not url.username or not url.password:
         raise url.problem("must contain KEY:SECRET@")
     account = {"api_key": url.username, "api_secret": url.password, "from": url.required("from")}
-    endpoint = f"{url.http_base(VENDOR_HOST)}/sms/json"
-    return Vonage(url.name, endpoint, url.timeout_s, account, region=settings.recipients.phone_region)
+    return Vonage(
+        url.name,
+        f"{url.http_base(VENDOR_HOST)}/sms/json",
+        url.timeout_s,
+        account,
+        region=settings.recipients.phone_region,
+        proxy=Proxy.of(settings.providers),
+    )
 
 
 class Vonage:
@@ -78,7 +85,14 @@ class Vonage:
     connections = CONNECTIONS_PER_ORIGIN
 
     def __init__(
-        self, name: str, endpoint: str, timeout_s: float, account: dict[str, str], *, region: str | None
+        self,
+        name: str,
+        endpoint: str,
+        timeout_s: float,
+        account: dict[str, str],
+        *,
+        region: str | None,
+        proxy: Proxy | None = None,
     ) -> None:
         self.name = name
         self.timeout_s = timeout_s
@@ -86,7 +100,7 @@ class Vonage:
         self._account = account
         self._region = region
         self._headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-        self._http = HttpClient()
+        self._http = HttpClient(proxy=proxy)
 
     async def open(self) -> None:
         await self._http.open()

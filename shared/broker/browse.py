@@ -46,6 +46,8 @@ class Taken:
     routing_key: str
     #: AMQP timestamp, milliseconds since the epoch, or None
     timestamp_ms: int | None
+    content_type: str | None
+    content_encoding: str | None
     scan: Scan
     tag: int
 
@@ -67,6 +69,8 @@ class Scan:
         self._book = AckBook(channel)
         self._acked = 0
         self._largest = 0
+        #: number of messages that were ready when the scan began
+        self.waiting = 0
         #: number of messages, and of bytes, taken so far
         self.taken = 0
         self.taken_bytes = 0
@@ -80,7 +84,7 @@ class Scan:
         """
         until = asyncio.get_running_loop().time() + self._within_s
         # Messages that fail during this scan belong to the next one: count before the first message is taken.
-        waiting = await self.ready()
+        self.waiting = waiting = await self.ready()
         wanted = min(waiting, self._most_messages)
         while self.taken < wanted and self.taken_bytes < self._most_bytes:
             size = self._round_size(wanted - self.taken)
@@ -182,6 +186,8 @@ class Scan:
             exchange=method.exchange,
             routing_key=method.routing_key,
             timestamp_ms=int(properties.timestamp) * 1000 if properties.timestamp else None,
+            content_type=properties.content_type,
+            content_encoding=properties.content_encoding,
             scan=self,
             tag=method.delivery_tag,
         )

@@ -16,6 +16,7 @@ from pika import BasicProperties, spec
 
 from shared.broker.channel import BROKER_FAILURES, AmqpChannel, ChannelGone
 from shared.broker.connection import Connection
+from shared.logs import log_death
 
 log = structlog.get_logger(__name__)
 
@@ -137,7 +138,8 @@ class Outlet:
         else:
             self._settle(base + method.delivery_tag, fate)
         if fate is Fate.NACKED and (self._renewing is None or self._renewing.done()):
-            self._renewing = asyncio.get_running_loop().create_task(self._renew())
+            self._renewing = asyncio.get_running_loop().create_task(self._renew(), name="channel renewal")
+            self._renewing.add_done_callback(log_death)
 
     def _on_return(self, _channel: Any, _method: Any, properties: Any, _body: bytes) -> None:
         pending = self._by_message_id.get(properties.message_id)

@@ -16,7 +16,9 @@ from pika.channel import Channel as PikaChannel
 from shared.broker.channel import BROKER_FAILURES, RPC_DEADLINE_S, AmqpChannel, ChannelGone
 from shared.broker.pika_patches import WireConnection
 from shared.errors import TopologyMismatch
+from shared.logs import log_death
 from shared.metrics import Metrics
+from shared.settings.addresses import amqp_urls
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +30,8 @@ BACKOFF_FIRST_S, BACKOFF_CAP_S = 0.5, 15.0
 #: longest wait until a connection is open, seconds: for the first try, and the upper bound for later tries. Behind a
 #: load balancer the first try may reach an unresponsive node, and the next try a healthy one
 CONNECT_FIRST_S, CONNECT_CAP_S = 3.0, 10.0
+#: the same for the first try at each of several hosts: an unresponsive one must not use up a caller's whole patience
+CONNECT_NEXT_HOST_S = 1.0
 #: AMQP heartbeat interval, both ways, seconds. An unresponsive broker is detected after 1.5 intervals; the broker
 #: closes the connection of a process that is unresponsive for two intervals
 HEARTBEAT_S = 5
@@ -44,6 +48,9 @@ _FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, OSError)
 
 class Connection:
     """Connects to RabbitMQ, prepares each fresh connection, and connects again after each loss.
+
+    ``url`` may name several hosts (``amqp_urls``). They are tried in turn, from the first on: after a failure and after
+    a loss the next one is tried, and the wait grows only after each of them has failed.
 
     ``declare`` declares the topology. The first connection counts as up only after it; on each later connection it runs
     while the connection is already in use, because a cluster with an unresponsive node delays every bind until it
@@ -69,7 +76,7 @@ class Connection:
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self._heartbeat_s = heartbeat_s or HEARTBEAT_S
-        self._parameters = _parameters(url, name, self._heartbeat_s)
+        self._hosts = [_parameters(each, name, self._heartbeat_s) for each in amqp_urls(url)]
         self._name = name
         self._declare = declare
         self._on_ready = on_ready
@@ -170,10 +177,13 @@ class Connection:
 
     async def _reconnect_indefinitely(self) -> None:
         """Connects, serves, and connects again after each loss. Raises TopologyMismatch."""
-        tries, declared = 0, False
+        # ``tries`` counts the failures in a row, ``turn`` every try.
+        tries, turn, declared = 0, 0, False
         while True:
+            host = self._hosts[turn % len(self._hosts)]
+            first_s = CONNECT_FIRST_S if len(self._hosts) == 1 else CONNECT_NEXT_HOST_S
             try:
-                await self._connect(min(CONNECT_CAP_S, CONNECT_FIRST_S * 2.0 ** min(tries, 10)))
+                await self._connect(host, min(CONNECT_CAP_S, first_s * 2.0 ** min(tries // len(self._hosts), 10)))
                 first = not declared
                 if self._declare is not None and first:
                     await self._declare()
@@ -185,14 +195,15 @@ class Connection:
             except TopologyMismatch:
                 raise
             except _FAILURES as exc:
-                log.warning("broker_unreachable", connection=self._name, error=str(exc) or repr(exc), tries=tries)
+                error = str(exc) or repr(exc)
+                log.warning("broker_unreachable", connection=self._name, host=host.host, error=error, tries=tries)
                 await self._hang_up()
             except Exception:
                 self._count_error()
                 log.exception("connection_failed_unexpectedly", connection=self._name, tries=tries)
                 await self._hang_up()
-            await asyncio.sleep(backoff_s(tries, random.random()))
-            tries += 1
+            await asyncio.sleep(backoff_s(tries // len(self._hosts), random.random()))
+            tries, turn = tries + 1, turn + 1
 
     async def _serve(self, declare: Callable[[], Awaitable[None]] | None) -> None:
         """Counts as up, and returns when the connection is closed. Raises TopologyMismatch."""
@@ -217,7 +228,7 @@ class Connection:
         if self._on_lost is not None:
             self._on_lost()
 
-    async def _connect(self, within_s: float) -> None:
+    async def _connect(self, parameters: URLParameters, within_s: float) -> None:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         gone = self._gone = asyncio.Event()
         self._blocked = False
@@ -228,7 +239,7 @@ class Connection:
             gone.set()
 
         self._raw = raw = WireConnection(
-            self._parameters,
+            parameters,
             on_open_callback=partial(_resolve, opened),
             on_open_error_callback=failed,
             on_close_callback=failed,
@@ -238,6 +249,7 @@ class Connection:
         async with asyncio.timeout(within_s):
             await opened
         self._watch = asyncio.create_task(self._abort_in_silence(raw, gone), name=f"silence {self._name}")
+        self._watch.add_done_callback(log_death)
 
     async def _abort_in_silence(self, raw: WireConnection, gone: asyncio.Event) -> None:
         """Aborts the connection once the broker is silent; an unresponsive broker would not answer a proper close."""

@@ -18,6 +18,7 @@ from shared.broker.channel import BROKER_FAILURES
 from shared.broker.confirms import Fate, Outlet, Pending, Publication
 from shared.broker.connection import Connection, State
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable, TopologyMismatch
+from shared.logs import log_death
 from shared.message.channels import CHANNELS
 from shared.metrics import Metrics
 
@@ -173,7 +174,8 @@ class Publisher:
         self._outlet.lost()
 
     def _channel_closed(self) -> None:
-        self._reopening = asyncio.get_running_loop().create_task(self._reopen())
+        self._reopening = asyncio.get_running_loop().create_task(self._reopen(), name="channel reopening")
+        self._reopening.add_done_callback(log_death)
 
     async def _reopen(self) -> None:
         try:

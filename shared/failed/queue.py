@@ -1,16 +1,15 @@
 """Lists, shows, replays and discards the messages in failed.queue for an operator.
 
 The queue is the only record of undelivered messages, and only an operator removes messages from it. Each operation
-scans the queue (the first 10 000 messages, 256 MB at most) and requeues every message that it does not remove; see
-``failed_operation``. The gateway and ``./notify failed`` call it.
+scans the queue (the first 10 000 messages, 256 MB at most; all of it to find certain messages) and requeues every
+message that it does not remove; see ``failed_operation``. The gateway and ``./notify failed`` call it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import orjson
 import structlog
 
 from shared.broker.browse import Scan, Taken
@@ -28,7 +27,8 @@ from shared.failed.results import (
     nothing_done,
 )
 from shared.failed.selection import Listing, ReplaySelection, Selection
-from shared.failed.session import failed_operation
+from shared.failed.session import MOST_BYTES, failed_operation
+from shared.failed.unreadable import read_envelope, unreadable_body
 from shared.message.privacy import mask_addresses
 from shared.settings.settings import Settings
 
@@ -59,12 +59,15 @@ class FailedQueue:
                 entries.append(entry)
             return True
 
-        async with failed_operation(self._settings.broker.url) as scan:
+        async with failed_operation(self._settings.broker.url, exact=listing.exact) as scan:
             await scan.take(visit)
         entries.sort(key=FailedEntry.age_order)
         return FailedList(
             items=[item_of(entry) for entry in entries[: listing.limit]],
             scanned=scan.taken,
+            waiting=scan.waiting,
+            matched=len(entries),
+            reasons=dict(Counter(entry.reason for entry in entries).most_common()),
             truncated=scan.truncated or len(entries) > listing.limit,
         )
 
@@ -75,10 +78,10 @@ class FailedQueue:
         def visit(message: Taken) -> bool:
             entry = _entry(message)
             if entry.id == failed_id:
-                found.append(message_of(entry, _envelope(message.body, reveal)))
+                found.append(_shown(message, entry, reveal=reveal))
             return not found
 
-        async with failed_operation(self._settings.broker.url) as scan:
+        async with failed_operation(self._settings.broker.url, exact=True) as scan:
             await scan.take(visit)
         if found and reveal:
             log.info("failed_revealed", operator=operator, id=failed_id)
@@ -87,7 +90,7 @@ class FailedQueue:
     async def discard(self, selection: Selection, *, operator: str) -> FailedOutcome:
         """Deletes the selected messages permanently."""
         done = nothing_done(dry_run=selection.dry_run)
-        async with failed_operation(self._settings.broker.url) as scan:
+        async with failed_operation(self._settings.broker.url, exact=selection.exact) as scan:
             try:
                 chosen = await self._choose(scan, selection, done)
                 if not selection.dry_run:
@@ -105,7 +108,7 @@ class FailedQueue:
         one of the copies be sent.
         """
         done = nothing_done(dry_run=selection.dry_run)
-        async with failed_operation(self._settings.broker.url) as scan:
+        async with failed_operation(self._settings.broker.url, exact=selection.exact) as scan:
             try:
                 chosen = await self._choose(scan, selection, done)
                 ready = self._prepare(chosen, selection.ignore_expiry, done)
@@ -118,19 +121,23 @@ class FailedQueue:
     async def _choose(self, scan: Scan, selection: Selection, done: FailedOutcome) -> Sequence[Chosen]:
         """Returns the oldest ``limit`` messages that match; the others are not kept in memory."""
         chosen: list[Chosen] = []
+        kept_bytes = 0
         now = self._clock_ms()
 
         def visit(message: Taken) -> bool:
+            nonlocal kept_bytes
             entry = _entry(message)
             if selection.matches(entry, now):
                 chosen.append(Chosen(message, entry))
-            return True
+                kept_bytes += len(message.body)
+            return kept_bytes < MOST_BYTES
 
         await scan.take(visit)
+        done.missing = _missing(selection, chosen)
         # The broker requeues the taken messages in no particular order, so after a listing the oldest may be anywhere.
         chosen.sort(key=lambda each: each.entry.age_order())
         chosen = chosen[: selection.limit]
-        done.matched, done.truncated = len(chosen), scan.truncated
+        done.matched, done.truncated = len(chosen), scan.truncated or scan.taken < scan.waiting
         return chosen
 
     def _prepare(
@@ -152,15 +159,18 @@ def _entry(message: Taken) -> FailedEntry:
     return read_entry(message.body, message.headers, message.routing_key, message.timestamp_ms, message.exchange)
 
 
-def _envelope(body: bytes, reveal: bool) -> dict[str, Any] | None:
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(document, dict):
-        return None
-    shown: dict[str, Any] = document if reveal else mask_addresses(document)
-    return shown
+def _missing(selection: Selection, chosen: Sequence[Chosen]) -> list[str]:
+    """Returns the ids that were asked for and not found, or the request_id if no message has it."""
+    if selection.ids is not None:
+        return sorted(selection.ids - {each.entry.id for each in chosen})
+    return [selection.request_id] if selection.request_id is not None and not chosen else []
+
+
+def _shown(message: Taken, entry: FailedEntry, *, reveal: bool) -> FailedMessage:
+    envelope = read_envelope(message.body)
+    if envelope is None:
+        return message_of(entry, None, unreadable_body(message, reveal=reveal))
+    return message_of(entry, envelope if reveal else mask_addresses(envelope))
 
 
 def _record(event: str, selection: Selection, done: FailedOutcome, operator: str) -> None:

@@ -44,10 +44,38 @@ class FailedList(_Result):
     """Lists failed messages, oldest first."""
 
     items: list[FailedItem]
-    scanned: Annotated[int, Field(description="Number of messages scanned: at most 10 000, or 256 MB of them.")]
+    scanned: Annotated[
+        int,
+        Field(
+            description="Number of messages scanned: at most 10 000, or 256 MB of them. With `request_id` it is all of"
+            " them, or as many as 30 s allow."
+        ),
+    ]
+    waiting: Annotated[int, Field(description="Number of messages in `failed.queue` when the scan began.")]
+    matched: Annotated[int, Field(description="Number of scanned messages that match, also those beyond `limit`.")]
+    reasons: Annotated[dict[str, int], Field(description="Number of matching messages by reason.")]
     truncated: Annotated[
         bool, Field(description="True if there may be more than `items`: `limit` or a bound of the scan was reached.")
     ]
+
+
+class UnreadableBody(_Result):
+    """Shows what was published instead of an envelope: enough to find the publisher and its mistake."""
+
+    content_type: str | None
+    content_encoding: str | None
+    headers: Annotated[
+        dict[str, str], Field(description="The AMQP headers, each value as text of up to 256 characters.")
+    ]
+    text: Annotated[
+        str,
+        Field(
+            description="The first 64 KiB of the body; bytes that are no printable text are escapes such as `\\x1f`."
+            " Without `reveal=true` whatever looks like an address is masked, and of a body that is no text only the"
+            " first 16 bytes are shown."
+        ),
+    ]
+    complete: Annotated[bool, Field(description="True if `text` shows the whole body.")]
 
 
 class FailedMessage(FailedItem):
@@ -55,8 +83,12 @@ class FailedMessage(FailedItem):
 
     envelope: Annotated[
         dict[str, Any] | None,
-        Field(description="Addresses are masked unless `reveal=true`. Null if it is no JSON object."),
+        Field(
+            description="Addresses are masked unless `reveal=true`. Null if the body is no JSON object, or is nested"
+            " deeper than 32 levels."
+        ),
     ]
+    unreadable: Annotated[UnreadableBody | None, Field(description="The body, if it is no envelope; else null.")]
 
 
 class SkippedMessage(_Result):
@@ -74,6 +106,7 @@ class FailedOutcome(_Result):
     done: Annotated[int, Field(description="Number of messages removed from `failed.queue`; 0 in a dry run.")]
     dry_run: bool
     skipped: Annotated[list[SkippedMessage], Field(description="The selected messages that stay, and why.")]
+    missing: Annotated[list[str], Field(description="The given ids, or the `request_id`, that no scanned message has.")]
     truncated: Annotated[
         bool, Field(description="True if the queue holds more than one scan reaches: repeat the request.")
     ]
@@ -84,14 +117,16 @@ def item_of(entry: FailedEntry) -> FailedItem:
     return FailedItem(**_shown(entry))
 
 
-def message_of(entry: FailedEntry, envelope: dict[str, Any] | None) -> FailedMessage:
-    """Returns the entry with the content of its message."""
-    return FailedMessage(**_shown(entry), envelope=envelope)
+def message_of(
+    entry: FailedEntry, envelope: dict[str, Any] | None, unreadable: UnreadableBody | None = None
+) -> FailedMessage:
+    """Returns the entry with the content of its message: the envelope, or what was published instead."""
+    return FailedMessage(**_shown(entry), envelope=envelope, unreadable=unreadable)
 
 
 def nothing_done(*, dry_run: bool) -> FailedOutcome:
     """Returns the result of an operation that has just begun; the operation counts in it."""
-    return FailedOutcome(matched=0, done=0, dry_run=dry_run, skipped=[], truncated=False)
+    return FailedOutcome(matched=0, done=0, dry_run=dry_run, skipped=[], missing=[], truncated=False)
 
 
 def _shown(entry: FailedEntry) -> dict[str, Any]:

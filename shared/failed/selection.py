@@ -85,6 +85,11 @@ class Filter(BaseModel):
         None, description="Only messages that failed at least this long ago: `90s`, `15m`, `2h`, `3d`."
     )
 
+    @property
+    def exact(self) -> bool:
+        """Tells whether certain messages are meant, by id or request_id, wherever they are in the queue."""
+        return self.request_id is not None
+
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (
             (self.channel is None or (entry.lane is not None and entry.lane.channel == self.channel))
@@ -127,6 +132,10 @@ class Selection(Filter):
         MOST_SELECTED, description="Only this number of the matching messages, the oldest ones."
     )
     dry_run: StrictBool = Field(False, description="Only report what would be done.")
+
+    @property
+    def exact(self) -> bool:
+        return self.ids is not None or super().exact
 
     def matches(self, entry: FailedEntry, now_ms: int) -> bool:
         return (self.ids is None or entry.id in self.ids) and super().matches(entry, now_ms)

@@ -9,6 +9,7 @@ own connection. Quorum queues cannot be exclusive, and they do not enforce exclu
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,8 @@ from shared.errors import BrokerUnavailable
 MOST_MESSAGES, MOST_BYTES = 10_000, 256 * 1024 * 1024
 #: Longest time of a scan, and of a whole operation, after which everything is back in the queue, seconds.
 SCAN_WITHIN_S, OPERATION_WITHIN_S = 20.0, 55.0
+#: Longest time of a scan that looks for certain messages: it has no other bound.
+EXACT_SCAN_WITHIN_S = 30.0
 #: Longest wait for the connection, seconds: the gateway answers within 5 s if the broker is unavailable, and closing
 #: the connection takes 2 of them.
 CONNECT_WITHIN_S = 2.5
@@ -31,9 +34,11 @@ HEARTBEAT_S = 5
 
 @asynccontextmanager
 async def failed_operation(
-    url: str, *, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES
+    url: str, *, exact: bool = False, most_messages: int = MOST_MESSAGES, most_bytes: int = MOST_BYTES
 ) -> AsyncIterator[Scan]:
     """Opens a scan of failed.queue while no other operation can run.
+
+    A scan for certain messages (``exact``) goes through the whole queue, as far as it comes in EXACT_SCAN_WITHIN_S.
 
     At the end the broker requeues every message that was taken and not acked, even if the body raises, is cancelled or
     its process dies. Raises Locked or BrokerUnavailable.
@@ -44,7 +49,11 @@ async def failed_operation(
         async with asyncio.timeout(OPERATION_WITHIN_S):
             channel = await _open(connection)
             scan = Scan(
-                channel, FAILED_QUEUE, most_messages=most_messages, most_bytes=most_bytes, within_s=SCAN_WITHIN_S
+                channel,
+                FAILED_QUEUE,
+                most_messages=sys.maxsize if exact else most_messages,
+                most_bytes=sys.maxsize if exact else most_bytes,
+                within_s=EXACT_SCAN_WITHIN_S if exact else SCAN_WITHIN_S,
             )
             yield scan
             await scan.give_back()

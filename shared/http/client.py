@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Mapping
 
 from shared.http.pool import Pool, PoolLimits, client_tls
+from shared.http.proxy import Proxy
 from shared.http.request import Origin, Target
 from shared.http.response import Response
 
@@ -32,14 +33,18 @@ _URLS_KEPT = 256
 class HttpClient:
     """Posts requests over pooled keep-alive connections.
 
-    It follows no redirects, makes no retries, uses no proxies from the environment, and keeps no cookies. A request is
+    It follows no redirects, makes no retries, uses no proxy but ``proxy``, and keeps no cookies. A request is
     written at most once, and never behind another that is still unanswered. If the server closed an idle connection
     before the first byte of a request was written to it, another connection is used; after that byte, never.
     """
 
     def __init__(
-        self, connect_timeout_s: float = CONNECT_TIMEOUT_S, connections_per_origin: int = CONNECTIONS_PER_ORIGIN
+        self,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        connections_per_origin: int = CONNECTIONS_PER_ORIGIN,
+        proxy: Proxy | None = None,
     ) -> None:
+        self._proxy = proxy
         self._limits = PoolLimits(connect_timeout_s, POOL_IDLE_S, connections_per_origin)
         self._targets: dict[str, tuple[Target, Pool]] = {}
         self._pools: dict[Origin, Pool] = {}
@@ -85,7 +90,9 @@ class HttpClient:
         target = Target(url)
         pool = self._pools.get(target.origin)
         if pool is None:
-            pool = self._pools[target.origin] = Pool(target.origin, self._tls_for(target.origin), self._limits)
+            proxy = self._proxy if self._proxy is not None and self._proxy.serves(target.origin) else None
+            pool = Pool(target.origin, self._tls_for(target.origin), self._limits, proxy)
+            self._pools[target.origin] = pool
         if len(self._targets) >= _URLS_KEPT:
             self._targets.clear()
         self._targets[url] = target, pool

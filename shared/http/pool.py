@@ -14,6 +14,7 @@ import aiohappyeyeballs
 
 from shared.errors import Unavailable
 from shared.http.connection import Connection, Listener
+from shared.http.proxy import Proxy
 from shared.http.request import Origin
 
 #: if an address does not answer for this long, the next one is tried in parallel, seconds: dead IPv6 routes are common
@@ -36,11 +37,14 @@ class Pool:
     At most ``limits.connections`` calls run at once; the others wait in the order in which they came.
     """
 
-    def __init__(self, origin: Origin, tls: ssl.SSLContext | None, limits: PoolLimits) -> None:
+    def __init__(
+        self, origin: Origin, tls: ssl.SSLContext | None, limits: PoolLimits, proxy: Proxy | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._origin = origin
         self._tls = tls
         self._limits = limits
+        self._proxy = proxy
         self._calls = 0
         self._queue: deque[asyncio.Future[None]] = deque()
         self._idle = IdleConnections(limits.idle_s)
@@ -112,7 +116,7 @@ class Pool:
         timeout_s = min(left_s, self._limits.connect_timeout_s)
         try:
             async with self._at_most(timeout_s, "no connection"):
-                connection = await dial(self._origin, self._tls, self._idle.put, self._open.discard)
+                connection = await dial(self._origin, self._tls, self._proxy, self._idle.put, self._open.discard)
         except OSError as exc:
             raise Unavailable(f"no connection: {exc.strerror or exc}") from exc
         if self._closed or not connection.is_open():
@@ -188,12 +192,30 @@ def client_tls() -> ssl.SSLContext:
     return context
 
 
-async def dial(origin: Origin, tls: ssl.SSLContext | None, on_idle: Listener, on_lost: Listener) -> Connection:
-    """Connects, including the TLS handshake, and returns the connection; writes no request. Raises OSError."""
+async def dial(
+    origin: Origin, tls: ssl.SSLContext | None, proxy: Proxy | None, on_idle: Listener, on_lost: Listener
+) -> Connection:
+    """Connects, including the tunnel and the TLS handshake, and returns the connection; writes no request.
+
+    Raises OSError.
+    """
     loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    host, port = (proxy.host, proxy.port) if proxy is not None else (origin.host, origin.port)
+    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     opened = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1)
     hostname = origin.host if tls is not None else None
+    if proxy is not None:
+        connection = Connection(on_idle, on_lost)
+        transport: asyncio.Transport | None = await proxy.tunnel(opened, origin)
+        if transport is not None:
+            transport.set_protocol(connection)
+        if transport is not None and tls is not None:
+            transport = await loop.start_tls(transport, connection, tls, server_hostname=hostname)
+        if transport is None:
+            raise ConnectionResetError("the connection was lost during the TLS handshake")
+        # A transport that existed before its protocol does not call this.
+        connection.connection_made(transport)
+        return connection
     _, connection = await loop.create_connection(
         lambda: Connection(on_idle, on_lost), sock=opened, ssl=tls, server_hostname=hostname
     )

@@ -41,6 +41,8 @@ from shared.message.text import (
 #: Largest envelope, bytes of JSON.
 MAX_BODY_BYTES = 64 * 1024
 MAX_PUSH_TOKENS = 100
+#: Longest title and subject, characters. RFC 5322, section 2.1.1: a line of a mail has at most 998.
+MAX_TITLE, MAX_SUBJECT = 1024, 998
 
 NotificationType = Literal["push", "email", "sms", "websocket", "both"]
 ChannelName = Literal["push", "email", "sms", "websocket"]
@@ -112,11 +114,11 @@ def _or_null(schema: dict[str, Any]) -> None:
 class EnvelopeContent(_Part):
     """Holds content that is given directly. SMS needs only ``body``; ``subject`` defaults to ``title``."""
 
-    title: Annotated[OneLine, Field(max_length=1024)] | None = Field(
+    title: Annotated[OneLine, Field(max_length=MAX_TITLE)] | None = Field(
         None, description="The title. It is required for push, and for email without a subject."
     )
     body: Annotated[Text, Field(min_length=1, description="The text of the message.")]
-    subject: Annotated[OneLine, Field(max_length=998)] | None = Field(
+    subject: Annotated[OneLine, Field(max_length=MAX_SUBJECT)] | None = Field(
         None, description="The subject of an e-mail. The default is the title."
     )
     html: Text | None = Field(None, description="The HTML version of an e-mail, in addition to the text.")

@@ -20,6 +20,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from shared.errors import BadSettings, RedisUnavailable
+from shared.redis.sentinel import async_master, sync_master
+from shared.settings.addresses import is_sentinel
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +31,8 @@ TIMEOUT_S = 0.5
 
 def async_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.asyncio.Redis:
     """Returns a client for the running loop; it connects when first used. Close it with ``aclose``."""
+    if is_sentinel(url):
+        return async_master(url, timeout_s)
     return redis.asyncio.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=AsyncRetry(NoBackoff(), 0)
     )
@@ -36,6 +40,8 @@ def async_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.asyncio.Redis:
 
 def sync_client(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     """Returns a client for threads; it connects when first used."""
+    if is_sentinel(url):
+        return sync_master(url, timeout_s)
     return redis.Redis.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )

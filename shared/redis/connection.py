@@ -15,6 +15,8 @@ import hiredis
 import redis.asyncio
 
 from shared.errors import RedisUnavailable
+from shared.redis.sentinel import master_url
+from shared.settings.addresses import is_sentinel
 
 #: how much longer to wait for a late reply, because this process itself may have been suspended, seconds
 GRACE_S = 0.02
@@ -94,6 +96,10 @@ class Wire(asyncio.Protocol):
             reader.feed(data)
             while (reply := reader.gets()) is not _MORE:
                 waiting.popleft()[1].answer(reply)
+                if _is_read_only(reply):
+                    # This master was demoted: the next connection reaches the new one.
+                    self.drop("Redis has become read-only")
+                    return
         except (hiredis.ProtocolError, IndexError) as exc:
             # Not a valid reply, or a reply to no command: the following ones cannot be matched any more.
             self.drop("Redis sent an invalid or unexpected reply", exc)
@@ -143,11 +149,13 @@ class Single:
 async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> Wire:
     """Connects and logs in, within ``timeout_s`` seconds. Raises RedisUnavailable."""
     loop = asyncio.get_running_loop()
-    # redis-py reads the URL, so that it means the same to every client in this package.
-    target: Any = redis.asyncio.ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
     wire = Wire(timeout_s, on_room)
     try:
         async with asyncio.timeout(timeout_s):
+            if is_sentinel(url):
+                url = await master_url(url, timeout_s)
+            # redis-py reads the URL, so that it means the same to every client in this package.
+            target: Any = redis.asyncio.ConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
             if isinstance(target, redis.asyncio.UnixDomainSocketConnection):
                 await loop.create_unix_connection(lambda: wire, target.path)
             else:
@@ -175,6 +183,12 @@ def _greeting(target: Any) -> list[tuple[str, ...]]:
     if int(target.db or 0):
         words.append(("SELECT", str(target.db)))
     return words
+
+
+def _is_read_only(reply: object) -> bool:
+    # A script for several keys answers with a list, and a replica refuses all of them.
+    first = reply[0] if isinstance(reply, list) and reply else reply
+    return isinstance(first, hiredis.ReplyError) and "READONLY" in str(first)
 
 
 _MORE = object()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from shared.settings.types import AmqpUrl, Count, Group, HostAndPort, RisingSeconds, Seconds, variable
+from shared.settings.types import AmqpUrl, Count, Group, Hosts, RisingSeconds, Seconds, variable
 
 
 class BrokerSettings(Group):
     """Holds the variables as they were set; ``url`` is the address to connect to."""
 
     given_url: Annotated[AmqpUrl | None, variable("RABBITMQ_URL")] = None
-    host: Annotated[HostAndPort, variable("RABBITMQ_HOST")] = "localhost:5672"
+    host: Annotated[Hosts, variable("RABBITMQ_HOST")] = "localhost:5672"
     #: waiting times of the ladder, seconds; each level is one queue per lane
     retry_levels_s: Annotated[RisingSeconds, variable("RETRY_LEVELS_S")] = (1, 5, 15, 60, 300, 900, 3600)
     #: longest wait for a confirm, seconds
@@ -21,7 +21,11 @@ class BrokerSettings(Group):
 
     @property
     def url(self) -> str:
-        """Returns the AMQP URL; it may hold a password. RABBITMQ_URL wins over RABBITMQ_HOST."""
+        """Returns the AMQP URL, which may name several hosts (``amqp_urls``) and hold a password.
+
+        RABBITMQ_URL wins over RABBITMQ_HOST.
+        """
         if self.given_url is not None:
             return self.given_url.get_secret_value()
-        return f"amqp://guest:guest@{self.host if ':' in self.host else f'{self.host}:5672'}/%2F"
+        hosts = (host if ":" in host else f"{host}:5672" for host in self.host.split(","))
+        return f"amqp://guest:guest@{','.join(hosts)}/%2F"

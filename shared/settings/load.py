@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from dotenv import dotenv_values
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.errors import BadSettings
 from shared.message.channels import CHANNELS
 from shared.settings.channels import ChannelSettings, defaults_of
+from shared.settings.env_file import read_file
+from shared.settings.misspelt import misspelt
 from shared.settings.settings import Settings
 from shared.settings.types import Group
 
@@ -33,16 +35,29 @@ def load_settings(env_file: str | None = ".env", **overrides: Any) -> Settings:
     return settings
 
 
-def read_variables(env_file: str | None = ".env") -> dict[str, str]:
-    """Returns the set variables, by their upper-case names. The environment wins; an empty value counts as not set."""
-    in_file = dotenv_values(env_file, encoding="utf-8") if env_file is not None else {}
+def read_variables(env_file: str | None = ".env", *, skip_unreadable: bool = False) -> dict[str, str]:
+    """Returns the set variables, by their upper-case names. The environment wins; an empty value counts as not set.
+
+    Raises BadSettings, which names each line of the file that cannot be read, unless they are to be skipped.
+    """
+    in_file = read_file(Path(env_file), skip_unreadable=skip_unreadable) if env_file is not None else {}
     return {name.upper(): value for source in (in_file, os.environ) for name, value in source.items() if value}
 
 
 def settings_from(variables: Mapping[str, Any]) -> Settings:
-    """Builds the settings from ``variables`` alone. Raises BadSettings."""
+    """Builds the settings from ``variables`` alone.
+
+    Raises BadSettings, which also names each unknown variable that is probably a misspelt setting.
+    """
     channels = {name: _channel_input(name, variables) for name in CHANNELS}
-    return _checked(Settings, _input(Settings, variables) | {"channels": channels})
+    settings, problems = None, misspelt(variables, _VARIABLES)
+    try:
+        settings = _checked(Settings, _input(Settings, variables) | {"channels": channels})
+    except BadSettings as exc:
+        problems += exc.problems
+    if settings is None or problems:
+        raise BadSettings(sorted(problems))
+    return settings
 
 
 def group_from(group: type[G], variables: Mapping[str, Any]) -> G:
@@ -94,6 +109,15 @@ def _checked(group: type[G], raw: dict[str, Any]) -> G:
     raise BadSettings(sorted(problems))
 
 
+def names_of(group: type[Group], channel: str = "") -> Iterator[str]:
+    """Yields the name of each variable of ``group`` and of the groups inside it."""
+    for field in group.model_fields.values():
+        if isinstance(field.validation_alias, str):
+            yield field.validation_alias.format(CHANNEL=channel)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Group):
+            yield from names_of(field.annotation, channel)
+
+
 def _variable_at(group: type[Group], name: int | str, *rest: int | str) -> str:
     """Returns the variable for a location in a pydantic error (``"channels", "push", "{CHANNEL}_PORT"``: PUSH_PORT)."""
     field = group.model_fields.get(str(name))
@@ -106,3 +130,6 @@ def _variable_at(group: type[Group], name: int | str, *rest: int | str) -> str:
         return _variable_at(field.annotation, *rest)
     channel, *within = rest
     return _variable_at(ChannelSettings, *within).format(CHANNEL=str(channel).upper())
+
+
+_VARIABLES = frozenset(names_of(Settings)).union(*(names_of(ChannelSettings, name.upper()) for name in CHANNELS))

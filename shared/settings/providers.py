@@ -6,14 +6,18 @@ from typing import Annotated
 
 from pydantic import SecretStr
 
-from shared.settings.types import Group, Port, variable
+from shared.settings.types import Group, Port, ProxyUrl, Words, variable
 
 
 class ProviderSettings(Group):
-    """Holds credentials that do not fit into a URL."""
+    """Holds what all providers share: credentials that do not fit into a URL, and the way out."""
 
     #: a service account's JSON, or the path of a file that holds it
     firebase_key: Annotated[SecretStr | None, variable("FIREBASE_KEY")] = None
+    #: the proxy through which the HTTP providers are called; it may hold a password
+    proxy: Annotated[ProxyUrl | None, variable("EGRESS_PROXY")] = None
+    #: names, domains, addresses and networks that are called without it
+    no_proxy: Annotated[Words, variable("NO_PROXY")] = ()
 
 
 class SandboxSettings(Group):

@@ -5,10 +5,13 @@ A group is a frozen model with one field per setting. ``variable`` gives the env
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from shared.settings.addresses import check_amqp, check_proxy, check_redis
 
 
 class Group(BaseModel):
@@ -41,22 +44,23 @@ def _split(value: Any) -> Any:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
-def _address(*schemes: str) -> AfterValidator:
-    """Accepts a URL with one of ``schemes``. The error does not show the URL, because it may hold a password."""
+def _address(check: Callable[[str], None]) -> AfterValidator:
+    """Accepts a URL that ``check`` accepts. Its errors do not show the URL, because it may hold a password."""
 
-    def check(value: SecretStr) -> SecretStr:
-        scheme, separator, _ = value.get_secret_value().partition("://")
-        if scheme not in schemes or not separator or not _has_readable_port(value.get_secret_value()):
-            raise ValueError(f"must be {' or '.join(f'{scheme}://' for scheme in schemes)}...; a port is 1 to 65535")
+    def checked(value: SecretStr) -> SecretStr:
+        check(value.get_secret_value())
         return value
 
-    return AfterValidator(check)
+    return AfterValidator(checked)
 
 
-def _host_and_port(value: str) -> str:
-    if any(c.isspace() or c in "/@?#" for c in value) or not _has_readable_port(f"//{value}"):
-        raise ValueError("must be host or host:port")
-    return value
+def _hosts(value: str) -> str:
+    hosts = words(value)
+    if not hosts or any(c.isspace() or c in "/@?#" for host in hosts for c in host):
+        raise ValueError("must be host or host:port, or several of them, separated by commas")
+    if not all(_has_readable_port(f"//{host}") for host in hosts):
+        raise ValueError("a port must be 1 to 65535")
+    return ",".join(hosts)
 
 
 def _has_readable_port(url: str) -> bool:
@@ -72,9 +76,11 @@ def _ascending(levels_s: tuple[float, ...]) -> tuple[float, ...]:
     return levels_s
 
 
-AmqpUrl = Annotated[SecretStr, _address("amqp", "amqps")]
-RedisUrl = Annotated[SecretStr, _address("redis", "rediss", "unix")]
-HostAndPort = Annotated[str, AfterValidator(_host_and_port)]
+AmqpUrl = Annotated[SecretStr, _address(check_amqp)]
+ProxyUrl = Annotated[SecretStr, _address(check_proxy)]
+RedisUrl = Annotated[SecretStr, _address(check_redis)]
+#: one host or host:port, or several, separated by commas
+Hosts = Annotated[str, AfterValidator(_hosts)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 #: a whole number, 1 or more

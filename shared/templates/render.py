@@ -11,6 +11,7 @@ import jinja2
 from jinja2 import TemplateError, TemplateSyntaxError
 
 from shared.errors import TemplateInvalid
+from shared.message.envelope import MAX_SUBJECT, MAX_TITLE
 from shared.message.privacy import without_values
 from shared.message.text import one_line, plain_text
 from shared.providers.provider import Content
@@ -45,7 +46,9 @@ ALL_PARTS = frozenset({"subject", "title", "body", "html"})
 
 
 def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = ALL_PARTS) -> Content:
-    """Returns the content for these variables, each part at most 64 KiB; HTML is escaped in the HTML part only.
+    """Returns the content for these variables; HTML is escaped in the HTML part only.
+
+    A part has at most 64 KiB, a title and a subject as many characters as those of an envelope.
 
     Parts that are not in ``parts`` stay empty, so an error in a part that a channel never shows does not stop it.
 
@@ -58,17 +61,22 @@ def render(template: Template, variables: Mapping[str, Any], parts: Set[str] = A
         body=_checked("body", plain_text, _part("body", _compile_text, template.body, scope))
         if "body" in parts
         else "",
-        title=_line("title", template.title, scope) if "title" in parts else "",
-        subject=_line("subject", template.subject, scope) if "subject" in parts else "",
+        title=_line("title", template.title, scope, MAX_TITLE) if "title" in parts else "",
+        subject=_line("subject", template.subject, scope, MAX_SUBJECT) if "subject" in parts else "",
         html=_checked("html", plain_text, _part("html", _compile_html, template.html, scope))
         if "html" in parts
         else "",
     )
 
 
-def _line(part: str, text: str, scope: dict[str, Any]) -> str:
+def _line(part: str, text: str, scope: dict[str, Any], longest: int) -> str:
+    if not text:
+        return ""
     # A line break in the middle would let a variable add headers.
-    return _checked(part, one_line, _part(part, _compile_text, text, scope).strip()) if text else ""
+    line = _checked(part, one_line, _part(part, _compile_text, text, scope).strip())
+    if len(line) > longest:
+        raise TemplateInvalid("templates", f"{part}: {len(line)} characters; at most {longest}")
+    return line
 
 
 def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str:

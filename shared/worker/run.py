@@ -29,7 +29,7 @@ from shared.health.heartbeat import Heartbeat
 from shared.health.registry import WorkerState
 from shared.health.server import WorkerHttp
 from shared.idempotency.claims import Claims
-from shared.logs import configure_logs
+from shared.logs import complain, configure_logs, count_lost_lines
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.urls import Builder, providers_for
@@ -65,11 +65,10 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(channel, builders, settings))
     except BadSettings as exc:
-        for name, why in exc.problems:
-            print(f"{name}: {why}", file=sys.stderr)  # noqa: T201
+        complain(*(f"{name}: {why}" for name, why in exc.problems))
         sys.exit(2)
     except TopologyMismatch as exc:
-        print(f"RabbitMQ has queues or exchanges with other arguments; they are unchanged:\n{exc}", file=sys.stderr)  # noqa: T201
+        complain(f"RabbitMQ has queues or exchanges with other arguments; they are unchanged:\n{exc}")
         sys.exit(1)
     sys.exit(0)
 
@@ -78,6 +77,7 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
     """Builds one worker and runs it. Raises BadSettings, TopologyMismatch, or the error of a task that died."""
     name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
     metrics = Metrics()
+    count_lost_lines(metrics.log_lines_lost.inc)
     policy = settings.breaker
     async with AsyncExitStack() as stack:
         providers = Providers.of(channel, providers_for(channel, builders, settings), policy, metrics)

@@ -59,6 +59,31 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     kill(tree, "redis/redis")
     eventually(lambda: tree.living() == EVERYTHING, deadline_s=20)
 
+    # If supervisord dies, the keeper starts the processes again, and the servers stay.
+    before = tree.process("rabbitmq/rabbitmq")
+    kill(tree, "run/supervisord")
+    eventually(lambda: tree.living() == EVERYTHING, deadline_s=60)
+    eventually(lambda: tree.notify("status").stdout.count("running") >= 7, deadline_s=30)
+    assert tree.process("rabbitmq/rabbitmq") == before
+
+    # If only the keeper dies, the system runs on; the next start keeps it, and does not restart it.
+    kept = {name: tree.process(name) for name in ("run/supervisord", "run/process-push", "redis/redis")}
+    kill(tree, "run/up")
+    status = tree.notify("status")
+    assert (status.returncode, "takes it over" in status.stdout) == (0, True)
+    again = tree.notify("up", "-d")
+    assert again.returncode == 0, again.stdout
+    assert "is running without a keeper" in again.stdout
+    assert {name: tree.process(name) for name in kept} == kept
+    kill(tree, "redis/redis")
+    eventually(lambda: tree.living() == EVERYTHING, deadline_s=20)
+
+    # With other settings the next start restarts it.
+    kill(tree, "run/up")
+    again = tree.notify("up", "-d", PREFETCH="8")
+    assert again.returncode == 0, again.stdout
+    assert "Ending processes that an earlier run left" in again.stdout
+
     # After the keeper and its supervisord were killed, the next start ends all remaining processes and succeeds.
     kill(tree, "run/up")
     kill(tree, "run/supervisord")

@@ -7,6 +7,7 @@ exist.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
@@ -20,17 +21,26 @@ from shared.templates.sandbox.meter import MAX_STEPS, METER
 
 #: Longest text of a part, and of any intermediate value.
 MAX_TEXT = 64 * 1024
-_MAX_BITS = 1024
+#: Largest whole number, in bits.
+MAX_BITS = 1024
 _MAX_DIGITS = 20
 _MAX_WIDTH = 999
 
 Filter = Callable[..., Any]
 
-#: The names under which the environment calls ``each`` and ``scalar``. They contain a space, so a template cannot use
-#: them.
-EACH, SCALAR = " each", " scalar"
+#: The names under which the environment calls these functions. They contain a space, so a template cannot use them.
+EACH, SCALAR, WATCHED, CUT = " each", " scalar", " watched", " cut"
 
 _KINDS = {dict: "an object", list: "a list", tuple: "a list", type(None): "null"}
+
+
+def number(value: Any) -> Any:
+    """Returns ``value``. Raises TemplateRuntimeError if it is a number that is too large, infinite or no number."""
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise TemplateRuntimeError("the number is too large")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TemplateRuntimeError("the number is not finite")
+    return value
 
 
 def scalar(value: Any) -> Any:
@@ -39,7 +49,7 @@ def scalar(value: Any) -> Any:
     An undefined value passes, because it raises by itself later.
     """
     if value is None or isinstance(value, (str, int, float, Undefined)):
-        return value
+        return number(value)
     raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be used as text")
 
 
@@ -49,15 +59,54 @@ def printable(value: Any) -> Any:
     Null and Python's form of a list are refused, because a person should not read them.
     """
     if isinstance(value, (str, int, float, Undefined)):
-        return value
+        return number(value)
     raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be printed")
 
 
-def small(value: Any) -> Any:
-    """Returns ``value``. Raises TemplateRuntimeError if it is a text that is too long."""
+def made(value: Any) -> Any:
+    """Returns ``value``, which an operation has made, and counts its size.
+
+    Raises TemplateRuntimeError for a text that is too long or a number that is too large, or if the rendering has made
+    too much.
+    """
     if isinstance(value, str) and len(value) > MAX_TEXT:
         raise _too_long()
+    METER.created(value)
+    return number(value)
+
+
+def watched(value: Any) -> Any:
+    """Returns ``value``, the left side of a comparison, as it is; a comparison may read two long texts."""
+    METER.operation()
     return value
+
+
+def cut(value: Any, start: Any, stop: Any, step: Any) -> Any:
+    """Returns ``value[start:stop:step]``."""
+    METER.operation()
+    return made(value[start:stop:step])
+
+
+def operator(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Returns an operator that takes scalars, watches the time, and makes no value that is too large."""
+
+    @wraps(function)
+    def bounded(left: Any, right: Any) -> Any:
+        METER.operation()
+        return made(function(scalar(left), scalar(right)))
+
+    return bounded
+
+
+def sign(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Does the same as ``operator`` for an operator with one side."""
+
+    @wraps(function)
+    def bounded(value: Any) -> Any:
+        METER.operation()
+        return made(function(scalar(value)))
+
+    return bounded
 
 
 def each(value: Iterable[Any]) -> Iterator[Any]:
@@ -77,28 +126,29 @@ def bounded_range(*bounds: int) -> range:
 def add(left: Any, right: Any) -> Any:
     if isinstance(left, str) and isinstance(right, str) and len(left) + len(right) > MAX_TEXT:
         raise _too_long()
-    return scalar(left) + scalar(right)
+    return left + right
 
 
 def multiply(left: Any, right: Any) -> Any:
     text, times = (left, right) if isinstance(left, str) else (right, left)
     if isinstance(text, str) and isinstance(times, int) and len(text) * times > MAX_TEXT:
         raise _too_long()
-    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > _MAX_BITS:
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() + right.bit_length() > MAX_BITS:
         raise TemplateRuntimeError("*: the number would be too large")
-    return scalar(left) * scalar(right)
+    return left * right
 
 
 def power(left: Any, right: Any) -> Any:
-    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > _MAX_BITS:
+    if isinstance(left, int) and isinstance(right, int) and left.bit_length() * abs(right) > MAX_BITS:
         raise TemplateRuntimeError("**: the number would be too large")
     return left**right
 
 
 def modulo(left: Any, right: Any) -> Any:
+    METER.operation()
     if isinstance(left, str):
-        return format_text(left, *(right if isinstance(right, tuple) else (right,)))
-    return left % right
+        return made(format_text(left, *(right if isinstance(right, tuple) else (right,))))
+    return made(scalar(left) % scalar(right))
 
 
 def format_text(value: str, *args: Any) -> str:
@@ -140,6 +190,23 @@ def replace(context: EvalContext, value: Any, old: str, new: str, count: int = -
     return text.replace(old, new, count)
 
 
+BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    **{
+        symbol: operator(function)
+        for symbol, function in {
+            "+": add,
+            "-": lambda left, right: left - right,
+            "*": multiply,
+            "/": lambda left, right: left / right,
+            "//": lambda left, right: left // right,
+            "**": power,
+        }.items()
+    },
+    "%": modulo,
+}
+UNARY: dict[str, Callable[[Any], Any]] = {"+": sign(lambda value: +value), "-": sign(lambda value: -value)}
+
+
 def round_number(value: float, precision: int = 0, method: str = "common") -> float:
     if abs(precision) > _MAX_DIGITS:
         raise TemplateRuntimeError(f"round: more than {_MAX_DIGITS} digits")
@@ -153,7 +220,7 @@ def total(environment: Environment, value: Iterable[Any], attribute: str | int |
     of = make_attrgetter(environment, attribute) if attribute is not None else scalar
     result: Any = start
     for item in each(value):
-        result = add(result, of(item))
+        result = BINARY["+"](result, of(item))
     return result
 
 
@@ -179,6 +246,8 @@ def template_filters() -> dict[str, Filter]:
         **{name: _metered(function, _as_is) for name, function in _REPLACED.items()},
         EACH: each,
         SCALAR: scalar,
+        WATCHED: watched,
+        CUT: cut,
     }
 
 
@@ -190,7 +259,9 @@ def _metered(function: Filter, check: Callable[[Any], Any]) -> Filter:
     def metered(*args: Any, **kwargs: Any) -> Any:
         METER.step()
         value = check(args[position])
-        return small(function(*args[:position], value, *args[position + 1 :], **kwargs))
+        result = function(*args[:position], value, *args[position + 1 :], **kwargs)
+        # A filter such as ``default`` or ``first`` makes nothing, but passes on what is there.
+        return result if result is value else made(result)
 
     return metered
 

@@ -53,7 +53,7 @@ def test_a_listing_shows_each_id_whole(notify: Command, dead_lettered: list[Publ
     assert shown.returncode == 0, shown.stderr
     for message in dead_lettered:
         assert message.headers["notify-failed-id"] in shown.stdout
-    assert "[bold]no such\N{REPLACEMENT CHARACTER}[2J device[/bold]" in shown.stdout
+    assert r"[bold]no such\x1b[2J device[/bold]" in shown.stdout
     assert "3 of 3 looked at" in shown.stdout
     narrow = notify("list", "--reason", "recipient_invalid", COLUMNS="60").stdout
     assert dead_lettered[1].headers["notify-failed-id"] in narrow
@@ -92,6 +92,32 @@ def test_a_replay_says_what_it_left_and_is_on_record(
     lines = [json.loads(line) for line in (tmp_path / "log/operator.log").read_text().splitlines()]
     actions = [(line["dry_run"], line["done"]) for line in lines if line["event"] == "failed_replayed"]
     assert actions == [(True, 0), (False, 2), (False, 1)]
+
+
+def test_a_body_that_is_no_envelope_is_shown_as_it_was_published(notify: Command, vhost_url: str) -> None:
+    message = failed("r", body=b"<sms to='+447700900123'>\x1b]0;owned\x07</sms>", sender="\x9b2J")
+    dead_letter_now(vhost_url, [message])
+    failed_id = message.headers["notify-failed-id"]
+    masked, revealed = notify("show", failed_id), notify("show", failed_id, "--reveal")
+    assert masked.returncode == revealed.returncode == 0, masked.stderr + revealed.stderr
+    assert r"<sms to='+447700900123'>\x1b]0;owned\x07</sms>" in revealed.stdout
+    assert "447700900123" not in masked.stdout
+    assert r"header sender: \x9b2J" in masked.stdout
+    assert not {"\x1b", "\x07", "\x9b"} & set(masked.stdout + revealed.stdout)
+
+
+@pytest.mark.parametrize("action", ["replay", "discard"])
+@pytest.mark.parametrize("selector", [["unknown"], ["--request-id", "unknown"]])
+def test_a_message_that_is_not_there_is_1_and_named(
+    notify: Command, dead_lettered: list[Publication], action: str, selector: list[str]
+) -> None:
+    for more in ([], ["--dry-run"], ["--json"]):
+        missing = notify(action, *selector, *more)
+        assert (missing.returncode, missing.stderr) == (1, "Not in failed.queue: unknown\n")
+    known = dead_lettered[0].headers["notify-failed-id"]
+    if selector == ["unknown"]:
+        partly = notify(action, known, "unknown")
+        assert (partly.returncode, "1 of 1" in partly.stdout, "unknown" in partly.stderr) == (1, True, True)
 
 
 def test_a_discard_deletes_what_was_named(notify: Command, dead_lettered: list[Publication], vhost_url: str) -> None:

@@ -106,7 +106,8 @@ async def test_fifty_listings_leave_everything_where_it_is(
 
 
 async def test_a_queue_that_is_not_declared_yet_is_empty(queue: FailedQueue) -> None:
-    assert (await queue.list(EVERYTHING)).model_dump() == {"items": [], "scanned": 0, "truncated": False}
+    listed = await queue.list(EVERYTHING)
+    assert (listed.items, listed.scanned, listed.waiting, listed.reasons, listed.truncated) == ([], 0, 0, {}, False)
 
 
 _UNREADABLE = {
@@ -154,6 +155,35 @@ async def test_a_scan_is_bounded_by_count_and_by_bytes(
         await scan.take(lambda _message: True)
         assert (scan.taken, scan.truncated) == (60, False)
     assert await count(channel) == 60
+
+
+async def test_a_certain_message_is_found_beyond_the_bound_of_a_scan(
+    publisher: Publisher, channel: AmqpChannel, queue: FailedQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The bound of the other operations: 10 000 messages.
+    reasons: tuple[DeadReason, DeadReason] = ("expired", "no_recipient")
+    messages = [failed(f"r{n}", reason=reasons[n % 3 == 0]) for n in range(10_300)]
+    for at in range(0, len(messages), 1_000):
+        await dead_letter(publisher, messages[at : at + 1_000])
+    last = messages[-1].headers["notify-failed-id"]
+    listed = await queue.list(parse_listing({"limit": 10}))
+    assert (listed.scanned, listed.waiting, listed.matched, listed.truncated) == (10_000, 10_300, 10_000, True)
+    assert sum(listed.reasons.values()) == 10_000
+    assert set(listed.reasons) == set(reasons)
+    await eventually_async(lambda: _has(channel, len(messages)))
+    by_request = await queue.list(parse_listing({"request_id": "r10299"}))
+    assert [item.id for item in by_request.items] == [last]
+    assert (by_request.scanned, by_request.truncated) == (10_300, False)
+    shown = await queue.show(last, reveal=False, operator="test")
+    assert shown is not None
+    first = messages[0].headers["notify-failed-id"]
+    done = await queue.replay(parse_replay({"ids": [first, last, "unknown"]}), operator="test")
+    assert (done.matched, done.done, done.missing, done.truncated) == (2, 2, ["unknown"], False)
+    assert await count(channel) == len(messages) - 2
+
+
+async def _has(channel: AmqpChannel, messages: int) -> bool:
+    return await count(channel) == messages
 
 
 async def test_the_second_of_two_concurrent_operations_is_refused(

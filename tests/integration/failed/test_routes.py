@@ -156,6 +156,20 @@ def test_one_message_is_shown_masked_unless_revealed(client: FlaskClient, dead_l
     assert "unknown" in _problem(client.get("/failed/unknown"), 404).detail
 
 
+@pytest.mark.parametrize("levels", [33, 260, 900])
+def test_a_body_that_is_nested_deep_is_shown_as_text(client: FlaskClient, vhost_url: str, levels: int) -> None:
+    message = failed("deep", body=b'{"request_id":"deep","variables":' + b"[" * levels + b"]" * levels + b"}")
+    dead_letter_now(vhost_url, [message])
+    for query in ("", "?reveal=true"):
+        answer = client.get(f"/failed/{_id(message)}{query}")
+        assert answer.status_code == 200, answer.data
+        shown = FailedMessage.model_validate_json(answer.data)
+        assert (shown.request_id, shown.envelope) == ("deep", None)
+        assert shown.unreadable is not None
+        assert shown.unreadable.text == message.body.decode()
+    assert client.get("/failed").status_code == 200
+
+
 def test_a_replay_says_what_it_did_and_what_it_left(
     client: FlaskClient, dead_lettered: list[Publication], vhost_url: str
 ) -> None:
@@ -173,7 +187,7 @@ def test_a_discard_deletes_what_was_named(
     done = client.post(
         "/failed/discard", json={"ids": [_id(dead_lettered[0]), _id(dead_lettered[2]), "unknown"]}
     ).get_json()
-    assert (done["matched"], done["done"], done["skipped"]) == (2, 2, [])
+    assert (done["matched"], done["done"], done["skipped"], done["missing"]) == (2, 2, [], ["unknown"])
     assert counts(vhost_url, "failed.queue", "push.queue") == [1, 0]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -21,6 +22,8 @@ from shared.errors import BadSettings, Refusal, Refused
 from shared.providers.urls import providers_for
 from tests.support.messages import DOWN, OURS, PAYLOAD, REQUEST_ID, built, message, refusing, send, settings
 from tests.support.opened import opened
+from tests.support.peers.certificates import self_signed
+from tests.support.peers.connect_proxy import connect_proxy
 from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http
 
 YES = answer(200, {"name": "projects/p/messages/1"})
@@ -87,6 +90,31 @@ async def test_the_key_gets_one_token_for_all_sends(private_key: str) -> None:
         (asked,) = google.requests
         assert asked.path == "/token"
         assert asked.form()["grant_type"].endswith("jwt-bearer")
+
+
+async def test_the_token_and_the_sends_go_through_the_egress_proxy(
+    private_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path, host="google.example", address="192.0.2.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    # The product's setting wins over the variables that other programs read.
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    async with raw_http(granting("t1"), YES, tls=context) as google, connect_proxy(google.host) as proxy:
+        made: Fcm = built(
+            fcm.build,
+            "fcm://google.example/p?timeout=3",
+            firebase_key=SecretStr(firebase_key(private_key, "https://google.example/token")),
+            egress_proxy=f"http://me:a-password@127.0.0.1:{proxy.port}",
+        )
+        await made.open()
+        assert await send(made, message()) == "projects/p/messages/1"
+        await made.close()
+    assert [head.split()[:2] for head in proxy.asked] == [["CONNECT", "google.example:443"]] * 2
+    assert all("roxy-" in head and "Basic " in head for head in proxy.asked)
 
 
 @pytest.fixture

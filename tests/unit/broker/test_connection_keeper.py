@@ -164,3 +164,56 @@ async def test_an_error_of_the_keeper_itself_ends_the_watch(monkeypatch: pytest.
     async with kept(on_ready=Raising(ConnectionError("refused"))) as connection:
         with pytest.raises(KeyError, match="unforeseen"):
             await asyncio.wait_for(connection.watch(), 5)
+
+
+@pytest.mark.parametrize(
+    ("url", "tried"),
+    [
+        ("amqp://u:p@one,two,three:5/", ["one:5672", "two:5672", "three:5", "one:5672", "two:5672"]),
+        ("amqp://one/,amqp://two/v", ["one:5672", "two:5672", "one:5672", "two:5672", "one:5672"]),
+        ("amqp://one/", ["one:5672"] * 5),
+    ],
+)
+async def test_several_hosts_are_tried_in_turn_and_the_wait_grows_with_each_round(
+    url: str, tried: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    waits: list[int] = []
+
+    def no_wait(rounds: int, _draw: float) -> float:
+        waits.append(rounds)
+        return 0.0
+
+    class Refusing(Wire):
+        def __init__(self, parameters: Any, on_open_callback: Any, on_open_error_callback: Any, on_close_callback: Any):
+            seen.append(f"{parameters.host}:{parameters.port}")
+            super().__init__(parameters, lambda _: None, on_open_error_callback, on_close_callback)
+            asyncio.get_running_loop().call_soon(on_open_error_callback, self, "refused")
+
+    monkeypatch.setattr("shared.broker.connection.WireConnection", Refusing)
+    monkeypatch.setattr("shared.broker.connection.backoff_s", no_wait)
+    connection = Connection(url, "test")
+    connection.start()
+    await eventually_async(lambda: len(seen) >= 5)
+    await connection.close()
+    assert seen[:5] == tried
+    hosts = len(set(tried))
+    assert waits[:4] == [number // hosts for number in range(4)]
+
+
+async def test_after_a_loss_the_next_host_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    class Noting(Wire):
+        def __init__(self, parameters: Any, *callbacks: Any, **named: Any):
+            seen.append(parameters.host)
+            super().__init__(parameters, *callbacks, **named)
+
+    monkeypatch.setattr("shared.broker.connection.WireConnection", Noting)
+    connection = Connection("amqp://one,two/", "test")
+    connection.start()
+    await connection.wait_up()
+    connection.drop()
+    await eventually_async(lambda: connection.state == "up" and len(seen) == 2)
+    await connection.close()
+    assert seen == ["one", "two"]

@@ -80,5 +80,5 @@ def test_the_installed_pika_has_each_of_them(name: str) -> None:
 
 
 def test_the_version_that_they_belong_to_is_pinned_and_installed() -> None:
-    assert f"pika=={PIKA}" in (ROOT / "requirements.txt").read_text().splitlines()
+    assert f"pika=={PIKA}" in (ROOT / "requirements.in").read_text().splitlines()
     assert version("pika") == PIKA

@@ -40,11 +40,16 @@ def test_every_bad_setting_is_named_at_once(
     assert "LOCAL_REDIS_PORT" in shown
 
 
+@pytest.mark.parametrize("arguments", [["up"], ["failed", "list"], ["breaker", "list"]], ids=" ".join)
 @pytest.mark.parametrize("under", [".", "deeper"])
 def test_a_place_that_cannot_be_written_to_is_named_with_its_setting(
-    under: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    under: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path / "file" / under))
-    assert exit_code_of(["up"], monkeypatch) == 2
+    assert exit_code_of(arguments, monkeypatch) == 2
     assert "NOTIFY_LOCAL_DIR: cannot write to" in capsys.readouterr().err

@@ -14,7 +14,8 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import BadSettings
-from shared.settings.load import load_settings, settings_from, variables_of
+from shared.settings.addresses import amqp_urls, sentinel_url
+from shared.settings.load import load_settings, read_variables, settings_from, variables_of
 
 ROOT = Path(__file__).parents[3]
 
@@ -143,6 +144,146 @@ def test_a_bad_provider_is_named_by_the_process_without_its_secrets(tmp_path: Pa
     process = refused_start("services.email", tmp_path, EMAIL_PROVIDERS=urls)
     assert "EMAIL_PROVIDERS: entry 2" in process.stderr
     assert UNSEEN not in process.stderr + process.stdout
+
+
+# -- what would otherwise be ignored ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("GATEWAY_PROT", "GATEWAY_PORT"),
+        ("PUSH_PROVIDER", "PUSH_PROVIDERS"),
+        ("EMAIL_PROCESES", "EMAIL_PROCESSES"),
+        ("FIREBASE-KEY", "FIREBASE_KEY"),
+        ("RETRY_CAP_S_SMSS", "RETRY_CAP_S_SMS"),
+        ("APIKEYS", "API_KEYS"),
+        ("LAESE_S", "LEASE_S"),
+    ],
+)
+def test_a_misspelt_variable_is_named(variable: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(monkeypatch, **{variable: "1", "PREFETCH": "0"}) == {
+        variable: f"there is no such setting; did you mean {meant}?",
+        "PREFETCH": "Input should be greater than or equal to 1",
+    }
+
+
+def test_a_variable_of_another_program_is_not_taken_for_a_misspelt_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {
+        # Kubernetes sets these for services of the same namespace.
+        "RABBITMQ_PORT": "tcp://10.0.0.1:5672",
+        "REDIS_SERVICE_HOST": "10.0.0.2",
+        "WORKER_PORT": "80",
+        # Another program's, because ours is set beside it.
+        "REDIS_URI": "redis://10.0.0.2",
+        "REDIS_URL": "redis://10.0.0.2",
+    }
+    for name, value in theirs.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings(env_file=None).redis.url == "redis://10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"PREFETCH=8\nGATEWAY_PORT 5051\n", "line 2"),
+        (b"PREFETCH=8\n\nPUSH_PORT\n", "line 3"),
+        (f"# a comment\nREDIS_PASSWORD='{UNSEEN}\n".encode(), "line 2"),
+        (f'FIREBASE_KEY={{\n  "private_key": "{UNSEEN}"\n}}\n'.encode(), "line 2"),
+        (b"PREFETCH=8\nREDIS_PASSWORD=\xff\n", "line 2: is not UTF-8"),
+        (f"GATEWAY_PORT: {UNSEEN}\n".encode(), "line 1"),
+    ],
+    ids=["no equals sign", "a name alone", "quote not closed", "several lines", "not UTF-8", "YAML"],
+)
+def test_a_broken_line_of_the_file_is_named_and_not_shown(content: bytes, named: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(BadSettings) as caught:
+        load_settings(env_file=str(tmp_path / ".env"))
+    assert named in str(caught.value)
+    assert UNSEEN not in str(caught.value)
+    assert read_variables(str(tmp_path / ".env"), skip_unreadable=True).keys() >= set(os.environ)
+
+
+def test_a_file_that_is_a_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="cannot be read: Is a directory"):
+        load_settings(env_file=str(tmp_path))
+
+
+def test_the_first_name_of_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PREFETCH=8\n", encoding="utf-8-sig")
+    assert load_settings(env_file=str(tmp_path / ".env")).worker.prefetch == 8
+
+
+# -- addresses ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("RABBITMQ_URL", "amqp://h/?cacertfile=/x", "parameter cacertfile"),
+        ("RABBITMQ_URL", "amqp://h/?heartbeat=often", "parameter heartbeat"),
+        ("RABBITMQ_URL", "amqps://h/?ssl_options={'ca_certs':'/missing'}", "parameter ssl_options"),
+        ("RABBITMQ_URL", "amqp://h/?frame_max=8192&frame_max=8192", "each parameter may be given once"),
+        ("RABBITMQ_URL", "amqp://one,two/?channel_max=99999999", "parameter channel_max"),
+        ("RABBITMQ_URL", "amqp://user@h", "the user has no password"),
+        ("RABBITMQ_URL", "amqp://h/a/b", "write it as %2F"),
+        ("RABBITMQ_URL", f"amqp://u:{UNSEEN}#@h", "'#' must be written as %23"),
+        ("RABBITMQ_URL", f"amqp://u:x?{UNSEEN}@h", "malformed"),
+        ("RABBITMQ_URL", "amqp://one,,two", "one of the hosts is empty"),
+        ("RABBITMQ_URL", "amqp://one,two:0", "the port must be"),
+        ("RABBITMQ_URL", "amqp://u:p@/", "it names no host"),
+        ("RABBITMQ_HOST", "one,two:70000", "a port must be"),
+        ("RABBITMQ_HOST", "one two", "separated by commas"),
+        ("REDIS_URL", "redis://h/0?foo=1", "parameter foo"),
+        ("REDIS_URL", "rediss://h/0?ssl_ca_certs=/missing", "parameter ssl_ca_certs"),
+        ("REDIS_URL", "rediss://h?ssl_cert_reqs=perhaps", "parameter ssl_cert_reqs"),
+        ("REDIS_URL", "redis://h/zero", "the database must be a number"),
+        ("REDIS_URL", f"redis://:{UNSEEN}/@h", "malformed"),
+        ("CACHE_REDIS_URL", "redis://h?socket_timeout=long", "parameter socket_timeout"),
+        ("REDIS_URL", "redis+sentinel://one,two", "name-of-the-master"),
+        ("REDIS_URL", "redis+sentinel://one,two/main/first", "name-of-the-master"),
+        ("REDIS_URL", "redis+sentinel://one,two/main?foo=1", "parameter foo"),
+        ("REDIS_URL", "redis+sentinel://one:port/main", "malformed"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_named_with_its_reason(
+    variable: str, value: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = problems(monkeypatch, **{variable: value})
+    assert said.keys() == {variable}
+    assert why in said[variable]
+    assert UNSEEN not in said[variable]
+
+
+@pytest.mark.parametrize(
+    ("value", "urls"),
+    [
+        ("amqp://h", ["amqp://h"]),
+        (
+            "amqps://u:p@one,two:5673/v?heartbeat=3",
+            ["amqps://u:p@one/v?heartbeat=3", "amqps://u:p@two:5673/v?heartbeat=3"],
+        ),
+        ("amqp://u:p@one/v, amqps://x:y@two/w", ["amqp://u:p@one/v", "amqps://x:y@two/w"]),
+        ("amqp://a%2Cb:c@[::1]:5,[::2]/%2F", ["amqp://a%2Cb:c@[::1]:5/%2F", "amqp://a%2Cb:c@[::2]/%2F"]),
+    ],
+)
+def test_several_brokers_are_read_from_one_url(value: str, urls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_URL", value)
+    assert list(amqp_urls(load_settings(env_file=None).broker.url)) == urls
+
+
+def test_several_brokers_are_read_from_one_list_of_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RABBITMQ_HOST", "one, two:5673")
+    urls = amqp_urls(load_settings(env_file=None).broker.url)
+    assert urls == ("amqp://guest:guest@one:5672/%2F", "amqp://guest:guest@two:5673/%2F")
+
+
+def test_a_sentinel_url_is_taken_apart() -> None:
+    parts = sentinel_url("rediss+sentinel://me:a%2Fb@one,[::1]:5/main/2?sentinel_password=x%26y&client_name=z")
+    assert parts.sentinels == (("one", 26379), ("::1", 5))
+    assert (parts.master, parts.sentinel_password) == ("main", "x&y")
+    assert parts.redis_url("10.0.0.1", 6379) == "rediss://me:a%2Fb@10.0.0.1:6379/2?client_name=z"
+    assert "b@" not in repr(parts)
 
 
 # -- where they come from -----------------------------------------------------------------------------------------

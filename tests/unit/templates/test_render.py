@@ -104,6 +104,32 @@ def test_a_line_break_in_a_line_is_refused(part: str, name: str) -> None:
     assert refusal("Dear {{ name }}!", part, name=name).startswith(f"{part}: ")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{{ 1e999 }}", "{{ 1e308 * 10 }}", "{{ -1e308 - 1e308 }}", "{{ '1e999'|float }}", "{{ 'nan'|float }}"),
+        *("{{ x }}", "{{ x|string }}", "{{ 'a' ~ x }}", "{{ '%d'|format(x) }}", "{{ [1e308, 1e308]|sum }}"),
+        "{{ 1e308 / 1e-308 }}",
+    ],
+)
+def test_a_number_that_is_not_finite_is_an_error(text: str) -> None:
+    assert "finite" in refusal(text, x=float("inf")) or "Overflow" in refusal(text, x=float("inf"))
+
+
+@pytest.mark.parametrize(("part", "longest"), [("subject", 998), ("title", 1024)])
+def test_a_line_is_as_long_as_an_envelope_allows(part: str, longest: int) -> None:
+    assert len(getattr(render(template(**{part: "{{ x }}"}), {"x": "é" * longest}), part)) == longest
+    assert refusal("{{ x }}", part, x="é" * (longest + 1)) == f"{part}: {longest + 1} characters; at most {longest}"
+
+
+def test_operators_and_slices_work_as_usual() -> None:
+    text = (
+        "{{ 7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2 ** 10 - 1 }} {{ +x }} {{ n[1:3] }} {{ n[::-1] }} {{ l[1:]|join }}"
+    )
+    assert body(text, x=1.5, n="abcd", l=[1, 2, 3]) == "3 2 3.5 1023 1.5 bc dcba 23"
+    assert render(template("x", html="{{ n[:2] }}"), {"n": "<b>"}).html == "&lt;b"
+
+
 def test_line_breaks_around_a_line_are_the_templates_and_go() -> None:
     assert render(template(title="\n{% if true %}\nHi{% endif %}\n\n"), {}).title == "Hi"
 

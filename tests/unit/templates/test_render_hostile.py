@@ -20,6 +20,7 @@ MOST_BYTES = 24 * 1024 * 1024
 
 BIG = "a" * 60_000
 VARIABLES = {"s": BIG, "amp": "&" * 60_000, "l": [0] * 20_000, "n": 10**9, "d": {"k": BIG}, "f": "%s%s%s"}
+VARIABLES |= {"w": "a " * 30_000, "t": "a" * 59_999 + "b", "z": "b" * 30_000 + "a", "h": "f" * 60_000}
 AS_GIVEN = deepcopy(VARIABLES)
 
 CODE = [
@@ -90,12 +91,33 @@ MEMORY = [
     "{% set x = l %}" + "{% set x = [x, x] %}" * 30 + "{{ x|string }}",
     "{% set x = l %}" + "{% set x = {'a': x, 'b': x} %}" * 30 + "{{ x|upper }}",
     "{% set x = l %}" + "{% set x = (x, x) %}" * 30 + "{{ x == x|list }}",
+    # Each of these is small, and there are many of them at once.
+    "{{ [" + "w.split(), " * 600 + "]|length }}",
+    "".join(f"{{% set x{n} = w.split() %}}" for n in range(300)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = s.upper() %}}" for n in range(900)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = s[{n}:] %}}" for n in range(600)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = l[{n}:] %}}" for n in range(600)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = s ~ {n} %}}" for n in range(600)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = s + '{n}' %}}" for n in range(600)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = '%s!' % s %}}" for n in range(600)) + "{{ x1|length }}",
+    "".join(f"{{% set x{n} = d|dictsort|list + [] %}}" for n in range(600)) + "{{ x1|length }}",
+    "{{ l|map('string')|map('replace', '0', s)|list|length }}",
     "{% for i in range(1000) %}{{ s }}{% endfor %}",
     "{% set x %}{% for i in range(9000) %}{{ s }}{% endfor %}{% endset %}{{ x|length }}",
     "{% filter length %}{% for i in range(9000) %}{{ s }}{% endfor %}{% endfilter %}",
     "{% set ns = namespace(x=s) %}{% for i in range(30) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
 ]
 TIME = [
+    "{% set x = h|int(0, 16) %}{% set y = h[:30000]|int(0, 16) %}"
+    "{% for i in range(31) %}" + "{% if x // y %}{% endif %}" * 600 + "{% endfor %}",
+    "{% set x = 10 ** 300 %}" + "{% set x = x // 3 * 3 - x %}" * 600,
+    "{% for i in range(9999) %}" + "{{ i // 7 - i % 5 }}" * 200 + "{% endfor %}",
+    "{% for i in range(9999) %}" + "{% if s == t %}{% endif %}" * 600 + "{% endfor %}",
+    "{% for i in range(9999) %}" + "{% if s[1:] < t[1:] %}{% endif %}" * 300 + "{% endfor %}",
+    "{% if s.strip(z) %}{% endif %}" * 600,
+    "{% if s.split('a', 9999) %}{% endif %}" * 600,
+    "{% if t.endswith(s) or s.startswith(t) %}{% endif %}" * 400,
+    "{% if z in t %}{% endif %}" * 900,
     "{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}",
     "{% for i in s %}{% for j in s %}{% endfor %}{% endfor %}",
     "{% for i in l recursive %}{{ loop(l) }}{% endfor %}",
@@ -151,10 +173,13 @@ def test_nothing_takes_long(text: str) -> None:
     [
         ("{% for i in range(9999) %}{% endfor %}" * 2, "more than 10000 turns"),
         ("{% for i in range(9999) %}" + "{% if 'b' in s %}{% endif %}" * 50 + "{% endfor %}", "more than 0.1 s"),
+        ("{% if w.split() and w.split() and w.split() %}{% endif %}", "creates more than 4096 KiB"),
+        ("{{ 0x" + "f" * 300 + " // 3 }}", "the number is too large"),
+        ("{% if h|int(0, 16) %}{% endif %}", "the number is too large"),
         ("{{ x" + ".a" * 60 + " }}", "nested more than 50 deep"),
         ("{{ x }}" * 4_100, "more than 4000 parts"),
     ],
-    ids=["turns", "time", "depth", "parts"],
+    ids=["turns", "time", "created", "number", "number read", "depth", "parts"],
 )
 def test_the_exceeded_limit_is_named(text: str, why: str) -> None:
     with pytest.raises(TemplateInvalid, match=why):
