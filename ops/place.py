@@ -1,12 +1,24 @@
 """Names the files of a running system: all lie in one directory, ``.local`` unless NOTIFY_LOCAL_DIR is set."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.errors import BadSetting
 from ops.processes import PidFile
 
 #: The checkout. Every process runs from this directory.
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def writing_to(directory: Path) -> Iterator[None]:
+    """Turns an OSError into a BadSetting that names NOTIFY_LOCAL_DIR, under which ``directory`` lies."""
+    try:
+        yield
+    except OSError as exc:
+        raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {directory}: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import os
 
-from ops.errors import BadSetting
-from ops.place import Place
+from ops.place import Place, writing_to
 from shared.logs import configure_logs
 
 NAME = "operator"
@@ -14,10 +13,8 @@ def log_actions(place: Place) -> None:
 
     Raises BadSetting if there can be no such file: an action without a record is not carried out.
     """
-    try:
+    with writing_to(place.log):
         place.log.mkdir(parents=True, exist_ok=True)
         # The file stays open until the process ends.
         file = os.open(place.log_file(NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    except OSError as exc:
-        raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {place.log}: {exc.strerror}") from exc
     configure_logs(NAME, "INFO", "json", fd=file)

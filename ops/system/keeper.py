@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from ops.errors import AlreadyRunning, BadSetting, OpsError
-from ops.place import Place
+from ops.errors import AlreadyRunning, OpsError
+from ops.place import Place, writing_to
 from ops.processes import Identity
 from ops.servers import install
 from ops.settings import Configuration
@@ -42,11 +42,9 @@ def sole_keeper(place: Place) -> Iterator[None]:
 
 
 def _lock_file(place: Place) -> TextIO:
-    try:
+    with writing_to(place.directory):
         place.make()
         return place.lock.open("w")
-    except OSError as exc:
-        raise BadSetting(f"NOTIFY_LOCAL_DIR: cannot write to {place.directory}: {exc.strerror}") from exc
 
 
 def refuse_second(place: Place) -> None:
