@@ -173,7 +173,9 @@ class HttpSource(Generic[M]):
             permit.success(took_s)
             return None
         if status == 429:
-            permit.throttled(self._name, parse_retry_after(retry_after, time.time), whole_provider=True)
+            named_s = parse_retry_after(retry_after, time.time)
+            pause_s = self._breaker.policy.open_s if named_s is None else named_s
+            permit.throttled(self._name, pause_s, whole_provider=True)
             raise SourceUnavailable(self._name, f"{self._name}: 429")
         permit.failure(took_s)
         kind = _Passing if status >= 500 else SourceUnavailable

@@ -99,10 +99,10 @@ class ScriptedPublisher(Publisher):
 class ScriptedProvider:
     """Accepts, unless the target has its own answer: an error to raise, or ``None`` for no answer ever."""
 
-    name = "fcm"
     timeout_s = 5.0
 
-    def __init__(self, connections: int = 512) -> None:
+    def __init__(self, connections: int = 512, name: str = "fcm") -> None:
+        self.name = name
         self.connections = connections
         self.messages: list[Message] = []
         self.answers: dict[str, BaseException | None] = {}
@@ -172,13 +172,23 @@ class ScriptedSource:
 class Bench:
     """Holds the rule book of one channel among fakes."""
 
-    def __init__(self, channel: str = "push", policy: RetryPolicy = POLICY, connections: int = 512) -> None:
+    def __init__(
+        self,
+        channel: str = "push",
+        policy: RetryPolicy = POLICY,
+        connections: int = 512,
+        *,
+        with_second: bool = False,
+    ) -> None:
         self.channel = channel
         self.journal: list[str] = []
         self.claims: Any = ScriptedClaims(self.journal)
         self.provider = ScriptedProvider(connections)
+        #: The next provider; it is used only ``with_second``.
+        self.second = ScriptedProvider(connections, "fcm2")
         self.metrics = Metrics()
-        self.providers = Providers.of(channel, [self.provider], BreakerPolicy(), self.metrics)
+        made = [self.provider, self.second] if with_second else [self.provider]
+        self.providers = Providers.of(channel, made, BreakerPolicy(), self.metrics)
         users = {"ada": User(id="ada", push_tokens=("t1",), email="ada@example.org", phone="+15550100")}
         templates = {"HELLO": Template(code="HELLO", title="Hello {{ name }}", body="{{ name }}, look: {{ link }}")}
         self.users = ScriptedSource("users", users)
