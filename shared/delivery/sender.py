@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -239,5 +239,7 @@ class Sender:
 
 
 def _next(refused: Refused, answer: Dead | Failure) -> Dead | Failure | _Elsewhere:
-    """Lets the next provider be asked, unless this one may have accepted the message."""
-    return answer if refused.ambiguous else _Elsewhere(answer)
+    """Lets the next provider be asked, unless this one may have accepted the message: then an attempt is used up."""
+    if not refused.ambiguous:
+        return _Elsewhere(answer)
+    return replace(answer, counted=True)
