@@ -41,8 +41,8 @@ Answer = Sent | Dead | Hold | Failure
 _DEAD: dict[Refusal, DeadReason] = {
     Refusal.RECIPIENT_INVALID: "recipient_invalid",
     Refusal.PAYLOAD_REJECTED: "payload_rejected",
-    Refusal.UNSUPPORTED: "rejected",
-    Refusal.REJECTED: "rejected",
+    Refusal.UNSUPPORTED: "provider_refused",
+    Refusal.REJECTED: "provider_refused",
 }
 
 

@@ -22,7 +22,7 @@ DeadReason = Literal[
     "user_invalid",
     "recipient_invalid",
     "payload_rejected",
-    "rejected",
+    "provider_refused",
     "attempts_exhausted",
     "delivery_limit",
 ]

@@ -86,6 +86,16 @@ class Handler:
             failure = Failure(_HELD_FOR[cause], f"paused: {cause}", counted=False)
             await self._settler.settle(job, self._delivery.later(failure, job.received.state))
 
+    def waits_for(self, incoming: Incoming, cause: HoldCause) -> bool:
+        """Tells whether the message cannot be sent before ``cause`` is over; one that needs no look-up can."""
+        if cause not in ("users", "templates"):
+            return True
+        try:
+            envelope = parse_queued(incoming.body, self._channel)
+        except InvalidEnvelope:
+            return False
+        return envelope.recipient is None if cause == "users" else envelope.content is None
+
     async def _read(self, incoming: Incoming) -> Job | None:
         """Returns the job, or None if the message cannot be read: then it has been forwarded to failed.queue."""
         received = Received.read(incoming)

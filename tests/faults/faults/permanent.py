@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 RECIPIENT = "recipient_invalid"
 PAYLOAD = "payload_rejected"
 #: The refusal does not prove whose fault it is: the next provider is asked first.
-UNPROVEN = "rejected"
+UNPROVEN = "provider_refused"
 
 
 class Permanent(NamedTuple):

@@ -78,7 +78,7 @@ async def unproven_codes(trial: Trial) -> None:
     trial.note(f"{len(rows)} codes of 2 providers")
 
 
-@scenario(Bounds(failed={"rejected": BreakerPolicy.rejected_targets - 1}))
+@scenario(Bounds(failed={"provider_refused": (1, 2 * BreakerPolicy.rejected_targets)}))
 async def account_refused(trial: Trial) -> None:
     """The only provider refuses every message for good, with a code that proves nothing: after a few recipients in a
     row the breaker opens, no more messages are given up, and all others are sent once it accepts again.

@@ -195,7 +195,7 @@ async def test_a_message_that_all_providers_refuse_is_dead_and_every_answer_is_n
     bench.second.answers["t1"] = Refused(Refusal.UNSUPPORTED, "21408")
     with capture_logs() as lines:
         outcome = await bench.delivery.attempt(bench.job())
-    assert outcome == Dead("rejected", "554; 21408", "fcm2", counted=True)
+    assert outcome == Dead("provider_refused", "554; 21408", "fcm2", counted=True)
     assert not [line for line in lines if line["event"] == "target_dead"]
 
 
@@ -256,7 +256,7 @@ async def test_a_refused_account_is_restored_by_an_accepted_message_only() -> No
         assert isinstance(await bench.delivery.attempt(bench.job(**to("unknown"))), Dead)
     assert bench.providers.states() == {"fcm": "half_open"}
     assert isinstance(await bench.delivery.attempt(bench.job(**to("refused"))), Retry)
-    assert breaker.state == "open"
+    assert bench.providers.states() == {"fcm": "open"}
     breaker._open_until = 0
     for _ in range(breaker.policy.successes):
         assert isinstance(await bench.delivery.attempt(bench.job(**to("good"))), Sent)
