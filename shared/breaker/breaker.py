@@ -260,11 +260,10 @@ class Breaker:
             self._record(failed=False, duration_s=duration_s)
 
     def _rejected(self, target: str, duration_s: float) -> bool:
-        if self._account.refused:
-            self._open("probe refused")
-            return True
+        is_probe = self._account.refused
         if self._forced is None and self._account.rejected(target):
-            self._open(f"{self.policy.rejected_targets} recipients in a row refused for good")
+            row = f"{self.policy.rejected_targets} recipients in a row refused for good"
+            self._open("probe refused" if is_probe else row)
             return True
         self._record(failed=False, duration_s=duration_s)
         return False

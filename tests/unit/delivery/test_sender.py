@@ -330,7 +330,8 @@ async def test_a_message_is_not_sent_again_and_again_for_ever(monkeypatch: pytes
 async def test_a_throttled_message_whose_life_ends_is_not_sent_again() -> None:
     bench = Bench()
     limited(bench, 0, Refused(Refusal.RATE_EXCEEDED, "454"))
-    outcome = await bench.delivery.attempt(bench.job(expires_at=rfc3339(now_ms() + 400)))
+    async with asyncio.timeout(10):
+        outcome = await bench.delivery.attempt(bench.job(expires_at=rfc3339(now_ms() + 400)))
     assert isinstance(outcome, Dead)
     assert outcome.reason == "expired"
 
