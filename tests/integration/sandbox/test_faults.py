@@ -40,7 +40,7 @@ async def test_a_limit_of_the_rate_lets_so_many_calls_of_each_second_through(
 ) -> None:
     times = iter([0.0, 0.5, 0.9, 0.95, 1.2, 1.3, 1.6])
     sandbox.faults.clock = lambda: next(times)
-    await order(http, mode="status", status=429, above_per_s=2)
+    await order(sandbox, "fcm", mode="status", status=429, above_per_s=2)
     assert [(await push(http)).status for _ in range(7)] == [200, 200, 429, 429, 200, 429, 200]
 
 
