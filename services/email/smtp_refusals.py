@@ -81,7 +81,9 @@ def classify(stage: Stage, code: int, text: str) -> Refused:
 
 def _refusal(stage: Stage, code: int, enhanced: str, words: Words) -> Refusal:
     if stage in ("connect", "auth"):
-        return BY_CODE[stage].get(code, Refusal.UNAVAILABLE)
+        # A server that has no room for one more connection accepts mails on those that exist.
+        limit = words.limit() if 400 <= code < 500 else None
+        return limit or BY_CODE[stage].get(code, Refusal.UNAVAILABLE)
     if 400 <= code < 500:
         return _temporary(stage, code, enhanced, words)
     if 500 <= code < 600:

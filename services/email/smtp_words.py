@@ -67,6 +67,7 @@ _ACCOUNT = _any_of(
     rf"(?:{_NOT_ALLOWED}|\bpermissions?\b){_up_to(2)}send\b",
     rf"{_SENDER}{_up_to(3)}(?:{_NO}|(?:invalid|unverified|unauthenticated|unauthori[sz]ed)\b)",
     rf"{_SENDER}{_up_to(3)}(?:{_NOT_ALLOWED}|{_NOT} (?:owned|verified|match|registered|authenticated))",
+    rf"{_SENDER}\W+verif\w+ failed\b",
     r"\bnot owned by\b",
     r"\b(?:un|not )authenticated\b",
     r"\bnot (?:yet )?verified\b",

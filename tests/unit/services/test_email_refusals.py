@@ -66,7 +66,8 @@ from tests.support.messages import BEYOND, DOWN, NOT_HERE, OURS, PAYLOAD, QUOTA,
         ("auth", 534, "5.7.9 too weak", OURS),
         ("auth", 454, "4.7.0 try later", DOWN),
         ("auth", 421, "too many", DOWN),
-        ("connect", 421, "too many connections", DOWN),
+        ("connect", 421, "too many connections", RATE),
+        ("connect", 421, "4.3.2 shutting down", DOWN),
         ("connect", 554, "no service", DOWN),
         ("data", -1, "gibberish", DOWN),
         ("rcpt", 503, "5.5.1 out of order", DOWN),
@@ -106,6 +107,7 @@ def test_each_reply_has_its_verdict(stage: Stage, code: int, text: str, expected
         ("rcpt", 553, "5.7.1 Sender address rejected: not owned by user ada", OURS),
         ("rcpt", 553, "sorry, that domain isn't allowed to be relayed thru this MTA", OURS),
         ("rcpt", 550, "5.4.1 Relay access denied", OURS),
+        ("rcpt", 550, "Sender verify failed", OURS),
     ],
 )
 def test_what_blames_the_account_is_not_taken_for_the_recipients_or_the_contents_fault(
