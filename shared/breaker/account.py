@@ -19,27 +19,33 @@ class Account:
     ``refused``: the account counts as refused, until ``restored``.
     """
 
-    __slots__ = ("_accuser", "_disproved", "_rejected", "_row", "refused")
+    __slots__ = ("_accuser", "_disproved", "_messages", "_row", "_targets", "refused")
 
     def __init__(self, row: int) -> None:
         self._row = row
-        self._rejected: set[str] = set()
+        self._targets: set[str] = set()
+        self._messages: set[str] = set()
         self._accuser = ""
         self._disproved: deque[str] = deque(maxlen=_MOST_DISPROVED)
         self.refused = False
 
-    def rejected(self, target: str) -> bool:
-        """Counts a permanent refusal without proof; returns True if the row is complete: the account is refused."""
-        self._rejected.add(target)
-        if len(self._rejected) >= self._row:
-            self._rejected.clear()
+    def rejected(self, target: str, message: str) -> bool:
+        """Counts a permanent refusal without proof; returns True if the row is complete: the account is refused.
+
+        Only refusals of different targets in different messages count: one person may have many old push tokens, and
+        one token may get many messages.
+        """
+        self._targets.add(target)
+        self._messages.add(message)
+        if min(len(self._targets), len(self._messages)) >= self._row:
+            self._end_row()
             self.refused = True
         return self.refused
 
     def accepted(self) -> None:
         """Ends the row, because a message was accepted."""
-        if self._rejected:
-            self._rejected.clear()
+        if self._targets:
+            self._end_row()
 
     def accused(self, target: str) -> bool:
         """Takes an answer that blames the account ('' if no recipient was named).
@@ -59,5 +65,9 @@ class Account:
 
     def cleared(self) -> None:
         """Forgets everything except the disproved recipients, for example because an operator has decided."""
-        self._rejected.clear()
+        self._end_row()
         self._accuser, self.refused = "", False
+
+    def _end_row(self) -> None:
+        self._targets.clear()
+        self._messages.clear()

@@ -77,14 +77,15 @@ class Permit:
         if breaker := self._current():
             breaker._refused(duration_s)
 
-    def rejected(self, target: str, duration_s: float) -> bool:
+    def rejected(self, target: str, message: str, duration_s: float) -> bool:
         """Reports a permanent refusal that does not prove whose fault it is.
 
-        Returns True if it speaks for the account (the breaker is open then): the message is not at fault.
+        ``target`` and ``message`` are those of the call. Returns True if it speaks for the account (the breaker is open
+        then): the message is not at fault.
         """
         breaker = self._breaker
         if current := self._current():
-            return current._rejected(target, duration_s)
+            return current._rejected(target, message, duration_s)
         return breaker is not None and breaker._account.refused
 
     def failure(self, duration_s: float) -> None:
@@ -259,9 +260,9 @@ class Breaker:
         else:
             self._record(failed=False, duration_s=duration_s)
 
-    def _rejected(self, target: str, duration_s: float) -> bool:
+    def _rejected(self, target: str, message: str, duration_s: float) -> bool:
         is_probe = self._account.refused
-        if self._forced is None and self._account.rejected(target):
+        if self._forced is None and self._account.rejected(target, message):
             row = f"{self.policy.rejected_targets} recipients in a row refused for good"
             self._open("probe refused" if is_probe else row)
             return True

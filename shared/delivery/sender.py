@@ -142,17 +142,19 @@ class Sender:
             if permit is None:
                 return None
             job.called = True
-            return await self._call(chosen, permit, request, message.target)
+            return await self._call(chosen, permit, request, message)
         finally:
             room.release()
 
-    async def _call(self, chosen: Guarded, permit: Permit, request: Any, target: str) -> Answer | _Elsewhere | _TooFast:
+    async def _call(
+        self, chosen: Guarded, permit: Permit, request: Any, message: Message
+    ) -> Answer | _Elsewhere | _TooFast:
         name = chosen.provider.name
         began = time.monotonic()
         try:
             provider_id = await chosen.provider.send(request)
         except Refused as refused:
-            return self._refused(chosen, permit, refused, target, began)
+            return self._refused(chosen, permit, refused, message, began)
         except asyncio.CancelledError:
             permit.neither()
             # The worker's shutdown time was over: the provider may have accepted the message anyway.
@@ -170,7 +172,7 @@ class Sender:
         return Sent(name, provider_id)
 
     def _refused(
-        self, chosen: Guarded, permit: Permit, refused: Refused, target: str, began: float
+        self, chosen: Guarded, permit: Permit, refused: Refused, message: Message, began: float
     ) -> Dead | Failure | _Elsewhere | _TooFast:
         """Settles the permit of a refused call, and returns what the refusal means for the message."""
         name, took_s = chosen.provider.name, time.monotonic() - began
@@ -185,13 +187,13 @@ class Sender:
                 permit.refused(took_s)
                 return _next(refused, Dead(_DEAD[refusal], error, name, counted=True))
             case Refusal.REJECTED as refusal:
-                if permit.rejected(target, took_s):
+                if permit.rejected(message.target, message.request_id, took_s):
                     return _next(refused, self._account_refused(name, error, "misconfigured"))
                 return _next(refused, Dead(_DEAD[refusal], error, name, counted=True))
             case Refusal.THROTTLED | Refusal.RATE_EXCEEDED | Refusal.QUOTA_EXCEEDED:
-                return self._throttled(chosen, permit, refused, target, began)
+                return self._throttled(chosen, permit, refused, message.target, began)
             case Refusal.CREDENTIALS:
-                if not permit.misconfigured(target):
+                if not permit.misconfigured(message.target):
                     return _next(refused, Failure("misconfigured", error, True, name))
                 return _next(refused, self._account_refused(name, error, "misconfigured"))
             case Refusal.RECIPIENT_TEMPORARY:

@@ -79,7 +79,9 @@ class Both(RuleBasedStateMachine):
             self.ask()
             if self.out:
                 permit, call = self.out.pop()
-                assert permit.rejected(recipient, 0.1) == self.model.reject(self.now, call, recipient)
+                assert permit.rejected(recipient, f"to {recipient}", 0.1) == self.model.reject(
+                    self.now, call, recipient
+                )
 
     @precondition(lambda self: self.out)
     @rule(recipient=RECIPIENTS | st.just(""), quota=st.booleans(), named_s=NAMED_S)

@@ -154,7 +154,7 @@ async def test_only_a_limit_of_the_whole_account_pauses_the_provider_and_uses_no
 
 
 def to(target: str) -> dict[str, Any]:
-    return {"recipient": {"push_tokens": [target]}}
+    return {"recipient": {"push_tokens": [target]}, "request_id": f"to-{target}"}
 
 
 UNPROVEN = [Refusal.REJECTED, Refusal.UNSUPPORTED, Refusal.CREDENTIALS, Refusal.QUOTA_EXCEEDED]
@@ -231,6 +231,16 @@ async def test_a_success_between_or_the_same_recipient_again_does_not_speak_for_
         await bench.delivery.attempt(bench.job(**to("good")))
     for _ in range(20):
         assert isinstance(await bench.delivery.attempt(bench.job(**to("x1"))), Dead)
+    assert bench.providers.worst_state == "closed"
+
+
+async def test_the_old_tokens_of_one_person_do_not_speak_for_the_account() -> None:
+    bench = Bench()
+    tokens = [f"x{n}" for n in range(30)]
+    bench.provider.answers = {token: Refused(Refusal.REJECTED, "SENDER_ID_MISMATCH") for token in tokens}
+    for _ in range(3):
+        outcome = await bench.delivery.attempt(bench.job(recipient={"push_tokens": tokens}))
+        assert isinstance(outcome, Dead)
     assert bench.providers.worst_state == "closed"
 
 
