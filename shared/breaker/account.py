@@ -42,10 +42,14 @@ class Account:
             self.refused = True
         return self.refused
 
-    def accepted(self) -> None:
-        """Ends the row, because a message was accepted."""
+    def accepted(self, target: str) -> None:
+        """Ends the row, because a message to ``target`` was accepted; one that is accepted itself was no liar."""
         if self._targets:
             self._end_row()
+        if target == self._accuser:
+            self._accuser = ""
+        if self._disproved and target in self._disproved:
+            self._disproved.remove(target)
 
     def accused(self, target: str) -> bool:
         """Takes an answer that blames the account ('' if no recipient was named).
@@ -58,7 +62,7 @@ class Account:
         return True
 
     def restored(self) -> None:
-        """Says that enough messages were accepted since; whoever accused the account was wrong, or it is mended."""
+        """Says that enough messages were accepted since the account was refused: the accuser's were not among them."""
         if self._accuser:
             self._disproved.append(self._accuser)
         self.cleared()

@@ -67,10 +67,10 @@ class Permit:
         self._breaker: Breaker | None = breaker
         self._generation = generation
 
-    def success(self, duration_s: float) -> None:
-        """Reports that the provider accepted the message."""
+    def success(self, duration_s: float, target: str = "") -> None:
+        """Reports that the provider accepted the message to ``target``."""
         if breaker := self._current():
-            breaker._succeeded(duration_s)
+            breaker._succeeded(duration_s, target)
 
     def refused(self, duration_s: float) -> None:
         """Reports that the provider did its work and proved that the message's recipient or content is at fault."""
@@ -247,10 +247,10 @@ class Breaker:
         if self._circuit.current_state == STATE_CLOSED:
             self._open(why)
 
-    def _succeeded(self, duration_s: float) -> None:
+    def _succeeded(self, duration_s: float, target: str) -> None:
         if self._throttled_targets:
             self._throttled_targets.clear()
-        self._account.accepted()
+        self._account.accepted(target)
         self._record(failed=False, duration_s=duration_s)
 
     def _refused(self, duration_s: float) -> None:

@@ -167,7 +167,7 @@ class Sender:
             self._count_ambiguous(name)
             return Failure("unexpected", repr(exc), True, name)
         ended = time.monotonic()
-        permit.success(ended - began)
+        permit.success(ended - began, message.target)
         chosen.pace.passed(ended)
         return Sent(name, provider_id)
 
