@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,7 @@ from shared.message.headers import DeliveryState
 from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
-from shared.providers.provider import Message
+from shared.providers.provider import Message, Provider
 from shared.settings.breaker import BreakerPolicy
 from shared.settings.retry import RetryPolicy
 from shared.templates.template import Template
@@ -170,7 +171,7 @@ class ScriptedSource:
 
 
 class Bench:
-    """Holds the rule book of one channel among fakes."""
+    """Holds the rule book of one channel among fakes, with ``real`` providers if there are some."""
 
     def __init__(
         self,
@@ -179,6 +180,7 @@ class Bench:
         connections: int = 512,
         *,
         with_second: bool = False,
+        real: Sequence[Provider[Any]] = (),
     ) -> None:
         self.channel = channel
         self.journal: list[str] = []
@@ -187,7 +189,7 @@ class Bench:
         #: The next provider; it is used only ``with_second``.
         self.second = ScriptedProvider(connections, "fcm2")
         self.metrics = Metrics()
-        made = [self.provider, self.second] if with_second else [self.provider]
+        made = real or ([self.provider, self.second] if with_second else [self.provider])
         self.providers = Providers.of(channel, made, BreakerPolicy(), self.metrics)
         users = {"ada": User(id="ada", push_tokens=("t1",), email="ada@example.org", phone="+15550100")}
         templates = {"HELLO": Template(code="HELLO", title="Hello {{ name }}", body="{{ name }}, look: {{ link }}")}
