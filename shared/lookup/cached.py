@@ -142,7 +142,10 @@ class Source(Generic[M]):
         if entry is None:
             return None
         try:
-            return Loaded(self._model.model_validate_json(entry[0]), entry[1], len(entry[0]))
+            found = self._model.model_validate_json(entry[0])
         except ValidationError:
+            found = None
+        if found is None or getattr(found, self._key_field) != key:
             # Another version has written it: treat it as missing; it is overwritten now.
             return None
+        return Loaded(found, entry[1], len(entry[0]))

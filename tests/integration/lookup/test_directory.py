@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -20,6 +19,7 @@ from tests.support.peers.source_service import (
     Answer,
     SourceService,
     cut,
+    found,
     in_turn,
     json_answer,
     source_service,
@@ -51,15 +51,6 @@ async def fail_until_open(directory: HttpDirectory) -> None:
     with pytest.raises(SourceUnavailable):
         await directory.user("nobody")
     assert directory.is_open
-
-
-def found(record: dict[str, Any], status: int = 200) -> Answer:
-    """Returns a handler that finds this record under every id."""
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return await json_answer({**record, "id": unquote(request.raw_path.rpartition("/")[2])}, status)(request)
-
-    return answer
 
 
 def found_unless_called(bad: str) -> Answer:
