@@ -19,6 +19,9 @@ from shared.errors import Refusal, Refused, Unavailable
 #: Mails sent on one connection: many servers close a connection after 100 messages.
 MAILS_PER_CONNECTION = 100
 
+#: At MAIL it refuses the size that the command names (RFC 1870): no other connection would accept it.
+_TOO_BIG = 552
+
 Stage = Literal["connect", "auth", "mail", "rcpt", "data"]
 
 
@@ -94,7 +97,7 @@ class Session:
 
         Raises NegativeReply; Unavailable if no answer came, ambiguous once ``mail.written``; Refused
         (``UNSUPPORTED``) if the server cannot accept such an address; Stale if ``may_be_stale`` and the server has
-        closed the connection or refuses MAIL on it, or if the mail would be refused without asking the server.
+        closed the connection or refuses MAIL on it (except for the size), or if the mail would be refused without asking the server.
         """
         if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
             if may_be_stale:
@@ -110,7 +113,7 @@ class Session:
                 raise Stale from exc
             raise Unavailable("smtp: connection lost before the message was sent") from exc
         except NegativeReply as exc:
-            if may_be_stale:
+            if may_be_stale and exc.code != _TOO_BIG:
                 # The refusal may be one of this connection: too many mails on it, a login that is too old.
                 self._spent = True
                 raise Stale from exc

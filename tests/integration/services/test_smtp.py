@@ -183,6 +183,14 @@ async def test_a_pooled_connection_that_ends_at_its_next_command_is_replaced(far
         assert (len(server.mails), server.connections) == (2, 2)
 
 
+async def test_a_mail_that_is_too_big_is_so_on_every_connection() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        await send(made, message(TO))
+        server.replies["MAIL"] = "552 5.3.4 too big"
+        assert (await error_of(made)).refusal is PAYLOAD
+        assert server.connections == 1
+
+
 @pytest.mark.parametrize("reply", [CUT, "452 4.3.1 full"])
 async def test_a_fresh_connection_that_accepts_no_mail_is_not_tried_again(reply: str) -> None:
     async with raw_smtp(replies={"MAIL": reply}) as server, provider(server) as made:
