@@ -290,8 +290,10 @@ async def test_a_recipient_that_accused_the_account_and_was_disproved_does_not_s
     assert breaker.state == "open"
 
 
-async def test_a_recipient_that_is_accepted_after_the_account_was_mended_is_believed_again() -> None:
-    bench = Bench()
+@pytest.mark.parametrize("accepted", [("other", "other", "other", "only"), ("only", "other", "other", "other")])
+async def test_a_recipient_that_is_accepted_after_the_account_was_mended_is_believed_again(
+    accepted: tuple[str, ...], bench: Bench
+) -> None:
     breaker = bench.providers.breaker("fcm")
     for _ in range(3):
         bench.provider.answers["only"] = Refused(Refusal.CREDENTIALS, "401")
@@ -299,7 +301,7 @@ async def test_a_recipient_that_is_accepted_after_the_account_was_mended_is_beli
         assert bench.providers.states() == {"fcm": "open"}
         breaker._open_until = 0
         del bench.provider.answers["only"]
-        for target in ("other", "other", "other", "only"):
+        for target in accepted:
             await bench.delivery.attempt(bench.job(**to(target)))
         assert bench.providers.states() == {"fcm": "closed"}
 
