@@ -97,7 +97,8 @@ class Session:
 
         Raises NegativeReply; Unavailable if no answer came, ambiguous once ``mail.written``; Refused
         (``UNSUPPORTED``) if the server cannot accept such an address; Stale if ``may_be_stale`` and the server has
-        closed the connection or refuses MAIL on it (except for the size), or if the mail would be refused without asking the server.
+        closed the connection or refuses MAIL on it (except for the mail's size), or if the mail would be refused
+        without asking the server.
         """
         if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
             if may_be_stale:

@@ -109,7 +109,7 @@ async def throttled_at_a_rate(trial: Trial) -> None:
     """The mail server accepts 14 mails per second and refuses all others: 100 mails are sent at nearly that rate, in
     one handling each, and nothing pauses.
     """
-    async with trial.system(email=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(email=1, **UNHURRIED) as system:
         await system.providers.fault(
             "smtp", mode="status", status=454, error_code="4.7.28", stage="data", above_per_s=RATE_PER_S
         )
