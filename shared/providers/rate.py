@@ -71,7 +71,8 @@ class Rate:
             self._searching = False
             base = min(current, passed) * _KEPT
         else:
-            self._searching = False
+            # Nothing is known yet: it may have been a pause, or the limit is lower.
+            self._searching = True
             base = self._base * _KEPT_IF_NOTHING_PASSED
         self._base = max(LEAST_PER_S, base)
         self._since = now

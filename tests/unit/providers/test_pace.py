@@ -61,7 +61,7 @@ async def test_while_the_provider_may_not_be_called_nobody_waits_for_a_turn() ->
     await eventually_async(lambda: pace.wait_s > 10)
     open_for_calls = False
     async with asyncio.timeout(5):
-        assert all(await asyncio.gather(*waiting))
+        await asyncio.gather(*waiting)
     open_for_calls = True
     assert pace.wait_s == 0
 

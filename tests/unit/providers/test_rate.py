@@ -113,6 +113,14 @@ def test_a_provider_that_refuses_everything_is_asked_ever_more_slowly_but_never_
     assert rate.per_s(1_060.0) >= LEAST_PER_S
 
 
+def test_after_a_pause_in_which_nothing_passed_it_finds_a_high_limit_soon() -> None:
+    rate = Rate()
+    for at in (1_000.0, 1_003.0):
+        assert rate.refused(at, at)
+    took_s, _ = send(rate, 500, lambda _: True, at=1_006.0)
+    assert took_s < 10
+
+
 def test_calls_of_the_earlier_rate_do_not_lower_it_again() -> None:
     rate = Rate()
     for _ in range(50):
