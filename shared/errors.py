@@ -154,8 +154,8 @@ class Refused(NotifyError):
 
     ``detail`` is for operators: it names codes, never a recipient, a title or a body. ``retry_after_s`` is the wait
     that the provider named, seconds, else None. ``ambiguous``: the request may have been accepted although no answer
-    came (it was cut off or timed out after its first byte was written). ``handed_over``: the provider answered with a
-    failure of its own after it had received the whole message, so it may deliver it all the same.
+    came (it was cut off or timed out after its first byte was written). ``handed_over``: the provider refused it
+    after it had received the whole text (over HTTP: by a failure of its own), so it may deliver it all the same.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ class Metrics:
         self.state_lost = counter("notify_state_lost", "Redelivered or retried messages without a record")
         self.ambiguous = counter(
             "notify_ambiguous",
-            "Sends without an answer, or refused for now after the whole message was sent",
+            "Sends without an answer, or refused after the whole message was sent, and sent again",
             "channel",
             "provider",
             "why",

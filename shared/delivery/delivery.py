@@ -187,17 +187,8 @@ class Delivery:
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
-        # Rounded down: a vendor must not show what has expired. But never 0: some vendors take that for "no limit".
-        left_s = max(1, (expires_ms - self._clock_ms()) // 1000)
-        message = Message(
-            job.request_id,
-            target,
-            content,
-            job.envelope.lane_priority,
-            life_s=left_s,
-            expires_at_s=expires_ms // 1000,
-            client=job.received.state.client,
-        )
+        client = job.received.state.client
+        message = Message(job.request_id, target, content, job.envelope.lane_priority, client=client)
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, **job.names, target=digest(target))

@@ -82,7 +82,7 @@ class Sender:
     async def send(self, job: Job, message: Message, expires_ms: int) -> Answer:
         """Sends the message, so that at most one provider has accepted it; returns Hold if none may be called now.
 
-        A further call is made only if the one before it was certainly not accepted. It also returns Hold if it is
+        No further call is made after one that may have been accepted because its answer did not come. It also returns Hold if it is
         cancelled while it waits for its turn or a connection, and never sends after ``expires_ms``. Raises ClaimLost
         and RedisUnavailable before a call that does not follow at once, and the error of a bug in a provider's
         ``prepare``; in these cases nothing was accepted.
@@ -126,7 +126,7 @@ class Sender:
         """
         provider, room = chosen.provider, chosen.room
         try:
-            request = provider.prepare(message)
+            request = provider.prepare(self._with_life(message, expires_ms))
         except Refused as refused:
             # No call was made, so this counts neither as an attempt nor as a sign that the provider works.
             dead = Dead(_DEAD[refused.refusal], str(refused), provider.name)
@@ -142,6 +142,8 @@ class Sender:
                 if self._clock_ms() >= expires_ms:
                     return Dead("expired", "the life of the message ended before it could be sent", provider.name)
                 await job.claim.keep(self.timeout_s)
+                # The vendor is told what is left of the life after the wait.
+                request = provider.prepare(self._with_life(message, expires_ms))
             permit = chosen.breaker.permit()
             if permit is None:
                 return None
@@ -149,6 +151,12 @@ class Sender:
             return await self._call(chosen, permit, request, message)
         finally:
             room.release()
+
+    def _with_life(self, message: Message, expires_ms: int) -> Message:
+        """Returns the message as it is to be sent now, with what is left of its life."""
+        # Rounded down: a vendor must not show what has expired. But never 0: some vendors take that for "no limit".
+        left_s = max(1, (expires_ms - self._clock_ms()) // 1000)
+        return replace(message, life_s=left_s, expires_at_s=expires_ms // 1000)
 
     async def _call(
         self, chosen: Guarded, permit: Permit, request: Any, message: Message

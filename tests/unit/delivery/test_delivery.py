@@ -283,6 +283,7 @@ async def test_only_the_providers_own_failures_open_its_breaker(error: Exception
         (RuntimeError("new"), {"no_answer": 1}),
         (Refused(Refusal.UNAVAILABLE, "503", handed_over=True), {"refused": 1}),
         (Refused(Refusal.RECIPIENT_TEMPORARY, "451 after DATA", handed_over=True), {"refused": 1}),
+        (Refused(Refusal.QUOTA_EXCEEDED, "550 5.4.5 after DATA", handed_over=True), {"refused": 1}),
         # It is not sent again, so it cannot be a second send.
         (Refused(Refusal.PAYLOAD_REJECTED, "554 after DATA", handed_over=True), {}),
     ],

@@ -119,6 +119,17 @@ async def test_a_message_whose_life_ended_while_it_waited_is_not_sent() -> None:
     assert bench.provider.targets == ["first"]
 
 
+async def test_a_message_that_waited_tells_the_provider_what_is_left_of_its_life() -> None:
+    bench = Bench(connections=1)
+    began_ms = now_ms()
+    async with one_waiting(bench, bench.job(expires_at=rfc3339(began_ms + 60_900))) as (second, gate):
+        await eventually_async(lambda: now_ms() > began_ms + 1_000)
+        gate.set()
+        assert isinstance(await second, Sent)
+    life_s = bench.provider.messages[-1].life_s
+    assert life_s is not None and life_s < 60
+
+
 async def test_a_message_that_waited_while_the_breaker_opened_is_held() -> None:
     bench = Bench(connections=1)
     bench.provider.answers["first"] = Refused(Refusal.CREDENTIALS, "401")
@@ -187,6 +198,14 @@ async def test_a_refusal_that_may_have_been_an_acceptance_is_not_sent_elsewhere(
     bench.provider.answers["t1"] = Refused(Refusal.REJECTED, "half", ambiguous=True)
     assert isinstance(await bench.delivery.attempt(bench.job()), Dead)
     assert (bench.second.targets, bench.ambiguous) == ([], {"no_answer": 1})
+
+
+@pytest.mark.parametrize("with_second", [True, False])
+async def test_a_refusal_after_the_text_is_counted_if_another_provider_follows(with_second: bool) -> None:
+    bench = Bench(with_second=with_second)
+    bench.provider.answers["t1"] = Refused(Refusal.REJECTED, "554 after the text", handed_over=True)
+    outcome = await bench.delivery.attempt(bench.job())
+    assert (type(outcome), bench.ambiguous) == ((Sent, {"refused": 1}) if with_second else (Dead, {}))
 
 
 async def test_a_message_that_all_providers_refuse_is_dead_and_every_answer_is_named() -> None:
