@@ -82,10 +82,10 @@ class Sender:
     async def send(self, job: Job, message: Message, expires_ms: int) -> Answer:
         """Sends the message, so that at most one provider has accepted it; returns Hold if none may be called now.
 
-        No further call is made after one that may have been accepted because its answer did not come. It also returns Hold if it is
-        cancelled while it waits for its turn or a connection, and never sends after ``expires_ms``. Raises ClaimLost
-        and RedisUnavailable before a call that does not follow at once, and the error of a bug in a provider's
-        ``prepare``; in these cases nothing was accepted.
+        No further call is made after an ambiguous one. It also returns Hold if it is cancelled while it waits for its
+        turn or a connection, and never sends after ``expires_ms``. Raises ClaimLost and RedisUnavailable before a call
+        that does not follow at once, and the error of a bug in a provider's ``prepare``; in these cases nothing was
+        accepted.
         """
         #: what the providers that were asked already have answered
         asked: dict[str, Dead | Failure] = {}

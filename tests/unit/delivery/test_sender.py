@@ -119,6 +119,16 @@ async def test_a_message_whose_life_ended_while_it_waited_is_not_sent() -> None:
     assert bench.provider.targets == ["first"]
 
 
+async def test_redis_clock_ends_the_life_of_a_message_that_waited() -> None:
+    bench = Bench(connections=1)
+    async with one_waiting(bench, bench.job(expires_at=rfc3339(now_ms() + 60_000))) as (second, gate):
+        bench.claims.ahead_ms = 61_000
+        gate.set()
+        outcome = await second
+    assert isinstance(outcome, Dead)
+    assert outcome.reason == "expired"
+
+
 async def test_a_message_that_waited_tells_the_provider_what_is_left_of_its_life() -> None:
     bench = Bench(connections=1)
     began_ms = now_ms()
