@@ -1,6 +1,8 @@
 """Keeps one standing fault per provider; calls draw it and are struck by it."""
 
 import random
+import time
+from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +35,8 @@ class Fault(BaseModel):
     error_code: Annotated[StrictStr, Field(pattern=HEADER_TEXT)] | None = None
     rate: float = Field(default=1.0, gt=0, le=1, strict=True)
     count: Annotated[StrictInt, Field(ge=1)] | None = None
+    #: The fault strikes only calls beyond this number within any second: a limit of the rate.
+    above_per_s: Annotated[StrictInt, Field(ge=1)] | None = None
     delay_ms: Annotated[StrictInt, Field(ge=0, le=LONGEST_DELAY_MS)] | None = None
     target: Annotated[StrictStr, Field(min_length=1)] | None = None
     #: Mail only: the command that is answered with `status` or `error_code`; ``data`` is the end of the message. If it
@@ -68,11 +72,15 @@ class Faults:
     """Holds the standing faults, by provider."""
 
     chance: Callable[[], float] = random.random
+    clock: Callable[[], float] = time.monotonic
     standing: dict[str, Fault] = field(default_factory=dict)
+    #: When the calls of the last second came that a limit of the rate let through, by provider.
+    _passed: dict[str, deque[float]] = field(default_factory=dict)
 
     def order(self, provider: str, fault: Fault) -> None:
         """Lets ``fault`` strike the calls to ``provider`` from now on, in place of any earlier fault."""
         self.standing[provider] = fault
+        self._passed.pop(provider, None)
 
     def draw(
         self, provider: str, targets: Collection[str] = (), strikes: Callable[[Fault], bool] | None = None
@@ -88,8 +96,19 @@ class Faults:
             return None
         if self.chance() >= fault.rate:
             return None
+        if fault.above_per_s is not None and self._passes(provider, fault.above_per_s):
+            return None
         if fault.count is not None:
             fault.count -= 1
             if fault.count == 0:
                 del self.standing[provider]
         return fault
+
+    def _passes(self, provider: str, per_s: int) -> bool:
+        passed, now = self._passed.setdefault(provider, deque()), self.clock()
+        while passed and passed[0] <= now - 1:
+            passed.popleft()
+        if len(passed) >= per_s:
+            return False
+        passed.append(now)
+        return True

@@ -14,6 +14,7 @@ NotifyError
 ├── InvalidSelection         the selection of failed messages is invalid: 422, or exit 2
 ├── SourceError              a user or a template could not be found or used
 │   ├── SourceNotFound       no such user or template: dead-letter
+│   ├── SourceUnreadable     the service's record of this user or template cannot be read: dead-letter
 │   ├── SourceUnavailable    the service is unavailable: pause, keep the message
 │   └── TemplateInvalid      cannot be rendered with these variables: dead-letter
 └── Refused                  the provider did not accept the message; its ``refusal`` says what follows
@@ -102,6 +103,10 @@ class SourceNotFound(SourceError):
     """Says that the service has no such user or template."""
 
 
+class SourceUnreadable(SourceError):
+    """Says that the service answered with a record that cannot be read, which is the fault of this record alone."""
+
+
 class SourceUnavailable(SourceError):
     """Says that the service did not answer, or that its breaker is open."""
 
@@ -114,22 +119,34 @@ class Refusal(Enum):
     """Says what a provider's refusal means.
 
     An answer that no table knows is ``UNAVAILABLE``: a message is given up only if a retry certainly cannot help.
+    The first four are permanent. Only those that are ``proven`` end a message at the first provider.
     """
 
-    #: This recipient can never be reached.
+    #: This recipient can never be reached, by any provider.
     RECIPIENT_INVALID = auto()
-    #: This content will never be accepted.
+    #: This content will never be accepted, by any provider.
     PAYLOAD_REJECTED = auto()
+    #: This provider cannot serve this recipient or content, although it works and accepts others. Another one may.
+    UNSUPPORTED = auto()
+    #: The provider will not accept this message, and does not prove whether recipient, content or account is at fault.
+    REJECTED = auto()
     #: The rate is too high, perhaps only for this recipient.
     THROTTLED = auto()
-    #: The quota of the whole account is used up.
+    #: The rate of the whole account is too high: it must send more slowly.
+    RATE_EXCEEDED = auto()
+    #: An amount that the whole account may send, per day for example, is used up.
     QUOTA_EXCEEDED = auto()
     #: The provider is down, or did not answer.
     UNAVAILABLE = auto()
     #: Something behind the provider fails for this recipient only, so the provider's breaker must not count it.
     RECIPIENT_TEMPORARY = auto()
-    #: The account or its credentials were refused, so no message of this process would be accepted.
+    #: The account, its sender or its credentials were refused, so no message of this process would be accepted.
     CREDENTIALS = auto()
+
+    @property
+    def proven(self) -> bool:
+        """Tells whether this proves that the recipient or the content is at fault."""
+        return self in (Refusal.RECIPIENT_INVALID, Refusal.PAYLOAD_REJECTED)
 
 
 class Refused(NotifyError):
@@ -137,8 +154,8 @@ class Refused(NotifyError):
 
     ``detail`` is for operators: it names codes, never a recipient, a title or a body. ``retry_after_s`` is the wait
     that the provider named, seconds, else None. ``ambiguous``: the request may have been accepted although no answer
-    came (it was cut off or timed out after its first byte was written). ``handed_over``: the provider answered with a
-    failure of its own after it had received the whole message, so it may deliver it all the same.
+    came (it was cut off or timed out after its first byte was written). ``handed_over``: the provider refused it
+    after it had received the whole text (over HTTP: by a failure of its own), so it may deliver it all the same.
     """
 
     def __init__(

@@ -30,16 +30,22 @@ class Metrics:
         self.state_lost = counter("notify_state_lost", "Redelivered or retried messages without a record")
         self.ambiguous = counter(
             "notify_ambiguous",
-            "Sends without an answer, or refused for now after the whole message was sent",
+            "Sends without an answer, or refused after the whole message was sent, and sent again",
             "channel",
             "provider",
             "why",
+        )
+        self.throttled = counter(
+            "notify_throttled", "Calls refused because they came too fast for the account", "channel", "provider"
         )
         self.forward_repeated = counter(
             "notify_forward_repeated", "Publishes repeated for lack of a confirm", "channel"
         )
         self.handler_failed = counter("notify_handler_failed", "Messages that met a bug and were returned", "channel")
         self.breaker_state = gauge("notify_breaker_state", "0 closed, 1 half open, 2 open", "channel", "provider")
+        self.rate_limit = gauge(
+            "notify_rate_limit", "Calls per second that a provider accepts, 0 without limit", "channel", "provider"
+        )
         self.paused = gauge("notify_paused", "1 while the worker consumes nothing", "channel")
         self.in_flight = gauge("notify_in_flight", "Unacked messages in this worker", "channel")
         self.broken_lanes = gauge("notify_broken_lanes", "Lanes that should flow and do not", "channel")

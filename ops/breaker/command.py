@@ -18,20 +18,21 @@ from ops.system.addresses import shown_addresses
 from ops.system.local_servers import product_settings
 from ops.terminal import Terminal
 from shared.errors import BadSettings, RedisUnavailable
-from shared.health.registry import HEARTBEATS_MISSED, Forced, force_breaker
+from shared.health.registry import HEARTBEATS_MISSED, SOURCES, Forced, force_breaker
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
 
 _POLL_S = 0.1
-_NAME = click.argument("name", metavar="CHANNEL/PROVIDER")
+_NAME = click.argument("name", metavar="CHANNEL/PROVIDER|SOURCE")
 
 
 @click.group()
 def breaker() -> None:
-    """Show the breakers in front of the providers, or force one.
+    """Show the breakers in front of the providers and of the user and template services, or force one.
 
     Each worker process opens and closes its own breakers. An operator can force one open or closed in all workers,
-    until "auto" ends this.
+    until "auto" ends this. Those of the services are CHANNEL/users and CHANNEL/templates; users and templates alone
+    mean all channels.
     """
 
 
@@ -50,7 +51,8 @@ def list_breakers(as_json: bool) -> None:
 def force_open(name: str) -> None:
     """Force the breaker open: no call reaches the provider.
 
-    The channel's next provider gets the calls instead; if there is none, the channel pauses.
+    The channel's next provider gets the calls instead; if there is none, the channel pauses. It also pauses as soon as
+    a message needs a user or a template from a service whose breaker is forced open.
     """
     _force(name, "open")
 
@@ -81,18 +83,19 @@ def _force(text: str, how: Forced | None) -> None:
     Raises OpsError if one does not obey in time.
     """
     with _redis() as (client, settings):
-        name = _known(text, survey(client, settings.worker.heartbeat_s), settings)
-        force_breaker(client, *name, how)
-        structlog.get_logger().info(
-            "breaker_forced", channel=name[0], provider=name[1], to=how or "auto", operator=getpass.getuser()
-        )
+        names = _known(text, survey(client, settings.worker.heartbeat_s), settings)
+        for channel, provider in names:
+            force_breaker(client, channel, provider, how)
+            structlog.get_logger().info(
+                "breaker_forced", channel=channel, provider=provider, to=how or "auto", operator=getpass.getuser()
+            )
         with Terminal(stderr=True).status("Waiting for the workers' next heartbeat ..."):
-            found = _obeyed(client, settings.worker.heartbeat_s, name)
+            found = _obeyed(client, settings.worker.heartbeat_s, names)
     said = f"{text} is forced {how}" if how else f"{text} decides for itself"
-    late = found.disobedient(name)
+    late = _disobedient(found, names)
     if late:
         raise OpsError(f"{said}, but these workers do not obey yet: {', '.join(late)}. Check: ./notify breaker list")
-    workers = len(found.workers[name[0]])
+    workers = sum(len(found.workers[channel]) for channel, _ in names)
     who = (
         f"{workers} worker{'s' * (workers != 1)} obey{'s' * (workers == 1)}"
         if workers
@@ -101,22 +104,32 @@ def _force(text: str, how: Forced | None) -> None:
     Terminal().print(f"{said}: {who}.")
 
 
-def _known(text: str, found: Survey, settings: Settings) -> Name:
-    """Splits CHANNEL/PROVIDER. Raises BadSetting, which names the existing breakers, if there is no such breaker."""
+def _known(text: str, found: Survey, settings: Settings) -> list[Name]:
+    """Splits CHANNEL/PROVIDER, or returns a source's name with each channel.
+
+    Raises BadSetting, which names the existing breakers, if there is no such breaker.
+    """
     names = found.names(settings)
+    if text in SOURCES:
+        return [name for name in names if name[1] == text]
     channel, _, provider = text.partition("/")
     if (channel, provider) not in names:
-        raise BadSetting(f"There is no breaker {text}. Choose one of {', '.join('/'.join(name) for name in names)}.")
-    return channel, provider
+        choices = ", ".join(["/".join(name) for name in names] + list(SOURCES))
+        raise BadSetting(f"There is no breaker {text}. Choose one of {choices}.")
+    return [(channel, provider)]
 
 
-def _obeyed(client: redis.Redis, heartbeat_s: float, name: Name) -> Survey:
+def _disobedient(found: Survey, names: list[Name]) -> list[str]:
+    return [worker for name in names for worker in found.disobedient(name)]
+
+
+def _obeyed(client: redis.Redis, heartbeat_s: float, names: list[Name]) -> Survey:
     """Polls until every living worker obeys, or until one heartbeat after the time when the others count as dead.
 
     Returns the last survey.
     """
     deadline = time.monotonic() + (HEARTBEATS_MISSED + 1) * heartbeat_s
-    while (found := survey(client, heartbeat_s)).disobedient(name) and time.monotonic() < deadline:
+    while _disobedient(found := survey(client, heartbeat_s), names) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
     return found
 

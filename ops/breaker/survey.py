@@ -6,12 +6,12 @@ from typing import Any
 
 import redis
 
-from shared.health.registry import Forced, forced_breakers, read_workers
+from shared.health.registry import SOURCES, Forced, forced_breakers, read_workers
 from shared.message.channels import CHANNELS
 from shared.providers.urls import development_urls, parse_provider_urls
 from shared.settings.settings import Settings
 
-#: channel, provider
+#: channel, provider (or source: users, templates)
 Name = tuple[str, str]
 
 
@@ -19,7 +19,7 @@ Name = tuple[str, str]
 class Worker:
     """Holds the breakers of one living worker process.
 
-    ``breakers`` maps provider -> state; ``obeys`` maps provider -> open or closed, for forced ones.
+    ``breakers`` maps provider or source -> state; ``obeys`` maps it -> open or closed, for forced ones.
     """
 
     instance: str
@@ -38,8 +38,8 @@ class Survey:
         """Returns every breaker, by channel. Raises BadSettings.
 
         These are the breakers of the living workers; for a channel without a living worker, those of the configured
-        providers; and all forced ones, even if no worker has such a provider any more, so that an operator can still
-        end the force.
+        providers; those of the user and template services; and all forced ones, even if no worker has such a provider
+        any more, so that an operator can still end the force.
         """
         return [(channel, provider) for channel in CHANNELS for provider in self._providers(channel, settings)]
 
@@ -50,9 +50,9 @@ class Survey:
         return [worker.instance for worker in self.workers[channel] if worker.obeys.get(provider) != said]
 
     def _providers(self, channel: str, settings: Settings) -> dict[str, None]:
-        found = [provider for worker in self.workers[channel] for provider in worker.breakers]
+        found = [name for worker in self.workers[channel] for name in worker.breakers if name not in SOURCES]
         found += [] if found else _configured(channel, settings)
-        return dict.fromkeys([*found, *(provider for of, provider in self.forced if of == channel)])
+        return dict.fromkeys([*found, *SOURCES, *(provider for of, provider in self.forced if of == channel)])
 
 
 def survey(client: redis.Redis, heartbeat_s: float) -> Survey:
@@ -65,7 +65,8 @@ def survey(client: redis.Redis, heartbeat_s: float) -> Survey:
 
 
 def _worker(instance: str, state: Mapping[str, Any]) -> Worker:
-    return Worker(instance, dict(_texts(state.get("providers"))), dict(_texts(state.get("forced"))))
+    breakers = dict([*_texts(state.get("providers")), *_texts(state.get("sources"))])
+    return Worker(instance, breakers, dict(_texts(state.get("forced"))))
 
 
 def _texts(found: Any) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """Serves users and templates.
 
 Users: ``user_id1`` (one push token), ``user_id2`` (two push tokens), ``user_id3`` (opted out of sms, opted in to
-everything else), and any ``user-<n>``, made up from its number. Templates: PRODUCT_UPDATE (variables ``name``,
+everything else), and any ``user-<n>``, made up from its number. The record of ``odd-<n>`` cannot be read as a user.
+Templates: PRODUCT_UPDATE (variables ``name``,
 ``link``), WELCOME (``name``), OTP (``code``).
 """
 
@@ -19,6 +20,7 @@ from sandbox.problem import problem
 Record = Mapping[str, object]
 
 _NUMBERED = re.compile(r"user-(\d{1,9})")
+_ODD = re.compile(r"odd-\d{1,9}")
 
 
 def _user(user_id: str, phone: str, tokens: int = 1, **preferences: bool) -> Record:
@@ -65,6 +67,8 @@ _TEMPLATES: dict[str, Record] = {
 
 
 def find_user(user_id: str) -> Record | None:
+    if _ODD.fullmatch(user_id) is not None:
+        return {"id": user_id, "preferences": "none"}
     numbered = _NUMBERED.fullmatch(user_id)
     if numbered is not None:
         return _user(user_id, f"+1556{int(numbered[1]):07d}")

@@ -22,7 +22,7 @@ VENDOR_HOST = "api.sendgrid.com"
 
 #: HTTP status -> refusal; the HTTP status is the only code that SendGrid has:
 #: https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/responses
-#: A 400 depends on the field that the answer names: see ``refused``.
+#: A 400 depends on the field that the answer names: see ``_by_fields``.
 BY_STATUS = {
     401: Refusal.CREDENTIALS,
     # The key lacks the permission, or the sender is not verified.
@@ -32,10 +32,13 @@ BY_STATUS = {
     406: Refusal.UNAVAILABLE,
     413: Refusal.PAYLOAD_REJECTED,
     415: Refusal.UNAVAILABLE,
-    429: Refusal.QUOTA_EXCEEDED,
+    429: Refusal.RATE_EXCEEDED,
     500: Refusal.UNAVAILABLE,
     503: Refusal.UNAVAILABLE,
 }
+
+#: The first words of the fields that come from the message; every other field is part of each request.
+_OF_THE_CONTENT = ("subject", "content", "personalizations", "headers", "custom_args")
 
 
 _ENCODED_WORD = re.compile(r"=\?[^?\s]+\?[bq]\?[^?]*\?=", re.IGNORECASE)
@@ -122,7 +125,9 @@ def _by_fields(fields: list[str]) -> Refusal:
         return Refusal.CREDENTIALS
     if any(field.startswith("personalizations") and ".to" in field for field in fields):
         return Refusal.RECIPIENT_INVALID
-    return Refusal.PAYLOAD_REJECTED
+    if all(field.startswith(_OF_THE_CONTENT) for field in fields):
+        return Refusal.PAYLOAD_REJECTED
+    return Refusal.REJECTED
 
 
 def _fields(response: Response) -> Iterator[str]:

@@ -19,7 +19,8 @@ from shared.errors import Refusal, Refused, Unavailable
 #: Mails sent on one connection: many servers close a connection after 100 messages.
 MAILS_PER_CONNECTION = 100
 
-_CLOSING = 421
+#: At MAIL it refuses the size that the command names (RFC 1870): no other connection would accept it.
+_TOO_BIG = 552
 
 Stage = Literal["connect", "auth", "mail", "rcpt", "data"]
 
@@ -35,7 +36,7 @@ class NegativeReply(Exception):
 
 
 class Stale(Exception):
-    """Says that the server closed a connection that was idle: no mail was begun on it, so a new one may be used."""
+    """Says that a connection that was used before accepts no further mail: none was begun, so a new one may be used."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -76,10 +77,13 @@ class Session:
         self._in_step = True
         #: Whether a transaction was refused before its end: RSET must come before the next.
         self._open_envelope = False
+        #: Whether the server has refused to begin another mail on this connection.
+        self._spent = False
 
     @property
     def usable(self) -> bool:
-        return self._in_step and self._client.is_connected and self._mails < MAILS_PER_CONNECTION
+        is_fit = self._in_step and not self._spent
+        return is_fit and self._client.is_connected and self._mails < MAILS_PER_CONNECTION
 
     def close(self) -> None:
         """Sends QUIT if that is possible, and waits for nothing."""
@@ -92,15 +96,16 @@ class Session:
         """Sends one message to one recipient; returns the text of the server's positive reply.
 
         Raises NegativeReply; Unavailable if no answer came, ambiguous once ``mail.written``; Refused
-        (``RECIPIENT_INVALID``) if the server cannot accept such an address; Stale if ``may_be_stale`` and the server
-        has closed the connection, or says so now (421), or if the mail would be refused without asking the server.
+        (``UNSUPPORTED``) if the server cannot accept such an address; Stale if ``may_be_stale`` and the server has
+        closed the connection or refuses MAIL on it (except for the mail's size), or if the mail would be refused
+        without asking the server.
         """
         if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
             if may_be_stale:
                 # A refusal counts as a sign that the provider works, so it needs a current answer.
                 raise Stale
             detail = "smtp: the server accepts only ASCII addresses (no SMTPUTF8)"
-            raise Refused(Refusal.RECIPIENT_INVALID, detail)
+            raise Refused(Refusal.UNSUPPORTED, detail)
         self._mails += 1
         try:
             await self._begin(mail)
@@ -109,7 +114,9 @@ class Session:
                 raise Stale from exc
             raise Unavailable("smtp: connection lost before the message was sent") from exc
         except NegativeReply as exc:
-            if may_be_stale and exc.code == _CLOSING:
+            if may_be_stale and exc.code != _TOO_BIG:
+                # The refusal may be one of this connection: too many mails on it, a login that is too old.
+                self._spent = True
                 raise Stale from exc
             raise
         await self._ask("rcpt", _is_yes, b"RCPT", b"TO:<%s>" % mail.recipient.encode())

@@ -7,6 +7,7 @@ timeout two), which would hide duplicates.
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 import time
 from collections.abc import Iterator
@@ -32,13 +33,14 @@ from shared.settings.settings import Settings
 VENDOR_HOST = "fcm.googleapis.com"
 
 #: All of FCM's own error codes: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode
-#: INVALID_ARGUMENT means RECIPIENT_INVALID if it names the token, and QUOTA_EXCEEDED keeps its name as a refusal if the
-#: quota is the project's: see ``refused``.
+#: INVALID_ARGUMENT means RECIPIENT_INVALID if it names the token and PAYLOAD_REJECTED if it names another part of the
+#: message, and QUOTA_EXCEEDED means RATE_EXCEEDED if the quota (per minute) is the project's: see ``refused``.
 BY_ERROR_CODE = {
     "UNSPECIFIED_ERROR": Refusal.UNAVAILABLE,
-    "INVALID_ARGUMENT": Refusal.PAYLOAD_REJECTED,
+    "INVALID_ARGUMENT": Refusal.REJECTED,
     "UNREGISTERED": Refusal.RECIPIENT_INVALID,
-    "SENDER_ID_MISMATCH": Refusal.RECIPIENT_INVALID,
+    # The token belongs to another project: it is an old one, or all calls are made with the wrong project.
+    "SENDER_ID_MISMATCH": Refusal.REJECTED,
     "QUOTA_EXCEEDED": Refusal.THROTTLED,
     "UNAVAILABLE": Refusal.UNAVAILABLE,
     "INTERNAL": Refusal.UNAVAILABLE,
@@ -48,11 +50,24 @@ BY_ERROR_CODE = {
 #: google.rpc.Code, for answers without FCM's own code: https://cloud.google.com/apis/design/errors
 #: NOT_FOUND alone does not mean that the token is invalid: a wrong project gives the same answer.
 BY_STATUS = {
-    "INVALID_ARGUMENT": Refusal.PAYLOAD_REJECTED,
+    "INVALID_ARGUMENT": Refusal.REJECTED,
     "UNAUTHENTICATED": Refusal.CREDENTIALS,
     "PERMISSION_DENIED": Refusal.CREDENTIALS,
     "RESOURCE_EXHAUSTED": Refusal.THROTTLED,
 }
+#: ``ApnsError.reason``, which says why APNs refused what FCM accepted. It is more exact than FCM's code:
+#: https://developer.apple.com/documentation/usernotifications/handling-notification-responses-from-apns
+BY_APNS_REASON = {
+    **dict.fromkeys(("BadDeviceToken", "Unregistered", "ExpiredToken"), Refusal.RECIPIENT_INVALID),
+    "PayloadTooLarge": Refusal.PAYLOAD_REJECTED,
+    # The token belongs to another app: it is an old one, or the project has the wrong app's APNs key.
+    **dict.fromkeys(("DeviceTokenNotForTopic", "TopicDisallowed", "BadTopic"), Refusal.REJECTED),
+    "TooManyRequests": Refusal.THROTTLED,
+}
+#: A field's name without keys of a caller's data, which may be personal.
+_FIELD = re.compile(r"message(?:\.[a-z_]{1,40}(?:\[\d{1,6}\])?){0,6}")
+_MOST_FIELDS = 3
+_LONGEST_REASON_CHARS = 300
 #: The platforms' (Android, APNs) values for high and low; medium uses FCM's default.
 _PRIORITY = {"high": ("HIGH", "10"), "low": ("NORMAL", "5")}
 #: Longest time that FCM keeps a message, seconds: four weeks.
@@ -182,21 +197,27 @@ def refused(response: Response) -> Refused:
     code = next((str(detail["errorCode"]) for detail in details if "errorCode" in detail), "")
     status = str(error.get("status", ""))
     refusal = BY_ERROR_CODE.get(code) or BY_STATUS.get(status) or by_http_status(response.status)
-    if refusal is Refusal.PAYLOAD_REJECTED and _names_the_token(error, details):
-        refusal = Refusal.RECIPIENT_INVALID
+    fields = [str(violation.get("field")) for violation in _inner(details, "fieldViolations")]
+    if "INVALID_ARGUMENT" in (code, status if not code else ""):
+        refusal = _by_fields(fields, str(error.get("message", "")))
     if refusal is Refusal.THROTTLED and _is_the_projects_quota(details):
-        refusal = Refusal.QUOTA_EXCEEDED
+        refusal = Refusal.RATE_EXCEEDED
+    reason = next((str(detail["reason"]) for detail in details if detail.get("reason") in BY_APNS_REASON), "")
+    if reason:
+        refusal = BY_APNS_REASON[reason]
     known = code if code in BY_ERROR_CODE else status if status in BY_STATUS else "no known code"
-    return Refused(
-        refusal, f"fcm {response.status} {known}", response.retry_after_s, handed_over=response.failed_itself
-    )
+    named = [field for field in fields if _FIELD.fullmatch(field)][:_MOST_FIELDS]
+    text = " ".join([f"fcm {response.status} {known}", *([reason] if reason else []), ", ".join(named)]).rstrip()
+    return Refused(refusal, text, response.retry_after_s, handed_over=response.failed_itself)
 
 
-def _names_the_token(error: dict[str, Any], details: list[dict[str, Any]]) -> bool:
-    fields = {str(violation.get("field")) for violation in _inner(details, "fieldViolations")}
-    if fields:
-        return "message.token" in fields
-    return "registration token" in str(error.get("message", ""))
+def _by_fields(fields: list[str], message: str) -> Refusal:
+    """Returns what INVALID_ARGUMENT means; only a field of the message proves that it is the message's fault."""
+    if "message.token" in fields or (not fields and "registration token" in message):
+        return Refusal.RECIPIENT_INVALID
+    if any(field == "message" or field.startswith("message.") for field in fields):
+        return Refusal.PAYLOAD_REJECTED
+    return Refusal.REJECTED
 
 
 def _is_the_projects_quota(details: list[dict[str, Any]]) -> bool:
@@ -213,6 +234,16 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _googles_reason(error: Exception) -> str:
+    """Returns why Google gave no token, in its words: a wrong clock and a wrong key raise the same error.
+
+    The words are OAuth's error and its description (RFC 6749, 5.2), which name no secret.
+    """
+    reason = str(error.args[0]) if error.args else ""
+    printable = "".join(char if char.isprintable() else " " for char in reason)[:_LONGEST_REASON_CHARS]
+    return f": {printable}" if printable else ""
 
 
 class _ServiceAccount:
@@ -247,7 +278,7 @@ class _ServiceAccount:
         except exceptions.GoogleAuthError as exc:
             key_refused = isinstance(exc, exceptions.RefreshError) and not exc.retryable
             refusal = Refusal.CREDENTIALS if key_refused else Refusal.UNAVAILABLE
-            raise Refused(refusal, f"fcm: no access token ({type(exc).__name__})") from exc
+            raise Refused(refusal, f"fcm: no access token ({type(exc).__name__}{_googles_reason(exc)})") from exc
         # google-auth returns UTC without a time zone.
         return Granted(token, expiry.replace(tzinfo=UTC).timestamp())
 

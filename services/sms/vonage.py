@@ -1,11 +1,13 @@
 """Sends through the Vonage SMS API: ``vonage://KEY:SECRET@[host[:port]]?from=Notify&tls=0&timeout=10``.
 
-``messages[0].status`` says whether the message was accepted; the HTTP status is nearly always 200.
+A long message is sent in parts. ``messages`` has an entry for each part, and its ``status`` says whether the part was
+accepted; the HTTP status is nearly always 200.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -25,35 +27,49 @@ CLIENT_REF_CHARS = 100
 SHORTEST_LIFE_MS, LONGEST_LIFE_MS = 20_000, 604_800_000
 
 _ACCEPTED = "0"
-#: ``messages[0].status`` -> (refusal, why): https://developer.vonage.com/en/api-errors/sms
-#: (13, 16, 17, 19 and 20 are from older editions). 3 means RECIPIENT_INVALID if the text names ``to``: see ``refused``.
+#: ``status`` of a part -> (refusal, why): https://developer.vonage.com/en/api-errors/sms
+#: (13, 16, 17, 19 and 20 are from older editions). 2 and 3 depend on the parameter that the text names: see
+#: ``BY_PARAMETER``.
 BY_STATUS = {
-    "1": (Refusal.QUOTA_EXCEEDED, "throttled"),
-    "2": (Refusal.PAYLOAD_REJECTED, "parameter missing"),
-    "3": (Refusal.PAYLOAD_REJECTED, "parameter not valid"),
+    "1": (Refusal.RATE_EXCEEDED, "throttled"),
+    "2": (Refusal.REJECTED, "parameter missing"),
+    "3": (Refusal.REJECTED, "parameter not valid"),
     "4": (Refusal.CREDENTIALS, "key or secret refused"),
     "5": (Refusal.UNAVAILABLE, "internal error"),
     "6": (Refusal.RECIPIENT_INVALID, "unroutable number"),
     "7": (Refusal.RECIPIENT_INVALID, "number barred"),
     "8": (Refusal.CREDENTIALS, "account barred"),
     "9": (Refusal.CREDENTIALS, "no credit left"),
-    "10": (Refusal.QUOTA_EXCEEDED, "too many connections"),
+    "10": (Refusal.RATE_EXCEEDED, "too many connections"),
     "11": (Refusal.CREDENTIALS, "account not enabled for HTTP"),
     "12": (Refusal.PAYLOAD_REJECTED, "message too long"),
     "13": (Refusal.UNAVAILABLE, "communication failed"),
     "14": (Refusal.CREDENTIALS, "signature refused"),
-    # It depends on the destination's country; other recipients are accepted, so the breaker must not open.
-    "15": (Refusal.PAYLOAD_REJECTED, "sender not allowed at this destination"),
+    # It depends on the destination's country; other recipients are accepted, and another vendor may accept this one.
+    "15": (Refusal.UNSUPPORTED, "sender not allowed at this destination"),
     "16": (Refusal.PAYLOAD_REJECTED, "TTL not valid"),
     "17": (Refusal.RECIPIENT_INVALID, "number cannot be reached"),
-    "19": (Refusal.PAYLOAD_REJECTED, "facility not allowed"),
+    "19": (Refusal.REJECTED, "facility not allowed"),
     "20": (Refusal.PAYLOAD_REJECTED, "message class not valid"),
     "22": (Refusal.RECIPIENT_INVALID, "network code not valid"),
     "23": (Refusal.CREDENTIALS, "callback URL not valid"),
-    "29": (Refusal.RECIPIENT_INVALID, "number not on the account's list (trial account)"),
+    "29": (Refusal.REJECTED, "number not on the account's list (trial account)"),
     "32": (Refusal.CREDENTIALS, "secret not allowed beside a signature"),
     "33": (Refusal.RECIPIENT_INVALID, "number de-activated"),
 }
+
+#: The parameter that is missing or not valid -> refusal. The others are the account's part of each request.
+BY_PARAMETER = {
+    "to": Refusal.RECIPIENT_INVALID,
+    "text": Refusal.PAYLOAD_REJECTED,
+    "type": Refusal.PAYLOAD_REJECTED,
+    "from": Refusal.CREDENTIALS,
+    "api_key": Refusal.CREDENTIALS,
+    "api_secret": Refusal.CREDENTIALS,
+}
+_NAMES_A_PARAMETER = frozenset(("2", "3"))
+#: The last word of a text such as "Invalid value for parameter: to" or "Missing from".
+_LAST_WORD = re.compile(r"([\w-]+)\W*\Z")
 
 # GSM 03.38, basic and extension: the characters that can go as text. A message with any other character must be sent as
 # unicode, or that character arrives as a question mark.
@@ -119,9 +135,9 @@ class Vonage:
 
     async def send(self, request: bytes) -> str:
         response = await self._http.post(self._endpoint, request, self._headers, self.timeout_s)
-        first = _first_message(response)
-        if first.get("status") == _ACCEPTED:
-            return str(first.get("message-id", ""))
+        parts = _parts(response)
+        if all(part.get("status") == _ACCEPTED for part in parts):
+            return str(parts[0].get("message-id", ""))
         raise refused(response)
 
     async def close(self) -> None:
@@ -136,15 +152,28 @@ def client_ref(request_id: str) -> str:
 
 
 def refused(response: Response) -> Refused:
-    """Returns the refusal for an answer whose first status is not 0; it has one for every answer."""
-    first = _first_message(response)
-    status = first.get("status")
+    """Returns the refusal for an answer in which not every part is accepted; it has one for every answer.
+
+    It is ambiguous if some parts were accepted: the recipient may get a piece of the message, and a retry sends all.
+    """
+    parts = _parts(response)
+    not_accepted = [part for part in parts if part.get("status") != _ACCEPTED]
+    failed = not_accepted[0] if not_accepted else {}
+    partly = len(not_accepted) < len(parts)
+    status = failed.get("status")
     if isinstance(status, str) and status in BY_STATUS:
         refusal, why = BY_STATUS[status]
-        if status == "3" and str(first.get("error-text", "")).rstrip().endswith(": to"):
-            refusal = Refusal.RECIPIENT_INVALID
-        failed = refusal is Refusal.UNAVAILABLE
-        return Refused(refusal, f"vonage status {status}: {why}", response.retry_after_s, handed_over=failed)
+        if status in _NAMES_A_PARAMETER and (found := _LAST_WORD.search(str(failed.get("error-text", "")))):
+            refusal = BY_PARAMETER.get(found[1], refusal)
+        if partly:
+            why = f"{why}; {len(parts) - len(not_accepted)} of {len(parts)} parts were accepted"
+        return Refused(
+            refusal,
+            f"vonage status {status}: {why}",
+            response.retry_after_s,
+            ambiguous=partly,
+            handed_over=refusal is Refusal.UNAVAILABLE,
+        )
     if response.ok:
         # Only the body says whether the message was accepted, and it cannot be read.
         return Refused(Refusal.UNAVAILABLE, "vonage: an answer without a known status", ambiguous=True)
@@ -153,7 +182,12 @@ def refused(response: Response) -> Refused:
     return Refused(refusal, detail, response.retry_after_s, handed_over=response.failed_itself)
 
 
-def _first_message(response: Response) -> dict[str, Any]:
-    messages = response.json_object().get("messages")
-    first = messages[0] if isinstance(messages, list) and messages else None
-    return first if isinstance(first, dict) else {}
+def _parts(response: Response) -> list[dict[str, Any]]:
+    """Returns an entry for each part, at least one; an empty one stands for a part about which nothing can be read."""
+    answer = response.json_object()
+    messages = answer.get("messages")
+    parts = [part if isinstance(part, dict) else {} for part in messages] if isinstance(messages, list) else []
+    count = str(answer.get("message-count", ""))
+    missing = int(count) - len(parts) if count.isascii() and count.isdigit() and len(count) < 4 else 0
+    unread: list[dict[str, Any]] = [{}]
+    return parts + unread * missing or unread

@@ -13,9 +13,13 @@ because pybreaker's own ways (1.4.1) failed when they were measured:
 Each permit carries the generation in which it was given. A result from an earlier generation is ignored, because the
 state has changed in the meantime.
 
-    closed ── failures in a row, or too many failed or slow in the window, or credentials refused ──► open
+    closed ── failures in a row, or too many failed or slow in the window, or the account is refused ──► open
     open ──── its time is over, and a permit is asked for ──► half open: one permit at a time
     half open ── enough successes ──► closed; one failure ──► open, for twice as long
+
+The account is refused if a provider says so (credentials, a quota that is used up), or if several recipients in a row
+are refused for good without proof that recipient or content is at fault. Then only an accepted message is a successful
+probe. A recipient that accused the account and was disproved by others is not believed again.
 
 Do not use it from several threads.
 """
@@ -39,6 +43,7 @@ from pybreaker import (
 )
 
 from shared.backoff import clamp_retry_after
+from shared.breaker.account import Account
 from shared.breaker.policy import open_for_s, reason_to_open
 from shared.breaker.report import BreakerListener, Silent, State
 from shared.breaker.window import CallWindow
@@ -62,30 +67,57 @@ class Permit:
         self._breaker: Breaker | None = breaker
         self._generation = generation
 
-    def success(self, duration_s: float) -> None:
-        """Reports that the provider did its work, even if it refused the message because the message is wrong."""
+    def success(self, duration_s: float, target: str = "") -> None:
+        """Reports that the provider accepted the message to ``target``."""
         if breaker := self._current():
-            breaker._record(failed=False, duration_s=duration_s)
+            breaker._succeeded(duration_s, target)
+
+    def refused(self, duration_s: float) -> None:
+        """Reports that the provider did its work and proved that the message's recipient or content is at fault."""
+        if breaker := self._current():
+            breaker._refused(duration_s)
+
+    def rejected(self, target: str, message: str, duration_s: float) -> bool:
+        """Reports a permanent refusal that does not prove whose fault it is.
+
+        ``target`` and ``message`` are those of the call. Returns True if it speaks for the account (the breaker is open
+        then): the message is not at fault.
+        """
+        breaker = self._breaker
+        if current := self._current():
+            return current._rejected(target, message, duration_s)
+        return breaker is not None and breaker._account.refused
 
     def failure(self, duration_s: float) -> None:
         """Reports that the provider did not do its work: 5xx, timeout, connection error."""
         if breaker := self._current():
             breaker._record(failed=True, duration_s=duration_s)
 
-    def misconfigured(self) -> None:
-        """Reports that our credentials were refused; the breaker opens at once."""
-        if breaker := self._current():
-            breaker._open("credentials refused")
+    def misconfigured(self, target: str = "") -> bool:
+        """Reports that the account or its credentials were refused; the breaker opens at once.
 
-    def throttled(self, target: str, retry_after_s: float | None, *, whole_provider: bool) -> None:
+        Returns False if ``target``'s earlier accusation was disproved: then this counts as neither success nor failure.
+        """
+        breaker = self._current()
+        return breaker is None or breaker._accused(target, "credentials refused")
+
+    def exhausted(self, target: str = "", retry_after_s: float | None = None) -> bool:
+        """Reports that the account's quota is used up; the breaker opens, for at least ``retry_after_s`` (up to 1 h).
+
+        Returns False as ``misconfigured`` does.
+        """
+        breaker = self._current()
+        return breaker is None or breaker._accused(target, "quota used up", retry_after_s)
+
+    def throttled(self, target: str, retry_after_s: float | None, *, whole_provider: bool) -> bool:
         """Reports that the provider asked to slow down; this counts as neither success nor failure.
 
-        The provider is paused for ``retry_after_s`` seconds (1 s to 1 h; the policy's ``open_s`` if it is None) if the
-        limit holds for the ``whole_provider``, or once several targets in a row, without a success between, were
-        throttled.
+        Returns True if the limit holds for all its messages: it is that of the ``whole_provider``, or several targets
+        in a row, without a success between, were throttled. Then the provider is paused for ``retry_after_s`` seconds
+        (1 s to 1 h), unless it is None.
         """
-        if breaker := self._current():
-            breaker._throttled(target, retry_after_s, whole_provider)
+        breaker = self._current()
+        return whole_provider if breaker is None else breaker._throttled(target, retry_after_s, whole_provider)
 
     def neither(self) -> None:
         """Reports that the call says nothing about the provider, or was never made."""
@@ -136,6 +168,7 @@ class Breaker:
         self._open_until = self._paused_until = float("-inf")
         self._probing = False
         self._throttled_targets: set[str] = set()
+        self._account = Account(policy.rejected_targets)
 
     @property
     def state(self) -> State:
@@ -214,6 +247,40 @@ class Breaker:
         if self._circuit.current_state == STATE_CLOSED:
             self._open(why)
 
+    def _succeeded(self, duration_s: float, target: str) -> None:
+        if self._throttled_targets:
+            self._throttled_targets.clear()
+        self._account.accepted(target)
+        self._record(failed=False, duration_s=duration_s)
+
+    def _refused(self, duration_s: float) -> None:
+        if self._account.refused:
+            # A refused account may learn of a wrong recipient, too: this says nothing about the account.
+            self._free()
+        else:
+            self._record(failed=False, duration_s=duration_s)
+
+    def _rejected(self, target: str, message: str, duration_s: float) -> bool:
+        is_probe = self._account.refused
+        if self._forced is None and self._account.rejected(target, message):
+            row = f"{self.policy.rejected_targets} recipients in a row refused for good"
+            self._open("probe refused" if is_probe else row)
+            return True
+        self._record(failed=False, duration_s=duration_s)
+        return False
+
+    def _accused(self, target: str, why: str, retry_after_s: float | None = None) -> bool:
+        if self._forced is not None:
+            return True
+        if not self._account.accused(target):
+            self._free()
+            return False
+        self._open(why)
+        if retry_after_s is not None:
+            least_s = clamp_retry_after(retry_after_s, self.policy.probe_s)
+            self._open_until = max(self._open_until, self._clock() + least_s)
+        return True
+
     def _record(self, *, failed: bool, duration_s: float) -> None:
         if self._circuit.current_state == STATE_CLOSED:
             self._record_closed(failed, duration_s)
@@ -224,8 +291,6 @@ class Breaker:
 
     def _record_closed(self, failed: bool, duration_s: float) -> None:
         self._failures_in_a_row = self._failures_in_a_row + 1 if failed else 0
-        if not failed and self._throttled_targets:
-            self._throttled_targets.clear()
         self._window.add(self._clock(), failed=failed, slow=duration_s > self.policy.slow_s)
         why = reason_to_open(self.policy, self._failures_in_a_row, self._window)
         if why is not None:
@@ -233,17 +298,19 @@ class Breaker:
 
     def _probe_succeeded(self) -> None:
         self._probing = False
-        self._throttled_targets.clear()
         self._successes += 1
         if self._successes >= self.policy.successes:
+            self._account.restored()
             self._move(STATE_CLOSED, f"{self._successes} probes succeeded")
 
-    def _throttled(self, target: str, retry_after_s: float | None, whole_provider: bool) -> None:
+    def _throttled(self, target: str, retry_after_s: float | None, whole_provider: bool) -> bool:
         self._free()
-        self._throttled_targets.add(target)
-        if whole_provider or len(self._throttled_targets) >= self.policy.throttled_targets:
-            policy = self.policy
-            self.pause(policy.open_s if retry_after_s is None else clamp_retry_after(retry_after_s, policy.probe_s))
+        whole = whole_provider or len(self._throttled_targets | {target}) >= self.policy.throttled_targets
+        if not whole:
+            self._throttled_targets.add(target)
+        if whole and retry_after_s is not None:
+            self.pause(clamp_retry_after(retry_after_s, self.policy.probe_s))
+        return whole
 
     def _free(self) -> None:
         self._probing = False
@@ -260,6 +327,7 @@ class Breaker:
         self._start_generation()
         if to == STATE_CLOSED:
             self._reopenings = 0
+            self._account.cleared()
         if to == self._circuit.current_state:
             return
         self._relay.why = why

@@ -19,7 +19,7 @@ from shared.clock import now_ms
 from shared.delivery.job import Job
 from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.delivery.sender import Answer, Sender
-from shared.errors import RedisUnavailable, SourceNotFound, SourceUnavailable, TemplateInvalid
+from shared.errors import RedisUnavailable, SourceNotFound, SourceUnavailable, SourceUnreadable, TemplateInvalid
 from shared.idempotency.claim import ClaimLost
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import CHANNELS
@@ -89,6 +89,8 @@ class Delivery:
         except SourceNotFound as exc:
             unknown_user = exc.source == "users"
             return Dead("user_not_found" if unknown_user else "template_not_found", str(exc))
+        except SourceUnreadable as exc:
+            return Dead("user_invalid" if exc.source == "users" else "template_error", str(exc))
         except TemplateInvalid as exc:
             return Dead("template_error", str(exc))
         except SourceUnavailable as exc:
@@ -116,7 +118,7 @@ class Delivery:
         return retry_later(self._policy, failure, state, self._draw())
 
     async def _try(self, job: Job, expires_ms: int) -> Answer | Skipped:
-        """Applies the rules. Raises ClaimLost, RedisUnavailable, SourceNotFound, SourceUnavailable, TemplateInvalid."""
+        """Applies the rules. Raises ClaimLost, RedisUnavailable, TemplateInvalid, and the errors of a source."""
         if self._clock_ms() >= expires_ms:
             return Dead("expired", f"the life of the message is over; {job.received.state.last_error}".rstrip("; "))
         owner: Any = job.envelope.recipient
@@ -185,17 +187,8 @@ class Delivery:
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
-        # Rounded down: a vendor must not show what has expired. But never 0: some vendors take that for "no limit".
-        left_s = max(1, (expires_ms - self._clock_ms()) // 1000)
-        message = Message(
-            job.request_id,
-            target,
-            content,
-            job.envelope.lane_priority,
-            life_s=left_s,
-            expires_at_s=expires_ms // 1000,
-            client=job.received.state.client,
-        )
+        client = job.received.state.client
+        message = Message(job.request_id, target, content, job.envelope.lane_priority, client=client)
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, **job.names, target=digest(target))

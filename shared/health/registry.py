@@ -3,7 +3,7 @@
 ::
 
     notify-workers:<channel>    hash: instance -> JSON of the worker's state and at_ms, when it was written
-    notify-breakers-forced      hash: <channel>/<provider> -> open | closed
+    notify-breakers-forced      hash: <channel>/<provider or source> -> open | closed
 
 Ages are measured by Redis' clock alone, so that machines with different clocks agree on which workers are alive.
 """
@@ -20,6 +20,10 @@ import redis.asyncio
 from shared.redis.client import store_errors
 
 Forced = Literal["open", "closed"]
+
+#: The names of the breakers in front of the user and the template service: each worker of a channel has its own, and
+#: no provider has such a name.
+SOURCES = ("users", "templates")
 
 #: A worker counts as dead after this number of missed heartbeats.
 HEARTBEATS_MISSED = 3

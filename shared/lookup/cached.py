@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.breaker.breaker import Breaker
 from shared.breaker.report import BreakerReport
-from shared.errors import SourceNotFound, SourceUnavailable
+from shared.errors import SourceNotFound, SourceUnavailable, SourceUnreadable
 from shared.lookup.http_source import HttpSource, KeyUnavailable, SourceLimits
 from shared.lookup.memory_cache import Loaded, TtlCache
 from shared.lookup.redis_cache import SharedCache
@@ -18,7 +18,8 @@ from shared.settings.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
-#: an answer "not found" is cached for at most this long, seconds: the entry may be created at any moment
+#: an answer "not found", or one that cannot be read, is cached for at most this long, seconds: the entry may be
+#: created or mended at any moment
 MISSING_TTL_S = 5.0
 #: most memory for the entries of one source, bytes. One answer may have 1 MiB, so that SOURCE_CACHE_ENTRIES (10 000)
 #: of them would need 10 GB
@@ -34,14 +35,27 @@ class _Failing:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Stands in the cache in place of an entry that cannot be read."""
+
+    error: str
+
+
 class Source(Generic[M]):
     """Looks up a ``model`` by its key. An entry may be up to ``SOURCE_TTL_S`` seconds old."""
 
     def __init__(
-        self, name: Literal["users", "templates"], model: type[M], settings: Settings, metrics: Metrics
+        self,
+        name: Literal["users", "templates"],
+        model: type[M],
+        key_field: str,
+        settings: Settings,
+        metrics: Metrics,
     ) -> None:
         self._name = name
         self._model = model
+        self._key_field = key_field
         self._ttl_s = settings.lookup.ttl_s
         # The first good answer closes it: the caches answer most lookups, so further probes could take long to come.
         policy = settings.breaker.model_copy(update={"successes": 1})
@@ -50,7 +64,7 @@ class Source(Generic[M]):
         self._service = self._service_at(settings)
         cache_url = settings.lookup.cache_redis_url
         self._shared = SharedCache(cache_url.get_secret_value(), f"notify-cache:{name}:") if cache_url else None
-        self._cache: TtlCache[M | _Failing | None] = TtlCache(
+        self._cache: TtlCache[M | _Failing | _Unreadable | None] = TtlCache(
             self._load, settings.lookup.cache_entries, MOST_CACHED_BYTES
         )
 
@@ -69,12 +83,15 @@ class Source(Generic[M]):
     async def get(self, key: str) -> M:
         """Returns the entry of ``key``.
 
-        Raises SourceNotFound; SourceUnavailable if no cache has the entry and the service did not give it. After a
-        SourceUnavailable ``is_open`` is True if the service is unavailable, and False if it fails for this key alone.
+        Raises SourceNotFound; SourceUnreadable if the service's entry cannot be read; SourceUnavailable if no cache has
+        the entry and the service did not give it. After a SourceUnavailable ``is_open`` is True if the service is
+        unavailable, and False if it fails for this key alone.
         """
         found = await self._cache.get(key)
         if isinstance(found, _Failing):
             raise SourceUnavailable(self._name, found.error)
+        if isinstance(found, _Unreadable):
+            raise SourceUnreadable(self._name, found.error)
         if found is None:
             raise SourceNotFound(self._name, f"{self._name}: there is no such entry")
         return found
@@ -95,9 +112,11 @@ class Source(Generic[M]):
         if endpoint is None:
             return None
         limits = SourceLimits.of(settings)
-        return HttpSource(self._name, endpoint, _SETTINGS[self._name], self._model, limits, self.breaker)
+        return HttpSource(
+            self._name, endpoint, _SETTINGS[self._name], self._model, self._key_field, limits, self.breaker
+        )
 
-    async def _load(self, key: str) -> Loaded[M | _Failing | None]:
+    async def _load(self, key: str) -> Loaded[M | _Failing | _Unreadable | None]:
         shared = await self._load_shared(key)
         if shared is not None:
             return shared
@@ -108,6 +127,8 @@ class Source(Generic[M]):
         except KeyUnavailable as exc:
             # Do not ask for this key again for a while: many messages for one bad key would open the breaker for all.
             return Loaded(_Failing(str(exc)), self.breaker.policy.open_s, 0)
+        except SourceUnreadable as exc:
+            return Loaded(_Unreadable(str(exc)), min(self._ttl_s, MISSING_TTL_S), 0)
         if found is None:
             return Loaded(None, min(self._ttl_s, MISSING_TTL_S), 0)
         # The cache keeps the model, which may be far smaller than the answer: its size is the length of its JSON.
@@ -116,12 +137,15 @@ class Source(Generic[M]):
             await self._shared.put(key, document, self._ttl_s)
         return Loaded(found, self._ttl_s, len(document))
 
-    async def _load_shared(self, key: str) -> Loaded[M | _Failing | None] | None:
+    async def _load_shared(self, key: str) -> Loaded[M | _Failing | _Unreadable | None] | None:
         entry = await self._shared.get(key) if self._shared is not None else None
         if entry is None:
             return None
         try:
-            return Loaded(self._model.model_validate_json(entry[0]), entry[1], len(entry[0]))
+            found = self._model.model_validate_json(entry[0])
         except ValidationError:
+            found = None
+        if found is None or getattr(found, self._key_field) != key:
             # Another version has written it: treat it as missing; it is overwritten now.
             return None
+        return Loaded(found, entry[1], len(entry[0]))

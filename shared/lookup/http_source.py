@@ -1,4 +1,8 @@
-"""Asks an internal service (users, templates) that answers ``GET {endpoint}/{key}`` with one JSON object."""
+"""Asks an internal service (users, templates) that answers ``GET {endpoint}/{key}`` with one JSON object.
+
+Whose fault is a failure? No answer, a 5xx or a refusal is the service's, unless it answers for another key. A 200 that
+cannot be read, or that is the entry of another key, is always the fault of this key's record: the service has answered.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,13 @@ from typing import Generic, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, stop_before_delay, wait_random
 from yarl import URL
 
 from shared.breaker.breaker import Breaker, Permit
-from shared.errors import BadSettings, SourceUnavailable
+from shared.errors import BadSettings, SourceUnavailable, SourceUnreadable
 from shared.http.retry_after import parse_retry_after
 from shared.lookup.key import names_an_entry
 from shared.settings.settings import Settings
@@ -24,6 +29,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 _ATTEMPTS = 3
 # All attempts together take at most this part of a message's handling budget: two lookups and a send must fit in it.
 _BUDGET_PART = 0.3
+_FOUND = 200
 # These answers mean that this key has no entry; the service itself works. 400 and 422: it cannot read the key.
 _NO_SUCH_THING = frozenset({400, 404, 410, 414, 422})
 
@@ -54,11 +60,19 @@ class SourceLimits:
 class HttpSource(Generic[M]):
     """Reads a ``model`` from the service at ``endpoint``, through its breaker.
 
-    ``setting`` is the name of the endpoint's variable. Raises BadSettings if the endpoint is not usable.
+    ``setting`` is the name of the endpoint's variable; ``key_field`` the field of the model that holds the key. Raises
+    BadSettings if the endpoint is not usable.
     """
 
     def __init__(
-        self, name: str, endpoint: str, setting: str, model: type[M], limits: SourceLimits, breaker: Breaker
+        self,
+        name: str,
+        endpoint: str,
+        setting: str,
+        model: type[M],
+        key_field: str,
+        limits: SourceLimits,
+        breaker: Breaker,
     ) -> None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
@@ -66,6 +80,7 @@ class HttpSource(Generic[M]):
         self._name = name
         self._endpoint = endpoint.rstrip("/")
         self._model = model
+        self._key_field = key_field
         self._limits = limits
         self._breaker = breaker
         self._session: aiohttp.ClientSession | None = None
@@ -88,10 +103,10 @@ class HttpSource(Generic[M]):
     async def fetch(self, key: str) -> M | None:
         """Returns the service's entry for ``key``, or None if there is no such entry.
 
-        Raises SourceUnavailable: after a few quick attempts if the service did not answer or answered 5xx; at once if
-        it refused us, asked us to slow down, gave an unreadable answer, or its breaker is open. The breaker is then
-        open, so that callers know at the first failed fetch that the service is unavailable. If the service fails for
-        this key alone, the error is a KeyUnavailable and the breaker stays closed.
+        Raises SourceUnreadable if the entry cannot be read. Raises SourceUnavailable: after a few quick attempts if the
+        service did not answer or answered 5xx; at once if it refused us, asked us to slow down, or its breaker is open.
+        The breaker is then open, so that callers know at the first failed fetch that the service is unavailable. If the
+        service fails for this key alone, the error is a KeyUnavailable and the breaker stays closed.
         """
         if not names_an_entry(key):
             return None
@@ -127,6 +142,8 @@ class HttpSource(Generic[M]):
         try:
             async with asyncio.timeout(within_s):
                 await self._attempt(other)
+        except SourceUnreadable:
+            return True
         except (SourceUnavailable, TimeoutError):
             return False
         return True
@@ -143,10 +160,10 @@ class HttpSource(Generic[M]):
             except (aiohttp.ClientError, TimeoutError) as exc:
                 permit.failure(time.monotonic() - began)
                 raise _Passing(self._name, f"{self._name}: {type(exc).__name__}") from exc
-            found = self._judge(permit, time.monotonic() - began, status, retry_after, body)
+            self._judge(permit, time.monotonic() - began, status, retry_after)
         self._answers += 1
         self._answered = (key, *(known for known in self._answered if known != key))[:2]
-        return found
+        return self._read(key, body) if status == _FOUND else None
 
     async def _get(self, key: str) -> tuple[int, str, bytes]:
         if self._session is None:
@@ -154,30 +171,42 @@ class HttpSource(Generic[M]):
         url = URL(f"{self._endpoint}/{quote(key, safe='')}", encoded=True)
         async with self._session.get(url, allow_redirects=False) as response:
             body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > MAX_ANSWER_BYTES:
-                    break
+            try:
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > MAX_ANSWER_BYTES:
+                        break
+            except aiohttp.ClientPayloadError as exc:
+                # A connection that is cut is the service's failure; an encoding that is broken, the record's.
+                if not isinstance(exc.__cause__, ContentEncodingError):
+                    raise
+                body.clear()
             return response.status, response.headers.get("Retry-After", ""), bytes(body)
 
-    def _judge(self, permit: Permit, took_s: float, status: int, retry_after: str, body: bytes) -> M | None:
-        if status == 200:
-            try:
-                found = self._model.model_validate_json(body)
-            except ValidationError as exc:
-                permit.failure(took_s)
-                raise SourceUnavailable(self._name, f"{self._name}: unreadable answer, {_fields(exc)}") from exc
+    def _judge(self, permit: Permit, took_s: float, status: int, retry_after: str) -> None:
+        """Tells the breaker whether the service has answered. Raises SourceUnavailable if not."""
+        if status == _FOUND or status in _NO_SUCH_THING:
             permit.success(took_s)
-            return found
-        if status in _NO_SUCH_THING:
-            permit.success(took_s)
-            return None
+            return
         if status == 429:
-            permit.throttled(self._name, parse_retry_after(retry_after, time.time), whole_provider=True)
+            named_s = parse_retry_after(retry_after, time.time)
+            pause_s = self._breaker.policy.open_s if named_s is None else named_s
+            permit.throttled(self._name, pause_s, whole_provider=True)
             raise SourceUnavailable(self._name, f"{self._name}: 429")
         permit.failure(took_s)
         kind = _Passing if status >= 500 else SourceUnavailable
         raise kind(self._name, f"{self._name}: {status}")
+
+    def _read(self, key: str, body: bytes) -> M:
+        """Returns the entry in an answer. Raises SourceUnreadable."""
+        try:
+            found = self._model.model_validate_json(body)
+        except ValidationError as exc:
+            raise SourceUnreadable(self._name, f"{self._name}: unreadable answer, {_fields(exc)}") from exc
+        if getattr(found, self._key_field) != key:
+            detail = f"{self._name}: unreadable answer, {self._key_field}: not the one asked for"
+            raise SourceUnreadable(self._name, detail)
+        return found
 
 
 def _fields(exc: ValidationError) -> str:

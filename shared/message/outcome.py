@@ -19,8 +19,10 @@ DeadReason = Literal[
     "no_recipient",
     "template_not_found",
     "template_error",
+    "user_invalid",
     "recipient_invalid",
     "payload_rejected",
+    "provider_refused",
     "attempts_exhausted",
     "delivery_limit",
 ]

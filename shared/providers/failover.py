@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from shared.breaker.breaker import Breaker
 from shared.breaker.report import SEVERITY, BreakerReport, State
 from shared.metrics import Metrics
+from shared.providers.pace import Pace
 from shared.providers.provider import Provider
 from shared.settings.breaker import BreakerPolicy
 
+#: If a call would wait longer than this for its turn at a provider, the next provider gets it, seconds.
+OVERFLOW_AFTER_S = 5.0
+
 
 class Guarded:
-    """Holds a provider with one credential, the breaker in front of it, and ``room`` for its concurrent calls."""
+    """Holds a provider with one credential, the breaker in front of it, and the ``pace`` and ``room`` of its calls."""
 
-    __slots__ = ("breaker", "provider", "room")
+    __slots__ = ("breaker", "pace", "provider", "room")
 
     def __init__(self, provider: Provider[Any], breaker: Breaker) -> None:
         self.provider = provider
         self.breaker = breaker
+        self.pace = Pace(lambda: breaker.retry_in_s() <= 0)
         self.room = asyncio.Semaphore(provider.connections)
 
 
@@ -35,19 +40,32 @@ class Providers:
     @classmethod
     def of(cls, channel: str, providers: Sequence[Provider[Any]], policy: BreakerPolicy, metrics: Metrics) -> Providers:
         """Puts each provider behind its own breaker, named ``channel/provider``, which reports to ``metrics``."""
-        return cls(
-            [
-                Guarded(p, Breaker(f"{channel}/{p.name}", policy, listener=BreakerReport(metrics, channel, p.name)))
-                for p in providers
-            ]
-        )
+        made = [
+            Guarded(p, Breaker(f"{channel}/{p.name}", policy, listener=BreakerReport(metrics, channel, p.name)))
+            for p in providers
+        ]
+        for guarded in made:
+            metrics.rate_limit.labels(channel, guarded.provider.name).set_function(guarded.pace.limit_per_s)
+        return cls(made)
 
-    def choose(self) -> Guarded | None:
-        """Returns the first provider whose breaker would give a permit now; None if none would."""
+    def __len__(self) -> int:
+        return len(self._guarded)
+
+    def choose(self, without: Collection[str] = ()) -> Guarded | None:
+        """Returns the first provider that would admit a call now and is not in ``without``; None if there is none.
+
+        One at which the call would wait long for its turn is passed over, unless all others would take longer.
+        """
+        best: tuple[float, Guarded] | None = None
         for guarded in self._guarded:
-            if guarded.breaker.retry_in_s() <= 0:
+            if guarded.provider.name in without or guarded.breaker.retry_in_s() > 0:
+                continue
+            wait_s = guarded.pace.wait_s
+            if wait_s <= OVERFLOW_AFTER_S:
                 return guarded
-        return None
+            if best is None or wait_s < best[0]:
+                best = (wait_s, guarded)
+        return best[1] if best else None
 
     @property
     def timeout_s(self) -> float:

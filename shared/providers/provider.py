@@ -66,7 +66,8 @@ class Provider(Protocol[Request]):
     def prepare(self, message: Message) -> Request:
         """Builds the request for a message, without I/O.
 
-        Raises Refused (``RECIPIENT_INVALID``, ``PAYLOAD_REJECTED``) if no request can be built.
+        Raises Refused (``RECIPIENT_INVALID``, ``PAYLOAD_REJECTED``, ``UNSUPPORTED``) if no request can be built. It is
+        called again if the message had to wait, because less of its life is left then.
         """
 
     async def send(self, request: Request) -> str:

@@ -32,6 +32,9 @@ class BreakerPolicy(Group):
     probe_s: Annotated[Seconds, variable("PAUSE_PROBE_S")] = 1
     #: if this many different recipients in a row are throttled, the whole provider counts as throttling
     throttled_targets: ClassVar[int] = 3
+    #: if this many different recipients in a row are refused for good, and no refusal proves the recipient's or the
+    #: content's fault, the account counts as refused
+    rejected_targets: ClassVar[int] = 5
 
     @field_validator("open_max_s")
     @classmethod

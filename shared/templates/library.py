@@ -21,11 +21,11 @@ class Library(Protocol):
         """Returns the seconds until a lookup makes sense again; 0 if it does now."""
 
     async def get(self, code: str) -> Template:
-        """Returns the template. Raises SourceNotFound, SourceUnavailable."""
+        """Returns the template. Raises SourceNotFound, SourceUnreadable, SourceUnavailable."""
 
 
 class HttpLibrary(Source[Template]):
     """Asks the service at ``TEMPLATE_ENDPOINT`` for templates, and caches its answers."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        super().__init__("templates", Template, settings, metrics)
+        super().__init__("templates", Template, "code", settings, metrics)

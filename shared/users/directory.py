@@ -21,15 +21,15 @@ class Directory(Protocol):
         """Returns the seconds until a lookup makes sense again; 0 if it does now."""
 
     async def user(self, user_id: str) -> User:
-        """Returns the user. Raises SourceNotFound, SourceUnavailable."""
+        """Returns the user. Raises SourceNotFound, SourceUnreadable, SourceUnavailable."""
 
 
 class HttpDirectory(Source[User]):
     """Asks the service at ``USER_ENDPOINT`` for users, and caches its answers."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        super().__init__("users", User, settings, metrics)
+        super().__init__("users", User, "id", settings, metrics)
 
     async def user(self, user_id: str) -> User:
-        """Returns the user. Raises SourceNotFound, SourceUnavailable."""
+        """Returns the user. Raises SourceNotFound, SourceUnreadable, SourceUnavailable."""
         return await self.get(user_id)

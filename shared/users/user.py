@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from shared.message.channels import CHANNELS, PLANNED_CHANNELS
 from shared.message.envelope import MAX_PUSH_TOKENS, Recipient
+
+_CHOICE = TypeAdapter(bool)
 
 
 def _id(value: Any) -> Any:
@@ -45,7 +47,17 @@ def _preferences(value: Any) -> Any:
     if value is None:
         return {}
     known = CHANNELS.keys() | PLANNED_CHANNELS
-    return {k: v for k, v in value.items() if k in known and v is not None} if isinstance(value, dict) else value
+    # A preference of another shape, such as one per kind of message, is ignored: it must not hide the others.
+    return {k: v for k, v in value.items() if k in known and _is_choice(v)} if isinstance(value, dict) else value
+
+
+def _is_choice(value: Any) -> bool:
+    """Tells whether pydantic reads the value as a bool."""
+    try:
+        _CHOICE.validate_python(value)
+    except ValidationError:
+        return False
+    return True
 
 
 class User(BaseModel):

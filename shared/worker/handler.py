@@ -18,7 +18,7 @@ from shared.errors import InvalidEnvelope, RedisUnavailable
 from shared.idempotency.claim import Claim
 from shared.idempotency.claims import Claims
 from shared.idempotency.local_copies import Turn, Turns
-from shared.message.envelope import check_queued, decode_queued
+from shared.message.envelope import check_queued, decode_queued, parse_queued
 from shared.message.headers import has_unreadable_client
 from shared.message.identity import CLIENT_RULE, Identity, body_hash, message_hash, readable_request_id
 from shared.message.incoming import Incoming, Received
@@ -109,6 +109,16 @@ class Handler:
             log.info("untried_not_recorded", message_id=incoming.message_id, error=str(exc))
         except Exception:
             log.exception("untried_not_recorded", message_id=incoming.message_id)
+
+    def waits_for(self, incoming: Incoming, cause: HoldCause) -> bool:
+        """Tells whether the message cannot be sent before ``cause`` is over; one that needs no look-up can."""
+        if cause not in ("users", "templates"):
+            return True
+        try:
+            envelope = parse_queued(incoming.body, self._channel)
+        except InvalidEnvelope:
+            return False
+        return envelope.recipient is None if cause == "users" else envelope.content is None
 
     async def _read(self, incoming: Incoming) -> Job | None:
         """Returns the job, or None if the message cannot be read: then it has been forwarded to failed.queue."""

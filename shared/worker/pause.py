@@ -177,8 +177,7 @@ class Pause:
         try:
             while signals.calm:
                 cause = signals.cause or "provider"
-                for incoming in self._executor.take_waiting():
-                    self._held.keep(incoming, cause)
+                self._hold_waiting(cause)
                 await self._forward_old()
                 if await self._blockers.may_probe(cause) and await self._probe(cause):
                     return "wide"
@@ -202,6 +201,17 @@ class Pause:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FORWARD_HELD_S):
                     await forwarding
+
+    def _hold_waiting(self, cause: HoldCause) -> None:
+        """Holds the delivered messages that need what is unavailable, and starts those that do not."""
+        free = []
+        for incoming in self._executor.take_waiting():
+            if self._handler.waits_for(incoming, cause):
+                self._held.keep(incoming, cause)
+            else:
+                free.append(incoming)
+        if free:
+            self._executor.start_all(free)
 
     async def _probe(self, cause: HoldCause) -> bool:
         """Tries messages one at a time while they succeed; returns whether the cause is over."""

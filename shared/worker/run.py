@@ -111,7 +111,8 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
             metrics=metrics,
             name=name,
         )
-        status = Status(channel, worker, providers, publisher)
+        sources = {"users": directory.breaker, "templates": templates.breaker}
+        status = Status(channel, worker, providers, publisher, sources)
         http = _http(status, settings, metrics)
         await http.start()
         stack.push_async_callback(http.stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from shared.breaker.breaker import Breaker
 from shared.broker.publisher import Publisher
 from shared.health.registry import Forced
 from shared.message.channels import lanes_of
@@ -13,11 +14,22 @@ from shared.worker.worker import Worker
 
 
 class Status:
-    """Reads the current state of the worker, its providers and its publisher."""
+    """Reads the current state of the worker, its providers and its publisher.
 
-    def __init__(self, channel: str, worker: Worker, providers: Providers, publisher: Publisher) -> None:
+    ``sources`` holds the breakers in front of the user and template services, by name.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        worker: Worker,
+        providers: Providers,
+        publisher: Publisher,
+        sources: Mapping[str, Breaker] | None = None,
+    ) -> None:
         self.channel = channel
         self._worker, self._providers, self._publisher = worker, providers, publisher
+        self._sources = sources or {}
 
     def health(self) -> dict[str, Any]:
         """Returns the document of the health route; ``status`` is ``unhealthy`` without the broker.
@@ -38,18 +50,23 @@ class Status:
 
     def state(self) -> dict[str, Any]:
         """Returns the fields that the health route and the heartbeat have in common."""
+        sources = {"sources": {name: breaker.state for name, breaker in self._sources.items()}}
         return {
             "breaker_state": self._providers.worst_state,
             "providers": self._providers.states(),
+            **(sources if self._sources else {}),
             "paused": self._worker.paused,
             "in_flight": self._worker.in_flight,
         }
 
     def beat(self) -> dict[str, Any]:
         """Returns the heartbeat. ``forced`` shows the orders already applied: the operator's command waits for them."""
-        return {**self.state(), "forced": self._providers.forced()}
+        sources = {name: how for name, breaker in self._sources.items() if (how := breaker.forced) is not None}
+        return {**self.state(), "forced": {**self._providers.forced(), **sources}}
 
     def apply(self, forced: Mapping[str, Forced]) -> None:
         """Applies the operator's orders: forces the breakers of the named providers, and releases all others."""
         for provider in self._providers.states():
             self._providers.breaker(provider).force(forced.get(provider))
+        for source, breaker in self._sources.items():
+            breaker.force(forced.get(source))

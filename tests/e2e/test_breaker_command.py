@@ -63,7 +63,12 @@ def delivered_by(tree: Tree, request_id: str) -> list[str]:
 
 def test_the_list_has_every_breaker_of_every_worker(system: Tree) -> None:
     found = listed(system)
-    assert list(found) == ["push/fcm", "email/smtp", "email/smtp2", "sms/twilio", "sms/vonage"]
+    sources = {channel: [f"{channel}/users", f"{channel}/templates"] for channel in ("push", "email", "sms")}
+    assert list(found) == [
+        *("push/fcm", *sources["push"]),
+        *("email/smtp", "email/smtp2", *sources["email"]),
+        *("sms/twilio", "sms/vonage", *sources["sms"]),
+    ]
     assert {name: len(each["workers"]) for name, each in found.items()}["email/smtp"] == 2
     assert {state for each in found.values() for state in each["workers"].values()} == {"closed"}
     table = system.notify("breaker", "list", COLUMNS="120").stdout
@@ -97,6 +102,17 @@ def test_a_forced_channel_keeps_its_messages_until_the_force_ends(system: Tree) 
     assert eventually(lambda: delivered_by(system, "kept")) == ["fcm"]
 
 
+def test_the_breaker_of_a_source_is_forced_like_a_providers(system: Tree) -> None:
+    forced = system.notify("breaker", "open", "email/users")
+    assert (forced.returncode, forced.stdout) == (0, "email/users is forced open: 2 workers obey.\n")
+    assert set(listed(system)["email/users"]["workers"].values()) == {"open"}
+    send(system, "needs-no-user", "email")
+    assert eventually(lambda: delivered_by(system, "needs-no-user")) == ["smtp"]
+    ended = system.notify("breaker", "auto", "users")
+    assert (ended.returncode, ended.stdout) == (0, "users decides for itself: 4 workers obey.\n")
+    assert listed(system)["email/users"]["forced"] is None
+
+
 def test_forced_closed_lets_every_call_through_even_if_the_provider_fails(system: Tree) -> None:
     faults = f"http://127.0.0.1:{system.ports['SANDBOX_PORT']}/sandbox/faults"
     assert system.notify("breaker", "close", "push/fcm").returncode == 0
@@ -117,7 +133,7 @@ def test_forced_closed_lets_every_call_through_even_if_the_provider_fails(system
 def test_an_unknown_breaker_is_2_and_the_known_are_named(system: Tree, command: str, name: str) -> None:
     refused = system.notify("breaker", command, name)
     assert refused.returncode == 2
-    assert "push/fcm, email/smtp, email/smtp2, sms/twilio, sms/vonage" in refused.stdout
+    assert "push/fcm, push/users, push/templates, email/smtp, email/smtp2, email/users" in refused.stdout
     assert {each["forced"] for each in listed(system).values()} == {None}
 
 

@@ -13,7 +13,7 @@ from shared.breaker.breaker import Forced
 from shared.breaker.report import State
 from shared.settings.breaker import BreakerPolicy
 
-Told = Literal["success", "slow", "failure", "neither", "misconfigured"]
+Told = Literal["success", "slow", "refused", "failure", "neither"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,12 @@ class BreakerModel:
     told: list[tuple[int, Told]] = field(default_factory=list)
     #: recipients throttled since the last such change, with no success and no pause in between
     throttled: set[str] = field(default_factory=set)
+    #: recipients refused for good and without proof, with no success in between
+    rejected: set[str] = field(default_factory=set)
+    #: the account was refused since it was last closed, and who said so ('': several)
+    account_refused: bool = False
+    accuser: str = ""
+    disproved: set[str] = field(default_factory=set)
     #: failed probes since it was last closed
     reopenings: int = 0
     open_until: float = 0
@@ -67,17 +73,47 @@ class BreakerModel:
         if call.era != self.era:
             return
         self.probing = False
+        if what == "refused" and self.account_refused:
+            return
         self.told.append((now, what))
         if what in ("success", "slow"):
             self.throttled.clear()
+            self.rejected.clear()
         if self.forced is not None:
             return
-        if what == "misconfigured" or (self.state == "half_open" and what == "failure"):
+        if self.state == "half_open" and what == "failure":
             self._open(now)
         elif self.state == "half_open" and self._successes >= self.policy.successes:
+            self.disproved |= {self.accuser} - {""}
             self._move("closed")
-        elif self.state == "closed" and what in ("success", "slow", "failure") and self._too_bad(now):
+        elif self.state == "closed" and what != "neither" and self._too_bad(now):
             self._open(now)
+
+    def reject(self, now: int, call: Call, target: str) -> bool:
+        if call.era != self.era:
+            return self.account_refused
+        if self.forced is None:
+            self.rejected.add(target)
+            if self.account_refused or len(self.rejected) >= self.policy.rejected_targets:
+                self.account_refused = True
+                self.rejected.clear()
+                self._open(now)
+                return True
+        self.tell(now, call, "refused")
+        return False
+
+    def accuse(self, now: int, call: Call, target: str, retry_after_s: float | None) -> bool:
+        if call.era != self.era or self.forced is not None:
+            self.probing = self.probing and call.era != self.era
+            return True
+        if target in self.disproved:
+            self.probing = False
+            return False
+        self.account_refused, self.accuser = True, target
+        self._open(now)
+        if retry_after_s is not None:
+            self.open_until = max(self.open_until, now + min(max(retry_after_s, self.policy.probe_s), 3600))
+        return True
 
     def pause(self, now: int, pause_s: float) -> None:
         self.paused_until = max(self.paused_until, now + pause_s)
@@ -87,12 +123,10 @@ class BreakerModel:
         if call.era != self.era:
             return
         self.probing = False
-        self.throttled.add(target)
-        if whole_provider or len(self.throttled) >= self.policy.throttled_targets:
-            named_s = (
-                self.policy.open_s if retry_after_s is None else min(max(retry_after_s, self.policy.probe_s), 3600)
-            )
-            self.pause(now, named_s)
+        if not whole_provider and len(self.throttled | {target}) < self.policy.throttled_targets:
+            self.throttled.add(target)
+        elif retry_after_s is not None:
+            self.pause(now, min(max(retry_after_s, self.policy.probe_s), 3600))
 
     def force(self, now: int, to: Forced) -> None:
         if to == self.forced:
@@ -107,7 +141,7 @@ class BreakerModel:
 
     @property
     def _successes(self) -> int:
-        return sum(what in ("success", "slow") for _, what in self.told)
+        return sum(what in ("success", "slow", "refused") for _, what in self.told)
 
     def _admits(self, now: int) -> bool:
         if now < self.paused_until or (self.state == "open" and now < self.open_until):
@@ -115,7 +149,7 @@ class BreakerModel:
         return not self.probing
 
     def _too_bad(self, now: int) -> bool:
-        heard = [(when, what) for when, what in self.told if what in ("success", "slow", "failure")]
+        heard = [(when, what) for when, what in self.told if what != "neither"]
         last = [what for _, what in heard[-self.policy.failures :]]
         if last == ["failure"] * self.policy.failures:
             return True
@@ -134,6 +168,8 @@ class BreakerModel:
         self.state = to
         if to == "closed":
             self.reopenings = 0
+            self.account_refused, self.accuser = False, ""
+            self.rejected.clear()
         self._era()
 
     def _era(self) -> None:

@@ -18,8 +18,13 @@ from tests.support.fakes.breaker import Bench, tell
 
 #: The numbers are small, so that every way to open is met often.
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)
-HOWS: tuple[Told, ...] = ("success", "slow", "failure", "neither", "misconfigured")
-REASONS = ("failures in a row", "calls failed", "calls slower", "credentials", "probe failed", "again", "succeeded")
+HOWS: tuple[Told, ...] = ("success", "slow", "refused", "failure", "neither")
+REASONS = (
+    *("failures in a row", "calls failed", "calls slower", "credentials", "quota", "recipients in a row"),
+    *("probe failed", "probe refused", "again", "succeeded"),
+)
+RECIPIENTS = st.sampled_from("abcdef")
+NAMED_S = st.none() | st.sampled_from([0.0, 1.0, 17.0, 1e5, float("inf")])
 
 
 class Both(RuleBasedStateMachine):
@@ -47,7 +52,7 @@ class Both(RuleBasedStateMachine):
             self.ask()
 
     @precondition(lambda self: self.out)
-    @rule(data=st.data(), hows=st.lists(st.sampled_from(HOWS[:4]), min_size=1, max_size=8) | st.just(["misconfigured"]))
+    @rule(data=st.data(), hows=st.lists(st.sampled_from(HOWS), min_size=1, max_size=8))
     def settle(self, data: st.DataObject, hows: list[Told]) -> None:
         for how in hows:
             if self.out:
@@ -68,12 +73,25 @@ class Both(RuleBasedStateMachine):
         # The breaker ignores everything that a permit is told later.
         permit.failure(0.1)
 
+    @rule(recipients=st.lists(RECIPIENTS, min_size=1, max_size=6))
+    def reject(self, recipients: list[str]) -> None:
+        for recipient in recipients:
+            self.ask()
+            if self.out:
+                permit, call = self.out.pop()
+                assert permit.rejected(recipient, f"to {recipient}", 0.1) == self.model.reject(
+                    self.now, call, recipient
+                )
+
     @precondition(lambda self: self.out)
-    @rule(
-        recipient=st.sampled_from("abcd"),
-        named_s=st.none() | st.sampled_from([0.0, 1.0, 17.0, 1e5, float("inf")]),
-        whole_provider=st.sampled_from([False, False, False, True]),
-    )
+    @rule(recipient=RECIPIENTS | st.just(""), quota=st.booleans(), named_s=NAMED_S)
+    def accuse(self, recipient: str, quota: bool, named_s: float | None) -> None:
+        permit, call = self.out.pop()
+        believed = permit.exhausted(recipient, named_s) if quota else permit.misconfigured(recipient)
+        assert believed == self.model.accuse(self.now, call, recipient, named_s if quota else None)
+
+    @precondition(lambda self: self.out)
+    @rule(recipient=RECIPIENTS, named_s=NAMED_S, whole_provider=st.sampled_from([False, False, False, True]))
     def throttle(self, recipient: str, named_s: float | None, whole_provider: bool) -> None:
         permit, call = self.out.pop()
         permit.throttled(recipient, named_s, whole_provider=whole_provider)

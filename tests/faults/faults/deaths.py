@@ -92,7 +92,7 @@ class Deaths:
     async def end_their_causes(self) -> None:
         """Makes every user known again and the templates complete, and lets Redis forget the request_ids."""
         await self._system.providers.heal()
-        self._templates.answer = json_answer({"code": "MENDED", "title": "Hello", "body": "Mended"})
+        self._templates.answer = _mended
         names = [f"notify:{parcel.channel}:{parcel.request_id}" for parcel in self.reused]
         with redis.Redis.from_url(self._system.redis_url) as client:
             assert client.delete(*names) == len(names), "the first use of a request_id is not on record"
@@ -126,6 +126,11 @@ class Deaths:
     def _note_accepted(self, parcel: Parcel) -> None:
         self._system.ledgers.attempted.add(parcel.key)
         self._system.ledgers.accepted.add(parcel.key)
+
+
+async def _mended(request: Any) -> Any:
+    code = str(request.path).rpartition("/")[2]
+    return await json_answer({"code": code, "title": "Hello", "body": "Mended"})(request)
 
 
 async def _half_written(request: Any) -> Any:

@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 import pytest
 
 from sandbox.server import Sandbox, start
-from services.email import sendgrid, smtp
+from services.email import sendgrid, smtp_refusals
 from services.push import fcm
 from services.sms import twilio, vonage
 from shared.errors import Refusal, Refused
 from shared.providers import refusal
-from tests.faults.faults.permanent import PAYLOAD, PERMANENT, RECIPIENT, Permanent
+from tests.faults.faults.permanent import PAYLOAD, PERMANENT, RECIPIENT, UNPROVEN, Permanent
 from tests.support.messages import REQUEST_ID, message, send
 from tests.support.sandbox import order, provider_at
 
-REASONS = {Refusal.RECIPIENT_INVALID: RECIPIENT, Refusal.PAYLOAD_REJECTED: PAYLOAD}
+REASONS = {
+    Refusal.RECIPIENT_INVALID: RECIPIENT,
+    Refusal.PAYLOAD_REJECTED: PAYLOAD,
+    Refusal.UNSUPPORTED: UNPROVEN,
+    Refusal.REJECTED: UNPROVEN,
+}
 TARGETS = {"push": "token-1", "email": "ada@example.com", "sms": "+15550000001"}
 #: providers whose table leaves some statuses to ``shared.providers.refusal``; SendGrid's own table names every one
 LEFT_TO_HTTP = ("fcm", "twilio", "vonage")
@@ -35,10 +40,9 @@ def permanent_of(provider: str, table: str, verdicts: Iterable[tuple[object, Ref
 def permanent_in_the_tables() -> Iterator[Entry]:
     yield from permanent_of("fcm", "BY_ERROR_CODE", fcm.BY_ERROR_CODE.items())
     yield from permanent_of("fcm", "BY_STATUS", fcm.BY_STATUS.items())
-    yield from permanent_of("smtp", "BY_ENHANCED", smtp.BY_ENHANCED.items())
-    for stage, codes in smtp.BY_CODE.items():
+    yield from permanent_of("smtp", "BY_ENHANCED", smtp_refusals.BY_ENHANCED.items())
+    for stage, codes in smtp_refusals.BY_CODE.items():
         yield from permanent_of("smtp", f"BY_CODE {stage}", codes.items())
-    yield from permanent_of("smtp", "_POLICY", ((f"{stage} 7.1", verdict) for stage, verdict in smtp._POLICY.items()))
     yield from permanent_of("sendgrid", "BY_STATUS", sendgrid.BY_STATUS.items())
     yield from permanent_of("twilio", "BY_CODE", ((code, verdict) for code, (verdict, _) in twilio.BY_CODE.items()))
     yield from permanent_of("vonage", "BY_STATUS", ((code, verdict) for code, (verdict, _) in vonage.BY_STATUS.items()))
@@ -55,10 +59,14 @@ def test_each_rule_about_the_named_field_has_its_rows() -> None:
     rows = {(row.provider, row.entry, row.reason) for row in PERMANENT if row.entry.startswith("rule ")}
     assert rows == {
         ("fcm", "rule INVALID_ARGUMENT", RECIPIENT),
+        ("fcm", "rule INVALID_ARGUMENT", PAYLOAD),
         ("fcm", "rule 400", RECIPIENT),
+        ("fcm", "rule 400", PAYLOAD),
         ("sendgrid", "rule 400", RECIPIENT),
         ("sendgrid", "rule 400", PAYLOAD),
+        ("sendgrid", "rule 400", UNPROVEN),
         ("vonage", "rule 3", RECIPIENT),
+        ("vonage", "rule 3", PAYLOAD),
     }
 
 

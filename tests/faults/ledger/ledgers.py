@@ -35,6 +35,7 @@ PERMANENT = frozenset(
         "no_recipient",
         "template_not_found",
         "template_error",
+        "user_invalid",
         "recipient_invalid",
         "payload_rejected",
     }

@@ -27,6 +27,8 @@ DOWN: dict[str, Any] = {"mode": "status", "status": 503}
 #: messages of another channel that carry all they need
 UNCONCERNED = 300
 UNCONCERNED_S = 5.0
+#: records that cannot be read, one after the other
+ODD = 30
 LOOKED_UP: dict[str, Any] = {
     "recipient": None,
     "content": None,
@@ -144,6 +146,23 @@ async def sources_know_nothing(trial: Trial) -> None:
         assert not [*breaker_changes(system.workers, "users"), *breaker_changes(system.workers, "templates")]
     called = {parcel.key for parcel in [*nobody, *nothing]} & system.ledgers.tries.keys()
     assert not called, f"{len(called)} calls for messages without recipient or content"
+
+
+@scenario(Bounds(failed={"user_invalid": 1 + ODD}))
+async def users_unreadable(trial: Trial) -> None:
+    """The user service's very first answer, and many later ones, are records that cannot be read: each ends only its
+    own messages, and all others are sent at once.
+    """
+    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+        await system.load.publish([one(system, "users", "odd-0", priority="high")])
+        others = [one(system, "users", f"user-{number}") for number in range(1000, 1300)]
+        await system.load.publish(others)
+        await system.delivered(len(others), 10)
+        await system.load.publish([one(system, "users", f"odd-{number}") for number in range(1, 1 + ODD)])
+        more = [one(system, "users", f"user-{number}") for number in range(1300, 1600)]
+        await system.load.publish(more)
+        await system.delivered(len(others) + len(more), 10)
+    assert not breaker_changes(system.workers, "users"), "a record has been taken for the service"
 
 
 @scenario()

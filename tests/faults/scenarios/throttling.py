@@ -28,6 +28,9 @@ REFUSED = 2
 SENT = 500
 #: a message that waits longer than the others by this time was affected, seconds
 NOTICED_S = 0.25
+#: what the mail server accepts per second, and the number of mails
+RATE_PER_S = 14
+RATED = 100
 #: the answer 429 for one device, not for the project as a whole
 HIS_QUOTA: dict[str, Any] = {"mode": "status", "error_code": "QUOTA_EXCEEDED", "field": "device:refused"}
 OUR_QUOTA: dict[str, Any] = {"mode": "status", "status": 429}
@@ -99,6 +102,33 @@ def gently(trial: Trial, system: System) -> None:
     assert tries == {1: SENT - REFUSED, 2: REFUSED}, f"calls a message -> messages: {dict(tries)}"
     assert not breaker_changes(system.workers, "fcm"), "throttling is no failure"
     trial.note(f"{REFUSED} refused, back after {min(waits(system, system.ledgers)):.1f} s at the earliest")
+
+
+@scenario()
+async def throttled_at_a_rate(trial: Trial) -> None:
+    """The mail server accepts 14 mails per second and refuses all others: 100 mails are sent at nearly that rate, in
+    one handling each, and nothing pauses.
+    """
+    async with trial.system(email=1, **UNHURRIED) as system:
+        await system.providers.fault(
+            "smtp", mode="status", status=454, error_code="4.7.28", stage="data", above_per_s=RATE_PER_S
+        )
+        began = time.monotonic()
+        await system.load.publish([system.writer.one(**mail(number)) for number in range(RATED)])
+        await system.delivered(RATED, 30)
+        took_s = time.monotonic() - began
+        system.healed()
+    trial.note(f"{RATED} mails in {took_s:.1f} s")
+    assert took_s < RATED / RATE_PER_S * 1.7, f"{RATED} mails took {took_s:.1f} s"
+    assert not list(events(system.workers, "retry")), "a message went round the ladder"
+    assert not breaker_changes(system.workers, "smtp")
+
+
+def mail(number: int) -> dict[str, Any]:
+    request_id = f"rated-{number}"
+    fields = {"user_id": None, "template_code": None, "variables": None, "channel": "email"}
+    recipient, content = {"email": f"rated-{number}@example.com"}, given("email", request_id)["content"]
+    return fields | {"request_id": request_id, "recipient": recipient, "content": content}
 
 
 @scenario()

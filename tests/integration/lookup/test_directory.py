@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shared.errors import BadSettings, SourceNotFound, SourceUnavailable
+from shared.errors import BadSettings, SourceNotFound, SourceUnavailable, SourceUnreadable
 from shared.metrics import Metrics
 from shared.settings.load import load_settings
 from shared.templates.library import HttpLibrary
@@ -19,6 +19,7 @@ from tests.support.peers.source_service import (
     Answer,
     SourceService,
     cut,
+    found,
     in_turn,
     json_answer,
     source_service,
@@ -33,7 +34,7 @@ FAST = {"source_timeout_s": 0.3, "breaker_open_s": 0.3, "breaker_open_max_s": 0.
 @pytest.fixture
 async def service() -> AsyncIterator[SourceService]:
     async with source_service() as running:
-        running.answer = json_answer(ANN)
+        running.answer = found(ANN)
         yield running
 
 
@@ -57,7 +58,7 @@ def found_unless_called(bad: str) -> Answer:
 
     async def answer(request: web.Request) -> web.StreamResponse:
         failing = request.path.endswith(f"/{bad}")
-        return await (json_answer({}, 503) if failing else json_answer(ANN))(request)
+        return await (json_answer({}, 503) if failing else found(ANN))(request)
 
     return answer
 
@@ -129,7 +130,7 @@ async def test_a_missing_user_is_cached_for_a_moment_and_is_no_failure(service: 
 
 
 async def test_a_missing_user_that_is_created_is_found_soon(service: SourceService) -> None:
-    service.answer = in_turn(json_answer({}, 404), json_answer(ANN))
+    service.answer = in_turn(json_answer({}, 404), found(ANN))
     async with directory_of(service, source_ttl_s=0.05) as directory:
         with pytest.raises(SourceNotFound):
             await directory.user("u1")
@@ -144,7 +145,7 @@ async def test_a_missing_user_that_is_created_is_found_soon(service: SourceServi
 
 
 async def test_a_passing_fault_is_tried_again_at_once(service: SourceService) -> None:
-    service.answer = in_turn(json_answer({}, 503), cut, json_answer(ANN))
+    service.answer = in_turn(json_answer({}, 503), cut, found(ANN))
     async with directory_of(service) as directory:
         assert (await directory.user("u1")).id == "u1"
     assert len(service.paths) == 3
@@ -167,22 +168,91 @@ async def test_a_refusal_or_a_redirect_is_not_tried_again_nor_followed(service: 
     assert service.paths == ["/api/things/u1"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "not json", '{"id": true}', '{"id": "u1", "preferences": 3, "email": "ann@example.com"}']
-)
-async def test_an_unreadable_answer_is_the_services_failure_and_not_quoted(service: SourceService, text: str) -> None:
+UNREADABLE = [
+    "",
+    "[]",
+    "not json",
+    "<html>Under maintenance</html>",
+    '{"id": true}',
+    '{"id": "u1", "preferences": 3, "email": "ann@example.com"}',
+    '{"id": "another", "email": "ann@example.com"}',
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+async def test_an_unreadable_answer_is_the_fault_of_this_record_alone_and_not_quoted(
+    service: SourceService, text: str
+) -> None:
+    """The very first answer of a new worker is unreadable: nothing shows yet that the service works."""
     service.answer = text_answer(text)
     async with directory_of(service, breaker_failures=1) as directory:
-        with pytest.raises(SourceUnavailable, match="unreadable") as refused:
-            await directory.user("u1")
-        assert directory.is_open
+        for _ in range(5):
+            with pytest.raises(SourceUnreadable, match="unreadable") as refused:
+                await directory.user("u1")
+        assert not directory.is_open
+        assert directory.breaker.state == "closed"
+        service.answer = found(ANN)
+        assert (await directory.user("u2")).id == "u2"
     assert "ann@" not in str(refused.value)
+    assert "another" not in str(refused.value)
+    assert service.paths == ["/api/things/u1", "/api/things/u2"]
+
+
+async def test_an_answer_in_a_broken_encoding_is_unreadable_and_one_that_is_cut_is_no_answer(
+    service: SourceService,
+) -> None:
+    service.answer = text_answer("no gzip", Content_Encoding="gzip")
+    async with directory_of(service) as directory:
+        with pytest.raises(SourceUnreadable):
+            await directory.user("u1")
+        assert not directory.is_open
+        service.answer = cut
+        with pytest.raises(SourceUnavailable):
+            await directory.user("u2")
+
+
+async def test_a_record_that_was_mended_is_found_soon(service: SourceService) -> None:
+    service.answer = in_turn(text_answer("[]"), found(ANN))
+    async with directory_of(service, source_ttl_s=0.05) as directory:
+        with pytest.raises(SourceUnreadable):
+            await directory.user("u1")
+
+        async def known() -> User | None:
+            try:
+                return await directory.user("u1")
+            except SourceUnreadable:
+                return None
+
+        assert await eventually_async(known) == User.model_validate(ANN)
+
+
+async def test_an_unreadable_answer_for_another_key_shows_that_the_service_answers(service: SourceService) -> None:
+    async with directory_of(service) as directory:
+        with pytest.raises(SourceUnreadable):
+            service.answer = text_answer("[]")
+            await directory.user("odd")
+
+        async def only_odd(request: web.Request) -> web.StreamResponse:
+            return await (text_answer("[]") if request.path.endswith("odd") else json_answer({}, 503))(request)
+
+        service.answer = only_odd
+        with pytest.raises(SourceUnavailable):
+            await directory.user("bad")
+        assert not directory.is_open
+
+
+async def test_a_template_under_another_code_is_not_the_one_asked_for(service: SourceService) -> None:
+    service.answer = json_answer({"code": "otp", "title": "t", "body": "b"})
+    async with HttpLibrary(load_settings(None, template_endpoint=service.url, **FAST), Metrics()) as templates:
+        with pytest.raises(SourceUnreadable, match="code: not the one asked for"):
+            await templates.get("OTP")
+        assert not templates.is_open
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(service: SourceService) -> None:
     service.answer = text_answer('{"id": "' + "a" * 3_000_000 + '"}')
     async with directory_of(service, source_timeout_s=5) as directory:
-        with pytest.raises(SourceUnavailable, match="unreadable"):
+        with pytest.raises(SourceUnreadable, match="unreadable"):
             await directory.user("u1")
 
 
@@ -251,7 +321,7 @@ async def test_a_service_that_answered_before_is_asked_for_another_key_first(ser
 @pytest.mark.parametrize("status", [404, 200])
 async def test_a_key_that_fails_alone_does_not_stop_the_others(service: SourceService, status: int) -> None:
     async with directory_of(service) as directory:
-        service.answer = json_answer(ANN, status)
+        service.answer = found(ANN, status)
         with contextlib.suppress(SourceNotFound):
             await directory.user("known")
         service.answer = found_unless_called("bad")
@@ -269,7 +339,7 @@ async def test_a_failing_key_is_asked_for_again_after_a_while(service: SourceSer
         service.answer = found_unless_called("bad")
         with pytest.raises(SourceUnavailable):
             await directory.user("bad")
-        service.answer = json_answer(ANN)
+        service.answer = found(ANN)
 
         async def known() -> User | None:
             try:
@@ -314,7 +384,7 @@ async def test_what_the_cache_holds_is_served_while_the_service_is_away(service:
 
 async def test_large_records_do_not_fill_the_memory(service: SourceService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.lookup.cached.MOST_CACHED_BYTES", 2_000_000)
-    service.answer = json_answer({**ANN, "locale": "x" * 900_000})
+    service.answer = found({**ANN, "locale": "x" * 900_000})
     async with directory_of(service) as directory:
         for user_id in ("u1", "u2", "u3", "u3", "u1"):
             assert len((await directory.user(user_id)).locale or "") == 900_000
@@ -325,7 +395,7 @@ async def test_what_a_record_holds_beside_ours_takes_no_room(
     service: SourceService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.lookup.cached.MOST_CACHED_BYTES", 2_000_000)
-    service.answer = json_answer({**ANN, "photo": "x" * 900_000})
+    service.answer = found({**ANN, "photo": "x" * 900_000})
     async with directory_of(service) as directory:
         for user_id in ("u1", "u2", "u3", "u1"):
             await directory.user(user_id)
@@ -336,7 +406,7 @@ async def test_one_successful_probe_closes_it(service: SourceService) -> None:
     service.answer = json_answer({}, 500)
     async with directory_of(service) as directory:
         await fail_until_open(directory)
-        service.answer = json_answer(ANN)
+        service.answer = found(ANN)
         await eventually_async(lambda: not directory.is_open)
         await directory.user("u1")
         assert directory.breaker.state == "closed"

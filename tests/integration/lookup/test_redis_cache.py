@@ -15,7 +15,7 @@ from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.users.directory import HttpDirectory
 from shared.users.user import User
-from tests.support.peers.source_service import SourceService, json_answer, source_service
+from tests.support.peers.source_service import SourceService, found, source_service
 from tests.support.waiting import eventually_async
 
 ANN = {"id": "u1", "email": "ann@example.com", "secret": "not ours to keep"}
@@ -24,7 +24,7 @@ ANN = {"id": "u1", "email": "ann@example.com", "secret": "not ours to keep"}
 @pytest.fixture
 async def service() -> AsyncIterator[SourceService]:
     async with source_service() as running:
-        running.answer = json_answer(ANN)
+        running.answer = found(ANN)
         yield running
 
 
@@ -72,9 +72,9 @@ async def test_large_records_from_the_shared_cache_do_not_fill_the_memory(
 ) -> None:
     monkeypatch.setattr("shared.lookup.cached.MOST_CACHED_BYTES", 2_000_000)
     settings = settings_of(service, redis_url, source_ttl_s=60)
-    record = User.model_validate({**ANN, "locale": "x" * 900_000}).model_dump_json()
+    records = [User.model_validate({**ANN, "id": f"u{n}", "locale": "x" * 900_000}) for n in range(3)]
     with redis.Redis.from_url(redis_url) as client:
-        client.mset({f"notify-cache:users:u{number}": record for number in range(3)})
+        client.mset({f"notify-cache:users:{record.id}": record.model_dump_json() for record in records})
         for number in range(3):
             client.expire(f"notify-cache:users:u{number}", 60)
         async with HttpDirectory(settings, Metrics()) as directory:
@@ -87,9 +87,12 @@ async def test_large_records_from_the_shared_cache_do_not_fill_the_memory(
             assert len(service.paths) == 1
 
 
-async def test_an_entry_of_another_version_is_as_good_as_none(service: SourceService, redis_url: str) -> None:
+@pytest.mark.parametrize("entry", ['{"name": "Ann"}', '{"id": "another", "email": "bob@example.com"}'])
+async def test_an_entry_that_is_not_this_users_is_as_good_as_none(
+    service: SourceService, redis_url: str, entry: str
+) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        client.set("notify-cache:users:u1", '{"name": "Ann"}', px=60_000)
+        client.set("notify-cache:users:u1", entry, px=60_000)
     assert (await look_up(settings_of(service, redis_url))).email == "ann@example.com"
 
 

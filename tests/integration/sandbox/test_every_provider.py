@@ -86,7 +86,7 @@ async def test_too_fast_with_a_time_to_wait(
     await order(sandbox, name, mode="status", status=429, retry_after=retry_after)
     error = await outcome(sandbox, name)
     assert error is not None
-    assert error.refusal in (Refusal.THROTTLED, Refusal.QUOTA_EXCEEDED)
+    assert error.refusal is Refusal.RATE_EXCEEDED
     if least_s is None or most_s is None:
         assert error.retry_after_s is None
     else:

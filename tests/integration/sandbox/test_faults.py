@@ -35,6 +35,15 @@ async def test_a_fault_stands_until_it_is_lifted(http: aiohttp.ClientSession, sa
     assert (await push(http)).status == 200
 
 
+async def test_a_limit_of_the_rate_lets_so_many_calls_of_each_second_through(
+    http: aiohttp.ClientSession, sandbox: Sandbox
+) -> None:
+    times = iter([0.0, 0.5, 0.9, 0.95, 1.2, 1.3, 1.6])
+    sandbox.faults.clock = lambda: next(times)
+    await order(sandbox, "fcm", mode="status", status=429, above_per_s=2)
+    assert [(await push(http)).status for _ in range(7)] == [200, 200, 429, 429, 200, 429, 200]
+
+
 async def test_slow_answers_late_and_is_in_the_ledger_at_once(http: aiohttp.ClientSession, sandbox: Sandbox) -> None:
     await order(sandbox, "fcm", mode="slow", delay_ms=60_000, count=1)
     call = asyncio.create_task(push(http))

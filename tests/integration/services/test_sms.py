@@ -11,7 +11,7 @@ from services.sms import twilio, vonage
 from services.sms.twilio import Twilio
 from services.sms.vonage import Vonage
 from shared.providers.urls import Builder, providers_for
-from tests.support.messages import DOWN, QUOTA, RECIPIENT, REQUEST_ID, built, message, refusing, send, settings
+from tests.support.messages import DOWN, RATE, RECIPIENT, REQUEST_ID, built, message, refusing, send, settings
 from tests.support.opened import opened
 from tests.support.peers.raw_http import RawHttp, answer, raw_http
 
@@ -88,7 +88,7 @@ async def test_a_text_outside_gsm_is_sent_as_unicode(body: str, kind: str) -> No
 async def test_a_200_of_vonage_alone_is_no_acceptance() -> None:
     refusal = answer(200, {"messages": [{"status": "1", "error-text": "Throughput Rate Exceeded"}]})
     async with raw_http(refusal, answer(200, b"<html>")) as vendor, at_vonage(vendor) as made:
-        with refusing(QUOTA):
+        with refusing(RATE):
             await send(made, message(TO))
         with refusing(DOWN) as caught:
             await send(made, message(TO))

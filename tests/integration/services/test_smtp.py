@@ -14,7 +14,23 @@ from services.email import smtp
 from services.email.smtp import Smtp
 from shared.errors import Refusal, Refused
 from shared.providers.urls import providers_for
-from tests.support.messages import DOWN, OURS, PAYLOAD, RECIPIENT, THROTTLED, built, message, refusing, send, settings
+from tests.support.messages import (
+    BEYOND,
+    DOWN,
+    NOT_HERE,
+    OURS,
+    PAYLOAD,
+    QUOTA,
+    RATE,
+    RECIPIENT,
+    THROTTLED,
+    UNPROVEN,
+    built,
+    message,
+    refusing,
+    send,
+    settings,
+)
 from tests.support.opened import opened
 from tests.support.peers.certificates import self_signed
 from tests.support.peers.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
@@ -85,10 +101,18 @@ async def test_a_refused_connection_is_not_ambiguous() -> None:
     [
         ({"RCPT": "550 5.1.1 no such user"}, RECIPIENT),
         ({".": "554 5.6.0 no"}, PAYLOAD),
-        ({"DATA": "554 5.7.1 no"}, PAYLOAD),
+        ({"DATA": "554 5.7.1 no"}, UNPROVEN),
+        ({".": "550 5.4.5 Daily sending quota"}, QUOTA),
+        ({".": "554 5.2.0 STOREDRV.Submission.Exception:SendAsDenied"}, OURS),
+        ({".": "550 5.7.1 Client was not permitted to send as this sender"}, OURS),
+        ({"RCPT": "550 relay not permitted"}, OURS),
+        ({"RCPT": "553 5.7.1 Sender address rejected: not owned by user"}, OURS),
+        ({"RCPT": "451 try again later"}, BEYOND),
+        ({".": "454 Throttling failure: Maximum sending rate exceeded."}, RATE),
         ({".": "451 4.3.0 later"}, DOWN),
         ({"MAIL": "452 4.3.1 full"}, DOWN),
-        ({"RCPT": "421 4.7.0 slow down"}, THROTTLED),
+        ({"RCPT": "421 4.7.0 slow down"}, RATE),
+        ({"RCPT": "421 closing"}, THROTTLED),
         ({"MAIL": "530 5.7.0 log in"}, OURS),
         ({"EHLO": "421 4.3.2 shutting down"}, DOWN),
     ],
@@ -137,7 +161,16 @@ async def test_an_idle_connection_that_the_server_closed_costs_nothing() -> None
         assert len(server.mails) == 10
 
 
-@pytest.mark.parametrize("farewell", ["421 4.4.2 idle too long", CUT])
+@pytest.mark.parametrize(
+    "farewell",
+    [
+        "421 4.4.2 idle too long",
+        "452 4.5.3 too many mails on this connection",
+        "530 5.7.0 log in again",
+        "503 5.5.1 no",
+        CUT,
+    ],
+)
 async def test_a_pooled_connection_that_ends_at_its_next_command_is_replaced(farewell: str) -> None:
     async with raw_smtp() as server, provider(server) as made:
         await send(made, message(TO))
@@ -151,8 +184,17 @@ async def test_a_pooled_connection_that_ends_at_its_next_command_is_replaced(far
         assert (len(server.mails), server.connections) == (2, 2)
 
 
-async def test_a_fresh_connection_that_is_cut_is_not_tried_again() -> None:
-    async with raw_smtp(replies={"MAIL": CUT}) as server, provider(server) as made:
+async def test_a_mail_that_is_too_big_is_so_on_every_connection() -> None:
+    async with raw_smtp() as server, provider(server) as made:
+        await send(made, message(TO))
+        server.replies["MAIL"] = "552 5.3.4 too big"
+        assert (await error_of(made)).refusal is PAYLOAD
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("reply", [CUT, "452 4.3.1 full"])
+async def test_a_fresh_connection_that_accepts_no_mail_is_not_tried_again(reply: str) -> None:
+    async with raw_smtp(replies={"MAIL": reply}) as server, provider(server) as made:
         await error_of(made)
         assert server.connections == 1
 
@@ -194,12 +236,12 @@ async def test_closing_says_quit() -> None:
 async def test_an_address_outside_ascii_needs_smtputf8() -> None:
     async with raw_smtp() as server, provider(server) as made:
         error = await error_of(made, "jürgen@example.org")
-        assert error.refusal is Refusal.RECIPIENT_INVALID
+        assert error.refusal is NOT_HERE
         await send(made, message("post@bücher.example"))
         assert "RCPT TO:<post@xn--bcher-kva.example>" in server.commands
         # The refusal must come from a current answer of the server, because the breaker counts it as a success.
         before = server.connections
-        assert (await error_of(made, "jürgen@example.org")).refusal is RECIPIENT
+        assert (await error_of(made, "jürgen@example.org")).refusal is NOT_HERE
         assert server.connections == before + 1
     async with raw_smtp("SMTPUTF8", "8BITMIME") as server, provider(server) as made:
         await send(made, message("jürgen@bücher.example"))

@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from ops.servers import RabbitMQServer, RedisServer
 from shared.broker.consumer import Consumer
@@ -21,6 +23,7 @@ from shared.message.headers import DeliveryState
 from shared.providers.provider import Message
 from shared.settings.settings import Settings
 from shared.worker.poison import GIVE_UP_AT
+from tests.support.peers.source_service import json_answer, source_service
 from tests.support.servers import private_rabbitmq
 from tests.support.waiting import eventually_async
 from tests.support.workbench import ScriptedProvider, envelope, quick_settings, running
@@ -413,3 +416,24 @@ async def test_messages_from_after_a_reconnection_are_not_dropped_with_earlier_o
         await eventually_async(nothing_left, deadline_s=20)
     async with running(settings, [provider], start=False) as bench:
         assert await bench.ready(*QUEUES) == 0
+
+
+async def test_a_users_unreadable_record_ends_only_its_own_message(vhost_url: str, redis_url: str) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        user_id = request.path.rpartition("/")[2]
+        preferences: Any = 3 if user_id == "odd" else {"email": {"marketing": False}}
+        record = {"id": user_id, "push_tokens": [f"token-of-{user_id}"], "preferences": preferences}
+        return await json_answer(record)(request)
+
+    async with source_service() as service:
+        service.answer = answer
+        settings = quick_settings(vhost_url, redis_url, user_endpoint=service.url)
+        provider = ScriptedProvider()
+        async with running(settings, [provider]) as bench:
+            await bench.put("for-odd", priority="high", recipient=None, user_id="odd")
+            ids = [await bench.put(recipient=None, user_id=f"good-{n}") for n in range(50)]
+            await eventually_async(lambda: sorted(provider.accepted) == sorted(ids))
+            [(headers, _)] = await eventually_async(bench.failed)
+            assert headers["notify-failed-reason"] == "user_invalid"
+            assert "preferences" in headers["notify-failed-error"]
+            assert not bench.worker.paused

@@ -66,6 +66,8 @@ def tell(permit: Permit, how: str) -> None:
             permit.success(0.1)
         case "slow":
             permit.success(9.0)
+        case "refused":
+            permit.refused(0.1)
         case "failure":
             permit.failure(0.1)
         case "neither":

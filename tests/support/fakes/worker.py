@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +25,7 @@ from shared.message.identity import Identity, body_hash
 from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
-from shared.providers.provider import Message
+from shared.providers.provider import Message, Provider
 from shared.settings.breaker import BreakerPolicy
 from shared.settings.retry import RetryPolicy
 from shared.templates.template import Template
@@ -55,9 +56,11 @@ class ScriptedClaims:
         self.answers: deque[ClaimAnswer] = deque()
         self.away = False
         self.served: set[str] = set()
+        #: how far Redis' clock is ahead of this machine's
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
-        return now_ms()
+        return now_ms() + self.ahead_ms
 
     def count(self, doubt: str, sends: int) -> None:
         self._write(f"{sends} more by {doubt}")
@@ -106,10 +109,10 @@ class ScriptedPublisher(Publisher):
 class ScriptedProvider:
     """Accepts, unless the target has its own answer: an error to raise, or ``None`` for no answer ever."""
 
-    name = "fcm"
     timeout_s = 5.0
 
-    def __init__(self, connections: int = 512) -> None:
+    def __init__(self, connections: int = 512, name: str = "fcm") -> None:
+        self.name = name
         self.connections = connections
         self.messages: list[Message] = []
         self.answers: dict[str, BaseException | None] = {}
@@ -177,17 +180,27 @@ class ScriptedSource:
 
 
 class Bench:
-    """Holds the rule book of one channel among fakes."""
+    """Holds the rule book of one channel among fakes, with ``real`` providers if there are some."""
 
     def __init__(
-        self, channel: str = "push", policy: RetryPolicy = POLICY, connections: int = 512, claims: Any = None
+        self,
+        channel: str = "push",
+        policy: RetryPolicy = POLICY,
+        connections: int = 512,
+        *,
+        claims: Any = None,
+        with_second: bool = False,
+        real: Sequence[Provider[Any]] = (),
     ) -> None:
         self.channel = channel
         self.journal: list[str] = []
         self.claims: Any = claims or ScriptedClaims(self.journal)
         self.provider = ScriptedProvider(connections)
+        #: The next provider; it is used only ``with_second``.
+        self.second = ScriptedProvider(connections, "fcm2")
         self.metrics = Metrics()
-        self.providers = Providers.of(channel, [self.provider], BreakerPolicy(), self.metrics)
+        made = real or ([self.provider, self.second] if with_second else [self.provider])
+        self.providers = Providers.of(channel, made, BreakerPolicy(), self.metrics)
         users = {"ada": User(id="ada", push_tokens=("t1",), email="ada@example.org", phone="+15550100")}
         templates = {"HELLO": Template(code="HELLO", title="Hello {{ name }}", body="{{ name }}, look: {{ link }}")}
         self.users = ScriptedSource("users", users)

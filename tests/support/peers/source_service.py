@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -38,6 +39,15 @@ def text_answer(text: str, status: int = 200, **headers: str) -> Answer:
         return web.Response(
             text=text, status=status, headers={name.replace("_", "-"): value for name, value in headers.items()}
         )
+
+    return answer
+
+
+def found(record: dict[str, Any], status: int = 200) -> Answer:
+    """Answers with this record under every id that is asked for."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await json_answer({**record, "id": unquote(request.raw_path.rpartition("/")[2])}, status)(request)
 
     return answer
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from shared.clock import now_ms, rfc3339
 from shared.delivery import sender as sending
-from shared.errors import Refusal, Refused, Unavailable
+from shared.errors import Refusal, Refused, SourceUnreadable, Unavailable
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
@@ -183,6 +183,21 @@ async def test_a_missing_variable_is_named(bench: Bench) -> None:
     assert bench.provider.messages == []
 
 
+@pytest.mark.parametrize(
+    ("source", "fields", "why"),
+    [("users", {}, "user_invalid"), ("templates", {"template_code": "HELLO"}, "template_error")],
+)
+async def test_an_unreadable_record_ends_the_message_and_names_the_field(
+    source: str, fields: dict[str, Any], why: str, bench: Bench
+) -> None:
+    async def unreadable(_key: str) -> Any:
+        raise SourceUnreadable(source, "unreadable answer, id: string_type")
+
+    getattr(bench, source).user = getattr(bench, source).get = unreadable
+    outcome = await bench.delivery.attempt(bench.job(**fields))
+    assert (reason(outcome), outcome.error) == (why, "unreadable answer, id: string_type")  # type: ignore[union-attr]
+
+
 # -- sources that are away ----------------------------------------------------------------------------------------
 
 AWAY = [
@@ -268,6 +283,7 @@ async def test_only_the_providers_own_failures_open_its_breaker(error: Exception
         (RuntimeError("new"), {"no_answer": 1}),
         (Refused(Refusal.UNAVAILABLE, "503", handed_over=True), {"refused": 1}),
         (Refused(Refusal.RECIPIENT_TEMPORARY, "451 after DATA", handed_over=True), {"refused": 1}),
+        (Refused(Refusal.QUOTA_EXCEEDED, "550 5.4.5 after DATA", handed_over=True), {"refused": 1}),
         # It is not sent again, so it cannot be a second send.
         (Refused(Refusal.PAYLOAD_REJECTED, "554 after DATA", handed_over=True), {}),
     ],

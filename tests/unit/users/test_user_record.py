@@ -34,6 +34,12 @@ def test_preferences_about_other_things_are_no_fault() -> None:
     assert user(preferences={"theme": {"dark": True}, "push": "false"}).wants("push") is False
 
 
+@pytest.mark.parametrize("odd", [{"marketing": False}, [], "maybe", 7, {}])
+def test_a_preference_of_another_shape_is_ignored_and_the_others_apply(odd: Any) -> None:
+    record = user(preferences={"email": odd, "sms": False})
+    assert [record.wants(channel) for channel in ("push", "email", "sms")] == [True, True, False]
+
+
 @pytest.mark.parametrize(
     "email", ["a@example.com\r\nBcc: b@example.com", "a@b, c@d", "nobody", "", 5, None, "a@" + "x" * 400]
 )
@@ -56,6 +62,6 @@ def test_a_number_is_an_id_too() -> None:
 
 
 @pytest.mark.parametrize("record", ["[]", "{}", '{"id": true}', '{"id": "u", "preferences": 3}', "", "<html>"])
-def test_a_record_that_is_no_user_is_the_services_fault(record: str) -> None:
+def test_a_record_that_is_no_user_cannot_be_read(record: str) -> None:
     with pytest.raises(ValidationError):
         User.model_validate_json(record)

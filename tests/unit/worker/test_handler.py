@@ -143,3 +143,22 @@ async def test_a_message_that_may_crash_its_worker_is_not_attempted(bench: Handl
     assert bench.publisher.tried[-1].headers["notify-failed-reason"] == "delivery_limit"
     assert bench.journal == ["claim", "confirmed notifications.failed", "handed on end of life 0", "ack"]
     assert bench.provider.messages == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "users", "templates"),
+    [
+        ({}, True, False),
+        ({"template_code": "HELLO"}, True, True),
+        ({"recipient": {"push_tokens": ["t"]}}, False, False),
+        ({"recipient": {"push_tokens": ["t"]}, "template_code": "HELLO"}, False, True),
+    ],
+)
+def test_only_a_message_that_needs_a_look_up_waits_for_its_source(
+    bench: HandlingBench, fields: dict[str, Any], users: bool, templates: bool
+) -> None:
+    incoming = bench.incoming(**fields)
+    assert bench.handler.waits_for(incoming, "users") is users
+    assert bench.handler.waits_for(incoming, "templates") is templates
+    assert bench.handler.waits_for(incoming, "redis")
+    assert bench.handler.waits_for(incoming, "provider")

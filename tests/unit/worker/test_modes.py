@@ -105,6 +105,9 @@ class Holding:
     async def requeue(self, _incoming: Any, _cause: HoldCause) -> None:
         """Does nothing: the message counts as forwarded."""
 
+    def waits_for(self, _incoming: Any, _cause: HoldCause) -> bool:
+        return True
+
 
 class Delivering:
     """Handles messages so that every message is delivered."""
@@ -114,6 +117,9 @@ class Delivering:
 
     async def handle(self, incoming: Incoming) -> None:
         self.handled.append(incoming)
+
+    def waits_for(self, _incoming: Any, _cause: HoldCause) -> bool:
+        return True
 
 
 class Working:
@@ -136,6 +142,25 @@ class Working:
             await self.gate.wait()
             self.at_work -= 1
         self.done.append(incoming)
+
+    def waits_for(self, _incoming: Any, _cause: HoldCause) -> bool:
+        return True
+
+
+class NeedingUsers:
+    """Handles messages so that those with the body ``b"look up"`` have to be held for the user service."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    async def handle(self, incoming: Incoming) -> HoldCause | None:
+        if incoming.body == b"look up":
+            return "users"
+        self.sent.append(incoming.tag)
+        return None
+
+    def waits_for(self, incoming: Incoming, cause: HoldCause) -> bool:
+        return cause == "users" and incoming.body == b"look up"
 
 
 class Driven:
@@ -255,6 +280,18 @@ async def test_an_unforeseen_error_in_a_mode_ends_the_worker() -> None:
     lanes.on_take.append(stumble)
     with pytest.raises(KeyError, match="unforeseen"):
         await asyncio.wait_for(Driven(lanes, Delivering()).worker.run(), 5)
+
+
+async def test_a_message_that_needs_no_look_up_is_sent_while_its_worker_waits_for_the_user_service() -> None:
+    lanes, handler = EmptyLanes(), NeedingUsers()
+    async with driven(lanes, handler, probe_s=30) as among_fakes:
+        await eventually_async(lambda: "flow" in lanes.journal)
+        for tag in range(40):
+            # More than the executor starts at a time, so that some wait when the pause begins.
+            among_fakes.executor.add(make_incoming(b"look up" if tag % 2 == 0 else b"given", tag=tag))
+        await eventually_async(lambda: among_fakes.worker.paused and len(handler.sent) == 20)
+        assert sorted(handler.sent) == list(range(1, 40, 2))
+        assert among_fakes.worker.in_flight == 20
 
 
 async def turns() -> None:

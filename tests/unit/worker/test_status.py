@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
+from ops.breaker.survey import Survey
+from ops.breaker.survey import _worker as worker_of
+from shared.breaker.breaker import Breaker
+from shared.health.registry import SOURCES
+from shared.metrics import Metrics
+from shared.providers.failover import Providers
+from shared.settings.breaker import BreakerPolicy
+from shared.settings.load import load_settings
 from shared.worker.status import Status
+from tests.support.fakes.worker import ScriptedProvider
 
 
 def status(**changes: Any) -> Status:
@@ -45,3 +54,27 @@ def test_a_worker_that_keeps_messages_waiting_is_degraded(change: dict[str, Any]
     health = status(**change).health()
     assert health["status"] == "degraded"
     assert health["broken_lanes"] == change.get("broken_lanes", [])
+
+
+def test_an_operators_order_reaches_the_breakers_of_the_sources() -> None:
+    providers = Providers.of("push", [ScriptedProvider()], BreakerPolicy(), Metrics())
+    sources = {name: Breaker(name, BreakerPolicy()) for name in SOURCES}
+    worker: Any = SimpleNamespace(paused=False, in_flight=0)
+    publisher: Any = SimpleNamespace(state="up")
+    own = Status("push", worker, providers, publisher, sources)
+    own.apply({"users": "open", "fcm": "closed"})
+    beat = own.beat()
+    assert beat["sources"] == {"users": "open", "templates": "closed"}
+    assert beat["forced"] == {"users": "open", "fcm": "closed"}
+    own.apply({})
+    assert own.beat()["forced"] == {}
+
+
+def test_the_survey_shows_the_breakers_of_the_sources() -> None:
+    beat = {"providers": {"fcm": "closed"}, "sources": {"users": "open"}, "forced": {"users": "open"}}
+    found = Survey({"push": [worker_of("a", beat)], "email": [], "sms": []}, {("push", "users"): "open"})
+    names = found.names(load_settings(None))
+    assert names[:3] == [("push", "fcm"), ("push", "users"), ("push", "templates")]
+    assert ("email", "templates") in names
+    assert found.workers["push"][0].breakers == {"fcm": "closed", "users": "open"}
+    assert found.disobedient(("push", "users")) == []
