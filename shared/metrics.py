@@ -32,6 +32,12 @@ class Metrics:
         self.forward_repeated = counter(
             "notify_forward_repeated", "Publishes repeated for lack of a confirm", "channel"
         )
+        self.forwards = gauge("notify_forwards", "Messages being forwarded, unconfirmed so far", "channel")
+        self.oldest_forward = gauge(
+            "notify_oldest_forward_seconds",
+            "Seconds since the oldest of these forwards began, 0 without one",
+            "channel",
+        )
         self.handler_failed = counter("notify_handler_failed", "Messages that met a bug and were returned", "channel")
         self.breaker_state = gauge("notify_breaker_state", "0 closed, 1 half open, 2 open", "channel", "provider")
         self.paused = gauge("notify_paused", "1 while the worker consumes nothing", "channel")

@@ -68,7 +68,7 @@ class Handler:
             job = await self._read(incoming)
             if job is None:
                 return None
-            turn = self._turns.enter(job.request_id)
+            job.turn = turn = self._turns.enter(job.request_id)
             try:
                 return await self._claim_and_attempt(job, turn)
             finally:

@@ -38,6 +38,7 @@ from shared.settings.settings import Settings
 from shared.templates.library import HttpLibrary, Library
 from shared.users.directory import Directory, HttpDirectory
 from shared.worker.collector import calm_collector
+from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.pause import Blockers
 from shared.worker.recorder import Recorder
@@ -170,9 +171,11 @@ def assemble(
     recorder = Recorder(claims, metrics, 0.0 if proceed else settings.idempotency.record_patience_s, proceed=proceed)
     sender = Sender(channel, providers, metrics)
     delivery = Delivery(channel, sender, directory, templates, recorder, settings.channels[channel].retry)
-    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s)
+    forwards = Forwards(channel, metrics)
+    settler = Settler(channel, publisher, recorder, forwards, metrics, settings.broker.retry_levels_s)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
-    return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
+    blockers = Blockers(providers, directory, templates, claims)
+    return build_worker(channel, settings, handler, forwards, blockers, metrics, name)
 
 
 def _http(status: Status, settings: Settings, metrics: Metrics) -> WorkerHttp:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors import RedisUnavailable
+from shared.errors import RedisUnavailable, Refusal, Refused
+from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import DeliveryState, read_state
 from shared.message.incoming import Incoming
 from shared.settings.load import load_settings
+from shared.worker import settler as settling
+from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.poison import GIVE_UP_AT
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
-from tests.support.fakes.worker import Bench, ScriptedPublisher
+from tests.support.fakes.worker import YES, Bench, ScriptedPublisher
+from tests.support.waiting import eventually_async
 
 
 class HandlingBench(Bench):
@@ -24,8 +29,11 @@ class HandlingBench(Bench):
         super().__init__()
         self.publisher = ScriptedPublisher(self.journal)
         settings = load_settings(env_file=None)
+        self.forwards = Forwards("push", self.metrics)
         recorder = Recorder(self.claims, self.metrics, patience_s=0.0)
-        self.settler = Settler("push", self.publisher, recorder, self.metrics, settings.broker.retry_levels_s)
+        self.settler = Settler(
+            "push", self.publisher, recorder, self.forwards, self.metrics, settings.broker.retry_levels_s
+        )
         self.handler = Handler("push", self.delivery, self.claims, self.settler, settings, self.metrics)
 
     def incoming(self, **fields: Any) -> Incoming:
@@ -136,6 +144,29 @@ async def test_a_held_message_releases_its_claim_unless_redis_is_unavailable(
     bench.claims.away = True
     assert await bench.handler.handle(bench.incoming()) == "redis"
     assert bench.journal == ["claim", "claim: away"]
+
+
+async def test_a_copy_waits_for_another_until_the_forward_of_that_one_fails(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "REPEAT_FIRST_S", 0.001)
+    bench.claims.answers.extend((YES, ClaimAnswer("held", lease_left_s=1.0)))
+    bench.provider.answers["t1"] = Refused(Refusal.PAYLOAD_REJECTED, "no")
+    bench.provider.gate, bench.publisher.missing = asyncio.Event(), {"notifications.failed"}
+    first = asyncio.create_task(bench.handler.handle(bench.incoming()))
+    await eventually_async(lambda: bench.provider.at_work == 1)
+    copy = asyncio.create_task(bench.handler.handle(bench.incoming()))
+    await eventually_async(lambda: bench.journal.count("claim") == 2)
+    assert not copy.done()
+    bench.claims.answers.extend([ClaimAnswer("held", lease_left_s=1.0)] * 100)
+    bench.provider.gate.set()
+    assert await asyncio.wait_for(copy, 5) is None
+    assert bench.metrics.registry.get_sample_value(
+        "notify_retried_total", {"channel": "push", "reason": "claimed_elsewhere"}
+    )
+    assert not first.done()
+    bench.publisher.missing = set()
+    await asyncio.wait_for(first, 5)
 
 
 async def test_a_message_that_may_crash_its_worker_is_not_attempted(bench: HandlingBench) -> None:
