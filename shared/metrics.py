@@ -48,6 +48,11 @@ class Metrics:
         self.broker_errors = counter(
             "notify_broker_errors", "Errors of a broker connection that no rule foresees, each in the log", "use"
         )
+        self.declaration_failed = counter(
+            "notify_declaration_failed",
+            "Declarations that the broker refused, for other reasons than arguments",
+            "name",
+        )
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",
             "Seconds from the acceptance of a message until a provider accepted it",

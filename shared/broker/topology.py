@@ -7,7 +7,8 @@ unconfirmed messages: with a shared ladder one missing or full lane would stop t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared.broker.channel import AmqpChannel, ChannelGone
@@ -30,6 +31,8 @@ FAILED_DELIVERY_LIMIT = 1_000_000
 CONSUMERS_TOLD_S = 0.5
 
 _RESOURCE_LOCKED, _PRECONDITION_FAILED = 405, 406
+#: how RabbitMQ's text begins that names an argument which differs (``rabbit_misc:assert_args_equivalence``)
+_OTHER_ARGUMENTS = "inequivalent arg"
 
 
 def level_name(level_s: float) -> str:
@@ -70,33 +73,65 @@ def failed_arguments() -> dict[str, Any]:
     return {"x-queue-type": "quorum", "x-delivery-limit": FAILED_DELIVERY_LIMIT}
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Describes one exchange, or one queue with its binding. ``write`` sends its declaration and awaits no answer."""
+
+    name: str
+    write: Callable[[Any], None]
+
+
+def parts(levels_s: Sequence[float], channels: Iterable[str] = tuple(CHANNELS)) -> list[Part]:
+    """Lists everything that ``channels`` need: exchanges before the queues that are bound to them."""
+    lanes = [lane for name in channels for lane in lanes_of(name)]
+    retry_queues = [
+        _queue(retry_queue(lane, level_s), retry_arguments(level_s), retry_exchange(level_s), lane.routing_key)
+        for level_s in levels_s
+        for lane in lanes
+    ]
+    return [
+        _exchange(EXCHANGE, "direct"),
+        _exchange(FAILED_EXCHANGE, "fanout"),
+        *(_exchange(retry_exchange(level_s), "direct") for level_s in levels_s),
+        _queue(FAILED_QUEUE, failed_arguments(), FAILED_EXCHANGE),
+        *(_queue(lane.queue, lane_arguments(), EXCHANGE, lane.routing_key) for lane in lanes),
+        *retry_queues,
+    ]
+
+
+def _exchange(name: str, kind: str) -> Part:
+    # Without a callback pika does not ask for an answer: a hundred methods cost one round trip, not a hundred.
+    return Part(name, lambda raw: raw.exchange_declare(name, kind, durable=True))
+
+
+def _queue(name: str, arguments: dict[str, Any], exchange: str, routing_key: str = "") -> Part:
+    def write(raw: Any) -> None:
+        raw.queue_declare(name, durable=True, arguments=arguments)
+        raw.queue_bind(name, exchange, routing_key)
+
+    return Part(name, write)
+
+
 async def declare(channel: AmqpChannel, levels_s: Sequence[float], channels: Iterable[str] = tuple(CHANNELS)) -> None:
-    """Declares everything that ``channels`` need; it may be repeated.
+    """Declares everything that ``channels`` need; it may be repeated. Raises as ``declare_parts``."""
+    await declare_parts(channel, parts(levels_s, channels))
+
+
+async def declare_parts(channel: AmqpChannel, wanted: Iterable[Part]) -> None:
+    """Declares these parts, in order.
 
     Raises TopologyMismatch if a queue or exchange exists with other arguments (its text names the argument), and
-    ChannelGone if the channel is lost.
+    ChannelGone if the channel is lost: with a code if the broker refused a part, and then none after it is declared.
     """
-    raw = channel.raw
-    lanes = [lane for name in channels for lane in lanes_of(name)]
     try:
-        # Without a callback pika does not ask for an answer: a hundred methods cost one round trip, not a hundred.
-        raw.exchange_declare(EXCHANGE, "direct", durable=True)
-        raw.exchange_declare(FAILED_EXCHANGE, "fanout", durable=True)
-        raw.queue_declare(FAILED_QUEUE, durable=True, arguments=failed_arguments())
-        raw.queue_bind(FAILED_QUEUE, FAILED_EXCHANGE)
-        for lane in lanes:
-            raw.queue_declare(lane.queue, durable=True, arguments=lane_arguments())
-            raw.queue_bind(lane.queue, EXCHANGE, lane.routing_key)
-        for level_s in levels_s:
-            raw.exchange_declare(retry_exchange(level_s), "direct", durable=True)
-            for lane in lanes:
-                queue = retry_queue(lane, level_s)
-                raw.queue_declare(queue, durable=True, arguments=retry_arguments(level_s))
-                raw.queue_bind(queue, retry_exchange(level_s), lane.routing_key)
-        # The broker handles a channel's methods in order: this answer means that all methods before it are done.
-        await channel.call(raw.exchange_declare, exchange=EXCHANGE, exchange_type="direct", durable=True)
+        for part in wanted:
+            part.write(channel.raw)
+        # The broker handles a channel's methods in order: this answer means that all methods before it are done. It
+        # changes nothing, and needs no permission.
+        await channel.call(channel.raw.basic_qos, prefetch_count=0)
     except ChannelGone as exc:
-        if exc.code == _PRECONDITION_FAILED:
+        # 406 has other reasons too, for example a limit of queues, which say nothing about the existing queues.
+        if exc.code == _PRECONDITION_FAILED and _OTHER_ARGUMENTS in str(exc):
             raise TopologyMismatch(str(exc)) from exc
         raise
 

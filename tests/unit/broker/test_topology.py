@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ class RememberedDeclarations:
 
     def queue_bind(self, queue: str, exchange: str, routing_key: str = "") -> None:
         self.bindings.add((exchange, routing_key, queue))
+
+    def basic_qos(self, **_: Any) -> None:
+        """Does nothing: it only asks for an answer."""
 
     async def call(self, _method: Any, **_: Any) -> None:
         if self._refusal is not None:
@@ -131,8 +135,20 @@ async def test_a_worker_declares_its_own_channel_only() -> None:
     assert all("sms" in queue for queue in queues if queue != topology.FAILED_QUEUE)
 
 
-@pytest.mark.parametrize(("code", "raised"), [(406, TopologyMismatch), (404, ChannelGone), (0, ChannelGone)])
-async def test_only_a_queue_with_other_arguments_is_a_mismatch(code: int, raised: type[Exception]) -> None:
-    channel: Any = RememberedDeclarations(ChannelGone(code, "inequivalent arg 'x-message-ttl'"))
-    with pytest.raises(raised, match="x-message-ttl"):
+OTHER_ARGUMENTS = "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'retry.push.1s.queue'"
+LIMIT = "PRECONDITION_FAILED - cannot declare queue 'push.queue': queue limit in vhost '/' (1) is reached"
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "raised"),
+    [
+        (406, OTHER_ARGUMENTS, TopologyMismatch),
+        (406, LIMIT, ChannelGone),
+        (404, "NOT_FOUND - no exchange", ChannelGone),
+        (0, "connection lost", ChannelGone),
+    ],
+)
+async def test_only_a_queue_with_other_arguments_is_a_mismatch(code: int, text: str, raised: type[Exception]) -> None:
+    channel: Any = RememberedDeclarations(ChannelGone(code, text))
+    with pytest.raises(raised, match=re.escape(text)):
         await topology.declare(channel, LEVELS_S)
