@@ -236,8 +236,6 @@ class Connection:
         log.warning("broker_lost", connection=self._name)
         if self._on_lost is not None:
             self._on_lost()
-        if self._mismatch is not None:
-            raise self._mismatch
 
     async def _connect(self, within_s: float) -> None:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
