@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.faults.faults.operator import BrokerOperator, on_disk
-from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scale import SHORT_LEASES, UNHURRIED
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.truth import all_say_down, all_well, gateways_say, workers_say
@@ -93,7 +93,7 @@ async def broker_out_of_memory(trial: Trial) -> None:
     rabbitmq = trial.stage.rabbitmq
     # Each publish of the forward that the alarm keeps from being confirmed is stored in the end.
     trial.bounds.failed["invalid_json"] = (1, 10)
-    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+    async with trial.system(push=1, email=1, sms=1, **SHORT_LEASES) as system:
         operator = BrokerOperator(rabbitmq, system.vhost)
         await some_are_retried(system)
         push = system.workers[0]

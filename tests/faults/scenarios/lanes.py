@@ -7,7 +7,7 @@ import asyncio
 from shared.broker.topology import retry_exchange, retry_queue
 from shared.message.channels import Lane
 from tests.faults.faults.operator import BrokerOperator
-from tests.faults.harness.scale import UNHURRIED, scaled_settings
+from tests.faults.harness.scale import SHORT_LEASES, UNHURRIED, scaled_settings
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
@@ -101,7 +101,7 @@ async def lane_missing(trial: Trial) -> None:
     """One lane loses first its ladder and then its queue, no application may declare either, and all connections are
     closed: its retries wait, and those of all other lanes come back as usual.
     """
-    async with trial.system(push=1, **UNHURRIED) as system:
+    async with trial.system(push=1, **SHORT_LEASES) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system, _REFUSED)
         usual_s = await _retries_of_others(system)
