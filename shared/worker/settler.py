@@ -79,7 +79,7 @@ class Settler:
                 self._metrics.duplicates.labels(self._channel).inc()
                 log.info("duplicate", **self._about(received, job.request_id), why=outcome.why)
             case Retry() | Dead() if not job.claim.held:
-                await self.settle_unclaimed(received, outcome, job.request_id)
+                await self.settle_unclaimed(received, outcome, job.request_id, job=job)
             case Retry():
                 await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)
                 await self._recorder.forwarded(job, received.state.attempt + outcome.counted)
@@ -92,7 +92,12 @@ class Settler:
                 self._log_dead(received, outcome, job.request_id)
 
     async def settle_unclaimed(
-        self, received: Received, outcome: Retry | Dead, request_id: str = "", extra_redeliveries: int = 0
+        self,
+        received: Received,
+        outcome: Retry | Dead,
+        request_id: str = "",
+        extra_redeliveries: int = 0,
+        job: Job | None = None,
     ) -> None:
         """Forwards a message without a claim (an unreadable one, for example), then acks it; records nothing.
 
@@ -102,19 +107,19 @@ class Settler:
         if isinstance(outcome, Retry):
             # It may still be a message that crashes its worker, so its count of redeliveries travels on.
             count = redeliveries(received.incoming) + extra_redeliveries
-            if await self._forward(received.incoming, self._to_ladder(received, outcome, request_id, count)):
+            if await self._forward(received.incoming, self._to_ladder(received, outcome, request_id, count), job):
                 received.incoming.ack()
                 self._log_retry(received, outcome, request_id)
-        elif await self._forward(received.incoming, self._to_failed(received, outcome, request_id)):
+        elif await self._forward(received.incoming, self._to_failed(received, outcome, request_id), job):
             received.incoming.ack()
             self._log_dead(received, outcome, request_id)
 
-    async def _forward(self, incoming: Incoming, publication: Publication, claimed: Job | None = None) -> bool:
+    async def _forward(self, incoming: Incoming, publication: Publication, job: Job | None) -> bool:
         """Publishes until RabbitMQ confirms, and returns True.
 
         Returns False if a message without a claim is given up, because the broker has redelivered it.
         """
-        pause_s = REPEAT_FIRST_S
+        pause_s, claimed = REPEAT_FIRST_S, job is not None and job.claim.held
         with self._forwards.entered(incoming):
             while True:
                 try:
@@ -129,14 +134,14 @@ class Settler:
                     )
                 else:
                     return True
-                if claimed is None and incoming.is_void:
+                if incoming.is_void and not claimed:
                     return False
-                if claimed is not None:
-                    claimed.step_aside()
+                if job is not None:
+                    job.step_aside()
                 await asyncio.sleep(pause_s)
                 pause_s = min(REPEAT_CAP_S, pause_s * 2)
-                if claimed is not None:
-                    await claimed.claim.renew()
+                if job is not None and claimed:
+                    await job.claim.renew()
 
     def _to_ladder(self, received: Received, outcome: Retry, request_id: str, redelivered: int = 0) -> Publication:
         before, incoming = received.state, received.incoming

@@ -18,6 +18,8 @@ from tests.support.waiting import eventually_async
 HEARTBEAT_S = 1
 #: number of heartbeats of an otherwise idle connection, after which it must still be the same connection
 HEARTBEATS = 5
+#: the same of a blocked connection; pika's usual limit for one is 10 s
+LONG_BLOCKED = 12
 HEARTBEAT_BYTES = 8
 LEADER = '[sys:{}(whereis(N)) || N <- registered(), N == list_to_atom("{}_push.queue")].'
 
@@ -45,9 +47,9 @@ def heard_on(connection: Connection) -> Callable[[], int]:
     return lambda: wire.heard_bytes - before if connection._raw is wire else 0
 
 
-async def stays(connection: Connection) -> None:
+async def stays(connection: Connection, heartbeats: int = HEARTBEATS) -> None:
     heard = heard_on(connection)
-    await eventually_async(lambda: heard() >= HEARTBEATS * HEARTBEAT_BYTES)
+    await eventually_async(lambda: heard() >= heartbeats * HEARTBEAT_BYTES, deadline_s=2 * heartbeats * HEARTBEAT_S)
     assert connection.state != "down"
 
 
@@ -70,15 +72,21 @@ async def test_one_that_is_idle_is_kept(publisher: Publisher) -> None:
 
 
 async def test_one_that_takes_nothing_because_of_a_memory_alarm_is_kept(
-    publisher: Publisher, rabbitmq: RabbitMQServer
+    publisher: Publisher, rabbitmq: RabbitMQServer, vhost: str
 ) -> None:
     await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "0.00001")
     try:
         assert None not in await publisher.publish_all(push(1000))
         assert publisher.state == "blocked"
-        await stays(publisher.connection)
+        await stays(publisher.connection, LONG_BLOCKED)
+        assert publisher.state == "blocked"
+        # Nothing more is written, and so nothing more is stored after the alarm.
+        assert None not in await publisher.publish_all(push(1000))
     finally:
         await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "0.4")
+    await publisher.publish_all(push(1), deadline_s=20)
+    assert publisher.state == "up"
+    assert rabbitmq.list_queues(vhost)["push.queue"].messages == 1001
 
 
 async def test_one_that_reads_nothing_because_a_queue_has_no_leader_is_kept(

@@ -88,6 +88,7 @@ class ScriptedPublisher(Publisher):
         self.failures: deque[PublishFailed] = deque()
         self.missing: set[str] = set()
         self.tried: list[Publication] = []
+        self.confirmed: list[Publication] = []
 
     async def publish(self, publication: Publication, deadline_s: float | None = None) -> None:
         self.tried.append(publication)
@@ -96,6 +97,7 @@ class ScriptedPublisher(Publisher):
             raise self.failures.popleft()
         if publication.exchange in self.missing:
             raise PublishUnroutable(publication.exchange)
+        self.confirmed.append(publication)
         self._journal.append(f"confirmed {publication.exchange}")
 
 

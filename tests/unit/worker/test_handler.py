@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from shared.broker import topology
 from shared.errors import RedisUnavailable, Refusal, Refused
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import DeliveryState, read_state
@@ -146,27 +148,26 @@ async def test_a_held_message_releases_its_claim_unless_redis_is_unavailable(
     assert bench.journal == ["claim", "claim: away"]
 
 
-async def test_a_copy_waits_for_another_until_the_forward_of_that_one_fails(
+async def test_copies_wait_for_another_until_the_forward_of_that_one_fails(
     bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settling, "REPEAT_FIRST_S", 0.001)
-    bench.claims.answers.extend((YES, ClaimAnswer("held", lease_left_s=1.0)))
+    ladder = {topology.retry_exchange(level_s) for level_s in load_settings(env_file=None).broker.retry_levels_s}
+    bench.claims.answers.extend((YES, *[ClaimAnswer("held", lease_left_s=1.0)] * 100))
     bench.provider.answers["t1"] = Refused(Refusal.PAYLOAD_REJECTED, "no")
-    bench.provider.gate, bench.publisher.missing = asyncio.Event(), {"notifications.failed"}
-    first = asyncio.create_task(bench.handler.handle(bench.incoming()))
-    await eventually_async(lambda: bench.provider.at_work == 1)
-    copy = asyncio.create_task(bench.handler.handle(bench.incoming()))
-    await eventually_async(lambda: bench.journal.count("claim") == 2)
-    assert not copy.done()
-    bench.claims.answers.extend([ClaimAnswer("held", lease_left_s=1.0)] * 100)
+    bench.provider.gate, bench.publisher.missing = asyncio.Event(), {topology.FAILED_EXCHANGE, *ladder}
+    handlings = [asyncio.create_task(bench.handler.handle(bench.incoming())) for _ in range(3)]
+    await eventually_async(lambda: bench.journal.count("claim") == 3)
+    assert len(bench.forwards) == 0
     bench.provider.gate.set()
-    assert await asyncio.wait_for(copy, 5) is None
-    assert bench.metrics.registry.get_sample_value(
-        "notify_retried_total", {"channel": "push", "reason": "claimed_elsewhere"}
-    )
-    assert not first.done()
+    # The copies are forwarded too, and do not wait for one another either.
+    await eventually_async(lambda: len(bench.forwards) == 3)
     bench.publisher.missing = set()
-    await asyncio.wait_for(first, 5)
+    await asyncio.wait_for(asyncio.gather(*handlings), 5)
+    assert Counter(publication.exchange for publication in bench.publisher.confirmed) == {
+        topology.FAILED_EXCHANGE: 1,
+        topology.retry_exchange(5): 2,
+    }
 
 
 async def test_a_message_that_may_crash_its_worker_is_not_attempted(bench: HandlingBench) -> None:
