@@ -51,7 +51,7 @@ class Metrics:
         self.declaration_failed = counter(
             "notify_declaration_failed",
             "Declarations that the broker refused, for other reasons than arguments",
-            "name",
+            "part",
         )
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",

@@ -71,6 +71,6 @@ class Declaration:
                 self._refused[name] = text
                 self._count.labels(name).inc()
                 if text != before:
-                    log.error("declaration_failed", name=name, error=text)
+                    log.error("declaration_failed", part=name, error=text)
             elif before:
-                log.info("declaration_succeeded", name=name)
+                log.info("declaration_succeeded", part=name)

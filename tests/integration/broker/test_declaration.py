@@ -38,7 +38,7 @@ async def test_a_queue_that_may_not_be_declared_keeps_out_only_its_lane_until_it
             ids = {await bench.put(priority="high"), await bench.put()}
             await eventually_async(lambda: set(provider.accepted) == ids)
             assert bench.worker.broken_lanes == [LOW]
-            assert bench.count("notify_declaration_failed_total", name=LOW) >= 1
+            assert bench.count("notify_declaration_failed_total", part=LOW) >= 1
             await _forbid(rabbitmq, vhost, ".*")
             await eventually_async(lambda: bench.worker.broken_lanes == [])
             ids.add(await bench.put(priority="low"))

@@ -102,7 +102,8 @@ async def test_a_missing_target_and_reconnections_stop_no_other_lane(
             await eventually_async(lambda ids=ids: ids <= set(provider.accepted), deadline_s=20)  # type: ignore[misc]
         calls = Counter(rid for rid in provider.calls if rid in failing)
         assert max(calls.values()) == 1
-        failing_before, _ = set(failing), failing.clear()
+        waiting = frozenset(failing)
+        failing.clear()
         await _refuse_declarations(rabbitmq, vhost, "")
         if dead:
             found: list[str] = []
@@ -113,6 +114,6 @@ async def test_a_missing_target_and_reconnections_stop_no_other_lane(
 
             await eventually_async(all_failed, deadline_s=30)
         else:
-            await eventually_async(lambda: failing_before <= set(provider.accepted), deadline_s=30)
+            await eventually_async(lambda: waiting <= set(provider.accepted), deadline_s=30)
         await eventually_async(lambda: not len(bench.worker.forwards), deadline_s=20)
     assert max(Counter(provider.accepted).values()) == 1

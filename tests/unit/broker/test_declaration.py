@@ -83,8 +83,8 @@ async def test_a_refused_part_keeps_out_only_itself(name: str) -> None:
     assert broker.declared == EVERYTHING - {name}
     assert broker.opened == broker.closed
     error = f"403 ACCESS_REFUSED - {name}"
-    assert lines == [{"event": "declaration_failed", "log_level": "error", "name": name, "error": error}]
-    assert metrics.registry.get_sample_value("notify_declaration_failed_total", {"name": name}) == 2
+    assert lines == [{"event": "declaration_failed", "log_level": "error", "part": name, "error": error}]
+    assert metrics.registry.get_sample_value("notify_declaration_failed_total", {"part": name}) == 2
 
 
 async def test_a_part_is_declared_once_it_is_no_longer_refused() -> None:
@@ -95,7 +95,7 @@ async def test_a_part_is_declared_once_it_is_no_longer_refused() -> None:
     with capture_logs() as lines:
         await declaration.declare()
     assert broker.declared == EVERYTHING
-    assert lines == [{"event": "declaration_succeeded", "log_level": "info", "name": "push.low.queue"}]
+    assert lines == [{"event": "declaration_succeeded", "log_level": "info", "part": "push.low.queue"}]
     before = broker.opened
     await declaration.declare()
     assert broker.opened == before + 1
