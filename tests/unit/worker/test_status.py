@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from shared.worker.status import Status
+
+WORKER = ("broker_up", "paused", "broken_lanes", "in_flight", "forwards")
+
+
+@dataclass
+class Forwarding:
+    """Replaces the forwards under way."""
+
+    count: int
+    oldest_s: float
+
+    def __len__(self) -> int:
+        return self.count
 
 
 def status(**changes: Any) -> Status:
@@ -18,9 +32,10 @@ def status(**changes: Any) -> Status:
         "in_flight": 0,
         "publisher": "up",
         "breaker": "closed",
+        "forwards": Forwarding(0, 0.0),
     }
     seen |= changes
-    worker: Any = SimpleNamespace(**{name: seen[name] for name in ("broker_up", "paused", "broken_lanes", "in_flight")})
+    worker: Any = SimpleNamespace(**{name: seen[name] for name in WORKER})
     providers: Any = SimpleNamespace(worst_state=seen["breaker"], states=lambda: {"fcm": seen["breaker"]})
     publisher: Any = SimpleNamespace(state=seen["publisher"])
     return Status("push", worker, providers, publisher)
@@ -30,6 +45,7 @@ def test_all_is_well() -> None:
     health = status().health()
     assert health["status"] == "healthy"
     assert health["broken_lanes"] == []
+    assert (health["forwards"], health["oldest_forward_s"]) == (0, 0.0)
 
 
 @pytest.mark.parametrize("change", [{"broker_up": False}, {"publisher": "down"}])
@@ -45,3 +61,11 @@ def test_a_worker_that_keeps_messages_waiting_is_degraded(change: dict[str, Any]
     health = status(**change).health()
     assert health["status"] == "degraded"
     assert health["broken_lanes"] == change.get("broken_lanes", [])
+
+
+@pytest.mark.parametrize(("oldest_s", "expected"), [(4.9, "healthy"), (5.0, "degraded"), (3600.04, "degraded")])
+def test_a_forward_that_takes_long_is_named(oldest_s: float, expected: str) -> None:
+    seen = status(forwards=Forwarding(3, oldest_s))
+    assert seen.health()["status"] == expected
+    for document in (seen.health(), seen.state()):
+        assert (document["forwards"], document["oldest_forward_s"]) == (3, round(oldest_s, 1))
