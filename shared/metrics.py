@@ -41,6 +41,12 @@ class Metrics:
         self.forward_repeated = counter(
             "notify_forward_repeated", "Publishes repeated for lack of a confirm", "channel"
         )
+        self.forwards = gauge("notify_forwards", "Messages being forwarded, unconfirmed so far", "channel")
+        self.oldest_forward = gauge(
+            "notify_oldest_forward_seconds",
+            "Seconds since the oldest of these forwards began, 0 without one",
+            "channel",
+        )
         self.handler_failed = counter("notify_handler_failed", "Messages that met a bug and were returned", "channel")
         self.breaker_state = gauge("notify_breaker_state", "0 closed, 1 half open, 2 open", "channel", "provider")
         self.rate_limit = gauge(
@@ -55,6 +61,11 @@ class Metrics:
             "notify_broker_errors", "Errors of a broker connection that no rule foresees, each in the log", "use"
         )
         self.log_lines_lost = counter("notify_log_lines_lost", "Log lines that could not be written")
+        self.declaration_failed = counter(
+            "notify_declaration_failed",
+            "Declarations that the broker refused, for other reasons than arguments",
+            "part",
+        )
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",
             "Seconds from the acceptance of a message until a provider accepted it",

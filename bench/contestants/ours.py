@@ -13,9 +13,11 @@ from bench.envelopes import body
 from bench.processes import ROOT, Child, listens, wait_until
 from shared.broker import topology
 from shared.broker.connection import Connection
+from shared.broker.declaration import Declaration
 from shared.clock import now_ms, rfc3339
 from shared.message.channels import CHANNELS, Lane, Priority
 from shared.message.headers import DeliveryState
+from shared.metrics import Metrics
 from shared.settings.load import load_settings
 
 REPLICAS = 2
@@ -127,6 +129,7 @@ async def _declare(url: str) -> None:
             await channel.call(
                 channel.raw.exchange_declare, exchange=topology.EXCHANGE, exchange_type="direct", durable=True
             )
-            await topology.declare(connection.channel, load_settings().broker.retry_levels_s)
+            levels_s = load_settings().broker.retry_levels_s
+            await Declaration(connection, levels_s, CHANNELS, Metrics()).declare()
     finally:
         await connection.close()

@@ -11,6 +11,7 @@ from gateway.health.workers import BreakerState, RedisReader, RedisView, WorkerV
 from gateway.http.answers import AnswerModel
 from shared.broker.queue_depth import Sampler
 from shared.errors import RedisUnavailable
+from shared.health.registry import SLOW_FORWARD_S
 from shared.message.channels import CHANNELS, lanes_of
 
 BrokerState = Literal["up", "down", "blocked"]
@@ -30,6 +31,12 @@ class ChannelHealth(AnswerModel):
     paused: bool
     breaker_state: Annotated[BreakerState, Field(description="the worst state among its providers")]
     providers: dict[str, BreakerState]
+    forwards: Annotated[
+        int, Field(description="messages that workers publish to the ladder or to failed.queue now")
+    ] = 0
+    oldest_forward_s: Annotated[
+        float, Field(description="for how long the oldest of them has not been confirmed; degraded from 5 s on")
+    ] = 0.0
 
 
 class HealthAnswer(AnswerModel):
@@ -93,6 +100,8 @@ class Health:
             paused=any(worker.paused for worker in workers),
             breaker_state=_worst(providers.values()),
             providers=providers,
+            forwards=sum(worker.forwards for worker in workers),
+            oldest_forward_s=max((worker.oldest_forward_s for worker in workers), default=0.0),
         )
 
 
@@ -103,7 +112,10 @@ def _worst(states: Iterable[BreakerState]) -> BreakerState:
 def _status(broker: BrokerState, redis_degraded: bool, channels: Iterable[ChannelHealth]) -> Status:
     if broker == "down":
         return "unhealthy"
-    troubled = any(
-        channel.consumers == 0 or channel.paused or channel.breaker_state != "closed" for channel in channels
-    )
-    return "degraded" if broker == "blocked" or redis_degraded or troubled else "healthy"
+    troubled = broker == "blocked" or redis_degraded or any(map(_is_troubled, channels))
+    return "degraded" if troubled else "healthy"
+
+
+def _is_troubled(channel: ChannelHealth) -> bool:
+    flows = channel.consumers > 0 and not channel.paused and channel.oldest_forward_s < SLOW_FORWARD_S
+    return not flows or channel.breaker_state != "closed"

@@ -18,10 +18,16 @@ _BREAKER_STATES = frozenset(get_args(BreakerState))
 
 @dataclass(frozen=True, slots=True)
 class WorkerView:
-    """Holds what a living worker process reports. ``breakers`` maps each provider to the state of its breaker."""
+    """Holds what a living worker process reports.
+
+    ``breakers`` maps each provider to the state of its breaker. ``forwards`` is the number of messages that it forwards
+    now, ``oldest_forward_s`` for how long it has forwarded the oldest of them, seconds.
+    """
 
     paused: bool
     breakers: Mapping[str, BreakerState]
+    forwards: int = 0
+    oldest_forward_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,16 @@ class RedisReader:
 
 
 def _view(state: Mapping[str, Any]) -> WorkerView:
-    """Reads a heartbeat; leaves out a breaker state that this version does not know."""
+    """Reads a heartbeat; leaves out a breaker state that this version does not know.
+
+    A heartbeat of a version that does not report its forwards counts as one without any.
+    """
     providers = state.get("providers")
     breakers = providers if isinstance(providers, dict) else {}
+    forwards, oldest_s = state.get("forwards"), state.get("oldest_forward_s")
     return WorkerView(
         paused=state.get("paused") is True,
         breakers={name: breaker for name, breaker in breakers.items() if str(breaker) in _BREAKER_STATES},
+        forwards=forwards if isinstance(forwards, int) else 0,
+        oldest_forward_s=float(oldest_s) if isinstance(oldest_s, (int, float)) else 0.0,
     )

@@ -12,6 +12,7 @@ from ops.settings import Configuration
 from ops.system.addresses import shown_addresses
 from ops.system.fleet import Program, programs
 from ops.system.supervision import ProcessState
+from shared.health.registry import SLOW_FORWARD_S
 
 _TIMEOUT_S = 6.0
 _WELL = ("RUNNING", "STARTING")
@@ -75,6 +76,8 @@ def _gateway_complaints(configuration: Configuration, health: dict[str, Any]) ->
             found.append(f"{name}: no consumer on {channel.get('queue')}")
         elif channel.get("paused") or channel.get("breaker_state") not in (None, "closed"):
             found.append(f"{name}: breaker {channel.get('breaker_state')}, paused {channel.get('paused')}")
+        elif channel.get("oldest_forward_s", 0) >= SLOW_FORWARD_S:
+            found.append(f"{name}: {channel['forwards']} forwards, oldest {channel['oldest_forward_s']} s")
     if not found and health.get("status") != "healthy":
         found.append(f"gateway: {health.get('status')}")
     return found

@@ -51,25 +51,46 @@ class AmqpChannel:
         """
         return await self._answer(lambda waiter: method(callback=_resolver(waiter), **arguments))
 
-    async def get(self, queue: str) -> GetAnswer | None:
+    async def get(self, queue: str, on_late: Callable[[int], None] | None = None) -> GetAnswer | None:
         """Takes one message by ``basic.get``. Raises the same errors as ``call``.
 
-        Returns (method, properties, body), or None if the queue is empty.
+        Returns (method, properties, body), or None if the queue is empty. A message that arrives when the caller no
+        longer waits, after the deadline or a cancellation, is given back to its queue; then ``on_late`` is called with
+        its tag. Until the broker has answered, further calls raise an AMQPError.
         """
+
+        arrived: list[GetAnswer] = []
+
+        def give_back(tag: int) -> None:
+            # Nobody has the message, so nobody would ever ack it.
+            if self.is_open:
+                self.raw.basic_reject(tag, requeue=True)
+                if on_late is not None:
+                    on_late(tag)
 
         def send(waiter: asyncio.Future[GetAnswer | None]) -> None:
             # pika reports an empty queue only through its callback registry.
             empty = _resolver(waiter, None)
-            self.raw.add_callback(empty, [spec.Basic.GetEmpty], True)
 
             def got(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
                 self.raw.callbacks.remove(str(self.raw.channel_number), spec.Basic.GetEmpty, empty)
-                if not waiter.done():
-                    waiter.set_result((method, properties, body))
+                if waiter.done():
+                    give_back(method.delivery_tag)
+                else:
+                    arrived.append((method, properties, body))
+                    waiter.set_result(arrived[0])
 
             self.raw.basic_get(queue, got)
+            self.raw.add_callback(empty, [spec.Basic.GetEmpty], True)
 
-        answer: GetAnswer | None = await self._answer(send)
+        answer: GetAnswer | None
+        try:
+            answer = await self._answer(send)
+        except BaseException:
+            # The answer and the deadline may come in the same turn of the loop.
+            for method, _, _ in arrived:
+                give_back(method.delivery_tag)
+            raise
         return answer
 
     async def close(self) -> None:
@@ -83,6 +104,11 @@ class AmqpChannel:
             self.raw.close()
             async with asyncio.timeout(RPC_DEADLINE_S):
                 await closed.wait()
+
+    def discard(self) -> None:
+        """Starts to close the channel, if it is open, and returns at once."""
+        if self.is_open:
+            self.raw.close()
 
     async def _answer(self, send: Callable[[asyncio.Future[Any]], None]) -> Any:
         if self.gone is not None:

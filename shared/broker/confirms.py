@@ -77,14 +77,30 @@ class Outlet:
         self._tag = 0
         self._ids = (f"{os.getpid():x}-{time.time_ns():x}-{n:x}" for n in itertools.count())
         self._renewing: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Opens a fresh channel and sends through it from now on. Raises ChannelGone, TimeoutError."""
+        """Makes sure that there is an open channel to send through. Raises ChannelGone, TimeoutError."""
+        async with self._opening:
+            if self._channel is None or not self._channel.is_open:
+                await self._replace()
+
+    async def _replace(self) -> None:
+        """Opens a fresh channel and sends through it from now on; the caller holds ``_opening``.
+
+        Two at once would leave a channel open that nothing uses, and the broker limits how many a connection may have.
+        """
         channel = await self._connection.channel(self._channel_closed)
         base: int
-        # The broker counts the tags of each channel from 1. Ours continue across channels, so that the confirms of
-        # two channels are never mixed up.
-        await channel.call(channel.raw.confirm_delivery, ack_nack_callback=lambda frame: self._on_confirm(base, frame))
+        try:
+            # The broker counts the tags of each channel from 1. Ours continue across channels, so that the confirms of
+            # two channels are never mixed up.
+            await channel.call(
+                channel.raw.confirm_delivery, ack_nack_callback=lambda frame: self._on_confirm(base, frame)
+            )
+        except BaseException:
+            channel.discard()
+            raise
         base = self._tag  # there is no await between this line and the first use of the channel
         channel.raw.add_on_return_callback(self._on_return)
         self._channel = channel
@@ -175,11 +191,13 @@ class Outlet:
         that channel. This was seen on RabbitMQ 3.10 when the leader's node was killed; a fresh channel is served. The
         old channel still receives its outstanding confirms.
         """
-        old = self._channel
-        if old is None:
-            return
         try:
-            await self.open()
+            async with self._opening:
+                old = self._channel
+                if old is None or not old.is_open:
+                    # It was closed in the meantime, and ``on_closed`` has led to a fresh one or will.
+                    return
+                await self._replace()
             await self._drain(old, self._tag)
         except BROKER_FAILURES as exc:
             log.warning("publishing_channel_not_renewed", error=str(exc) or repr(exc))

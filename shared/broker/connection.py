@@ -84,7 +84,9 @@ class Connection:
         self._raw: WireConnection | None = None
         self._gone: asyncio.Event = asyncio.Event()
         self._up = asyncio.Event()
-        self._blocked = False
+        self._unblocked = asyncio.Event()
+        self._unblocked.set()
+        self._mismatch: TopologyMismatch | None = None
         self._task: asyncio.Task[None] | None = None
         self._watch: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[TopologyMismatch] | None = None
@@ -96,7 +98,12 @@ class Connection:
     def state(self) -> State:
         if not self._up.is_set():
             return "down"
-        return "blocked" if self._blocked else "up"
+        return "blocked" if self.blocked else "up"
+
+    @property
+    def blocked(self) -> bool:
+        """Tells whether a resource alarm keeps the broker from reading what is published on this connection."""
+        return not self._unblocked.is_set()
 
     def start(self) -> None:
         """Starts to connect in the background, and returns at once."""
@@ -106,6 +113,12 @@ class Connection:
     async def wait_up(self) -> None:
         """Returns once the connection is open and prepared."""
         await self._up.wait()
+
+    async def wait_unblocked(self) -> None:
+        """Returns once the broker reads what is published. What was written before that would be stored after an alarm,
+        long after its publisher has given it up.
+        """
+        await self._unblocked.wait()
 
     async def wait_failed(self) -> TopologyMismatch:
         """Waits until a TopologyMismatch has ended the keeper, and returns it; usually that never happens.
@@ -160,6 +173,11 @@ class Connection:
         if self._raw is not None:
             self._raw.abort("dropped by the client")
 
+    def end(self, mismatch: TopologyMismatch) -> None:
+        """Ends the keeper for good with a mismatch that was found later on this connection, not by ``declare``."""
+        self._mismatch = mismatch
+        self.drop()
+
     async def _keep(self) -> None:
         failed = self._failed
         try:
@@ -183,6 +201,8 @@ class Connection:
             host = self._hosts[turn % len(self._hosts)]
             first_s = CONNECT_FIRST_S if len(self._hosts) == 1 else CONNECT_NEXT_HOST_S
             try:
+                if self._mismatch is not None:
+                    raise self._mismatch
                 await self._connect(host, min(CONNECT_CAP_S, first_s * 2.0 ** min(tries // len(self._hosts), 10)))
                 first = not declared
                 if self._declare is not None and first:
@@ -231,7 +251,7 @@ class Connection:
     async def _connect(self, parameters: URLParameters, within_s: float) -> None:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         gone = self._gone = asyncio.Event()
-        self._blocked = False
+        self._unblocked.set()
 
         def failed(_raw: Any, error: BaseException | str) -> None:
             if not opened.done():
@@ -265,7 +285,10 @@ class Connection:
             raw.abort("the broker is silent")
 
     def _set_blocked(self, blocked: bool) -> None:
-        self._blocked = blocked
+        if blocked:
+            self._unblocked.clear()
+        else:
+            self._unblocked.set()
         log.warning("broker_blocked" if blocked else "broker_unblocked", connection=self._name)
 
     async def _hang_up(self) -> None:
@@ -327,7 +350,8 @@ def _resolve(waiter: asyncio.Future[Any], value: Any) -> None:
 def _parameters(url: str, name: str, heartbeat_s: int) -> URLParameters:
     parameters = URLParameters(url)
     parameters.heartbeat = heartbeat_s
-    parameters.blocked_connection_timeout = 10
+    # A blocked connection is kept: the broker still sends its heartbeats, and ``silence`` drops it if it does not.
+    parameters.blocked_connection_timeout = None
     parameters.socket_timeout = 5
     parameters.stack_timeout = 8
     parameters.connection_attempts = 1

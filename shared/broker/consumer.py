@@ -15,6 +15,7 @@ from pika.exceptions import AMQPError
 from shared.broker import topology
 from shared.broker.channel import AmqpChannel, ChannelGone
 from shared.broker.connection import Connection, State
+from shared.broker.declaration import Declaration
 from shared.broker.incoming import AckBook, Incoming
 from shared.message.channels import Lane
 from shared.metrics import Metrics
@@ -74,14 +75,15 @@ class Consumer:
         on_trouble: Callable[[Lane | None], None],
         metrics: Metrics | None = None,
     ) -> None:
-        self._lanes = tuple(lanes)
-        self._levels_s = tuple(levels_s)
         self._on_delivery = on_delivery
         self._on_trouble = on_trouble
         self._open: dict[Lane, _LaneChannel] = {}
+        metrics = metrics or Metrics()
         self._connection = Connection(
             url, name, use="consume", metrics=metrics, declare=self.declare, on_lost=self._connection_lost
         )
+        channels = sorted({lane.channel for lane in lanes})
+        self._declaration = Declaration(self._connection, levels_s, channels, metrics)
 
     @property
     def connection(self) -> Connection:
@@ -107,14 +109,13 @@ class Consumer:
         await self._connection.close()
 
     async def declare(self) -> None:
-        """Declares the topology of these lanes, on separate channels. Raises the errors of ``topology.declare``."""
-        channels = sorted({lane.channel for lane in self._lanes})
-        await topology.declare(self._connection.channel, self._levels_s, channels)
+        """Declares the topology of these lanes, on separate channels. Raises as ``Declaration.declare``."""
+        await self._declaration.declare()
 
     async def get(self, lane: Lane) -> Incoming | None:
         """Takes one message; returns None if the lane is empty. Raises ChannelGone, TimeoutError."""
         lane_channel = await self._lane_channel(lane)
-        answer = await lane_channel.channel.get(lane.queue)
+        answer = await lane_channel.channel.get(lane.queue, lane_channel.book.skip)
         return None if answer is None else lane_channel.incoming(*answer)
 
     async def consume(self, prefetch: Mapping[Lane, int]) -> None:

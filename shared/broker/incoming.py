@@ -30,6 +30,10 @@ class AckBook:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self.flush)
 
+    def skip(self, tag: int) -> None:
+        """Takes note of a tag that was rejected: it must not interrupt the run of acked tags for ever."""
+        self._acked.add(tag)
+
     def flush(self) -> None:
         """Writes the gathered acks: one ``multiple`` ack for the unbroken run above the floor, then single acks."""
         self._scheduled = False

@@ -17,6 +17,7 @@ from shared.broker import topology
 from shared.broker.channel import BROKER_FAILURES
 from shared.broker.confirms import Fate, Outlet, Pending, Publication
 from shared.broker.connection import Connection, State
+from shared.broker.declaration import Declaration
 from shared.errors import PublishFailed, PublishRejected, PublishUnknown, PublishUnroutable, TopologyMismatch
 from shared.logs import log_death
 from shared.message.channels import CHANNELS
@@ -28,8 +29,6 @@ log = structlog.get_logger(__name__)
 
 #: after a returned message the topology is declared again at most once per this many seconds
 REDECLARE_EVERY_S = 1.0
-#: errors that can end a declaration
-_DECLARATION_FAILURES: tuple[type[Exception], ...] = (*BROKER_FAILURES, TopologyMismatch)
 #: a message is not published again if less than this is left before the deadline, seconds
 LEAST_TRY_S = 0.2
 #: how often a returned message is published, the first time included
@@ -37,7 +36,12 @@ RETURNED_TRIES = 3
 
 
 class Publisher:
-    """Publishes over its own connection, and declares the topology of ``channels``."""
+    """Publishes over its own connection, and declares the topology of ``channels``.
+
+    A queue or exchange that exists with other arguments ends the connection for good, at any time: its ``watch`` raises
+    the TopologyMismatch, and the process ends. Such a queue may lose what it confirms, so a process that went on would
+    promise too much.
+    """
 
     def __init__(
         self,
@@ -50,8 +54,8 @@ class Publisher:
         channels: Iterable[str] = tuple(CHANNELS),
         metrics: Metrics | None = None,
     ) -> None:
-        self._levels_s, self._channels = tuple(levels_s), tuple(channels)
         self._deadline_s = deadline_s
+        metrics = metrics or Metrics()
         self._connection = Connection(
             url,
             name,
@@ -61,10 +65,11 @@ class Publisher:
             on_ready=self._open,
             on_lost=self._lost,
         )
+        self._declaration = Declaration(self._connection, levels_s, channels, metrics)
         self._outlet = Outlet(self._connection, max_pending, self._channel_closed)
         self._declaring = asyncio.Lock()
         self._declared_at = 0.0
-        self._reopening: asyncio.Task[None] | None = None
+        self._reopening: set[asyncio.Task[None]] = set()
 
     @property
     def connection(self) -> Connection:
@@ -81,8 +86,8 @@ class Publisher:
 
     async def close(self) -> None:
         """Closes the connection; the fate of unconfirmed messages stays unknown."""
-        if self._reopening is not None:
-            self._reopening.cancel()
+        for reopening in self._reopening:
+            reopening.cancel()
         self._outlet.stop()
         await self._connection.close()
         self._outlet.lost()
@@ -152,9 +157,11 @@ class Publisher:
         sent: list[Pending] = []
         loop, outlet = asyncio.get_running_loop(), self._outlet
         for index in todo:
-            if not outlet.ready.is_set() or outlet.room.locked():
+            # Nothing is written to a blocked broker: each repeat of a publish would leave a copy that it stores later.
+            if self._connection.blocked or not outlet.ready.is_set() or outlet.room.locked():
                 try:
                     async with asyncio.timeout_at(until):
+                        await self._connection.wait_unblocked()
                         await outlet.ready.wait()
                         await outlet.room.acquire()
                 except TimeoutError:
@@ -174,15 +181,19 @@ class Publisher:
         self._outlet.lost()
 
     def _channel_closed(self) -> None:
-        self._reopening = asyncio.get_running_loop().create_task(self._reopen(), name="channel reopening")
-        self._reopening.add_done_callback(log_death)
+        reopening = asyncio.get_running_loop().create_task(self._reopen(), name="channel reopening")
+        self._reopening.add(reopening)
+        reopening.add_done_callback(self._reopening.discard)
+        reopening.add_done_callback(log_death)
 
     async def _reopen(self) -> None:
         try:
             await self._declare()
             await self._outlet.open()
-        except _DECLARATION_FAILURES as exc:
-            log.warning("publishing_channel_not_reopened", error=str(exc))
+        except TopologyMismatch as mismatch:
+            self._connection.end(mismatch)
+        except BROKER_FAILURES as exc:
+            log.warning("publishing_channel_not_reopened", error=str(exc) or repr(exc))
             self._connection.drop()
         except Exception:
             # Without this, the connection would stay up but never publish again.
@@ -190,7 +201,7 @@ class Publisher:
             self._connection.drop()
 
     async def _declare(self) -> None:
-        await topology.declare(self._connection.channel, self._levels_s, self._channels)
+        await self._declaration.declare()
         self._declared_at = asyncio.get_running_loop().time()
 
     async def _declare_again(self, until: float) -> None:
@@ -208,5 +219,8 @@ class Publisher:
                 await asyncio.sleep(max(topology.CONSUMERS_TOLD_S, REDECLARE_EVERY_S - since_s))
                 log.warning("unroutable_declaring_again")
                 await self._declare()
-        except _DECLARATION_FAILURES as exc:
-            log.warning("declaration_failed", error=str(exc))
+        except TopologyMismatch as mismatch:
+            # To repeat a publish cannot help until an operator has looked at the queue, and a new process declares it.
+            self._connection.end(mismatch)
+        except BROKER_FAILURES as exc:
+            log.warning("declaration_failed", error=str(exc) or repr(exc))

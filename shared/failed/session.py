@@ -16,7 +16,8 @@ from contextlib import asynccontextmanager
 from shared.broker.browse import Scan
 from shared.broker.channel import BROKER_FAILURES, AmqpChannel
 from shared.broker.connection import Connection
-from shared.broker.topology import FAILED_QUEUE, declare_lock
+from shared.broker.declaration import declare_lock
+from shared.broker.topology import FAILED_QUEUE
 from shared.errors import BrokerUnavailable
 
 #: Bounds of one scan.

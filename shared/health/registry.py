@@ -27,6 +27,9 @@ SOURCES = ("users", "templates")
 
 #: A worker counts as dead after this number of missed heartbeats.
 HEARTBEATS_MISSED = 3
+#: A worker that has been forwarding a message for this long is degraded, seconds. It is the default of
+#: ``PUBLISH_DEADLINE_S``, for which the first publish of a forward may wait for its confirm.
+SLOW_FORWARD_S = 5.0
 _FORCED = "notify-breakers-forced"
 # It deletes an entry only if it is unchanged since it was read: its worker may have come back in between.
 _FORGET = "if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end"

@@ -71,7 +71,7 @@ class Handler:
             job = await self._read(incoming)
             if job is None:
                 return None
-            turn = self._turns.enter(job.key)
+            job.turn = turn = self._turns.enter(job.key)
             try:
                 return await self._claim_and_attempt(job, turn)
             finally:

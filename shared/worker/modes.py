@@ -9,17 +9,21 @@ alone     The lanes are cancelled, running handlers finish, then the suspects ar
           requeued: each requeue brings a message nearer to its delivery limit, and two workers would pass it back and
           forth.
 paused    No lane flows, because nothing can be delivered. One message at a time is tried until the cause is over.
+
+A message that has reached its forward counts as settled in every mode, and other messages are handled beside it (see
+``forwards``).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import structlog
 
 from shared.message.channels import lanes_of
-from shared.worker.executor import Executor
+from shared.worker.executor import Executor, Handling
 from shared.worker.pause import Held
 from shared.worker.poison import is_suspect
 from shared.worker.signals import Signals
@@ -47,13 +51,13 @@ class Flow:
     async def careful(self) -> Mode:
         """Handles the first message of each lane alone."""
         for lane in self._lanes:
-            while self._signals.calm:
+            while self._signals.calm and self._executor.has_room:
                 incoming = await self._supply.take(lane)
                 if incoming is None:
                     break
-                if is_suspect(incoming):
-                    # Handlers from before a reconnection may still run.
-                    await self._executor.finish(self._finish_s)
+                # Handlers from before a reconnection may still run.
+                if is_suspect(incoming) and not await self._clear():
+                    break
                 if await self._executor.handle_one(incoming) is not None:
                     return "paused"
                 if not is_suspect(incoming):
@@ -64,51 +68,60 @@ class Flow:
         """Starts the held messages, then lets all lanes flow."""
         signals, supply = self._signals, self._supply
         signals.cause = None
-        # The broker does not count held messages against a new consumer. So its prefetch is smaller by their number
-        # until they are done.
-        held = self._held.by_lane()
-        drained = self._resume_held() if held else None
+        self._resume_held()
         self._executor.flow()
         if signals.suspects:
             return "alone"
-        await supply.flow(held)
+        # The broker does not count messages that were delivered before against a new consumer. So its prefetch is
+        # smaller by their number until they are done: those that were held, and forwards under way.
+        before = self._executor.running_by_lane()
+        await supply.flow({lane: len(handlings) for lane, handlings in before.items()})
+        done = {lane: self._all_done(handlings) for lane, handlings in before.items()}
         while signals.calm:
             if signals.suspects:
                 return "alone"
             if signals.cause is not None:
                 return "paused"
-            if drained is not None and drained.done():
-                drained = None
-                await supply.widen(held)
+            for lane in [lane for lane, drained in done.items() if drained.done()]:
+                del done[lane]
+                await supply.widen(lane)
             await signals.wait(supply.repair_in_s())
             if supply.repair_in_s() == 0:
+                self._executor.forget_void()
                 await supply.repair()
         self._executor.stop_starting()
         return "careful"
 
-    def _resume_held(self) -> asyncio.Future[Any]:
-        """Starts the held messages except the suspects, which it sets aside.
-
-        Returns a future that is done when all started messages are.
-        """
-        innocent = []
+    def _resume_held(self) -> None:
+        """Starts the held messages except the suspects, which it sets aside."""
         for kept in self._held.take_all():
             if is_suspect(kept.incoming):
                 self._signals.suspect(kept.incoming)
             else:
-                innocent.append(kept.incoming)
-        drained = self._executor.start_all(innocent)
+                self._executor.start(kept.incoming)
+
+    def _all_done(self, handlings: Sequence[Handling]) -> asyncio.Future[Any]:
+        """Returns a future that is done when all these handlers are; the running mode is woken then."""
+        drained = asyncio.gather(*handlings, return_exceptions=True)
         drained.add_done_callback(lambda _: self._signals.wake())
         return drained
 
     async def alone(self) -> Mode:
-        """Handles each suspect while nothing else runs in this process."""
+        """Handles each suspect while no other message is handled in this process."""
         signals = self._signals
         log.warning("suspects_delivered", channel=self._channel, count=len(signals.suspects))
         await self._supply.cancel()
-        await self._executor.finish(self._finish_s)
-        self._executor.stop_starting()
-        while signals.suspects and signals.calm:
+        while signals.suspects and await self._clear():
+            self._executor.stop_starting()
             if await self._executor.handle_one(signals.suspects.popleft()) is not None:
                 return "paused"
         return "wide"
+
+    async def _clear(self) -> bool:
+        """Waits until a suspect may be handled; returns False if this mode has to end first."""
+        while self._signals.calm:
+            if await self._executor.clear(self._finish_s):
+                return True
+            # Everything that a handler waits for has a time limit, so this ends; an operator should know if it lasts.
+            log.warning("suspect_waits", channel=self._channel, running=self._executor.in_flight)
+        return False

@@ -178,7 +178,7 @@ class Pause:
             while signals.calm:
                 cause = signals.cause or "provider"
                 self._hold_waiting(cause)
-                await self._forward_old()
+                self._forward_old()
                 if await self._blockers.may_probe(cause) and await self._probe(cause):
                     return "wide"
                 # A probe sets the wake signal too (it is held again, or a lane is broken): that must not start
@@ -204,22 +204,20 @@ class Pause:
 
     def _hold_waiting(self, cause: HoldCause) -> None:
         """Holds the delivered messages that need what is unavailable, and starts those that do not."""
-        free = []
         for incoming in self._executor.take_waiting():
             if self._handler.waits_for(incoming, cause):
                 self._held.keep(incoming, cause)
             else:
-                free.append(incoming)
-        if free:
-            self._executor.start_all(free)
+                self._executor.start(incoming)
 
     async def _probe(self, cause: HoldCause) -> bool:
         """Tries messages one at a time while they succeed; returns whether the cause is over."""
         while self._signals.calm:
             incoming = await self._next_probe(cause)
-            if incoming is not None and is_suspect(incoming):
-                # It may crash this process, so the handlers that are still running finish first.
-                await self._executor.finish(self._finish_s)
+            if incoming is not None and is_suspect(incoming) and not await self._executor.clear(self._finish_s):
+                # It may crash this process, and handlers still run: it is tried again later.
+                self._held.keep(incoming, cause)
+                return False
             if incoming is not None and await self._executor.handle_one(incoming) is not None:
                 return False
             if self._blockers.is_over(cause):
@@ -231,16 +229,18 @@ class Pause:
     async def _next_probe(self, cause: HoldCause) -> Incoming | None:
         """Returns a message to try, preferably one not tried before: one faulty message must not block the rest."""
         kept = self._held.take_probe(cause)
-        incoming = kept.incoming if kept else await self._supply.take_one()
+        incoming = kept.incoming if kept else None
+        if incoming is None and self._executor.has_room:
+            incoming = await self._supply.take_one()
         if incoming is None and (kept := self._held.take_probe(cause, again=True)) is not None:
             incoming = kept.incoming
         if incoming is not None:
             incoming.probed = True
         return incoming
 
-    async def _forward_old(self) -> None:
+    def _forward_old(self) -> None:
         for kept in self._held.take_older_than(self._hold_s):
-            await self._forward(kept)
+            self._executor.forward(kept.incoming, kept.cause)
 
     async def _forward(self, kept: HeldMessage) -> None:
         await self._handler.requeue(kept.incoming, kept.cause)

@@ -39,6 +39,7 @@ from shared.settings.settings import Settings
 from shared.templates.library import HttpLibrary, Library
 from shared.users.directory import Directory, HttpDirectory
 from shared.worker.collector import calm_collector
+from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.pause import Blockers
 from shared.worker.recorder import Recorder
@@ -176,9 +177,11 @@ def assemble(
     sender = Sender(channel, providers, metrics, clock_ms)
     policy = settings.channels[channel].retry
     delivery = Delivery(channel, sender, directory, templates, recorder, policy, clock_ms=clock_ms)
-    settler = Settler(channel, publisher, recorder, metrics, settings.broker.retry_levels_s, clock_ms)
+    forwards = Forwards(channel, metrics)
+    settler = Settler(channel, publisher, recorder, forwards, metrics, settings.broker.retry_levels_s, clock_ms)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
-    return build_worker(channel, settings, handler, Blockers(providers, directory, templates, claims), metrics, name)
+    blockers = Blockers(providers, directory, templates, claims)
+    return build_worker(channel, settings, handler, forwards, blockers, metrics, name)
 
 
 def _http(status: Status, settings: Settings, metrics: Metrics) -> WorkerHttp:

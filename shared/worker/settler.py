@@ -2,12 +2,16 @@
 
 The record is kept in Redis. A failed publish is repeated, and the claim is renewed before each repeat: the broker
 redelivers a message only when its channel is lost, so a message given up here would occupy its slot indefinitely.
+
+Once the AMQP channel of the message is lost, the broker has redelivered it. A message without a claim is then given up
+after a failed publish, because its copy is forwarded in its place. One with a claim is not: its attempt is used up, and
+only the forward and its record tell that to the copy.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -20,9 +24,10 @@ from shared.delivery.job import Job
 from shared.errors import PublishFailed
 from shared.failed.entry import failed_headers
 from shared.idempotency.claims import END
-from shared.message.incoming import Received
+from shared.message.incoming import Incoming, Received
 from shared.message.outcome import Dead, Duplicate, Retry, Sent, Settled, Skipped
 from shared.metrics import Metrics
+from shared.worker.forwards import Forwards
 from shared.worker.poison import redeliveries
 from shared.worker.recorder import Recorder
 
@@ -40,11 +45,13 @@ class Settler:
         channel: str,
         publisher: Publisher,
         recorder: Recorder,
+        forwards: Forwards,
         metrics: Metrics,
         levels_s: Sequence[float],
         clock_ms: Callable[[], int] = now_ms,
     ) -> None:
         self._channel = channel
+        self._forwards = forwards
         self._publisher = publisher
         self._recorder = recorder
         self._metrics = metrics
@@ -74,58 +81,70 @@ class Settler:
                 self._metrics.duplicates.labels(self._channel).inc()
                 log.info("duplicate", **self._about(received, job.request_id), why=outcome.why)
             case Retry() | Dead() if not job.claim.held:
-                await self.settle_unclaimed(received, outcome, job.request_id)
+                await self.settle_unclaimed(received, outcome, job.request_id, job=job)
             case Retry():
-                await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+                await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)
                 await self._recorder.forwarded(job, received.state.attempt + outcome.counted)
                 received.incoming.ack()
                 self._log_retry(received, outcome, job.request_id)
             case Dead():
-                await self._forward(self._to_failed(received, outcome, job.request_id), job.claim.renew)
+                await self._forward(received.incoming, self._to_failed(received, outcome, job.request_id), job)
                 await self._recorder.forwarded(job, END)
                 received.incoming.ack()
                 self._log_dead(received, outcome, job.request_id)
 
     async def settle_unclaimed(
-        self, received: Received, outcome: Retry | Dead, request_id: str = "", extra_redeliveries: int = 0
+        self,
+        received: Received,
+        outcome: Retry | Dead,
+        request_id: str = "",
+        extra_redeliveries: int = 0,
+        job: Job | None = None,
     ) -> None:
         """Forwards a message without a claim (an unreadable one, for example), then acks it; records nothing.
 
+        Does neither if the publish fails and the broker has redelivered the message: then its copy is forwarded.
         ``extra_redeliveries``: number of redeliveries to add to the broker's count, because this forwarding is one.
         """
         if isinstance(outcome, Retry):
             # It may still be a message that crashes its worker, so its count of redeliveries travels on.
             count = redeliveries(received.incoming) + extra_redeliveries
-            await self._forward(self._to_ladder(received, outcome, request_id, count))
-            received.incoming.ack()
-            self._log_retry(received, outcome, request_id)
-        else:
-            await self._forward(self._to_failed(received, outcome, request_id))
+            if await self._forward(received.incoming, self._to_ladder(received, outcome, request_id, count), job):
+                received.incoming.ack()
+                self._log_retry(received, outcome, request_id)
+        elif await self._forward(received.incoming, self._to_failed(received, outcome, request_id), job):
             received.incoming.ack()
             self._log_dead(received, outcome, request_id)
 
-    async def _forward(
-        self, publication: Publication, renew_claim: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
-        pause_s = REPEAT_FIRST_S
-        while True:
-            try:
-                await self._publisher.publish(publication)
-            except PublishFailed as exc:
-                self._metrics.forward_repeated.labels(self._channel).inc()
-                log.warning(
-                    "forward_repeated",
-                    request_id=publication.correlation_id,
-                    **_sender(publication.headers.get("notify-client", "")),
-                    exchange=publication.exchange,
-                    error=str(exc),
-                )
+    async def _forward(self, incoming: Incoming, publication: Publication, job: Job | None) -> bool:
+        """Publishes until RabbitMQ confirms, and returns True.
+
+        Returns False if a message without a claim is given up, because the broker has redelivered it.
+        """
+        pause_s, claimed = REPEAT_FIRST_S, job is not None and job.claim.held
+        with self._forwards.entered(incoming):
+            while True:
+                try:
+                    await self._publisher.publish(publication)
+                except PublishFailed as exc:
+                    self._metrics.forward_repeated.labels(self._channel).inc()
+                    log.warning(
+                        "forward_repeated",
+                        request_id=publication.correlation_id,
+                        **_sender(publication.headers.get("notify-client", "")),
+                        exchange=publication.exchange,
+                        error=str(exc),
+                    )
+                else:
+                    return True
+                if incoming.is_void and not claimed:
+                    return False
+                if job is not None:
+                    job.step_aside()
                 await asyncio.sleep(pause_s)
                 pause_s = min(REPEAT_CAP_S, pause_s * 2)
-                if renew_claim is not None:
-                    await renew_claim()
-            else:
-                return
+                if job is not None and claimed:
+                    await job.claim.renew()
 
     def _to_ladder(self, received: Received, outcome: Retry, request_id: str, redelivered: int = 0) -> Publication:
         before, incoming = received.state, received.incoming

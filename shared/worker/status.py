@@ -7,7 +7,7 @@ from typing import Any
 
 from shared.breaker.breaker import Breaker
 from shared.broker.publisher import Publisher
-from shared.health.registry import Forced
+from shared.health.registry import SLOW_FORWARD_S, Forced
 from shared.message.channels import lanes_of
 from shared.providers.failover import Providers
 from shared.worker.worker import Worker
@@ -35,11 +35,13 @@ class Status:
         """Returns the document of the health route; ``status`` is ``unhealthy`` without the broker.
 
         ``status`` is ``degraded`` while the worker is paused, while a breaker is not closed, while a lane does not
-        flow (its queue is missing, or has no leader), and while the broker accepts no messages (a resource alarm).
+        flow (its queue is missing, or has no leader), while the broker accepts no messages (a resource alarm), and
+        while a forward takes longer than SLOW_FORWARD_S.
         """
         up = self._worker.broker_up and self._publisher.state != "down"
         flowing = not self._worker.paused and not self._worker.broken_lanes and self._publisher.state == "up"
-        calm = flowing and self._providers.worst_state == "closed"
+        forwarding = self._worker.forwards.oldest_s < SLOW_FORWARD_S
+        calm = flowing and forwarding and self._providers.worst_state == "closed"
         return {
             "status": "unhealthy" if not up else "healthy" if calm else "degraded",
             "queue": lanes_of(self.channel)[1].queue,
@@ -57,6 +59,8 @@ class Status:
             **(sources if self._sources else {}),
             "paused": self._worker.paused,
             "in_flight": self._worker.in_flight,
+            "forwards": len(self._worker.forwards),
+            "oldest_forward_s": round(self._worker.forwards.oldest_s, 1),
         }
 
     def beat(self) -> dict[str, Any]:

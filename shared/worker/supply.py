@@ -44,6 +44,9 @@ class BrokenLanes:
     def __iter__(self) -> Iterator[Lane]:
         return iter(tuple(self._lanes))
 
+    def __contains__(self, lane: Lane) -> bool:
+        return lane in self._lanes
+
     def add(self, lane: Lane) -> None:
         """Adds a broken lane; one that is broken already is not counted again."""
         if lane not in self._lanes:
@@ -88,18 +91,18 @@ class Supply:
                 return incoming
         return None
 
-    async def flow(self, held: Mapping[Lane, int] | None = None) -> None:
+    async def flow(self, unacked: Mapping[Lane, int] | None = None) -> None:
         """Lets every lane flow.
 
-        ``held``: how many messages of each lane the worker holds. The broker does not count them against a new
+        ``unacked``: how many messages of each lane the worker has already. The broker does not count them against a new
         consumer, so its prefetch is reduced by that number.
         """
         for lane, most in self._prefetch.items():
-            await self._open(lane, max(1, most - (held or {}).get(lane, 0)))
+            await self._open(lane, max(1, most - (unacked or {}).get(lane, 0)))
 
-    async def widen(self, lanes: Mapping[Lane, int]) -> None:
-        """Gives these lanes their full prefetch again."""
-        for lane in lanes:
+    async def widen(self, lane: Lane) -> None:
+        """Gives this lane its full prefetch again, unless it is broken: then its repair does."""
+        if lane not in self._broken:
             await self._open(lane, self._prefetch[lane])
 
     async def cancel(self) -> None:

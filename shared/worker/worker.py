@@ -17,6 +17,7 @@ from shared.message.outcome import HoldCause
 from shared.metrics import Metrics
 from shared.settings.settings import Settings
 from shared.worker.executor import Executor
+from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.modes import Flow, Mode
 from shared.worker.pause import Blockers, Held, Pause
@@ -38,6 +39,7 @@ class Worker:
         channel: str,
         consumer: Consumer,
         executor: Executor,
+        forwards: Forwards,
         held: Held,
         signals: Signals,
         flow: Flow,
@@ -49,6 +51,7 @@ class Worker:
         self._channel = channel
         self._consumer = consumer
         self._executor = executor
+        self.forwards = forwards
         self._held = held
         self._signals = signals
         self._pause = pause
@@ -151,7 +154,13 @@ class Worker:
 
 
 def build_worker(
-    channel: str, settings: Settings, handler: Handler, blockers: Blockers, metrics: Metrics, name: str
+    channel: str,
+    settings: Settings,
+    handler: Handler,
+    forwards: Forwards,
+    blockers: Blockers,
+    metrics: Metrics,
+    name: str,
 ) -> Worker:
     """Builds the worker of one channel around its handler. ``name`` is the name of its connection at the broker."""
     lanes = lanes_of(channel)
@@ -162,7 +171,7 @@ def build_worker(
         held.keep(incoming, cause)
         signals.hold(cause)
 
-    executor = Executor(handler, settings.worker.prefetch, hold)
+    executor = Executor(handler, forwards, settings.worker.prefetch, hold)
 
     def deliver(incoming: Incoming) -> None:
         if is_suspect(incoming):
@@ -195,5 +204,14 @@ def build_worker(
         finish_s=settings.worker.shutdown_s,
     )
     return Worker(
-        channel, consumer, executor, held, signals, flow, pause, metrics, shutdown_s=settings.worker.shutdown_s
+        channel,
+        consumer,
+        executor,
+        forwards,
+        held,
+        signals,
+        flow,
+        pause,
+        metrics,
+        shutdown_s=settings.worker.shutdown_s,
     )

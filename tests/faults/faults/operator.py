@@ -57,9 +57,9 @@ class BrokerOperator:
     async def lift_memory_alarm(self) -> None:
         await self._ctl("set_vm_memory_high_watermark", _USUAL_WATERMARK)
 
-    async def forbid_declaring(self, name: str) -> None:
-        """Forbids applications to declare anything of this name, until ``allow_all``."""
-        await self._permit(f"^(?!{re.escape(name)}$).*")
+    async def forbid_declaring(self, *names: str) -> None:
+        """Forbids applications to declare anything of these names, until ``allow_all``."""
+        await self._permit(f"^(?!({'|'.join(map(re.escape, names))})$).*")
 
     async def allow_all(self) -> None:
         await self._permit(".*")

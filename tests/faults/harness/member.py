@@ -52,7 +52,8 @@ class Member:
         self._frozen = False
 
     def start(self) -> None:
-        """Starts the process and keeps it running; returns at once."""
+        """Starts the process and keeps it running, also after a ``stop``; returns at once."""
+        self._stopping = False
         self._keeper = asyncio.create_task(self._keep())
 
     @property

@@ -33,6 +33,13 @@ UNHURRIED: dict[str, Any] = {
     "variables": {"LEASE_S": "60", "HANDLING_BUDGET_S": "25", "BREAKER_SLOW_S": "5"},
 }
 
+#: The same for scenarios in which a message is redelivered while its forward cannot finish: the copy waits in the
+#: ladder until the lease is over, which must not take as long as the scenario.
+SHORT_LEASES: dict[str, Any] = {
+    "provider_timeout_s": 5.0,
+    "variables": {"LEASE_S": "14", "HANDLING_BUDGET_S": "6", "BREAKER_SLOW_S": "5"},
+}
+
 #: variables of workers whose breakers never open, for scenarios about other things: neither failures in a row nor the
 #: share of failed or slow calls reaches its threshold
 BREAKERS_NEVER_OPEN = {"BREAKER_FAILURES": "1000000", "BREAKER_WINDOW_CALLS": "1000000"}

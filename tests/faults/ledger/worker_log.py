@@ -48,6 +48,12 @@ async def opened(workers: Iterable[Member], provider: str, deadline_s: float = 1
     return (await eventually_async(lambda: breaker_changes(workers, provider, "open"), deadline_s))[0]
 
 
+def delivered_of(log: Path, parcels: Iterable[Parcel]) -> int:
+    """Returns how many of these parcels the worker with this log has delivered so far."""
+    lines = [line for line in log.read_bytes().splitlines() if b'"event":"delivered"' in line]
+    return len({parcel.request_id for parcel in parcels} & {orjson.loads(line)["request_id"] for line in lines})
+
+
 def returned_after_s(log: Path, parcels: Iterable[Parcel]) -> list[float] | None:
     """Returns the seconds from acceptance to the provider's acceptance for parcels delivered at the second attempt, or
     None until all were.

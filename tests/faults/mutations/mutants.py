@@ -9,11 +9,11 @@ MUTANTS = (
         "ack-before-forward",
         "acks a message before its next attempt is stored on the ladder",
         "Settler.settle",
-        "await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
+        "await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)",
         """
         received.incoming.ack()
         await asyncio.sleep(0)
-        await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+        await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)
         """,
         ("killed-while-forwarding",),
     ),
@@ -81,10 +81,10 @@ MUTANTS = (
         "recorded-before-the-confirm",
         "records a message as handed on before the broker has confirmed it",
         "Settler.settle",
-        "await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)",
+        "await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)",
         """
         await self._recorder.forwarded(job, received.state.attempt + outcome.counted)
-        await self._forward(self._to_ladder(received, outcome, job.request_id), job.claim.renew)
+        await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)
         """,
         ("killed-while-forwarding",),
     ),
@@ -94,9 +94,11 @@ MUTANTS = (
         "Flow.alone",
         """
         await self._supply.cancel()
-        await self._executor.finish(self._finish_s)
+        while signals.suspects and await self._clear():
         """,
-        "",
+        """
+        while signals.suspects:
+        """,
         ("poison-amid-traffic",),
         ("it did not die alone", "I1", "I6"),
     ),

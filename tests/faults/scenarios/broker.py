@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from tests.faults.faults.operator import BrokerOperator, on_disk
-from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scale import SHORT_LEASES, UNHURRIED
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.truth import all_say_down, all_well, gateways_say, workers_say
+from tests.faults.ledger.worker_log import delivered_of
 from tests.faults.load.traffic import flowing, some_are_retried
+from tests.support.waiting import eventually_async
 
 #: longer than any deadline or heartbeat of the product, seconds
 FROZEN_S = 35.0
 #: longer than a blocked connection is kept, seconds
 ALARM_S = 15.0
+#: messages that wait for a worker when the alarm begins
+BACKLOG = 200
 
 
 @scenario(quick=True)
@@ -83,22 +87,36 @@ async def broker_frozen(trial: Trial) -> None:
 
 @scenario()
 async def broker_out_of_memory(trial: Trial) -> None:
-    """RabbitMQ's memory alarm blocks all publishers for 15 s: deliveries continue, and requests that it did not store
-    are answered 503.
+    """RabbitMQ's memory alarm blocks all publishers for 15 s, while a worker starts with a message that it cannot
+    forward, and all connections are closed: deliveries continue, and requests that it did not store are answered 503.
     """
     rabbitmq = trial.stage.rabbitmq
-    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+    # Each publish of the forward that the alarm keeps from being confirmed is stored in the end.
+    trial.bounds.failed["invalid_json"] = (1, 10)
+    async with trial.system(push=1, email=1, sms=1, **SHORT_LEASES) as system:
         operator = BrokerOperator(rabbitmq, system.vhost)
         await some_are_retried(system)
+        push = system.workers[0]
         async with flowing(trial, system, 1400, per_s=70):
             await system.delivered(200)
+            await push.stop()
+            await system.load.publish_raw("push.low", b"{")
+            waiting = system.writer.write(BACKLOG, channel="push", priority="high")
+            await system.load.publish(waiting)
             await operator.raise_memory_alarm()
             try:
                 lasting = asyncio.create_task(asyncio.sleep(ALARM_S))
-                noticed_s = await gateways_say(system, "blocked", "down", within_s=ALARM_S)
+                push.start()
+                noticed_s = await gateways_say(system, "blocked", within_s=ALARM_S)
+                # The calls that are refused once must be forwarded, so they wait for the end of the alarm.
+                passed = BACKLOG // 2
+                await eventually_async(lambda: delivered_of(push.log, waiting) >= passed, ALARM_S, 0.2)
+                await operator.close_connections()
+                await workers_say(system, "degraded", within_s=ALARM_S, workers=[push])
                 await lasting
             finally:
                 await operator.lift_memory_alarm()
             system.healed()
             well_s = await all_well(system)
+            await eventually_async(lambda: delivered_of(push.log, waiting) == BACKLOG, 60, 0.2)
         trial.note(f"the gateway said so after {noticed_s:.1f} s, all were well {well_s:.1f} s after the alarm")

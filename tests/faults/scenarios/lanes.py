@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from shared.broker.topology import retry_exchange
+from shared.broker.topology import retry_exchange, retry_queue
 from shared.message.channels import Lane
 from tests.faults.faults.operator import BrokerOperator
-from tests.faults.harness.scale import UNHURRIED, scaled_settings
+from tests.faults.harness.scale import SHORT_LEASES, UNHURRIED, scaled_settings
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.checker import percentile
-from tests.faults.ledger.truth import all_well
+from tests.faults.ledger.truth import all_well, workers_say
 from tests.faults.ledger.worker_log import returned_after_s
 from tests.faults.load.envelopes import Parcel
 from tests.faults.load.traffic import some_are_retried
@@ -98,15 +98,18 @@ async def ladder_of_one_lane_full(trial: Trial) -> None:
 
 @scenario()
 async def lane_missing(trial: Trial) -> None:
-    """The queue of one lane is deleted and no application may declare it: its retries wait, and those of all other
-    lanes come back as usual.
+    """One lane loses first its ladder and then its queue, no application may declare either, and all connections are
+    closed: its retries wait, and those of all other lanes come back as usual.
     """
-    async with trial.system(push=1, **UNHURRIED) as system:
+    async with trial.system(push=1, **SHORT_LEASES) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system, _REFUSED)
         usual_s = await _retries_of_others(system)
+        await _ladder_missing(trial, system, operator, usual_s)
         await operator.forbid_declaring(_LOW.queue)
         await operator.delete_queue(_LOW.queue)
+        await operator.close_connections()
+        await all_well(system)
         # There are more than the 32 messages per source queue that the broker's dead-letter worker keeps unconfirmed.
         level_s = scaled_settings().broker.retry_levels_s[0]
         await system.load.publish(system.writer.write(100, priority="low"), exchange=retry_exchange(level_s))
@@ -118,6 +121,26 @@ async def lane_missing(trial: Trial) -> None:
         await operator.bound(_LOW)
         await all_well(system)
         _same(trial, usual_s, hurt_s)
+
+
+async def _ladder_missing(trial: Trial, system: System, operator: BrokerOperator, usual_s: list[float]) -> None:
+    """Deletes the ladder of the low lane, and closes all connections while messages wait to be forwarded to it."""
+    ladder = [retry_queue(_LOW, level_s) for level_s in scaled_settings().broker.retry_levels_s]
+    await operator.forbid_declaring(*ladder)
+    for queue in ladder:
+        await operator.delete_queue(queue)
+    parcels = system.writer.write(100, priority="low")
+    await system.load.publish(parcels)
+    await workers_say(system, "degraded", within_s=15)
+    forwards = (await system.health_of(system.workers[0]))["forwards"]
+    await operator.close_connections()
+    await all_well(system)
+    hurt_s = await _retries_of_others(system)
+    await operator.allow_all()
+    log = system.workers[0].log
+    await eventually_async(lambda: returned_after_s(log, parcels) is not None, _ALL_BACK_S, 0.2)
+    trial.note(f"{forwards} messages waited for their ladder when the connections were closed")
+    _same(trial, usual_s, hurt_s)
 
 
 async def _retries_of_others(system: System) -> list[float]:

@@ -12,7 +12,7 @@ import pytest
 from ops.servers import RabbitMQServer
 from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
-from shared.errors import PublishUnknown, PublishUnroutable, TopologyMismatch
+from shared.errors import PublishFailed, PublishUnknown, PublishUnroutable, TopologyMismatch
 from shared.failed.entry import read_entry
 from shared.message.channels import CHANNELS, Lane, lanes_of
 from tests.support.publishing import publishing
@@ -176,6 +176,24 @@ async def test_queues_with_other_arguments_are_all_named_and_left_alone(
     await other.close()
     answer = await channel.call(channel.raw.queue_declare, queue="sms.queue", passive=True)
     assert answer.method.queue == "sms.queue"
+
+
+@pytest.mark.parametrize("missing", ["binding", "exchange"])
+async def test_a_queue_with_other_arguments_that_is_met_while_publishing_ends_the_connection(
+    missing: str, publisher: Publisher
+) -> None:
+    ladder, queue = topology.retry_exchange(1.0), topology.retry_queue(Lane("push", "medium"), 1.0)
+    channel = await publisher.connection.channel()
+    await channel.call(channel.raw.queue_delete, queue=queue)
+    await channel.call(channel.raw.queue_declare, queue=queue, durable=True, arguments=topology.retry_arguments(2.0))
+    if missing == "exchange":
+        await channel.call(channel.raw.exchange_delete, exchange=ladder)
+    watch = asyncio.create_task(publisher.connection.watch())
+    with pytest.raises(PublishFailed):
+        await publisher.publish(Publication(ladder, "push", b"{}", {}))
+    with pytest.raises(TopologyMismatch, match="x-message-ttl"):
+        await asyncio.wait_for(watch, 10)
+    assert publisher.state == "down"
 
 
 async def test_what_was_returned_is_not_unknown_for_want_of_time(publisher: Publisher) -> None:

@@ -18,6 +18,9 @@ from tests.support.waiting import eventually_async
 HEARTBEAT_S = 1
 #: number of heartbeats of an otherwise idle connection, after which it must still be the same connection
 HEARTBEATS = 5
+#: the same of a blocked connection. RabbitMQ sends up to two in each interval, so this takes longer than the 10 s after
+#: which a blocked connection used to be dropped
+LONG_BLOCKED = 26
 HEARTBEAT_BYTES = 8
 LEADER = '[sys:{}(whereis(N)) || N <- registered(), N == list_to_atom("{}_push.queue")].'
 
@@ -45,9 +48,11 @@ def heard_on(connection: Connection) -> Callable[[], int]:
     return lambda: wire.heard_bytes - before if connection._raw is wire else 0
 
 
-async def stays(connection: Connection) -> None:
+async def stays(connection: Connection, heartbeats: int = HEARTBEATS) -> None:
     heard = heard_on(connection)
-    await eventually_async(lambda: heard() >= HEARTBEATS * HEARTBEAT_BYTES)
+    await eventually_async(
+        lambda: heard() >= heartbeats * HEARTBEAT_BYTES, deadline_s=max(10, heartbeats * HEARTBEAT_S)
+    )
     assert connection.state != "down"
 
 
@@ -70,15 +75,20 @@ async def test_one_that_is_idle_is_kept(publisher: Publisher) -> None:
 
 
 async def test_one_that_takes_nothing_because_of_a_memory_alarm_is_kept(
-    publisher: Publisher, rabbitmq: RabbitMQServer
+    publisher: Publisher, rabbitmq: RabbitMQServer, vhost: str
 ) -> None:
     await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "0.00001")
     try:
         assert None not in await publisher.publish_all(push(1000))
         assert publisher.state == "blocked"
-        await stays(publisher.connection)
+        await stays(publisher.connection, LONG_BLOCKED)
+        assert publisher.state == "blocked"
+        # Nothing more is written, and so nothing more is stored after the alarm.
+        assert None not in await publisher.publish_all(push(1000))
     finally:
         await asyncio.to_thread(rabbitmq.ctl, "set_vm_memory_high_watermark", "0.4")
+    assert await publisher.publish_all(push(1), deadline_s=20) == [None]
+    await eventually_async(lambda: rabbitmq.list_queues(vhost)["push.queue"].messages == 1001)
 
 
 async def test_one_that_reads_nothing_because_a_queue_has_no_leader_is_kept(

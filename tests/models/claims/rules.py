@@ -31,9 +31,9 @@ class Rules:
     #: the claim is repeated while a publish is repeated
     renew: bool = True
     #: what happens to a copy whose claim is held by a handler of the same process
-    held_here: Literal["waits", "to ladder"] = "waits"
+    held_here: Literal["waits unless its forward fails", "waits", "to ladder"] = "waits unless its forward fails"
     #: what happens to work whose delivery can no longer be acked
-    channel_lost: Literal["goes on", "given up and released", "given up"] = "goes on"
+    channel_lost: Literal["goes on", "unclaimed given up", "given up and released", "given up"] = "unclaimed given up"
     #: how a claim is read once its lease has run out
     lapsed_reads: Literal["handed on", "nothing"] = "handed on"
     #: the records over which an acceptance is recorded
@@ -75,6 +75,8 @@ HARMLESS: dict[str, Rules] = {
     "copies without a claim record too": Rules(record_over="nothing or lower", unclaimed_records=True),
     "a yes is recorded over its own claim only": Rules(done_over="own claim"),
     "a copy held here goes to the ladder": Rules(held_here="to ladder"),
+    "a copy held here waits for a forward that fails": Rules(held_here="waits"),
+    "a copy without a claim is forwarded although its channel is lost": Rules(channel_lost="goes on"),
     "a stop releases what was not tried": Rules(stop="release untried"),
 }
 

@@ -15,7 +15,7 @@ from shared.clock import now_ms, rfc3339
 from shared.delivery.delivery import Delivery
 from shared.delivery.job import Job
 from shared.delivery.sender import Sender
-from shared.errors import PublishFailed, RedisUnavailable, SourceNotFound, SourceUnavailable
+from shared.errors import PublishFailed, PublishUnroutable, RedisUnavailable, SourceNotFound, SourceUnavailable
 from shared.idempotency.claim import Claim
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import Priority
@@ -91,18 +91,23 @@ class ScriptedClaims:
 
 
 class ScriptedPublisher(Publisher):
-    """Confirms each publication, after it has raised each of ``failures`` once."""
+    """Confirms each publication whose exchange is not ``missing``, after it has raised each of ``failures`` once."""
 
     def __init__(self, journal: list[str]) -> None:
         self._journal = journal
         self.failures: deque[PublishFailed] = deque()
+        self.missing: set[str] = set()
         self.tried: list[Publication] = []
+        self.confirmed: list[Publication] = []
 
     async def publish(self, publication: Publication, deadline_s: float | None = None) -> None:
         self.tried.append(publication)
         if self.failures:
             self._journal.append("not confirmed")
             raise self.failures.popleft()
+        if publication.exchange in self.missing:
+            raise PublishUnroutable(publication.exchange)
+        self.confirmed.append(publication)
         self._journal.append(f"confirmed {publication.exchange}")
 
 

@@ -156,6 +156,16 @@ async def test_a_mismatch_ends_the_watch_and_the_connection() -> None:
         assert connection.state == "down"
 
 
+async def test_a_mismatch_that_is_found_later_ends_the_watch_and_the_connection() -> None:
+    lost: list[None] = []
+    async with kept(on_lost=lambda: lost.append(None)) as connection:
+        await up(connection)
+        connection.end(TopologyMismatch("another limit"))
+        with pytest.raises(TopologyMismatch, match="another limit"):
+            await asyncio.wait_for(connection.watch(), 5)
+        assert (connection.state, len(lost)) == ("down", 1)
+
+
 async def test_an_error_of_the_keeper_itself_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     def stumble(_tries: int, _draw: float) -> float:
         raise UNFORESEEN

@@ -63,6 +63,7 @@ def test_a_broker_that_confirms_nothing_counts_as_blocked() -> None:
         Redis(push=[]),
         Redis(push=[WorkerView(paused=True, breakers={})]),
         Redis(sms=[FINE, WorkerView(paused=False, breakers={"one": "half_open"})]),
+        Redis(email=[FINE, WorkerView(paused=False, breakers={}, forwards=2, oldest_forward_s=5.0)]),
         Redis(memory_share=0.8),
     ],
 )
@@ -93,3 +94,10 @@ def test_a_depth_that_is_not_known_is_not_taken_for_none_waiting() -> None:
     answer = report(depths=Depths({Lane("push", "low"): None}))
     assert answer.channels["push"].ready is None
     assert answer.channels["email"].ready == 6
+
+
+def test_the_forwards_of_a_channels_workers_are_added_and_the_oldest_is_shown() -> None:
+    workers = [WorkerView(False, {}, forwards=2, oldest_forward_s=1.0), WorkerView(False, {}, 3, 4.9)]
+    answer = report(Redis(push=workers))
+    channel = answer.channels["push"]
+    assert (answer.status, channel.forwards, channel.oldest_forward_s) == ("healthy", 5, 4.9)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from shared.errors import RedisUnavailable
+from shared.broker import topology
+from shared.errors import RedisUnavailable, Refusal, Refused
+from shared.idempotency.claims import ClaimAnswer
 from shared.message.headers import DeliveryState, read_state
 from shared.message.incoming import Incoming
 from shared.settings.load import load_settings
+from shared.worker import settler as settling
+from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.poison import GIVE_UP_AT
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
-from tests.support.fakes.worker import Bench, ScriptedPublisher
+from tests.support.fakes.worker import YES, Bench, ScriptedPublisher
+from tests.support.waiting import eventually_async
 
 
 class HandlingBench(Bench):
@@ -24,8 +31,11 @@ class HandlingBench(Bench):
         super().__init__()
         self.publisher = ScriptedPublisher(self.journal)
         settings = load_settings(env_file=None)
+        self.forwards = Forwards("push", self.metrics)
         recorder = Recorder(self.claims, self.metrics, patience_s=0.0)
-        self.settler = Settler("push", self.publisher, recorder, self.metrics, settings.broker.retry_levels_s)
+        self.settler = Settler(
+            "push", self.publisher, recorder, self.forwards, self.metrics, settings.broker.retry_levels_s
+        )
         self.handler = Handler("push", self.delivery, self.claims, self.settler, settings, self.metrics)
 
     def incoming(self, **fields: Any) -> Incoming:
@@ -136,6 +146,28 @@ async def test_a_held_message_releases_its_claim_unless_redis_is_unavailable(
     bench.claims.away = True
     assert await bench.handler.handle(bench.incoming()) == "redis"
     assert bench.journal == ["claim", "claim: away"]
+
+
+async def test_copies_wait_for_another_until_the_forward_of_that_one_fails(
+    bench: HandlingBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "REPEAT_FIRST_S", 0.001)
+    ladder = {topology.retry_exchange(level_s) for level_s in load_settings(env_file=None).broker.retry_levels_s}
+    bench.claims.answers.extend((YES, *[ClaimAnswer("held", lease_left_s=1.0)] * 100))
+    bench.provider.answers["t1"] = Refused(Refusal.PAYLOAD_REJECTED, "no")
+    bench.provider.gate, bench.publisher.missing = asyncio.Event(), {topology.FAILED_EXCHANGE, *ladder}
+    handlings = [asyncio.create_task(bench.handler.handle(bench.incoming())) for _ in range(3)]
+    await eventually_async(lambda: bench.journal.count("claim") == 3)
+    assert len(bench.forwards) == 0
+    bench.provider.gate.set()
+    # The copies are forwarded too, and do not wait for one another either.
+    await eventually_async(lambda: len(bench.forwards) == 3)
+    bench.publisher.missing = set()
+    await asyncio.wait_for(asyncio.gather(*handlings), 5)
+    assert Counter(publication.exchange for publication in bench.publisher.confirmed) == {
+        topology.FAILED_EXCHANGE: 1,
+        topology.retry_exchange(5): 2,
+    }
 
 
 async def test_a_message_that_may_crash_its_worker_is_not_attempted(bench: HandlingBench) -> None:

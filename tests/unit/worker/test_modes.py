@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared.broker.incoming import Incoming
 from shared.errors import TopologyMismatch
@@ -15,13 +16,14 @@ from shared.message.channels import Lane
 from shared.message.outcome import HoldCause
 from shared.metrics import Metrics
 from shared.worker.executor import Executor
+from shared.worker.forwards import Forwards
 from shared.worker.modes import Flow
 from shared.worker.pause import Held, Pause
 from shared.worker.poison import SUSPECT_AT, is_suspect
 from shared.worker.signals import Signals
 from shared.worker.supply import BrokenLanes
 from shared.worker.worker import Worker
-from tests.support.incoming import make_incoming
+from tests.support.incoming import RememberedAcks, make_incoming
 from tests.support.waiting import eventually_async
 
 
@@ -32,6 +34,7 @@ class EmptyLanes:
         self.full = full
         self.heads = heads or []
         self.journal: list[str] = []
+        self.unacked: dict[Lane, int] = {}
         self.on_take: list[Any] = []
 
     def repair_in_s(self) -> float | None:
@@ -51,8 +54,12 @@ class EmptyLanes:
     async def take_one(self) -> Any:
         return await self.take(Lane("push", "medium"))
 
-    async def flow(self, _in_hand: Mapping[Lane, int] | None = None) -> None:
+    async def flow(self, unacked: Mapping[Lane, int] | None = None) -> None:
         self.journal.append("flow")
+        self.unacked = dict(unacked or {})
+
+    async def widen(self, lane: Lane) -> None:
+        self.journal.append(f"widen {lane.queue}")
 
     async def cancel(self) -> None:
         self.journal.append("cancel")
@@ -163,6 +170,22 @@ class NeedingUsers:
         return cause == "users" and incoming.body == b"look up"
 
 
+class Stuck:
+    """Handles messages so that each of them reaches its forward, which ends once ``gate`` opens."""
+
+    def __init__(self) -> None:
+        self.forwards = Forwards("push", Metrics())
+        self.gate = asyncio.Event()
+
+    async def handle(self, incoming: Incoming) -> None:
+        await asyncio.sleep(0)
+        with self.forwards.entered(incoming):
+            await self.gate.wait()
+
+    async def requeue(self, incoming: Incoming, _cause: HoldCause) -> None:
+        await self.handle(incoming)
+
+
 class Driven:
     """Runs a worker with fakes for the lanes, the consumer, the handler and the blockers."""
 
@@ -171,8 +194,12 @@ class Driven:
         lanes: EmptyLanes,
         handler: Any,
         probe_s: float = 5,
+        hold_s: float = 300,
+        finish_s: float = 5,
         consumer: UpConsumer | None = None,
         over: bool = False,
+        forwards: Forwards | None = None,
+        limit: int = 10,
     ) -> None:
         metrics = Metrics()
         supply, blockers = cast("Any", lanes), cast("Any", Cause(over))
@@ -183,8 +210,9 @@ class Driven:
             held.keep(incoming, cause)
             self.signals.hold(cause)
 
-        self.executor = Executor(handler, 10, hold)
-        flow = Flow("push", self.executor, held, supply, self.signals, finish_s=5)
+        self.forwards = Forwards("push", metrics) if forwards is None else forwards
+        self.executor = Executor(handler, self.forwards, limit, hold)
+        flow = Flow("push", self.executor, held, supply, self.signals, finish_s=finish_s)
         pause = Pause(
             "push",
             self.executor,
@@ -195,13 +223,14 @@ class Driven:
             blockers,
             metrics,
             probe_s=probe_s,
-            hold_s=300,
-            finish_s=5,
+            hold_s=hold_s,
+            finish_s=finish_s,
         )
         self.worker = Worker(
             "push",
             cast("Any", consumer or UpConsumer(lanes.journal)),
             self.executor,
+            self.forwards,
             held,
             self.signals,
             flow,
@@ -347,3 +376,109 @@ async def test_a_suspect_at_the_head_of_a_lane_waits_for_handlers_from_before_a_
         handler.gate.set()
         await eventually_async(lambda: len(handler.done) == 2)
         assert handler.company == [0, 0]
+
+
+async def test_a_suspect_waits_for_a_handler_that_runs_longer_than_usual() -> None:
+    lanes, handler = EmptyLanes(), Working()
+    async with driven(lanes, handler, finish_s=0.001) as among_fakes:
+        await eventually_async(lambda: "flow" in lanes.journal)
+        among_fakes.executor.add(make_incoming(tag=2))
+        await eventually_async(lambda: handler.at_work == 1)
+        with capture_logs() as lines:
+            among_fakes.signals.suspect(make_incoming(delivery_count=SUSPECT_AT))
+            await eventually_async(lambda: [line for line in lines if line["event"] == "suspect_waits"])
+        assert handler.company == []
+        handler.gate.set()
+        await eventually_async(lambda: handler.company == [0, 0])
+
+
+# -- forwards that cannot finish --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def stuck(lanes: EmptyLanes, **parts: Any) -> AsyncIterator[tuple[Driven, Stuck]]:
+    handler = Stuck()
+    async with driven(lanes, handler, forwards=handler.forwards, **parts) as among_fakes:
+        try:
+            yield among_fakes, handler
+        finally:
+            handler.gate.set()
+
+
+@pytest.mark.parametrize("delivery_count", [0, SUSPECT_AT], ids=["innocent", "suspect"])
+async def test_the_lanes_flow_although_the_first_message_of_each_cannot_be_forwarded(delivery_count: int) -> None:
+    lanes = EmptyLanes(heads=[make_incoming(tag=tag, delivery_count=delivery_count) for tag in (1, 2, 3)])
+    async with stuck(lanes) as (among_fakes, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        assert (len(handler.forwards), among_fakes.worker.in_flight) == (3, 3)
+
+
+async def test_the_lanes_flow_again_although_a_suspect_cannot_be_forwarded() -> None:
+    lanes = EmptyLanes()
+    async with stuck(lanes) as (among_fakes, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        lanes.journal.clear()
+        for tag in (1, 2):
+            among_fakes.signals.suspect(make_incoming(tag=tag, delivery_count=SUSPECT_AT))
+        await eventually_async(lambda: "flow" in lanes.journal)
+        assert len(handler.forwards) == 2
+
+
+async def test_a_pause_ends_although_its_probe_cannot_be_forwarded() -> None:
+    lanes = EmptyLanes()
+    async with stuck(lanes, over=True) as (among_fakes, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        lanes.journal.clear()
+        among_fakes.held.keep(make_incoming(), "provider")
+        among_fakes.signals.hold("provider")
+        await eventually_async(lambda: "flow" in lanes.journal)
+        assert len(handler.forwards) == 1
+
+
+async def test_a_pause_ends_although_messages_held_for_long_cannot_be_forwarded() -> None:
+    lanes = EmptyLanes()
+    async with stuck(lanes, over=True, hold_s=-1) as (among_fakes, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        lanes.journal.clear()
+        among_fakes.held.keep(make_incoming(), "provider")
+        among_fakes.signals.hold("provider")
+        await eventually_async(lambda: "flow" in lanes.journal)
+        assert len(handler.forwards) == 1
+
+
+async def test_suspects_that_cannot_be_forwarded_take_no_more_places_than_there_are() -> None:
+    lanes = EmptyLanes()
+    async with stuck(lanes, limit=2) as (among_fakes, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        for tag in range(4):
+            among_fakes.signals.suspect(make_incoming(tag=tag, delivery_count=SUSPECT_AT))
+        await eventually_async(lambda: len(handler.forwards) == 2)
+        await turns()
+        assert len(handler.forwards) == 2
+        handler.gate.set()
+        await eventually_async(lambda: among_fakes.worker.in_flight == 0)
+
+
+async def test_a_lane_gets_fewer_messages_while_its_earlier_ones_are_being_forwarded() -> None:
+    lanes = EmptyLanes(heads=[make_incoming(tag=1)])
+    async with stuck(lanes) as (_, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        assert lanes.unacked == {Lane("push", "medium"): 1}
+        await turns()
+        assert lanes.journal[-1] == "flow"
+        handler.gate.set()
+        await eventually_async(lambda: lanes.journal[-1] == "widen push.queue")
+
+
+async def test_a_forward_that_outlives_its_channel_takes_no_place() -> None:
+    lanes = EmptyLanes()
+    async with stuck(lanes, limit=1) as (among_fakes, handler):
+        await eventually_async(lambda: "flow" in lanes.journal)
+        book = RememberedAcks()
+        among_fakes.executor.add(make_incoming(tag=1, book=book))
+        await eventually_async(lambda: len(handler.forwards) == 1)
+        book.is_open = False
+        among_fakes.signals.trouble(None)
+        await eventually_async(lambda: lanes.journal.count("flow") == 2)
+        among_fakes.executor.add(make_incoming(tag=1))
+        await eventually_async(lambda: len(handler.forwards) == 2)

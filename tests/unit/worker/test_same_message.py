@@ -21,6 +21,7 @@ from shared.message.incoming import Incoming
 from shared.message.privacy import digest
 from shared.settings.load import load_settings
 from shared.worker.executor import Executor
+from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
@@ -48,7 +49,9 @@ class Desk:
         self.publisher = ScriptedPublisher(bench.journal)
         settings = load_settings(env_file=None)
         recorder = Recorder(self.claims, bench.metrics, patience_s=0.0)
-        settler = Settler("push", self.publisher, recorder, bench.metrics, settings.broker.retry_levels_s)
+        self.forwards = Forwards("push", bench.metrics)
+        levels_s = settings.broker.retry_levels_s
+        settler = Settler("push", self.publisher, recorder, self.forwards, bench.metrics, levels_s)
         self.handler = Handler("push", bench.delivery, self.claims, settler, settings, bench.metrics)
         self.bench = bench
 
@@ -264,7 +267,7 @@ async def test_a_message_that_was_held_after_its_claim_is_counted_if_its_record_
 
 
 async def test_an_orderly_stop_leaves_a_record_of_what_was_not_begun(desk: Desk) -> None:
-    executor = Executor(desk.handler, 10, lambda *_: None)
+    executor = Executor(desk.handler, desk.forwards, 10, lambda *_: None)
     waiting = [desk.incoming(OTP | {"request_id": f"r-{n}"}) for n in range(3)]
     for incoming in waiting:
         executor.add(incoming)

@@ -15,6 +15,7 @@ from shared.message.headers import ERROR_BYTES, DeliveryState, read_state
 from shared.message.outcome import Dead, Duplicate, Retry, Sent, Skipped
 from shared.worker import recorder as recording
 from shared.worker import settler as settling
+from shared.worker.forwards import Forwards
 from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
 from tests.support.fakes.worker import Bench, ScriptedPublisher
@@ -35,8 +36,9 @@ class SettlingBench(Bench):
     def __init__(self, channel: str = "push") -> None:
         super().__init__(channel)
         self.publisher = ScriptedPublisher(self.journal)
+        self.forwards = Forwards("push", self.metrics)
         recorder = Recorder(self.claims, self.metrics, patience_s=0.0)
-        self.settler = Settler(channel, self.publisher, recorder, self.metrics, LEVELS_S)
+        self.settler = Settler(channel, self.publisher, recorder, self.forwards, self.metrics, LEVELS_S)
 
     @property
     def forwarded(self) -> Publication:
@@ -142,6 +144,22 @@ async def test_a_repeat_without_a_claim_takes_no_claim(bench: SettlingBench) -> 
     job.claim.held = False
     await bench.settler.settle(job, RETRY)
     assert bench.journal == ["not confirmed", "confirmed notifications.retry.15s", "ack"]
+
+
+@pytest.mark.parametrize("outcome", [RETRY, DEAD], ids=["retry", "dead"])
+@pytest.mark.parametrize(("claimed", "goes_on"), [(True, True), (False, False)], ids=["claimed", "unclaimed"])
+async def test_a_forward_whose_channel_is_lost_goes_on_only_with_a_claim(
+    outcome: Any, claimed: bool, goes_on: bool, bench: SettlingBench
+) -> None:
+    bench.publisher.failures.append(PublishUnroutable("gone"))
+    job = bench.job()
+    job.claim.held = claimed
+    book: Any = job.received.incoming.book
+    book.is_open = False
+    await bench.settler.settle(job, outcome)
+    assert len(bench.publisher.tried) == 1 + goes_on
+    assert job.received.incoming.acked == goes_on
+    assert len(bench.forwards) == 0
 
 
 async def test_a_repeated_forward_is_the_same_failed_message(bench: SettlingBench) -> None:

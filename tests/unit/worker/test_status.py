@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,19 @@ from shared.settings.load import load_settings
 from shared.worker.status import Status
 from tests.support.fakes.worker import ScriptedProvider
 
+WORKER = ("broker_up", "paused", "broken_lanes", "in_flight", "forwards")
+
+
+@dataclass
+class Forwarding:
+    """Replaces the forwards under way."""
+
+    count: int
+    oldest_s: float
+
+    def __len__(self) -> int:
+        return self.count
+
 
 def status(**changes: Any) -> Status:
     seen = {
@@ -27,9 +41,10 @@ def status(**changes: Any) -> Status:
         "in_flight": 0,
         "publisher": "up",
         "breaker": "closed",
+        "forwards": Forwarding(0, 0.0),
     }
     seen |= changes
-    worker: Any = SimpleNamespace(**{name: seen[name] for name in ("broker_up", "paused", "broken_lanes", "in_flight")})
+    worker: Any = SimpleNamespace(**{name: seen[name] for name in WORKER})
     providers: Any = SimpleNamespace(worst_state=seen["breaker"], states=lambda: {"fcm": seen["breaker"]})
     publisher: Any = SimpleNamespace(state=seen["publisher"])
     return Status("push", worker, providers, publisher)
@@ -39,6 +54,7 @@ def test_all_is_well() -> None:
     health = status().health()
     assert health["status"] == "healthy"
     assert health["broken_lanes"] == []
+    assert (health["forwards"], health["oldest_forward_s"]) == (0, 0.0)
 
 
 @pytest.mark.parametrize("change", [{"broker_up": False}, {"publisher": "down"}])
@@ -78,3 +94,11 @@ def test_the_survey_shows_the_breakers_of_the_sources() -> None:
     assert ("email", "templates") in names
     assert found.workers["push"][0].breakers == {"fcm": "closed", "users": "open"}
     assert found.disobedient(("push", "users")) == []
+
+
+@pytest.mark.parametrize(("oldest_s", "expected"), [(4.9, "healthy"), (5.0, "degraded"), (3600.04, "degraded")])
+def test_a_forward_that_takes_long_is_named(oldest_s: float, expected: str) -> None:
+    seen = status(forwards=Forwarding(3, oldest_s))
+    assert seen.health()["status"] == expected
+    for document in (seen.health(), seen.state()):
+        assert (document["forwards"], document["oldest_forward_s"]) == (3, round(oldest_s, 1))

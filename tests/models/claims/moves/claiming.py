@@ -19,7 +19,9 @@ def arrived(context: Context, world: World, process: int, handler: Handler) -> M
 
 
 def waiting(context: Context, world: World, process: int, handler: Handler) -> Moves:
-    if not any(mate.holds and mate.place in AT_WORK for mate in world.processes[process]):
+    if not any(
+        mate.holds and mate.place in AT_WORK and _is_awaited(context, mate) for mate in world.processes[process]
+    ):
         again = handler._replace(place="arrived")
         yield Move(
             f"process {process} has waited with {handler.copy}", False, partial(put, world, process, handler, again)
@@ -78,12 +80,21 @@ def _refused(
         return unclaimed._replace(place="handing on", outcome="reused")
     if context.rules.held == "dropped":
         return unclaimed._replace(place="acking")
-    at_work = [m for m in world.processes[process] if m is not handler and m.place not in ("waiting", "parked")]
+    at_work = [
+        mate
+        for mate in world.processes[process]
+        if mate is not handler and mate.place not in ("waiting", "parked") and _is_awaited(context, mate)
+    ]
     # Only the first claim waits; a handler that looks again before a send takes the answer as it is.
-    if first and at_work and context.rules.held_here == "waits":
+    if first and at_work and context.rules.held_here != "to ladder":
         return unclaimed._replace(place="waiting")
     ended = context.rules.unclaimed_ends
     return unclaimed._replace(place="handing on", outcome="ended unclaimed" if ended else "elsewhere")
+
+
+def _is_awaited(context: Context, mate: Handler) -> bool:
+    """Tells whether a copy waits for this handler: it does not while a publish of its forward has to be repeated."""
+    return context.rules.held_here != "waits unless its forward fails" or mate.place != "renewing"
 
 
 def _hold(context: Context, world: World, process: int, handler: Handler) -> Moves:

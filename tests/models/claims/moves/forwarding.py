@@ -30,7 +30,7 @@ def forwarding(context: Context, world: World, process: int, handler: Handler) -
         recording = handler._replace(place="recording")
         yield Move(f"{about}: records first", False, partial(put, world, process, handler, recording))
         return
-    if not (handler.attached or rules.channel_lost == "goes on" or rules.ack_first):
+    if not (handler.attached or rules.ack_first) and _gives_up(context, handler):
         yield Move(f"{about}: gives it up", False, partial(_give_up, context, world, process, handler))
     words = f"{about}: {_TO[handler.outcome]}"
     after = handler._replace(place="recording" if _records(context, handler) else "acking")
@@ -65,6 +65,13 @@ def recording(context: Context, world: World, process: int, handler: Handler) ->
 def publishing_late(context: Context, world: World, process: int, handler: Handler) -> Moves:
     words = f"process {process} with {handler.copy}: {_TO[handler.outcome]}"
     yield Move(words, False, partial(_publish, world, process, handler, handler._replace(place="acking")))
+
+
+def _gives_up(context: Context, handler: Handler) -> bool:
+    """Tells whether a forward ends whose delivery can no longer be acked: the broker has redelivered the copy."""
+    if context.rules.channel_lost == "unclaimed given up":
+        return handler.outcome in UNCLAIMED
+    return context.rules.channel_lost != "goes on"
 
 
 def _records(context: Context, handler: Handler) -> bool:
