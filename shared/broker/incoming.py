@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 
 from shared.broker.channel import AmqpChannel
 from shared.message.incoming import Incoming
@@ -18,17 +20,42 @@ class AckBook:
         self._floor = 0  # every tag up to here is acked
         self._acked: set[int] = set()  # tags above the floor that were acked one by one
         self._fresh: set[int] = set()
-        self._scheduled = False
+        self._scheduled = self._held_back = False
+        self._newest = 0
+        self._changed_at = -math.inf
 
     @property
     def is_open(self) -> bool:
         return self._channel.is_open
 
+    @property
+    def unacked(self) -> int:
+        """Returns the number of deliveries for which no ack has been written."""
+        return self._newest - self._floor - len(self._acked)
+
+    @property
+    def quiet_s(self) -> float:
+        """Returns for how long nothing has been delivered and no ack has been written, seconds."""
+        return time.monotonic() - self._changed_at
+
+    def delivered(self, tag: int) -> None:
+        """Takes note of a delivery; the tags of a channel rise."""
+        self._newest = tag
+        self._changed_at = time.monotonic()
+
+    def hold_back(self) -> None:
+        """Writes no ack until ``flush``. Each ack lets the broker deliver one more message."""
+        self._held_back = True
+
     def ack(self, tag: int) -> None:
         self._fresh.add(tag)
-        if not self._scheduled:
+        if not self._scheduled and not self._held_back:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self._flush_unless_held_back)
+
+    def _flush_unless_held_back(self) -> None:
+        if not self._held_back:
+            self.flush()
 
     def skip(self, tag: int) -> None:
         """Takes note of a tag that was rejected: it must not interrupt the run of acked tags for ever."""
@@ -36,7 +63,8 @@ class AckBook:
 
     def flush(self) -> None:
         """Writes the gathered acks: one ``multiple`` ack for the unbroken run above the floor, then single acks."""
-        self._scheduled = False
+        self._scheduled = self._held_back = False
+        self._changed_at = time.monotonic()
         fresh, self._fresh = self._fresh, set()
         if not self._channel.is_open:
             return

@@ -109,7 +109,7 @@ class Worker:
             await self._shut_down()
 
     async def _shut_down(self) -> None:
-        await self._consumer.cancel()
+        await self._consumer.cancel_when_settled()
         if not await self._executor.finish(self._shutdown_s):
             log.warning("stopped_with_messages_in_flight", in_flight=self.in_flight)
             await self._executor.abandon()

@@ -125,7 +125,10 @@ def test_a_token_error_keeps_googles_reason(retryable: bool, monkeypatch: pytest
         def __init__(self, _source: object) -> None:
             """Reads nothing."""
 
-        def get_access_token(self) -> None:
+        def get_credential(self) -> Any:
+            return self
+
+        def refresh(self, _request: object) -> None:
             raise RefreshError(skew, {"error": "invalid_grant"}, retryable=retryable)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr("firebase_admin.credentials.Certificate", Certificate)

@@ -75,7 +75,7 @@ def test_a_worker_that_keeps_messages_waiting_is_degraded(change: dict[str, Any]
 def test_an_operators_order_reaches_the_breakers_of_the_sources() -> None:
     providers = Providers.of("push", [ScriptedProvider()], BreakerPolicy(), Metrics())
     sources = {name: Breaker(name, BreakerPolicy()) for name in SOURCES}
-    worker: Any = SimpleNamespace(paused=False, in_flight=0)
+    worker: Any = SimpleNamespace(paused=False, in_flight=0, forwards=Forwarding(0, 0.0))
     publisher: Any = SimpleNamespace(state="up")
     own = Status("push", worker, providers, publisher, sources)
     own.apply({"users": "open", "fcm": "closed"})
