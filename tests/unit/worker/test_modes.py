@@ -86,6 +86,8 @@ class UpConsumer:
     async def cancel(self) -> None:
         self._journal.append("cancel")
 
+    cancel_when_settled = cancel
+
     async def close(self) -> None:
         """Does nothing."""
 
