@@ -154,6 +154,12 @@ class Daemon:
         if identity is not None:
             identity.send(signum)
 
+    def freeze(self) -> None:
+        """Stops a process that this one has started with SIGSTOP. All its threads stand still when this returns."""
+        self.signal(signal.SIGSTOP)
+        if self._child is not None and self._child.poll() is None:
+            os.waitid(os.P_PID, self._child.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
     def kill(self) -> None:
         """Ends the process with SIGKILL, which is like a crash. It has ended when this returns."""
         self.signal(signal.SIGKILL)

@@ -244,7 +244,7 @@ class RabbitMQServer:
 
     def pause(self) -> None:
         """Freezes the node with all connections open, as if its machine were unresponsive."""
-        self._node.signal(signal.SIGSTOP)
+        self._node.freeze()
 
     def resume(self) -> None:
         self._node.signal(signal.SIGCONT)

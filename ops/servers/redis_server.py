@@ -110,7 +110,7 @@ class RedisServer:
 
     def pause(self) -> None:
         """Freezes Redis with all connections open, as if its machine were unresponsive."""
-        self._daemon.signal(signal.SIGSTOP)
+        self._daemon.freeze()
 
     def resume(self) -> None:
         self._daemon.signal(signal.SIGCONT)

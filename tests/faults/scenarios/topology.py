@@ -22,7 +22,7 @@ async def topology_deleted(trial: Trial) -> None:
     async with trial.system(push=1, email=1, **UNHURRIED) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system)
-        async with flowing(trial, system, 600, per_s=75, priority="medium"):
+        async with flowing(trial, system, 900, per_s=75, priority="medium"):
             await system.delivered(100)
             await operator.unbind(Lane("push", "medium"))
             await operator.bound(Lane("push", "medium"))

@@ -1,7 +1,6 @@
 """Tests that a process is never mistaken for another one, and that it can be ended in every state."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +62,8 @@ def test_one_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 def test_a_stopped_process_is_ended(tmp_path: Path) -> None:
     daemon, identity = started(tmp_path, SLEEP)
-    daemon.signal(signal.SIGSTOP)
+    daemon.freeze()
+    assert Path(f"/proc/{identity.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     assert daemon.end(10)
     assert not identity.alive()
 
