@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.faults.faults.operator import BrokerOperator, on_disk
-from tests.faults.harness.scale import SHORT_LEASES, UNHURRIED
+from tests.faults.harness.scale import SHORT_LEASES
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.truth import all_say_down, all_well, gateways_say, workers_say
@@ -27,7 +27,7 @@ async def broker_killed(trial: Trial) -> None:
     nothing is delivered twice.
     """
     rabbitmq = trial.stage.rabbitmq
-    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+    async with trial.system(push=1, email=1, sms=1, **SHORT_LEASES) as system:
         await on_disk(rabbitmq, system.vhost)
         await some_are_retried(system)
         async with flowing(trial, system, 1200, per_s=120):
@@ -46,7 +46,7 @@ async def broker_restarted(trial: Trial) -> None:
     twice.
     """
     rabbitmq = trial.stage.rabbitmq
-    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+    async with trial.system(push=1, email=1, sms=1, **SHORT_LEASES) as system:
         await some_are_retried(system)
         async with flowing(trial, system, 1500, per_s=100):
             await system.delivered(200)
@@ -65,7 +65,7 @@ async def broker_frozen(trial: Trial) -> None:
     delivery continues afterwards.
     """
     rabbitmq = trial.stage.rabbitmq
-    async with trial.system(push=2, email=1, sms=1, **UNHURRIED) as system:
+    async with trial.system(push=2, email=1, sms=1, **SHORT_LEASES) as system:
         await some_are_retried(system)
         async with flowing(trial, system, 1500, per_s=35):
             await system.delivered(100)

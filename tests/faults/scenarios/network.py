@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from tests.faults.harness.member import Member
-from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scale import SHORT_LEASES
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import EVERYBODY, System
 from tests.faults.harness.trial import Trial
@@ -32,7 +32,7 @@ async def _behind_a_proxy(trial: Trial, **plan: Any) -> AsyncIterator[tuple[Syst
     """Runs a system whose gateways and workers reach the broker through a proxy."""
     async with (
         proxy([trial.stage.rabbitmq.ports.amqp]) as between,
-        trial.system(amqp_ports={EVERYBODY: between.port}, **UNHURRIED, **plan) as system,
+        trial.system(amqp_ports={EVERYBODY: between.port}, **SHORT_LEASES, **plan) as system,
     ):
         yield system, between
 
@@ -171,7 +171,7 @@ async def worker_cut_off(trial: Trial) -> None:
     """
     async with (
         proxy([trial.stage.rabbitmq.ports.amqp]) as between,
-        trial.system(push=2, amqp_ports={"push-0": between.port}, **UNHURRIED) as system,
+        trial.system(push=2, amqp_ports={"push-0": between.port}, **SHORT_LEASES) as system,
     ):
         cut_off, other = system.workers
         async with flowing(trial, system, 1500, per_s=30):

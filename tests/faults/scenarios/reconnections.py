@@ -9,7 +9,7 @@ import aiohttp
 
 from tests.faults.faults.operator import BrokerOperator
 from tests.faults.harness.member import Member
-from tests.faults.harness.scale import UNHURRIED
+from tests.faults.harness.scale import SHORT_LEASES
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
@@ -32,7 +32,7 @@ async def ten_reconnections(trial: Trial) -> None:
     """All AMQP connections are closed ten times under traffic: nothing is lost, and no process leaks memory, threads or
     file descriptors.
     """
-    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
+    async with trial.system(push=1, email=1, sms=1, **SHORT_LEASES) as system:
         operator = BrokerOperator(trial.stage.rabbitmq, system.vhost)
         await some_are_retried(system)
         members = (*system.gateways, *system.workers)
