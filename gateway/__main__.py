@@ -18,8 +18,8 @@ from gateway.connections.progress import MOST_READERS
 from gateway.health.metrics_directory import metrics_directory
 from gateway.http.auth import check_keys
 from shared.errors import BadSettings
-from shared.files import raise_file_limit
 from shared.logs import complain, configure_logs
+from shared.process.open_files import raise_file_limit
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.worker.collector import calm_collector

@@ -22,7 +22,7 @@ from shared.broker.connection import Connection, State
 from shared.broker.publisher import Publisher
 from shared.broker.queue_depth import Sampler
 from shared.errors import TopologyMismatch
-from shared.files import file_limit
+from shared.process.open_files import file_limit
 from shared.redis.batch import Batcher
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings

@@ -7,7 +7,7 @@ import sys
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
-from shared.terminal import printable
+from shared.process.printable import printable
 
 #: Less than the 5 s after which the container engine aborts the check.
 TIMEOUT_S = 4.0

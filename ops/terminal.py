@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook,
 from rich.segment import Segment
 from rich.text import Text
 
-from shared.terminal import printable_lines
+from shared.process.printable import printable_lines
 
 
 class Terminal(Console):

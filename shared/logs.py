@@ -22,7 +22,7 @@ from typing import Any, Literal
 import orjson
 import structlog
 
-from shared.terminal import printable, printable_lines
+from shared.process.printable import printable, printable_lines
 
 #: How long a line waits at most for a reader that has stopped to read, in milliseconds. After one line was lost, the
 #: next ones do not wait at all until a line was written again.

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ops.terminal import Terminal
 from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome
-from shared.terminal import printable
+from shared.process.printable import printable
 
 #: At most this number of skipped messages is named.
 _MOST_SKIPPED = 20

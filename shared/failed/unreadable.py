@@ -14,7 +14,7 @@ import orjson
 from shared.broker.browse import Taken
 from shared.failed.results import UnreadableBody
 from shared.message.privacy import mask
-from shared.terminal import printable, printable_bytes
+from shared.process.printable import printable, printable_bytes
 
 #: Deepest nesting of an envelope that is shown; the gateway accepts no deeper one.
 MAX_DEPTH = 32

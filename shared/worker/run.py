@@ -24,13 +24,13 @@ from shared.broker.publisher import Publisher
 from shared.delivery.delivery import Delivery
 from shared.delivery.sender import Sender
 from shared.errors import BadSettings, RedisUnavailable, TopologyMismatch
-from shared.files import raise_file_limit
 from shared.health.heartbeat import Heartbeat
 from shared.health.registry import WorkerState
 from shared.health.server import WorkerHttp
 from shared.idempotency.claims import Claims
 from shared.logs import complain, configure_logs, count_lost_lines
 from shared.metrics import Metrics
+from shared.process.open_files import raise_file_limit
 from shared.providers.failover import Providers
 from shared.providers.urls import Builder, providers_for
 from shared.redis.client import async_client, check_durable
