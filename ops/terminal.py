@@ -38,7 +38,7 @@ class Terminal(Console):
 
 
 def styled(markup: str) -> Text:
-    """Returns a Text from rich's markup; escape whatever is not part of this program."""
+    """Returns a Text from rich's markup. The caller escapes every text that this program did not write itself."""
     return Text.from_markup(markup)
 
 

@@ -58,7 +58,7 @@ class AckBook:
             self.flush()
 
     def skip(self, tag: int) -> None:
-        """Takes note of a tag that was rejected: it must not interrupt the run of acked tags for ever."""
+        """Records that a tag was rejected. It counts as acked, so that the run of acked tags can grow beyond it."""
         self._acked.add(tag)
 
     def flush(self) -> None:

@@ -1,6 +1,7 @@
 """Shows a body that is no envelope, so that an operator can find its publisher and the mistake.
 
-The rules for masking an envelope need its fields. In a body without fields, whatever looks like an address is masked.
+The rules for masking an envelope need its fields. In a body without fields, everything that looks like an address is
+masked.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def has_control(value: str) -> bool:
 
 
 def without_controls(value: str) -> str:
-    """Returns a text of several lines without control characters, for a text that nobody wrote as it is."""
+    """Removes the control characters from a text of several lines, for example from one that was made from HTML."""
     return _remove_control_in_text("", value)
 
 

@@ -21,7 +21,7 @@ _CATCH_UP_S = 0.02
 class Pace:
     """Gives turns to calls of one provider, as fast as its learned rate allows; without a limit at once.
 
-    ``admits`` tells whether the provider may be called at all: while it does not, nobody waits here.
+    ``admits`` tells whether the provider may be called at all: while it does not, no call waits here.
     """
 
     def __init__(self, admits: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:

@@ -17,7 +17,7 @@ from shared.metrics import Metrics
 
 
 class Forwards:
-    """Lists the forwards under way. The settler enters and leaves them; the executor waits for a message to do so."""
+    """Lists the messages being forwarded. The settler adds and removes them; the executor waits for additions."""
 
     def __init__(self, channel: str, metrics: Metrics, clock: Callable[[], float] = time.monotonic) -> None:
         self._since: dict[Incoming, float] = {}
@@ -34,7 +34,7 @@ class Forwards:
 
     @property
     def oldest_s(self) -> float:
-        """Returns for how long the oldest forward has been under way, seconds; 0 if there is none."""
+        """Returns how many seconds the oldest forward has taken so far; 0 if there is none."""
         # Entries are in the order of their beginnings.
         since = next(iter(self._since.values()), None)
         return 0.0 if since is None else self._clock() - since
