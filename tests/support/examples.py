@@ -1,6 +1,7 @@
 """Sets how many examples Hypothesis tries: one profile for pull requests, and a larger one for nightly runs.
 
-``./notify test`` uses the first; ``--hypothesis-profile=nightly`` chooses the second.
+``./notify test`` uses the first, with the same examples in every run, so that a change is judged by what it changed;
+``--hypothesis-profile=nightly`` chooses the second, which looks for new ones.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ _USUAL = {PULL_REQUEST: 60, NIGHTLY: 1_000}
 
 
 def register_profiles() -> None:
-    """Registers both profiles and loads that of pull requests, without deadlines: other test processes take time."""
+    """Registers both profiles and loads that of pull requests, without deadlines: other test processes take time.
+
+    Each names ``derandomize``, because Hypothesis' own default depends on the environment variable ``CI``.
+    """
     for name, examples in _USUAL.items():
-        settings.register_profile(name, max_examples=examples, deadline=None)
+        same = name == PULL_REQUEST
+        settings.register_profile(name, max_examples=examples, deadline=None, derandomize=same, print_blob=True)
     settings.load_profile(PULL_REQUEST)
 
 
