@@ -16,12 +16,14 @@ import select
 import stat
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, MutableMapping
 from typing import Any, Literal
 
 import orjson
 import structlog
 
+from shared.clock import rfc3339_us
 from shared.process.printable import printable, printable_lines
 
 #: How long a line waits at most for a reader that has stopped to read, in milliseconds. After one line was lost, the
@@ -54,15 +56,16 @@ class LineWriter:
         if self._fd is None:
             raise OSError("there is no standard output")
         with self._lock:
-            data = (b"\n" if self._cut else b"") + line + b"\n"
-            written = 0
+            left = b"\n%b\n" % line if self._cut else line + b"\n"
+            begun = False
             try:
-                while written < len(data):
+                while left:
                     if self._may_block and not self._poll.poll(self._patience_ms):
                         raise TimeoutError("the reader of the log does not read")
-                    written += os.write(self._fd, data[written : written + self._piece_bytes])
+                    left = left[os.write(self._fd, left[: self._piece_bytes]) :]
+                    begun = True
             except OSError:
-                self._cut = self._cut or written > 0
+                self._cut = self._cut or begun
                 self._patience_ms = 0
                 raise
             self._cut = False
@@ -117,15 +120,12 @@ def configure_logs(service: str, level: str = "INFO", log_format: LogFormat = "a
     number = logging.getLevelNamesMapping()[level]
     fd = _standard_output() if fd is None else fd
     on_terminal = fd is not None and os.isatty(fd)
-    common: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-        _Service(service),
-    ]
+    processors: list[Any]
     if log_format == "json" or (log_format == "auto" and not on_terminal):
-        final: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_dumps)]
+        processors = [_JsonLine(service)]
     else:
-        final = [
+        processors = [
+            _Common(service),
             structlog.processors.format_exc_info,
             _printable,
             structlog.dev.ConsoleRenderer(colors=on_terminal),
@@ -133,9 +133,9 @@ def configure_logs(service: str, level: str = "INFO", log_format: LogFormat = "a
         ]
     writer = LineWriter(fd)
     structlog.configure(
-        processors=[*common, *final],
+        processors=processors,
         wrapper_class=_unfailing(number),
-        logger_factory=lambda *_: _Lines(writer),
+        logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
     )
     _forward_standard_library(number)
@@ -156,44 +156,63 @@ def complain(*lines: str) -> None:
         _lost.add()
 
 
-class _Lines:
-    """Gives each method of a structlog logger the same meaning: to write one rendered line."""
-
-    def __init__(self, writer: LineWriter) -> None:
-        self.debug = self.info = self.warning = self.error = self.critical = writer.write
-
-
 def _unfailing(level: int) -> type[Any]:
     """Returns structlog's logger class for ``level``, but with methods that raise nothing."""
     base: Any = structlog.make_filtering_bound_logger(level)
 
     class Unfailing(base):  # type: ignore[misc]
-        def _proxy_to_logger(self, method_name: str, event: str | None = None, *args: Any, **fields: Any) -> None:
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> None:
             try:
-                super()._proxy_to_logger(method_name, event, *args, **fields)
+                self._write_line(method_name, event, fields)
+            except structlog.DropEvent:
+                return
             except Exception:  # noqa: BLE001 - delivering messages does not depend on saying so
                 _lost.add()
                 return
             if _lost.untold:
                 lines = _lost.take_untold()
                 try:
-                    super()._proxy_to_logger("warning", "log_lines_lost", lines=lines)
+                    self._write_line("warning", "log_lines_lost", {"lines": lines})
                 except Exception:  # noqa: BLE001
                     _lost.untold += lines
+
+        def _write_line(self, method_name: str, event: str | None, fields: dict[str, Any]) -> None:
+            # The base class does the same, but makes 2 us more of it: it copies the fields and checks their type.
+            line: Any = {**self._context, **fields, "event": event}
+            for process in self._processors:
+                line = process(self._logger, method_name, line)
+            self._logger.write(line)
 
     return Unfailing
 
 
-class _Service:
+class _Common:
+    """Adds to an event what every line has: its level, its time and the service."""
+
     def __init__(self, service: str) -> None:
         self._service = service
 
-    def __call__(self, _logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        structlog.processors.add_log_level(logger, method, event)
+        event["at"] = rfc3339_us(time.time_ns() // 1000)
         event["service"] = self._service
         return event
 
 
-def _dumps(event: dict[str, Any], **_: Any) -> bytes:
+class _JsonLine(_Common):
+    """Renders an event as one line of JSON.
+
+    It is one processor in place of structlog's four, because each delivered message has a line: that saves 4 of 12 us.
+    """
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> Any:
+        event = super().__call__(logger, method, event)
+        if "exc_info" in event:
+            event = structlog.processors.format_exc_info(logger, method, event)
+        return _dumps(event)
+
+
+def _dumps(event: MutableMapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(event, default=str)
     except TypeError:

@@ -17,7 +17,7 @@ from shared.errors import InvalidEnvelope
 from shared.message.channels import CHANNELS, PLANNED_CHANNELS, Lane
 from shared.message.envelope import MAX_BODY_BYTES, Envelope, Recipient, validate_envelope
 from shared.message.headers import DeliveryState
-from shared.message.identity import canonical_form, published_body
+from shared.message.identity import both_forms
 from shared.message.phone_number import e164
 from shared.message.push_data import reserved_keys
 
@@ -85,13 +85,21 @@ def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
     ]
     if unfit:
         raise Problem(422, "the notification cannot be delivered as it is", unfit)
-    parts = []
+    parts, forms = [], []
     for channel in envelope.targets:
-        body = published_body(document, channel)
+        body, form = both_forms(document, channel)
         _check_size(body)
         parts.append((Lane(channel, envelope.lane_priority), body))
-    digest = _digest(canonical_form(document, channel) for channel in envelope.targets)
-    return Candidate(envelope.request_id, tuple(parts), digest, envelope)
+        forms.append(form)
+    return Candidate(envelope.request_id, tuple(parts), _digest(forms), envelope)
+
+
+def _digest(forms: Iterable[bytes]) -> str:
+    """Returns 32 hex digits over the forms of a notification for its channels."""
+    digest = hashlib.sha256()
+    for form in forms:
+        digest.update(form)
+    return digest.hexdigest()[:32]
 
 
 def _envelope(document: Any) -> Envelope | Problem:
@@ -101,14 +109,6 @@ def _envelope(document: Any) -> Envelope | Problem:
         return validate_envelope(document, extra="forbid")
     except InvalidEnvelope as exc:
         return problem_for(exc)
-
-
-def _digest(forms: Iterable[bytes]) -> str:
-    """Returns 32 hex digits over the forms of a notification for its channels."""
-    digest = hashlib.sha256()
-    for form in forms:
-        digest.update(form)
-    return digest.hexdigest()[:32]
 
 
 def _check_size(body: bytes) -> None:

@@ -70,6 +70,8 @@ _MOST_FIELDS = 3
 _LONGEST_REASON_CHARS = 300
 #: The platforms' (Android, APNs) values for high and low; medium uses FCM's default.
 _PRIORITY = {"high": ("HIGH", "10"), "low": ("NORMAL", "5")}
+#: Without a sound, an iPhone shows a push only to those who look at it. Android has its channels for that.
+_APNS_PAYLOAD = {"aps": {"sound": "default"}}
 #: Longest time that FCM keeps a message, seconds: four weeks.
 #: https://firebase.google.com/docs/cloud-messaging/customize-messages/setting-message-lifespan
 LONGEST_LIFE_S = 2_419_200
@@ -147,7 +149,7 @@ def payload(message: Message) -> bytes:
     keeps only four of them, so one key per request would lose pushes. A link of the caller's own in ``data`` is kept.
     """
     content = message.content
-    if reserved := reserved_keys(content.data):
+    if content.data and (reserved := reserved_keys(content.data)):
         shown = ", ".join(reserved)[:100]
         raise Refused(Refusal.PAYLOAD_REJECTED, f"fcm: data has keys that FCM reserves for itself: {shown}")
     same = hashlib.sha256(message.key.encode()).hexdigest()[:32]
@@ -160,8 +162,7 @@ def payload(message: Message) -> bytes:
         "notification": {"title": content.title, "body": content.body},
         "data": {**_strings(content.data), "request_id": message.request_id},
         "android": android,
-        # Without a sound, an iPhone shows a push only to those who look at it. Android has its channels for that.
-        "apns": {"headers": apns, "payload": {"aps": {"sound": "default"}}},
+        "apns": {"headers": apns, "payload": _APNS_PAYLOAD},
     }
     if message.life_s is not None:
         life_s = min(message.life_s, LONGEST_LIFE_S)

@@ -26,7 +26,7 @@ from shared.message.channels import CHANNELS
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
-from shared.providers.provider import Content, Message
+from shared.providers.provider import Content, Message, life_left_s
 from shared.settings.retry import RetryPolicy
 from shared.templates.library import Library
 from shared.templates.render import render
@@ -126,8 +126,7 @@ class Delivery:
             owner = await self._directory.user(job.envelope.user_id or "")
             if not owner.wants(self._channel):
                 return Skipped("opted_out")
-        found = getattr(owner, self._address)
-        targets = list(dict.fromkeys(found)) if isinstance(found, (list, tuple)) else [found] if found else []
+        targets = _each_once(getattr(owner, self._address))
         if not targets:
             return Dead("no_recipient", f"the recipient has no {self._address}")
         content = await self._content(job)
@@ -187,12 +186,26 @@ class Delivery:
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
-        client = job.received.state.client
-        message = Message(job.request_id, target, content, job.envelope.lane_priority, client=client)
+        message = Message(
+            job.request_id,
+            target,
+            content,
+            job.envelope.lane_priority,
+            life_left_s(expires_ms, self._clock_ms()),
+            expires_ms // 1000,
+            job.received.state.client,
+        )
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, **job.names, target=digest(target))
         return answer
+
+
+def _each_once(found: Any) -> Sequence[str]:
+    """Returns the addresses of a user or a recipient, who may have a list of them, one or none."""
+    if isinstance(found, (list, tuple)):
+        return found if len(found) == 1 else list(dict.fromkeys(found))
+    return [found] if found else []
 
 
 def _missing(content: Content, parts: Set[str]) -> str:
@@ -200,7 +213,7 @@ def _missing(content: Content, parts: Set[str]) -> str:
     mail = "subject" in parts
     if mail and not (content.subject or content.title):
         return "subject: the e-mail has neither a subject nor a title"
-    if not "".join((content.body, content.html, "" if mail else content.title)).strip():
+    if not (content.body.strip() or content.html.strip() or (not mail and content.title.strip())):
         return "body: the message has no text"
     return ""
 

@@ -26,7 +26,7 @@ from shared.errors import Refusal, Refused
 from shared.message.outcome import Dead, DeadReason, Hold, RetryReason, Sent
 from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
-from shared.providers.provider import Message
+from shared.providers.provider import Message, life_left_s
 
 log = structlog.get_logger(__name__)
 
@@ -82,6 +82,8 @@ class Sender:
     async def send(self, job: Job, message: Message, expires_ms: int) -> Answer:
         """Sends the message, so that at most one provider has accepted it; returns Hold if none may be called now.
 
+        ``message`` says what is left of its life now; after a wait it is told anew.
+
         No further call is made after an ambiguous one. It also returns Hold if it is cancelled while it waits for its
         turn or a connection, and never sends after ``expires_ms``. Raises ClaimLost and RedisUnavailable before a call
         that does not follow at once, and the error of a bug in a provider's ``prepare``; in these cases nothing was
@@ -126,13 +128,14 @@ class Sender:
         """
         provider, room = chosen.provider, chosen.room
         try:
-            request = provider.prepare(self._with_life(message, expires_ms))
+            request = provider.prepare(self._with_life(message, expires_ms) if later else message)
         except Refused as refused:
             # No call was made, so this counts neither as an attempt nor as a sign that the provider works.
             dead = Dead(_DEAD[refused.refusal], str(refused), provider.name)
             return dead if refused.refusal.proven else _Elsewhere(dead)
         try:
-            has_to_wait = await chosen.pace.turn(message.priority) or room.locked()
+            has_to_wait = not chosen.pace.is_free and await chosen.pace.turn(message.priority)
+            has_to_wait |= room.locked()
             await room.acquire()
         except asyncio.CancelledError:
             # The worker stops, and nothing was sent: a held message is forwarded to the ladder, not redelivered.
@@ -153,10 +156,8 @@ class Sender:
             room.release()
 
     def _with_life(self, message: Message, expires_ms: int) -> Message:
-        """Returns the message as it is to be sent now, with what is left of its life."""
-        # Rounded down: a vendor must not show what has expired. But never 0: some vendors take that for "no limit".
-        left_s = max(1, (expires_ms - self._clock_ms()) // 1000)
-        return replace(message, life_s=left_s, expires_at_s=expires_ms // 1000)
+        """Returns the message as it is to be sent now, after a wait, with what is left of its life."""
+        return replace(message, life_s=life_left_s(expires_ms, self._clock_ms()))
 
     async def _call(
         self, chosen: Guarded, permit: Permit, request: Any, message: Message

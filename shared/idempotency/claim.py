@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -39,6 +41,7 @@ class Claim:
         "_proceed",
         "_received",
         "held",
+        "key",
     )
 
     def __init__(
@@ -47,6 +50,8 @@ class Claim:
         self._claims = claims
         self._received = received
         self._identity = identity
+        #: the request_id within its sender's namespace
+        self.key = identity.key
         self._hash = identity.hash
         self._budget_s = budget_s
         self._proceed = proceed
@@ -59,11 +64,6 @@ class Claim:
         return self._identity.request_id
 
     @property
-    def key(self) -> str:
-        """Returns the request_id within its sender's namespace."""
-        return self._identity.key
-
-    @property
     def names(self) -> dict[str, str]:
         """Returns the fields that name the message in a log line."""
         return self._identity.names
@@ -72,7 +72,9 @@ class Claim:
         """Claims the message, or renews the claim. Raises RedisUnavailable, unless ``proceed`` is True."""
         asked_at = time.monotonic()
         try:
-            answer = await self._ask()
+            answer = await self._claim_by(self._hash)
+            if answer.verdict == "reused":
+                answer = await self._claim_by_older_hash(answer)
         except RedisUnavailable as exc:
             if not self._proceed:
                 raise
@@ -86,24 +88,22 @@ class Claim:
         self.held = answer.verdict == "yes"
         return answer
 
-    async def _ask(self) -> ClaimAnswer:
-        """Claims by the message's hash; if the record has another one, by those of earlier versions.
+    async def _claim_by_older_hash(self, reused: ClaimAnswer) -> ClaimAnswer:
+        """Claims by the hashes of earlier versions, because the record has another hash; else it stays ``reused``.
 
         The record of a message that an earlier version has handled keeps that version's hash to its end.
         """
-        answer = await self._claim_by(self._hash)
-        if answer.verdict == "reused":
-            for older in dict.fromkeys(self._identity.older()):
-                if older != self._hash:
-                    again = await self._claim_by(older)
-                    if again.verdict != "reused":
-                        self._hash = older
-                        return again
-        return answer
+        for older in dict.fromkeys(self._identity.older()):
+            if older != self._hash:
+                answer = await self._claim_by(older)
+                if answer.verdict != "reused":
+                    self._hash = older
+                    return answer
+        return reused
 
-    async def _claim_by(self, content_hash: str) -> ClaimAnswer:
+    def _claim_by(self, content_hash: str) -> Coroutine[Any, Any, ClaimAnswer]:
         received, state = self._received, self._received.state
-        return await self._claims.claim(
+        return self._claims.claim(
             self._channel,
             self.key,
             received.incoming.token,
@@ -138,10 +138,10 @@ class Claim:
         except RedisUnavailable as exc:
             log.warning("claim_not_renewed", **self.names, error=str(exc))
 
-    async def done(self, provider: str, provider_id: str) -> None:
+    def done(self, provider: str, provider_id: str) -> Coroutine[Any, Any, None]:
         """Records D (done): delivered, or skipped if ``provider`` is ''. Raises RedisUnavailable."""
         token = self._received.incoming.token
-        await self._claims.done(self._channel, self.key, token, self._hash, provider, provider_id)
+        return self._claims.done(self._channel, self.key, token, self._hash, provider, provider_id)
 
     async def forwarded(self, n: Forwarded) -> None:
         """Records F (forwarded): only a copy at attempt ``n`` or above may be claimed. Raises RedisUnavailable."""

@@ -89,9 +89,9 @@ def _email(value: str) -> str:
 # The patterns express the same rules in the OpenAPI document.
 OneLine = Annotated[str, AfterValidator(one_line), Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_LINE}]*$"})]
 Text = Annotated[str, AfterValidator(plain_text), Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_TEXT}]*$"})]
-Identifier = Annotated[
-    str, AfterValidator(identifier), Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_IDENTIFIER}]*$"})
-]
+# A length stands in front of these in an annotation: behind a function, pydantic checks lengths in Python.
+_IDENTIFIER = AfterValidator(identifier)
+_IDENTIFIER_PATTERN = Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_IDENTIFIER}]*$"})
 Email = Annotated[str, Field(max_length=320, json_schema_extra={"pattern": PATTERN}), AfterValidator(_email)]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
@@ -134,7 +134,10 @@ class Recipient(_Part):
     """Says where to send, so that the user is not looked up. Preferences are not applied."""
 
     push_tokens: (
-        Annotated[list[Annotated[Identifier, Field(min_length=1, max_length=4096)]], Field(max_length=MAX_PUSH_TOKENS)]
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=4096), _IDENTIFIER, _IDENTIFIER_PATTERN]],
+            Field(max_length=MAX_PUSH_TOKENS),
+        ]
         | None
     ) = Field(None, description="Device tokens, at most 100.")
     email: Email | None = Field(None, description="One e-mail address.")
@@ -174,12 +177,15 @@ class Envelope(_Part):
         ]
         | None
     ) = Field(None, description="Several channels at once, instead of `notification_type`.")
-    user_id: Annotated[Identifier, Field(min_length=1, max_length=256), BeforeValidator(_user_id)] | None = Field(
+    user_id: (
+        Annotated[str, Field(min_length=1, max_length=256), _IDENTIFIER, _IDENTIFIER_PATTERN, BeforeValidator(_user_id)]
+        | None
+    ) = Field(
         None,
         description="The user who receives it; an integer is accepted too. Required unless `recipient` is given.",
         json_schema_extra=_or_integer,
     )
-    template_code: Annotated[Identifier, Field(min_length=1, max_length=128)] | None = Field(
+    template_code: Annotated[str, Field(min_length=1, max_length=128), _IDENTIFIER, _IDENTIFIER_PATTERN] | None = Field(
         None, description="The template of the content. Give exactly one of this and `content`."
     )
     content: EnvelopeContent | None = Field(None, description="The content itself, instead of a template.")
@@ -261,21 +267,20 @@ def _without_nulls(document: Any) -> Any:
     """
     if not isinstance(document, dict):
         return document
-    document = _given(document, Envelope)
-    for name, part in _PARTS.items():
+    if None in document.values():
+        document = _given(document, Envelope)
+    for name, part in _PARTS:
         inner = document.get(name)
-        if isinstance(inner, dict) and (given_fields := _given(inner, part)) is not inner:
-            document = {**document, name: given_fields}
+        if isinstance(inner, dict) and None in inner.values():
+            document = {**document, name: _given(inner, part)}
     return document
 
 
 def _given(fields: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
-    if None not in fields.values():
-        return fields
     return {name: value for name, value in fields.items() if value is not None or name not in model.model_fields}
 
 
-_PARTS: dict[str, type[BaseModel]] = {"content": EnvelopeContent, "recipient": Recipient}
+_PARTS: tuple[tuple[str, type[BaseModel]], ...] = (("content", EnvelopeContent), ("recipient", Recipient))
 
 
 def parse_queued(body: bytes, channel: str) -> Envelope:
@@ -299,7 +304,8 @@ def check_queued(document: Any, channel: str) -> Envelope:
     Raises InvalidEnvelope with reason ``invalid_envelope`` or ``wrong_channel``.
     """
     envelope = validate_envelope(document, extra="ignore")
-    if envelope.targets != (channel,):
+    only = envelope.notification_type if envelope.channels is None else ""
+    if only != channel and envelope.targets != (channel,):
         targets = ", ".join(envelope.targets)
         raise InvalidEnvelope(
             "wrong_channel", [("notification_type", f"{targets} does not belong in the lanes of {channel}")]

@@ -75,29 +75,34 @@ class Incoming:
 
 @dataclass(slots=True)
 class Received:
-    """Holds a delivery and its parsed headers. ``accepted_ms``: start of its life, milliseconds since the epoch."""
+    """Holds a delivery and its parsed headers. ``clock_ms`` tells the time, milliseconds since the epoch."""
 
     incoming: Incoming
     state: DeliveryState
-    accepted_ms: int
+    clock_ms: Callable[[], int]
     #: The start of its life as the message states it, milliseconds since the epoch, or None.
-    stated_ms: int | None = None
+    stated_ms: int | None
+    _accepted_ms: int | None = None
 
     @classmethod
     def read(cls, incoming: Incoming, clock_ms: Callable[[], int] = now_ms) -> Received:
         """Reads the headers. A life begins at accepted-at, else at the AMQP timestamp, else now."""
         state = read_state(incoming.headers)
         stated_ms = (parse_rfc3339(state.accepted_at) if state.accepted_at else None) or incoming.timestamp_ms
-        received = cls(incoming, state, 0, stated_ms)
-        received.set_life(clock_ms())
-        return received
+        return cls(incoming, state, clock_ms, stated_ms)
 
-    def set_life(self, at_ms: int) -> None:
-        """Decides when the life began, at the time ``at_ms``.
+    @property
+    def accepted_ms(self) -> int:
+        """Returns the start of its life, milliseconds since the epoch."""
+        return self.set_life(self.clock_ms()) if self._accepted_ms is None else self._accepted_ms
+
+    def set_life(self, at_ms: int) -> int:
+        """Decides when the life began, at the time ``at_ms``, and returns it.
 
         It never begins in the future: a timestamp in milliseconds instead of seconds would make the life endless.
         """
-        self.accepted_ms = min(self.stated_ms or at_ms, at_ms)
+        self._accepted_ms = accepted_ms = min(self.stated_ms or at_ms, at_ms)
+        return accepted_ms
 
     @property
     def was_recorded(self) -> bool:

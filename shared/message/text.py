@@ -51,6 +51,8 @@ def without_controls(value: str) -> str:
 
 def one_line(value: str) -> str:
     """Returns ``value`` as one line that people read. Raises ValueError for a line break or a control character."""
+    if _is_harmless(value):
+        return value
     if _find_control(value):
         raise ValueError("must not contain line breaks or control characters")
     return _shown(value)
@@ -58,6 +60,8 @@ def one_line(value: str) -> str:
 
 def plain_text(value: str) -> str:
     """Returns ``value`` as a text of several lines. Raises ValueError if it has another control character than tab."""
+    if _is_harmless(value):
+        return value
     if _find_control_in_text(value):
         raise ValueError("must not contain control characters")
     return _shown(value)
@@ -65,6 +69,8 @@ def plain_text(value: str) -> str:
 
 def identifier(value: str) -> str:
     """Returns ``value`` unchanged. Raises ValueError if it has a line break, a control or an invisible character."""
+    if _is_harmless(value):
+        return value
     if _find_control(value):
         raise ValueError("must not contain line breaks or control characters")
     if not value.isascii() and _find_invisible(value):
@@ -74,9 +80,19 @@ def identifier(value: str) -> str:
 
 def address(value: str) -> str:
     """Returns ``value`` without invisible characters except joiners. Raises ValueError for a control character."""
+    if _is_harmless(value):
+        return value
     if _find_control(value):
         raise ValueError("must not contain line breaks or control characters")
     return value if value.isascii() else _without_hiding_and_marks("", value)
+
+
+def _is_harmless(value: str) -> bool:
+    """Tells whether ``value`` has only ASCII characters from space to tilde, to which no rule objects.
+
+    Most values are like that, and these two methods are several times as fast as a search.
+    """
+    return value.isascii() and value.isprintable()
 
 
 def _shown(value: str) -> str:

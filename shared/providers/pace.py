@@ -46,6 +46,11 @@ class Pace:
             return 0.0
         return len(self._waiting) / self._rate.per_s(self._clock())
 
+    @property
+    def is_free(self) -> bool:
+        """Tells whether a call may begin at once, because the provider limits us not at all; cheaper than ``turn``."""
+        return not (self._rate.is_learned or self._waiting)
+
     async def turn(self, priority: str) -> bool:
         """Waits for a turn; returns whether it had to wait. Cancelling it gives up the place."""
         now = self._clock()

@@ -41,6 +41,11 @@ class Rate:
         self._counts = [0] * _COUNTED_S
         self._second = 0
 
+    @property
+    def is_learned(self) -> bool:
+        """Tells whether there may be a limit: one was found, and nobody asked since it ended."""
+        return self._base != math.inf
+
     def per_s(self, now: float) -> float:
         """Returns the calls per second that may be made now; infinite if there is no limit."""
         if self._base == math.inf:
@@ -53,7 +58,9 @@ class Rate:
 
     def passed(self, now: float) -> None:
         """Counts an accepted call."""
-        self._turn_to(int(now))
+        second = int(now)
+        if second > self._second:
+            self._turn_to(second)
         self._counts[self._second % _COUNTED_S] += 1
         self._passed_since = True
 

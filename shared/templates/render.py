@@ -97,9 +97,12 @@ def _part(part: str, compile_: Compile, text: str, scope: dict[str, Any]) -> str
 def _filled(compiled: jinja2.Template, scope: dict[str, Any]) -> str:
     pieces: list[str] = []
     length = 0
-    # The context is shared, because ``generate`` would merge the globals with the variables again for each part, which
-    # takes longer than the rendering. The text is built piece by piece, so that one that is too long is never complete.
-    for piece in compiled.root_render_func(compiled.new_context(scope, shared=True)):
+    # ``generate`` would merge the globals with the variables again for each part, which takes longer than the
+    # rendering, and ``new_context`` would list the globals for imports, which the sandbox refuses. The text is built
+    # piece by piece, so that one that is too long is never complete.
+    environment = compiled.environment
+    context = environment.context_class(environment, scope, compiled.name, compiled.blocks)
+    for piece in compiled.root_render_func(context):
         length += len(piece)
         if length > MAX_TEXT:
             break

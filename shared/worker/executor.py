@@ -202,7 +202,7 @@ class Executor:
         return True
 
     def _fill(self) -> None:
-        while self.has_room and (incoming := self._waiting.pop()) is not None:
+        while len(self._running) < self._limit and (incoming := self._waiting.pop()) is not None:
             self._track(incoming, self._work(incoming))
 
     def _track(self, incoming: Incoming, work: Coroutine[Any, Any, HoldCause | None]) -> Handling:

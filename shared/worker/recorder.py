@@ -7,6 +7,7 @@ a limited time; after that the message is acked without a record, and the loss i
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -59,13 +60,12 @@ class Recorder:
         await self._write_with_retries(key, lambda: self._claims.mark_token(key, token_digest))
 
     async def _write_with_retries(self, request_id: str, write: Callable[[], Awaitable[object]]) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self._patience_s
+        until = time.monotonic() + self._patience_s
         while True:
             try:
                 await write()
             except RedisUnavailable as exc:
-                if loop.time() >= until:
+                if time.monotonic() >= until:
                     self._metrics.marker_lost.inc()
                     log.error("outcome_not_recorded", request_id=request_id, error=str(exc))
                     return

@@ -58,7 +58,9 @@ def printable(value: Any) -> Any:
 
     Null and Python's form of a list are refused, because a person should not read them.
     """
-    if isinstance(value, (str, int, float, Undefined)):
+    if isinstance(value, (str, Undefined)):
+        return value
+    if isinstance(value, (int, float)):
         return number(value)
     raise TemplateRuntimeError(f"{_KINDS.get(type(value), 'this')} cannot be printed")
 
