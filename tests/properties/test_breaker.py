@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from shared.breaker.breaker import Forced, Permit
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.models.breaker import BreakerModel, Call, Told
 from tests.support.examples import examples
 from tests.support.fakes.breaker import Bench, tell

@@ -26,8 +26,8 @@ from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message, Provider
-from shared.settings.breaker import BreakerPolicy
-from shared.settings.retry import RetryPolicy
+from shared.settings.groups.breaker import BreakerPolicy
+from shared.settings.groups.retry import RetryPolicy
 from shared.templates.template import Template
 from shared.users.user import User
 from tests.support.incoming import make_incoming

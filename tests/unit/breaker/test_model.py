@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.breaker.breaker import Permit
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.support.examples import examples
 from tests.support.fakes.breaker import Bench, tell
 

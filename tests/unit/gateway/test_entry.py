@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import BadSettings
-from shared.settings.gateway import ApiKey
+from shared.settings.groups.gateway import ApiKey
 from shared.settings.load import load_settings
 from tests.support.gateway_client import Gateway, gateway
 
