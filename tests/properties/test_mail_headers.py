@@ -10,7 +10,7 @@ from email.policy import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.email.mime import compose
+from services.email.mail.mime import compose
 from shared.errors import Refusal, Refused
 from shared.message.email_address import Mailbox, parse_address
 from shared.message.text import one_line
