@@ -6,8 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from shared.breaker.breaker import Permit
 from shared.settings.groups.breaker import BreakerPolicy
-from tests.support.examples import examples
 from tests.support.fakes.breaker import Bench, tell
+from tests.support.run.examples import examples
 
 IN_FLIGHT = 256
 LEGAL = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}

@@ -16,7 +16,7 @@ from gateway.http.problem import ProblemDocument
 from shared.errors import PublishUnknown
 from shared.settings.groups.gateway import ApiKey
 from tests.support.envelopes import PUSH
-from tests.support.gateway_client import Gateway, gateway
+from tests.support.fakes.gateway_client import Gateway, gateway
 
 
 def problem(answer: TestResponse, status: int) -> ProblemDocument:

@@ -23,7 +23,7 @@ from shared.worker.poison import SUSPECT_AT, is_suspect
 from shared.worker.signals import Signals
 from shared.worker.supply import BrokenLanes
 from shared.worker.worker import Worker
-from tests.support.incoming import RememberedAcks, make_incoming
+from tests.support.fakes.incoming import RememberedAcks, make_incoming
 from tests.support.waiting import eventually_async
 
 
