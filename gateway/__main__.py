@@ -19,10 +19,10 @@ from gateway.health.metrics_directory import metrics_directory
 from gateway.http.auth import check_keys
 from shared.errors import BadSettings
 from shared.logs import complain, configure_logs
+from shared.process.collector import calm_collector
 from shared.process.open_files import raise_file_limit
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
-from shared.worker.collector import calm_collector
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -14,9 +14,9 @@ import pytest
 import redis
 
 from ops.servers import RabbitMQServer, RedisServer
-from tests.support.examples import register_profiles
-from tests.support.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
-from tests.support.turns import is_alone, turn
+from tests.support.run.examples import register_profiles
+from tests.support.run.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
+from tests.support.run.turns import is_alone, turn
 
 register_profiles()
 

@@ -24,7 +24,7 @@ from shared.breaker.report import BreakerListener
 from shared.broker.queue_depth import Sampler
 from shared.errors import PublishFailed, PublishUnknown
 from shared.message.channels import CHANNELS, Lane, lanes_of
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 #: The breaker opens at the first missed deadline, tries again after a second and closes at the first answer.
 _ONE_MISS = BreakerPolicy(failures=1, open_s=1, open_max_s=1, successes=1)

@@ -13,7 +13,7 @@ from werkzeug.datastructures import Headers
 from gateway.http.problem import Problem
 from shared.errors import BadSettings
 from shared.providers.urls import is_loopback
-from shared.settings.gateway import ApiKey
+from shared.settings.groups.gateway import ApiKey
 from shared.settings.settings import Settings
 
 Scope = Literal["send", "operate"]

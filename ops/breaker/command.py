@@ -13,9 +13,9 @@ from ops.breaker.survey import Name, Survey, survey
 from ops.breaker.view import print_breakers, print_json
 from ops.errors import BadSetting, OpsError
 from ops.failed.action_log import log_actions
+from ops.servers.addresses import shown_addresses
+from ops.servers.local import product_settings
 from ops.settings import load
-from ops.system.addresses import shown_addresses
-from ops.system.local_servers import product_settings
 from ops.terminal import Terminal
 from shared.errors import BadSettings, RedisUnavailable
 from shared.health.registry import HEARTBEATS_MISSED, SOURCES, Forced, force_breaker

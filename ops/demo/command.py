@@ -16,9 +16,9 @@ from ops.demo.system import running_system
 from ops.errors import AlreadyRunning, BadSetting, OpsError
 from ops.failed.action_log import log_actions
 from ops.place import Place
+from ops.servers.local import product_settings
 from ops.settings import Configuration, load
 from ops.signals import stop_requested
-from ops.system.local_servers import product_settings
 from ops.terminal import Terminal, styled
 
 Step = Callable[[Stage], None]

@@ -48,7 +48,7 @@ def moved_clock(days: int, directory: Path) -> Path:
     """
     directory.mkdir(parents=True, exist_ok=True)
     library = directory / f"moved-clock{days:+d}.so"
-    source = ROOT / "tests/support/moved_clock.c"
+    source = ROOT / "tests/support/run/moved_clock.c"
     _output_of(["cc", "-shared", "-fPIC", "-O2", f"-DMOVED_S=({days * _DAY_S}L)", "-o", str(library), str(source)])
     clock = [sys.executable, "-c", "import time; print(time.time())"]
     shown_s = float(_output_of(clock, LD_PRELOAD=str(library)))

@@ -10,9 +10,9 @@ import click
 from ops.errors import BadSetting, LockedByAnother, OpsError
 from ops.failed.action_log import log_actions
 from ops.failed.view import print_json, print_list, print_message, print_outcome
+from ops.servers.addresses import shown_addresses
+from ops.servers.local import product_settings
 from ops.settings import load
-from ops.system.addresses import shown_addresses
-from ops.system.local_servers import product_settings
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
 from shared.failed.queue import FailedQueue
 from shared.failed.results import FailedOutcome

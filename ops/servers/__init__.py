@@ -1,7 +1,7 @@
 """Runs private RabbitMQ and Redis servers: with their own ports and data, on loopback only, and ended by pid.
 
-``./notify up``, the tests and the benchmarks use them. It may import the modules of ``ops`` itself. Start with
-``rabbitmq``.
+``./notify up``, the tests and the benchmarks use them. ``local`` provides those of this checkout, unless the user names
+servers of their own. It may import ``shared`` and the modules of ``ops`` itself. Start with ``rabbitmq``.
 """
 
 from ops.servers.epmd import Epmd

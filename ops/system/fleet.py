@@ -9,7 +9,7 @@ from ops.servers.ports import is_free
 from ops.settings import Configuration
 from shared import version
 from shared.message.channels import CHANNELS
-from shared.settings.channels import ChannelSettings
+from shared.settings.groups.channels import ChannelSettings
 from shared.settings.load import names_of, read_variables
 from shared.settings.settings import Settings
 

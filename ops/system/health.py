@@ -7,9 +7,9 @@ from typing import Any
 import requests
 
 from ops.processes import tail
+from ops.servers.addresses import shown_addresses
 from ops.servers.ports import accepts
 from ops.settings import Configuration
-from ops.system.addresses import shown_addresses
 from ops.system.fleet import Program, programs
 from ops.system.supervision import ProcessState
 from shared.health.registry import SLOW_FORWARD_S

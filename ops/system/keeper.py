@@ -11,9 +11,9 @@ from ops.errors import AlreadyRunning, OpsError
 from ops.place import Place, writing_to
 from ops.processes import Identity
 from ops.servers import install
+from ops.servers.local import LocalServers
 from ops.settings import Configuration
 from ops.system.fleet import check_ports, environment, fleet_digest, programs
-from ops.system.local_servers import LocalServers
 from ops.system.supervision import Supervisor
 
 _CHECK_EVERY_S = 1.0

@@ -6,11 +6,11 @@ from rich.text import Text
 
 from ops.errors import NotRunning
 from ops.servers import RabbitMQServer, RedisServer
+from ops.servers.addresses import shown_addresses
+from ops.servers.local import private_rabbitmq, private_redis
 from ops.settings import Configuration, load
-from ops.system.addresses import shown_addresses
 from ops.system.fleet import Program, programs
 from ops.system.health import health_of, listens
-from ops.system.local_servers import private_rabbitmq, private_redis
 from ops.system.supervision import ProcessState, Supervisor
 from ops.terminal import Terminal
 

@@ -3,9 +3,9 @@
 from rich.markup import escape
 from rich.text import Text
 
+from ops.servers.local import PASSWORD, given_servers, private_rabbitmq
 from ops.servers.rabbitmq import USER
 from ops.settings import Configuration
-from ops.system.local_servers import PASSWORD, given_servers, private_rabbitmq
 from ops.terminal import styled
 
 _ENVELOPE = (

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from services.email.addresses import recipient_of, sender_of
-from services.email.content import mail_content
+from services.email.mail.content import mail_content
 from shared.errors import Refusal, Refused
 from shared.http.client import CONNECTIONS_PER_ORIGIN, HttpClient, Response
 from shared.http.proxy import Proxy

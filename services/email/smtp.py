@@ -14,7 +14,7 @@ import ssl
 
 from services.email.addresses import recipient_of, sender_of
 from services.email.connection_pool import ConnectionPool
-from services.email.mime import compose
+from services.email.mail.mime import compose
 from services.email.smtp_refusals import classify
 from services.email.smtp_session import Mail, NegativeReply, Server, Session, Stale, connect
 from shared.errors import Unavailable

@@ -47,7 +47,7 @@ from shared.breaker.account import Account
 from shared.breaker.policy import open_for_s, reason_to_open
 from shared.breaker.report import BreakerListener, Silent, State
 from shared.breaker.window import CallWindow
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 Forced = Literal["open", "closed"] | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.breaker.window import CallWindow
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 # The doubling reaches its upper bound long before this; without this limit a float would overflow.
 _MOST_DOUBLINGS = 60

@@ -27,7 +27,7 @@ from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
 from shared.providers.provider import Content, Message, life_left_s
-from shared.settings.retry import RetryPolicy
+from shared.settings.groups.retry import RetryPolicy
 from shared.templates.library import Library
 from shared.templates.render import render
 from shared.users.directory import Directory

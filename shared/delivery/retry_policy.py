@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shared.backoff import delay_s
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Retry, RetryReason
-from shared.settings.retry import RetryPolicy
+from shared.settings.groups.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)

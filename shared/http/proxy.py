@@ -16,7 +16,7 @@ from typing import Any, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from shared.http.request import Origin
-from shared.settings.providers import ProviderSettings
+from shared.settings.groups.providers import ProviderSettings
 
 _MOST_HEAD_BYTES = 16 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")

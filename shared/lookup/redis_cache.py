@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from shared.breaker.breaker import Breaker
 from shared.breaker.report import State
 from shared.redis.client import async_client
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""What each process owes to its operating system and its terminal: the limit of open files, and texts safe to print.
+"""What each process sets up for itself and owes to its terminal: open files, Python's cycle collector, printable texts.
 
 It may import nothing of ``shared``. Start with ``open_files``.
 """

@@ -11,7 +11,7 @@ from shared.breaker.report import SEVERITY, BreakerReport, State
 from shared.metrics import Metrics
 from shared.providers.pace import Pace
 from shared.providers.provider import Provider
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 #: If a call would wait longer than this for its turn at a provider, the next provider gets it, seconds.
 OVERFLOW_AFTER_S = 5.0

@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote
 
 import structlog
 
 from shared.errors import BadSettings
 from shared.providers.provider import Provider
+from shared.settings.addresses import split_url
 from shared.settings.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -191,14 +192,7 @@ def _split(text: str, schemes: Collection[str]) -> SplitResult:
         # A secret that was pasted before :// must not reach the log.
         shown = repr(scheme) if scheme.isalnum() and len(scheme) <= 16 else "(not shown)"
         raise ValueError(f"unknown scheme {shown}; use {', '.join(sorted(schemes))}")
-    if "#" in text:
-        raise ValueError("'#' must be written as %23")
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as exc:
-        raise ValueError("the host or the port is malformed") from exc
-    return parts
+    return split_url(text)
 
 
 def _decoded(parts: SplitResult, variable: str, entry: int, name: str) -> ProviderUrl:

@@ -125,6 +125,20 @@ def sentinel_url(text: str) -> SentinelUrl:
     )
 
 
+def split_url(url: str) -> SplitResult:
+    """Takes a URL apart. Raises ValueError, which does not quote it, if its host or port is wrong or it holds a '#'."""
+    if "#" in url:
+        raise ValueError("'#' must be written as %23")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        raise ValueError("the host or the port is malformed; a port is 1 to 65535") from exc
+    if port == 0:
+        raise ValueError("the port must be 1 to 65535")
+    return parts
+
+
 def _around_hosts(rest: str) -> tuple[str, list[str], str]:
     """Splits what follows ``://`` into the credentials with their @, the hosts, and the path with its parameters."""
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
@@ -136,17 +150,9 @@ def _around_hosts(rest: str) -> tuple[str, list[str], str]:
 
 
 def _split(url: str) -> SplitResult:
-    if "#" in url:
-        raise ValueError("'#' must be written as %23")
     if any(letter.isspace() or not letter.isprintable() for letter in url):
         raise ValueError("it holds a space or a control character: percent-encode it")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as exc:
-        raise ValueError("the host or the port is malformed; a port is 1 to 65535") from exc
-    if port == 0:
-        raise ValueError("the port must be 1 to 65535")
+    parts = split_url(url)
     if not parts.hostname and parts.scheme != "unix":
         raise ValueError("it names no host")
     return parts

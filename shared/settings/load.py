@@ -15,8 +15,8 @@ from pydantic.fields import FieldInfo
 
 from shared.errors import BadSettings
 from shared.message.channels import CHANNELS
-from shared.settings.channels import ChannelSettings, defaults_of
 from shared.settings.env_file import read_file
+from shared.settings.groups.channels import ChannelSettings, defaults_of
 from shared.settings.misspelt import misspelt
 from shared.settings.settings import Settings
 from shared.settings.types import Group

@@ -1,23 +1,23 @@
 """Combines all settings of the product in one frozen tree of groups.
 
 ``.env.example`` describes each variable; times are in seconds. ``load.py`` reads them.
-A new setting is one field of a group in this package, and one line each in ``.env.example`` and ``docker-compose.yml``.
+A new setting is one field of a group in ``groups``, and one line each in ``.env.example`` and ``docker-compose.yml``.
 """
 
 from __future__ import annotations
 
-from shared.settings.breaker import BreakerPolicy
-from shared.settings.broker import BrokerSettings
-from shared.settings.channels import ChannelSettings
-from shared.settings.gateway import GatewaySettings
-from shared.settings.idempotency import IdempotencySettings
-from shared.settings.lookup import LookupSettings
-from shared.settings.providers import ProviderSettings, SandboxSettings
-from shared.settings.recipients import RecipientSettings
-from shared.settings.redis import RedisSettings
-from shared.settings.system import SystemSettings
+from shared.settings.groups.breaker import BreakerPolicy
+from shared.settings.groups.broker import BrokerSettings
+from shared.settings.groups.channels import ChannelSettings
+from shared.settings.groups.gateway import GatewaySettings
+from shared.settings.groups.idempotency import IdempotencySettings
+from shared.settings.groups.lookup import LookupSettings
+from shared.settings.groups.providers import ProviderSettings, SandboxSettings
+from shared.settings.groups.recipients import RecipientSettings
+from shared.settings.groups.redis import RedisSettings
+from shared.settings.groups.system import SystemSettings
+from shared.settings.groups.worker import WorkerSettings
 from shared.settings.types import Group
-from shared.settings.worker import WorkerSettings
 
 
 class Settings(Group):

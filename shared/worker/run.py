@@ -30,6 +30,7 @@ from shared.health.server import WorkerHttp
 from shared.idempotency.claims import Claims
 from shared.logs import complain, configure_logs, count_lost_lines
 from shared.metrics import Metrics
+from shared.process.collector import calm_collector
 from shared.process.open_files import raise_file_limit
 from shared.providers.failover import Providers
 from shared.providers.urls import Builder, providers_for
@@ -38,7 +39,6 @@ from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.templates.library import HttpLibrary, Library
 from shared.users.directory import Directory, HttpDirectory
-from shared.worker.collector import calm_collector
 from shared.worker.forwards import Forwards
 from shared.worker.handler import Handler
 from shared.worker.pause import Blockers

@@ -14,7 +14,7 @@ from ops.place import ROOT
 from ops.processes import Identity, PidFile
 from ops.servers import RabbitMQServer
 from shared.message.channels import CHANNELS
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ops.errors import ServerFailed
 from ops.processes import PidFile
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
 from ops.servers.management import Management
-from tests.support.servers import private_rabbitmq, private_redis, run_ports
+from tests.support.run.servers import private_rabbitmq, private_redis, run_ports
 from tests.support.waiting import eventually
 
 

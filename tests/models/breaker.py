@@ -11,7 +11,7 @@ from typing import Literal
 
 from shared.breaker.breaker import Forced
 from shared.breaker.report import State
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 Told = Literal["success", "slow", "refused", "failure", "neither"]
 

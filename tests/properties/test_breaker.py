@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from shared.breaker.breaker import Forced, Permit
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.models.breaker import BreakerModel, Call, Told
-from tests.support.examples import examples
 from tests.support.fakes.breaker import Bench, tell
+from tests.support.run.examples import examples
 
 #: The numbers are small, so that every way to open is met often.
 POLICY = BreakerPolicy(failures=4, window_calls=6, successes=2)

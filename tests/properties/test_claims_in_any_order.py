@@ -30,7 +30,7 @@ from tests.models import claim_table
 from tests.models.claim_table import Record, Row, Step, Working
 from tests.properties.claim_records import record_of, text_of
 from tests.support.claims import HASH, LEASE_S, OTHER_HASH, TTL_S
-from tests.support.examples import examples
+from tests.support.run.examples import examples
 
 _ids = itertools.count()
 

@@ -22,10 +22,10 @@ from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
-from tests.support.examples import examples
 from tests.support.failed_messages import dead_letter, failed
 from tests.support.gateway_process import GatewayProcess, gateway_process
 from tests.support.publishing import publishing
+from tests.support.run.examples import examples
 
 Directories = pytest.TempPathFactory
 Gateways = Iterator[GatewayProcess]

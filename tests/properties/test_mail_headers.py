@@ -10,12 +10,12 @@ from email.policy import default
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.email.mime import compose
+from services.email.mail.mime import compose
 from shared.errors import Refusal, Refused
 from shared.message.email_address import Mailbox, parse_address
 from shared.message.text import one_line
 from shared.providers.provider import Content, Message
-from tests.support.examples import examples
+from tests.support.run.examples import examples
 
 TO = parse_address("ada@example.org")
 FIELDS = ["From", "To", "Subject", "Date", "Message-ID", "X-Request-ID", "Auto-Submitted"]

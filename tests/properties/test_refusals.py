@@ -21,7 +21,7 @@ from services.sms import twilio, vonage
 from shared.errors import Refusal, Refused
 from shared.http.client import Response
 from shared.providers.refusal import by_http_status
-from tests.support.examples import examples
+from tests.support.run.examples import examples
 
 #: the message is given up after one of these
 DEAD = {Refusal.RECIPIENT_INVALID, Refusal.PAYLOAD_REJECTED, Refusal.UNSUPPORTED, Refusal.REJECTED}

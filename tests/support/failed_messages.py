@@ -21,7 +21,7 @@ from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, DeadReason
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
-from tests.support.incoming import make_incoming
+from tests.support.fakes.incoming import make_incoming
 from tests.support.publishing import publishing
 from tests.support.waiting import eventually_async
 

@@ -14,8 +14,8 @@ import pika
 import requests
 
 from tests.support.envelopes import PUSH
-from tests.support.moved_clock import clock_variables
-from tests.support.servers import run_ports
+from tests.support.run.moved_clock import clock_variables
+from tests.support.run.servers import run_ports
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ from ops.servers import Epmd, Membership, RabbitMQPorts, RabbitMQServer, node_na
 from ops.servers.management import Management, QueueCounts
 from tests.faults.harness.variables import through
 from tests.faults.proxy import proxy
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 NODES = 3
 #: A silent node counts as down after 7.5 to 12.5 s; RabbitMQ's own default, 60 s, would make every run minutes longer.

@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from tests.faults.harness.system import System
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 #: a worker that refuses to start says so within this time, seconds
 START_S = 20.0

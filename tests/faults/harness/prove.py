@@ -23,7 +23,7 @@ from tests.faults.mutations.trial import Verdict, try_all
 from tests.faults.report import machine
 from tests.faults.report.figures import Figures, read_figures
 from tests.faults.report.report import quoted, totals, written
-from tests.support.servers import end_leftovers, new_run_directory
+from tests.support.run.servers import end_leftovers, new_run_directory
 
 #: stands for all mutations where the name of a scenario is expected
 MUTATIONS = "mutations"

@@ -98,7 +98,7 @@ def load_scenarios() -> dict[str, Scenario]:
     """Imports every file of ``tests/faults/scenarios``. Returns all scenarios by name, family by family."""
     from tests.faults import scenarios
 
-    for module in pkgutil.iter_modules(scenarios.__path__):
-        importlib.import_module(f"{scenarios.__name__}.{module.name}")
+    for module in pkgutil.walk_packages(scenarios.__path__, f"{scenarios.__name__}."):
+        importlib.import_module(module.name)
     in_order = sorted(SCENARIOS.values(), key=lambda each: FAMILIES.index(each.family))
     return {each.name: each for each in in_order}

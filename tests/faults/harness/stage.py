@@ -10,7 +10,7 @@ from pathlib import Path
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
 from tests.faults.harness.cluster import Cluster
 from tests.faults.harness.scale import DEAD_LETTER_REPEAT_S
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 #: greatest age of the broker's counts, seconds
 QUORUM_TICK_S = 0.5

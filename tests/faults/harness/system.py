@@ -22,7 +22,7 @@ from tests.faults.ledger.collecting import Counts, counted, drained, failed_entr
 from tests.faults.ledger.ledgers import Answer, Ledgers
 from tests.faults.load.envelopes import Writer
 from tests.faults.load.senders import Load
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 from tests.support.waiting import eventually_async
 
 #: a process reports that it is ready within this time, seconds

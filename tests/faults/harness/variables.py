@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 from ops.place import ROOT
 from tests.faults.harness.providers import ProviderSide
 from tests.faults.harness.scale import PROVIDER_TIMEOUT_S, scaled_variables
-from tests.support.moved_clock import clock_variables
+from tests.support.run.moved_clock import clock_variables
 
 #: the variables that a process inherits from the process that runs the harness
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")

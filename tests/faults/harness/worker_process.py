@@ -28,7 +28,7 @@ from shared.broker.incoming import Incoming
 from shared.broker.publisher import Publication, Publisher
 from shared.idempotency.claims import Claims
 from shared.providers.provider import Message
-from tests.support.moved_clock import ignore_redis_time, time_ns_from
+from tests.support.run.moved_clock import ignore_redis_time, time_ns_from
 
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
 #: points for a message that is forwarded to the ladder or to failed.queue: not yet published, confirmed, recorded

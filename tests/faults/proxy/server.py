@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from tests.faults.proxy.faults import BOTH, Cut, Direction, Faults
 from tests.faults.proxy.link import Link
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 _HOST = "127.0.0.1"
 _BACKLOG = 512

@@ -12,7 +12,7 @@ import pytest
 from ops.servers import RedisServer
 from tests.faults.proxy import Proxy, proxy
 from tests.support.peers.listening import Serve, listening
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 from tests.support.waiting import eventually_async
 
 

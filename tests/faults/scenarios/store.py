@@ -17,7 +17,7 @@ from tests.faults.ledger.collecting import drained
 from tests.faults.ledger.truth import workers_pause
 from tests.faults.load.traffic import flowing
 from tests.faults.proxy import proxy
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 from tests.support.waiting import eventually_async
 
 #: most messages that one worker has in flight in the scenarios in which a worker dies too

@@ -477,5 +477,5 @@ async def _is(channel: AmqpChannel, number: int, name: str = topology.FAILED_QUE
 
 async def _crash(point: str, url: str) -> int:
     """Runs an operator's process that kills itself at ``point``, and returns its exit status."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.failed_crash", point, url)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.integration.failed.crash", point, url)
     return await process.wait()

@@ -17,9 +17,9 @@ from shared.broker.publisher import Publication
 from shared.failed.results import FailedItem, FailedList, FailedMessage, FailedOutcome
 from shared.failed.session import failed_operation
 from shared.message.channels import Lane
-from shared.settings.gateway import ApiKey
+from shared.settings.groups.gateway import ApiKey
 from tests.support.failed_messages import counts, dead_letter_now, failed, push_body, settings_for
-from tests.support.gateway_client import gateway
+from tests.support.fakes.gateway_client import gateway
 
 _OPERATOR, _SENDER = "operators-key", "senders-key"
 

@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.support.moved_clock import clock_variables
+from tests.support.run.moved_clock import clock_variables
 from tests.support.waiting import eventually_async
 from tests.support.workbench import ScriptedProvider, quick_settings, running
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from shared.http.proxy import Proxy
 from tests.integration.http.calls import BODY, post
-from tests.support.peers.certificates import self_signed
+from tests.support.peers.certificates import self_signed, server_context
 from tests.support.peers.connect_proxy import ConnectProxy, connect_proxy
 from tests.support.peers.raw_http import RawHttp, answer, raw_http
 
@@ -57,9 +56,7 @@ async def test_calls_go_through_one_tunnel_and_the_proxy_resolves_the_name(
 async def test_tls_runs_inside_the_tunnel_to_the_vendor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     certificate = self_signed(tmp_path, host="vendor.example", address="192.0.2.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    async with raw_http(answer(200), tls=context) as vendor, connect_proxy(vendor.host) as proxy:
+    async with raw_http(answer(200), tls=server_context(certificate)) as vendor, connect_proxy(vendor.host) as proxy:
         assert await through(proxy, "https://vendor.example") == 200
         assert "CONNECT vendor.example:443 " in proxy.asked[0]
         with pytest.raises(Unavailable, match="certificate verify failed"):

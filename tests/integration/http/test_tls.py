@@ -11,7 +11,7 @@ from shared.errors import Unavailable
 from shared.http.client import HttpClient
 from tests.integration.http.calls import BODY, fails_ambiguously, post
 from tests.support.opened import opened
-from tests.support.peers.certificates import self_signed
+from tests.support.peers.certificates import self_signed, server_context
 from tests.support.peers.listening import listening
 from tests.support.peers.raw_http import Act, answer, close, cut_in_the_body, raw_http, reset, say
 
@@ -24,8 +24,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context = server_context(certificate)
     context.set_alpn_protocols(["h2", "http/1.1"])
     return context
 
@@ -77,9 +76,7 @@ async def test_another_hosts_certificate_is_refused_before_anything_is_sent(
 ) -> None:
     certificate = self_signed(tmp_path, host="vendor.example", address="192.0.2.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    async with opened(HttpClient()) as http, raw_http(answer(200), tls=context) as vendor:
+    async with opened(HttpClient()) as http, raw_http(answer(200), tls=server_context(certificate)) as vendor:
         with pytest.raises(Unavailable, match="certificate verify failed") as caught:
             await post(http, vendor.url)
         assert not caught.value.ambiguous

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.claims import Lab, lab_on
-from tests.support.examples import examples
+from tests.support.run.examples import examples
 
 TOKENS = ("a", "b", "c")
 _ids = itertools.count()

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from ops.servers import RedisServer
 from shared.lookup.redis_cache import SharedCache
 from shared.metrics import Metrics
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.users.directory import HttpDirectory

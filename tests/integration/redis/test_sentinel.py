@@ -17,7 +17,7 @@ from ops.servers.programs import require
 from shared.errors import RedisUnavailable
 from shared.redis.batch import Batcher
 from shared.redis.client import async_client
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 from tests.support.waiting import eventually, eventually_async
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import ssl
 import time
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
@@ -22,7 +21,7 @@ from shared.errors import BadSettings, Refusal, Refused
 from shared.providers.urls import providers_for
 from tests.support.messages import DOWN, OURS, PAYLOAD, REQUEST_ID, built, message, refusing, send, settings
 from tests.support.opened import opened
-from tests.support.peers.certificates import self_signed
+from tests.support.peers.certificates import self_signed, server_context
 from tests.support.peers.connect_proxy import connect_proxy
 from tests.support.peers.raw_http import Act, RawHttp, answer, close, raw_http
 
@@ -97,13 +96,14 @@ async def test_the_token_and_the_sends_go_through_the_egress_proxy(
 ) -> None:
     certificate = self_signed(tmp_path, host="google.example", address="192.0.2.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
     # The product's setting wins over the variables that other programs read.
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
-    async with raw_http(granting("t1"), YES, tls=context) as google, connect_proxy(google.host) as proxy:
+    async with (
+        raw_http(granting("t1"), YES, tls=server_context(certificate)) as google,
+        connect_proxy(google.host) as proxy,
+    ):
         made: Fcm = built(
             fcm.build,
             "fcm://google.example/p?timeout=3",

@@ -32,7 +32,7 @@ from tests.support.messages import (
     settings,
 )
 from tests.support.opened import opened
-from tests.support.peers.certificates import self_signed
+from tests.support.peers.certificates import self_signed, server_context
 from tests.support.peers.raw_smtp import CUT, HANG, RawSmtp, raw_smtp
 from tests.support.waiting import eventually_async
 
@@ -298,9 +298,7 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
+    return server_context(certificate)
 
 
 @pytest.fixture

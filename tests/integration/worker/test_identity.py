@@ -26,7 +26,7 @@ from shared.providers.provider import Message
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
 from tests.support.gateway_process import GatewayProcess, gateway_process
-from tests.support.moved_clock import time_ns_from
+from tests.support.run.moved_clock import time_ns_from
 from tests.support.waiting import eventually_async
 from tests.support.workbench import ScriptedProvider, envelope, quick_settings, running
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ops.place import ROOT
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 #: The program of the process: the real push channel, after one replacement.
 PROGRAM = """

@@ -25,8 +25,8 @@ from shared.message.headers import read_state
 from tests.faults.ledger import wire
 from tests.support.failed_messages import dead_letter
 from tests.support.gateway_process import gateway_process, keys_of
-from tests.support.moved_clock import time_ns_from
 from tests.support.publishing import publishing
+from tests.support.run.moved_clock import time_ns_from
 from tests.support.waiting import eventually_async
 from tests.support.workbench import Bench, ScriptedProvider, quick_settings, running
 

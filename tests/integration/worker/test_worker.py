@@ -24,7 +24,7 @@ from shared.providers.provider import Message
 from shared.settings.settings import Settings
 from shared.worker.poison import GIVE_UP_AT
 from tests.support.peers.source_service import json_answer, source_service
-from tests.support.servers import private_rabbitmq
+from tests.support.run.servers import private_rabbitmq
 from tests.support.waiting import eventually_async
 from tests.support.workbench import ScriptedProvider, envelope, quick_settings, running
 

@@ -2,7 +2,7 @@
 
 from shared.breaker.breaker import Breaker, Permit
 from shared.breaker.report import State
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 
 
 class Clock:

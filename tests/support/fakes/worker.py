@@ -26,11 +26,11 @@ from shared.message.incoming import Received
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.providers.provider import Message, Provider
-from shared.settings.breaker import BreakerPolicy
-from shared.settings.retry import RetryPolicy
+from shared.settings.groups.breaker import BreakerPolicy
+from shared.settings.groups.retry import RetryPolicy
 from shared.templates.template import Template
 from shared.users.user import User
-from tests.support.incoming import make_incoming
+from tests.support.fakes.incoming import make_incoming
 
 #: It allows eight attempts in a life of one day; with a draw of 0.5 the first wait is 5 s.
 POLICY = RetryPolicy(base_s=10, cap_s=900, min_s=1, max_attempts=8, life_s=86_400)

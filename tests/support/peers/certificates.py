@@ -1,5 +1,6 @@
 """Makes certificates for servers of the tests."""
 
+import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -33,3 +34,10 @@ def self_signed(directory: Path, host: str = "localhost", address: str = "127.0.
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
     return path
+
+
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """Returns the TLS settings of a server that shows this certificate, a file of ``self_signed``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.support.peers.listening import listening
+
 
 @dataclass
 class ConnectProxy:
@@ -53,18 +55,5 @@ async def connect_proxy(target: str) -> AsyncIterator[ConnectProxy]:
     """Yields a proxy that listens on its own port until the block ends; ``target`` is ``host:port``."""
     host, _, port = target.rpartition(":")
     proxy = ConnectProxy((host, int(port)))
-    serving: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        serving.add(asyncio.create_task(proxy.serve(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(proxy.serve) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-        await server.wait_closed()

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from tests.support import servers
+from tests.support.run import servers
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shared.breaker.breaker import Permit
-from shared.settings.breaker import BreakerPolicy
-from tests.support.examples import examples
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.support.fakes.breaker import Bench, tell
+from tests.support.run.examples import examples
 
 IN_FLIGHT = 256
 LEGAL = {("closed", "open"), ("open", "half_open"), ("half_open", "open"), ("half_open", "closed")}

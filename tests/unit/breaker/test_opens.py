@@ -1,7 +1,7 @@
 import pytest
 
 from shared.breaker.report import State
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.support.fakes.breaker import Bench
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.support.fakes.breaker import Bench
 
 

@@ -13,7 +13,7 @@ from shared.backoff import RETRY_AFTER_MAX_S
 from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Retry, RetryReason
-from shared.settings.retry import RetryPolicy
+from shared.settings.groups.retry import RetryPolicy
 
 POLICY = RetryPolicy(base_s=10, cap_s=900, min_s=1, max_attempts=8, life_s=86_400)
 DOWN = Failure("provider_unavailable", "503", counted=True, provider="fcm")

@@ -18,7 +18,7 @@ from shared.errors import Refusal, Refused
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent
 from shared.providers.provider import Message
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.support.fakes.worker import Bench
 from tests.support.waiting import eventually_async
 

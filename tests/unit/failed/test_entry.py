@@ -14,7 +14,7 @@ from shared.failed.results import item_of
 from shared.message.channels import Lane
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead
-from tests.support.incoming import make_incoming
+from tests.support.fakes.incoming import make_incoming
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

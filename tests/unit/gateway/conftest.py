@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_client import Gateway, gateway
+from tests.support.fakes.gateway_client import Gateway, gateway
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from gateway.api.notifications import AcceptedAnswer, BatchAnswer
 from gateway.health.report import HealthAnswer
 from gateway.http.problem import ProblemDocument
 from shared.errors import PublishUnknown
-from shared.settings.gateway import ApiKey
+from shared.settings.groups.gateway import ApiKey
 from tests.support.envelopes import PUSH
-from tests.support.gateway_client import Gateway, gateway
+from tests.support.fakes.gateway_client import Gateway, gateway
 
 
 def problem(answer: TestResponse, status: int) -> ProblemDocument:

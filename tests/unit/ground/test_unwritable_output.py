@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]

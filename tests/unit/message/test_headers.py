@@ -14,8 +14,8 @@ from shared.clock import now_ms, rfc3339
 from shared.message.headers import ERROR_BYTES, MOST_REDELIVERIES, DeliveryState, cut, read_state
 from shared.message.incoming import Received
 from shared.worker.poison import is_suspect, redeliveries
-from tests.support.incoming import make_incoming
-from tests.support.moved_clock import time_ns_from
+from tests.support.fakes.incoming import make_incoming
+from tests.support.run.moved_clock import time_ns_from
 
 #: Later than the times of the messages that are read here: no life begins in the future.
 LATER_MS = 1_767_312_000_000

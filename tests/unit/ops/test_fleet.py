@@ -12,7 +12,7 @@ from ops.system.fleet import check_ports, programs
 from ops.system.supervision import configuration_text
 from shared.message.channels import CHANNELS
 from shared.settings.load import group_from, load_settings, read_variables
-from tests.support.servers import run_ports
+from tests.support.run.servers import run_ports
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_the_library_is_built_for_the_days_and_tried(
     library = testing.moved_clock(days, tmp_path / "new")
     (built, _), (_, tried_with) = ran
     assert f"-DMOVED_S=({seconds})" in built
-    assert str(ROOT / "tests/support/moved_clock.c") in built
+    assert str(ROOT / "tests/support/run/moved_clock.c") in built
     assert Path(built[-1]).exists()
     assert tried_with == {"LD_PRELOAD": str(library)}
 

@@ -6,7 +6,7 @@ from shared.breaker.report import State
 from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
 from shared.providers.provider import Message
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.support.fakes.breaker import Clock
 
 

@@ -114,6 +114,7 @@ def test_production_asks_for_the_firebase_key(monkeypatch: pytest.MonkeyPatch) -
         ("push", "fcm", "must be scheme://"),
         ("push", "fcm://h:port/p", "the host or the port"),
         ("push", "fcm://[h/p", "the host or the port"),
+        ("push", "fcm://h:0/p", "the port must be 1 to 65535"),
         ("push", "fcm://h", "must contain the project"),
         ("push", "fcm://h/p?tls=yes", "tls must be 0 or 1"),
         ("push", "fcm://h/p?tsl=0", "unknown option 'tsl'"),

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ssl
 from pathlib import Path
 
 import pytest
 
 from shared.errors import RedisUnavailable
 from shared.redis.batch import Batcher
-from tests.support.peers.certificates import self_signed
+from tests.support.peers.certificates import self_signed, server_context
 from tests.support.peers.scripted_redis import scripted_redis
 
 
 async def test_a_known_certificate_is_taken_and_an_unknown_one_is_not(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    async with scripted_redis(tls=context) as redis:
+    async with scripted_redis(tls=server_context(certificate)) as redis:
         known = Batcher(f"rediss://127.0.0.1:{redis.port}/0?ssl_ca_certs={certificate}", timeout_s=2)
         assert await known.command("PING") == b"OK"
         await known.close()

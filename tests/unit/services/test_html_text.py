@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.email.html_text import text_of_html
+from services.email.mail.html_text import text_of_html
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.email import headers
-from services.email.mime import compose
+from services.email.mail import headers
+from services.email.mail.mime import compose
 from services.email.smtp_session import dot_stuffed
 from shared.errors import Refusal, Refused
 from shared.message.email_address import parse_address, parse_mailbox

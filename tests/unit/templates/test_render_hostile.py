@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shared.errors import TemplateInvalid
 from shared.templates.render import render
 from shared.templates.template import Template
-from tests.support.examples import examples
+from tests.support.run.examples import examples
 
 #: Limit for one rendering, seconds: far above what each of these takes, far below what an unbounded one would take.
 MOST_S = 2.0

@@ -8,7 +8,7 @@ import pytest
 
 from shared.message.channels import PRIORITIES, Priority
 from shared.worker.executor import LaneQueue
-from tests.support.incoming import make_incoming
+from tests.support.fakes.incoming import make_incoming
 
 
 def filled(**counts: int) -> LaneQueue:

@@ -6,7 +6,7 @@ from shared.broker.incoming import Incoming
 from shared.message.channels import Priority, lanes_of
 from shared.worker.pause import Held
 from tests.support.fakes.breaker import Clock
-from tests.support.incoming import RememberedAcks, make_incoming
+from tests.support.fakes.incoming import RememberedAcks, make_incoming
 
 
 def message(priority: Priority = "medium", tag: int = 1) -> Incoming:

@@ -23,7 +23,7 @@ from shared.worker.poison import SUSPECT_AT, is_suspect
 from shared.worker.signals import Signals
 from shared.worker.supply import BrokenLanes
 from shared.worker.worker import Worker
-from tests.support.incoming import RememberedAcks, make_incoming
+from tests.support.fakes.incoming import RememberedAcks, make_incoming
 from tests.support.waiting import eventually_async
 
 
@@ -426,20 +426,10 @@ async def test_the_lanes_flow_again_although_a_suspect_cannot_be_forwarded() -> 
         assert len(handler.forwards) == 2
 
 
-async def test_a_pause_ends_although_its_probe_cannot_be_forwarded() -> None:
+@pytest.mark.parametrize("hold_s", [300, -1], ids=["tried as a probe", "held for long"])
+async def test_a_pause_ends_although_its_message_cannot_be_forwarded(hold_s: float) -> None:
     lanes = EmptyLanes()
-    async with stuck(lanes, over=True) as (among_fakes, handler):
-        await eventually_async(lambda: "flow" in lanes.journal)
-        lanes.journal.clear()
-        among_fakes.held.keep(make_incoming(), "provider")
-        among_fakes.signals.hold("provider")
-        await eventually_async(lambda: "flow" in lanes.journal)
-        assert len(handler.forwards) == 1
-
-
-async def test_a_pause_ends_although_messages_held_for_long_cannot_be_forwarded() -> None:
-    lanes = EmptyLanes()
-    async with stuck(lanes, over=True, hold_s=-1) as (among_fakes, handler):
+    async with stuck(lanes, over=True, hold_s=hold_s) as (among_fakes, handler):
         await eventually_async(lambda: "flow" in lanes.journal)
         lanes.journal.clear()
         among_fakes.held.keep(make_incoming(), "provider")

@@ -27,8 +27,8 @@ from shared.worker.recorder import Recorder
 from shared.worker.settler import Settler
 from tests.models.claim_table import Done, Passed, Working
 from tests.support.fakes.claims import TableClaims
+from tests.support.fakes.incoming import make_incoming
 from tests.support.fakes.worker import Bench, ScriptedPublisher
-from tests.support.incoming import make_incoming
 
 OTP: dict[str, Any] = {
     "request_id": "otp-1",

@@ -14,7 +14,7 @@ from shared.breaker.breaker import Breaker
 from shared.health.registry import SOURCES
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from shared.settings.load import load_settings
 from shared.worker.status import Status
 from tests.support.fakes.worker import ScriptedProvider

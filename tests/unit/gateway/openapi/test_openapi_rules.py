@@ -12,8 +12,8 @@ from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from shared.failed.selection import parse_discard, parse_listing
 from shared.message.envelope import validate_envelope
-from shared.settings.gateway import ApiKey
-from tests.support.gateway_client import Gateway, gateway
+from shared.settings.groups.gateway import ApiKey
+from tests.support.fakes.gateway_client import Gateway, gateway
 
 PUSH: dict[str, Any] = {"request_id": "r1", "notification_type": "push", "user_id": "u1", "template_code": "T"}
 

@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from shared.health.registry import force_breaker
-from shared.settings.breaker import BreakerPolicy
+from shared.settings.groups.breaker import BreakerPolicy
 from tests.faults.faults.permanent import PERMANENT, PROVEN, UNPROVEN, Permanent
 from tests.faults.harness.scale import PATIENT_S
 from tests.faults.harness.scenario import scenario

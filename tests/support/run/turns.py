@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-_LOCK = Path(__file__).parents[2] / ".local" / "turns.lock"
+_LOCK = Path(__file__).parents[3] / ".local" / "turns.lock"
 
 
 def is_alone(item: pytest.Item) -> bool:

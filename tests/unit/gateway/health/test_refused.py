@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from gateway.health.counts import AcceptedCounts
 from gateway.health.refused import LINES_PER_S, Refused
-from tests.support.gateway_client import gateway
+from tests.support.fakes.gateway_client import gateway
 
 PUSH = {"request_id": "r-1", "notification_type": "push", "user_id": "u", "content": {"title": "t", "body": "b"}}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from shared.errors import BadSettings
-from shared.settings.gateway import ApiKey
+from shared.settings.groups.gateway import ApiKey
 from shared.settings.load import load_settings
-from tests.support.gateway_client import Gateway, gateway
+from tests.support.fakes.gateway_client import Gateway, gateway
 
 KEY = ApiKey(client="shop", scopes=frozenset({"send"}), sha256="0" * 64)
 

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.health.metrics_directory import metrics_directory
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 #: Prints the name of its directory, and waits until it is ended.
 GATEWAY = """
 from gateway.health.metrics_directory import metrics_directory

@@ -12,7 +12,7 @@ from ops.processes import Identity, PidFile
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer, free_ports
 from ops.servers.ports import FIRST_PORT, LAST_PORT
 
-_LOCAL = Path(__file__).parents[2] / ".local"
+_LOCAL = Path(__file__).parents[3] / ".local"
 _OWNER = "pytest.pid"
 # These match every pid file under a directory: of servers that run, or that a killed run may have left running.
 _RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid")

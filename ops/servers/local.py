@@ -8,8 +8,8 @@ from pydantic import SecretStr
 
 from ops.errors import ServerFailed
 from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from ops.servers.addresses import check_address, shown_addresses
 from ops.settings import Configuration
-from ops.system.addresses import check_address, shown_addresses
 from shared.settings.settings import Settings
 from shared.settings.types import Group
 

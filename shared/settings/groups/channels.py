@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, SecretStr
 
 from shared.message.channels import ChannelDefaults
-from shared.settings.retry import RetryPolicy
+from shared.settings.groups.retry import RetryPolicy
 from shared.settings.types import Group, Port, variable, words
 
 

@@ -1,4 +1,4 @@
-"""Runs an operator that SIGKILLs itself at a point: ``python -m tests.support.failed_crash POINT URL``.
+"""Runs an operator that SIGKILLs itself at a point: ``python -m tests.integration.failed.crash POINT URL``.
 
 At ``taken`` everything has been taken. At ``published`` a batch is confirmed, and nothing is acked yet.
 """

@@ -7,8 +7,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
 
-from services.email.content import MailContent, mail_content
-from services.email.headers import (
+from services.email.mail.content import MailContent, mail_content
+from services.email.mail.headers import (
     NotAsMeant,
     address_field,
     check_header,

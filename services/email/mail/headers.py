@@ -12,7 +12,7 @@ from email.parser import HeaderParser
 from email.policy import compat32
 from email.utils import getaddresses
 
-from services.email.header_text import LINE_CHARACTERS, phrase, read_text, text, unfolded
+from services.email.mail.header_text import LINE_CHARACTERS, phrase, read_text, text, unfolded
 from shared.message.email_address import EmailAddress, Mailbox
 from shared.message.text import has_control
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.email.html_text import text_of_html
+from services.email.mail.html_text import text_of_html
 from shared.providers.provider import Content
 
 

@@ -10,7 +10,7 @@ from openapi_spec_validator import validate
 from gateway.api.notifications import BATCH, BATCH_ANSWER, EMAIL, PUSH, SEVERAL, SMS
 from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
-from tests.support.gateway_client import Gateway
+from tests.support.fakes.gateway_client import Gateway
 
 _OPERATIONS = [
     pytest.param(operation, id=f"{method} {path}")

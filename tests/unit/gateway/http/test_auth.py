@@ -9,7 +9,7 @@ from werkzeug.datastructures import Headers
 from gateway.http.auth import ANONYMOUS, Keyring, check_keys
 from gateway.http.problem import Problem
 from shared.errors import BadSettings
-from shared.settings.gateway import ApiKey
+from shared.settings.groups.gateway import ApiKey
 from shared.settings.load import load_settings
 
 

@@ -1,0 +1,1 @@
+"""Holds the scenarios in which processes of the product die."""

@@ -1,0 +1,1 @@
+"""Holds the scenarios in which a provider fails, refuses or asks for less speed."""
