@@ -6,7 +6,7 @@ A server that cannot start is an error, never a skip. Each test gets its own vir
 import os
 import signal
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -15,8 +15,8 @@ import redis
 
 from ops.servers import RabbitMQServer, RedisServer
 from tests.support.run.examples import register_profiles
+from tests.support.run.order import longest_first
 from tests.support.run.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
-from tests.support.run.turns import is_alone, turn
 
 register_profiles()
 
@@ -36,15 +36,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that run alone last: until then all test processes are busy."""
-    items.sort(key=is_alone)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Runs one test, with its fixtures, when it is its turn."""
-    with turn(alone=is_alone(item)):
-        return (yield)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        longest_first(items)
 
 
 @pytest.fixture(scope="session")

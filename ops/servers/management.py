@@ -52,11 +52,15 @@ class Management:
 
     def create_vhost(self, name: str, user: str = "guest") -> None:
         self._call("PUT", f"/api/vhosts/{quote(name, safe='')}")
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        self._call("PUT", f"/api/permissions/{quote(name, safe='')}/{quote(user, safe='')}", everything)
+        self.permit(name, user=user)
 
     def delete_vhost(self, name: str) -> None:
         self._call("DELETE", f"/api/vhosts/{quote(name, safe='')}")
+
+    def permit(self, vhost: str, configure: str = ".*", *, user: str = "guest") -> None:
+        """Lets the user write and read everything in the virtual host, and declare what matches ``configure``."""
+        permissions = {"configure": configure, "write": ".*", "read": ".*"}
+        self._call("PUT", f"/api/permissions/{quote(vhost, safe='')}/{quote(user, safe='')}", permissions)
 
     def set_password(self, user: str, password: str) -> None:
         """Sets the password of an administrator."""
@@ -77,6 +81,11 @@ class Management:
     def close_connection(self, name: str, reason: str) -> None:
         """Closes the connection that the broker calls ``name``; its unacknowledged messages return to their queues."""
         self._call("DELETE", f"/api/connections/{quote(name, safe='')}", headers={"X-Reason": reason})
+
+    def bindings(self, vhost: str) -> set[tuple[str, str, str]]:
+        """Returns every binding of the virtual host: (exchange, queue or other exchange, routing key)."""
+        rows = self._call("GET", f"/api/bindings/{quote(vhost, safe='')}")
+        return {(row["source"], row["destination"], row["routing_key"]) for row in rows}
 
     def quorum_queue(self, vhost: str, name: str) -> QuorumQueue:
         """Returns one quorum queue as it is now. Takes 2 s while a member is frozen."""

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops.place import ROOT
+from ops.place import ROOT, Place
 from ops.processes import Identity, PidFile
 from ops.servers import RabbitMQServer
+from ops.system.supervision import Supervisor
 from shared.message.channels import CHANNELS
 from tests.support.run.servers import run_ports
 
@@ -50,6 +51,10 @@ class Tree:
 
     def living(self) -> set[str]:
         return {path.stem for path in self.root.glob(".local/*/*.pid") if PidFile(path).living()}
+
+    def states(self) -> set[str]:
+        """Returns supervisord's words for the processes; ``./notify status`` shows them too, and takes a second."""
+        return {state.state for state in Supervisor(Place(self.root / ".local")).states().values()}
 
     def events(self, name: str) -> list[dict[str, str]]:
         return [json.loads(line) for line in (self.root / ".local/log" / f"{name}.log").read_text().splitlines()]

@@ -88,8 +88,11 @@ def test_a_running_system_runs_on_and_nothing_of_the_demo_is_left_in_it(running:
 
 def test_an_interrupt_heals_what_the_demo_had_broken_and_the_next_demo_plays(running: Tree) -> None:
     demo = running.begin("demo")
-    eventually(lambda: "smtp" in faults(running), 30)
+    eventually(lambda: "smtp" in faults(running), 60)
+    # It stands still meanwhile, so that it is not over before it is interrupted.
+    demo.send_signal(signal.SIGSTOP)
     assert running.notify("demo").returncode == 4
+    demo.send_signal(signal.SIGCONT)
     demo.send_signal(signal.SIGINT)
     demo.send_signal(signal.SIGINT)
     output, _ = demo.communicate(timeout=30)
@@ -116,11 +119,17 @@ def test_without_a_sandbox_it_is_2(running: Tree) -> None:
 
 def test_interrupting_a_demo_that_started_the_system_stops_it(tree: Tree) -> None:
     demo = tree.begin("demo")
-    eventually(lambda: "process-push" in tree.living(), 30)
+    eventually(lambda: "process-push" in tree.living(), 60)
     demo.send_signal(signal.SIGTERM)
     output, _ = demo.communicate(timeout=60)
     assert demo.returncode == 1, output
     assert tree.living() == set()
+
+
+@pytest.fixture(scope="module")
+def never_started(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """Copies the product for commands that are refused, and so change nothing."""
+    return plant_product(tmp_path_factory.mktemp("never-started"))
 
 
 @pytest.mark.parametrize(
@@ -134,8 +143,9 @@ def test_interrupting_a_demo_that_started_the_system_stops_it(tree: Tree) -> Non
         ("API_KEYS", f"client:send:{'0' * 64}"),
     ],
 )
-def test_settings_that_could_reach_more_than_the_sandbox_are_refused(tmp_path: Path, name: str, value: str) -> None:
-    tree = plant_product(tmp_path)
-    refused = tree.notify("demo", timeout_s=30, **{name: value})
+def test_settings_that_could_reach_more_than_the_sandbox_are_refused(
+    never_started: Tree, name: str, value: str
+) -> None:
+    refused = never_started.notify("demo", timeout_s=30, **{name: value})
     assert (refused.returncode, refused.stdout.startswith(name)) == (2, True)
-    assert not (tree.root / ".local").exists()
+    assert not (never_started.root / ".local").exists()

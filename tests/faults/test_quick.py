@@ -24,7 +24,6 @@ async def stage(run_directory: Path) -> AsyncIterator[Stage]:
         yield made
 
 
-@pytest.mark.alone
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
 async def test_every_promise_is_kept(stage: Stage, scenario: Scenario) -> None:

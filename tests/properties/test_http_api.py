@@ -9,6 +9,7 @@ answered 405 with the methods that do.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import uuid
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def _api(*, keys_needed: bool) -> schemathesis.BaseSchema:
 
 
 _OPEN, _GUARDED = _api(keys_needed=False), _api(keys_needed=True)
+
+
+@pytest.fixture(autouse=True)
+def no_collection_in_the_middle() -> Iterator[None]:
+    """Collects no garbage during a test: Hypothesis reads the sources of strategies with ``ast.parse``.
+
+    CPython 3.11 raises SystemError (``AST constructor recursion depth mismatch``) if a collection ends something that
+    reads a source, too, at that moment: https://github.com/python/cpython/issues/106905
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @pytest.fixture(scope="module")

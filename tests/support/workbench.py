@@ -185,7 +185,9 @@ async def running(
     metrics = Metrics()
     guarded = Providers.of(channel, providers, settings.breaker, metrics)
     async with (
-        publishing(settings.broker.url, levels_s=settings.broker.retry_levels_s, deadline_s=5) as publisher,
+        publishing(
+            settings.broker.url, levels_s=settings.broker.retry_levels_s, deadline_s=5, channels=(channel,)
+        ) as publisher,
         Claims(
             settings.redis.url,
             lease_s=settings.idempotency.lease_s,

@@ -1,4 +1,4 @@
-"""Does what an operator may do to a broker that works: limits, deletions, permissions; each takes up to a second."""
+"""Does what an operator may do to a broker that works: limits, deletions, permissions. Some take up to a second."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def on_disk(rabbitmq: RabbitMQServer, vhost: str) -> None:
 
 
 class BrokerOperator:
-    """Acts on one virtual host. Raises CalledProcessError or AMQPError if the broker refuses."""
+    """Acts on one virtual host. Raises CalledProcessError, RequestException or AMQPError if the broker refuses."""
 
     def __init__(self, rabbitmq: RabbitMQServer, vhost: str) -> None:
         self._rabbitmq = rabbitmq
@@ -84,12 +84,11 @@ class BrokerOperator:
 
     def _bindings(self) -> set[tuple[str, str]]:
         """Returns the (queue, routing key) pairs of the exchange; none while it is missing."""
-        rows = self._rabbitmq.ctl("list_bindings", "-p", self._vhost, "source_name", "destination_name", "routing_key")
-        cells = (row.split("\t") for row in rows.splitlines())
-        return {(queue, key) for source, queue, key in cells if source == EXCHANGE}
+        bindings = self._rabbitmq.management.bindings(self._vhost)
+        return {(queue, key) for source, queue, key in bindings if source == EXCHANGE}
 
     async def _permit(self, configure: str) -> None:
-        await self._ctl("set_permissions", "-p", self._vhost, "guest", configure, ".*", ".*")
+        await asyncio.to_thread(self._rabbitmq.management.permit, self._vhost, configure)
 
     async def _ctl(self, *words: str) -> None:
         await asyncio.to_thread(self._rabbitmq.ctl, *words)

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.faults.ledger.ledgers import Resources
+from tests.support.run.forked import ForkedProcess
 
 #: after this number of ends in one scenario a process is not going to recover
 MOST_ENDS = 200
 #: limit of an orderly stop, seconds
 STOP_S = 40.0
 
-#: returns the command for the n-th start of this process (from 0)
+#: returns the module and its arguments for the n-th start of this process (from 0)
 Command = Callable[[int], list[str]]
 
 
@@ -33,10 +36,19 @@ class Member:
     """Runs a process that is started again at once when it dies, as a supervisor would.
 
     It runs in ``directory``, where its output goes to ``<name>.log``. It leads a process group of its own, so that its
-    children can be ended with it.
+    children can be ended with it. ``forked`` says that it need not import anything (``ForkedProcess``).
     """
 
-    def __init__(self, name: str, command: Command, environment: dict[str, str], directory: Path, port: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Command,
+        environment: dict[str, str],
+        directory: Path,
+        port: int,
+        *,
+        forked: bool = False,
+    ) -> None:
         self.name = name
         self.port = port
         self.log = directory / f"{name}.log"
@@ -45,8 +57,10 @@ class Member:
         self.exit_code: int | None = None
         self._command = command
         self._environment = environment
+        #: outside the checkout, so that the process does not read a developer's .env
         self._directory = directory
-        self._process: asyncio.subprocess.Process | None = None
+        self._forked = forked
+        self._process: asyncio.subprocess.Process | ForkedProcess | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = False
         self._frozen = False
@@ -145,20 +159,20 @@ class Member:
     async def _keep(self) -> None:
         starts = 0
         while not self._stopping and len(self.ends) < MOST_ENDS:
-            with self.log.open("ab") as log:
-                self._process = await asyncio.create_subprocess_exec(
-                    *self._command(starts),
-                    env=self._environment,
-                    # The process runs outside the checkout, so that it does not read a developer's .env.
-                    cwd=self._directory,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
+            self._process = await self._begin(*self._command(starts))
             starts += 1
             self.exit_code = await self._process.wait()
             if not self._stopping:
                 self.ends.append(End(self.exit_code, time.time()))
+
+    async def _begin(self, module: str, *arguments: str) -> asyncio.subprocess.Process | ForkedProcess:
+        where: dict[str, Any] = {"env": self._environment, "cwd": self._directory}
+        if self._forked:
+            return ForkedProcess(module, arguments, **where, stdout=self.log, stderr=self.log)
+        with self.log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, *arguments, **where, stdout=log, stderr=log, start_new_session=True
+            )
 
 
 def _children(pid: int) -> list[int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -230,7 +229,7 @@ class System:
 
     def _sandbox(self) -> Member:
         port, smtp_port = self.providers.port, self.providers.smtp_port
-        command = [sys.executable, "-m", "sandbox", "--port", str(port), "--smtp-port", str(smtp_port)]
+        command = ["sandbox", "--port", str(port), "--smtp-port", str(smtp_port)]
         return Member(
             "sandbox", lambda _: [*command, "--keep", str(KEEP)], self.variables, self.directory, self.providers.port
         )
@@ -238,7 +237,7 @@ class System:
     def _gateway(self, number: int) -> Member:
         [port] = run_ports(1)
         variables = self._variables_of(f"gateway-{number}") | {"GATEWAY_PORT": str(port)}
-        return Member(f"gateway-{number}", lambda _: [sys.executable, "-m", "gateway"], variables, self.directory, port)
+        return Member(f"gateway-{number}", lambda _: ["gateway"], variables, self.directory, port)
 
     def _worker(self, channel: str, number: int) -> Member:
         [port] = run_ports(1)
@@ -248,12 +247,11 @@ class System:
             if plan.points and plan.every_start:
                 starts = min(starts, len(plan.points) - 1)
             point, nth = (plan.points[starts], plan.nth) if starts < len(plan.points) else ("none", 0)
-            module = [sys.executable, "-m", "tests.faults.harness.worker_process"]
             clock = [] if plan.clock_ms is None else [str(plan.clock_ms)]
-            return [*module, channel, point, str(nth), str(self.journal), *clock]
+            return ["tests.faults.harness.worker_process", channel, point, str(nth), str(self.journal), *clock]
 
         variables = self._variables_of(f"{channel}-{number}") | {f"{channel.upper()}_PORT": str(port)}
-        return Member(f"{channel}-{number}", command, variables, self.directory, port)
+        return Member(f"{channel}-{number}", command, variables, self.directory, port, forked=True)
 
 
 _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_GIVE_UP_S)

@@ -19,11 +19,11 @@ LOW = "push.low.queue"
 @pytest.fixture
 def permissions(rabbitmq: RabbitMQServer, vhost: str) -> Iterator[None]:
     yield
-    rabbitmq.ctl("set_permissions", "-p", vhost, "guest", ".*", ".*", ".*")
+    rabbitmq.management.permit(vhost)
 
 
 async def _forbid(rabbitmq: RabbitMQServer, vhost: str, configure: str) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "set_permissions", "-p", vhost, "guest", configure, ".*", ".*")
+    await asyncio.to_thread(rabbitmq.management.permit, vhost, configure)
 
 
 @pytest.mark.usefixtures("permissions")

@@ -149,7 +149,7 @@ async def test_it_reconnects_after_the_broker_dropped_it(publisher: Publisher, r
 async def test_what_was_deleted_while_it_was_away_is_declared_again(
     publisher: Publisher, rabbitmq: RabbitMQServer, vhost: str
 ) -> None:
-    await asyncio.to_thread(rabbitmq.ctl, "delete_vhost", vhost)
+    await asyncio.to_thread(rabbitmq.management.delete_vhost, vhost)
     await eventually_async(lambda: publisher.state == "down")
     await asyncio.to_thread(rabbitmq.management.create_vhost, vhost)
     assert await publisher.publish_all([push(n) for n in range(50)], deadline_s=30) == [None] * 50

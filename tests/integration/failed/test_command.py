@@ -6,17 +6,16 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ops.place import ROOT
 from shared.broker.publisher import Publication
 from shared.broker.topology import FAILED_QUEUE
 from shared.failed.session import failed_operation
 from tests.support.failed_messages import counts, dead_letter_now, failed, failed_before, push_body
+from tests.support.run.forked import run_command
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -25,14 +24,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def notify(vhost_url: str, tmp_path: Path) -> Command:
     def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {"RABBITMQ_URL": vhost_url, "NOTIFY_LOCAL_DIR": str(tmp_path), "COLUMNS": "160"}
-        return subprocess.run(
-            [sys.executable, "-m", "ops", "failed", *arguments],
-            cwd=ROOT,
-            env=environment | settings,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return run_command(["failed", *arguments], environment | settings, timeout_s=60)
 
     return run
 

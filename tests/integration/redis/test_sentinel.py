@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import redis
 from redis.exceptions import RedisError
 
@@ -23,12 +22,15 @@ from tests.support.waiting import eventually, eventually_async
 
 @contextmanager
 def sentinel(directory: Path, master_port: int) -> Iterator[int]:
-    """Runs one Sentinel that decides alone and soon. Yields its port once it knows the replica."""
+    """Runs one Sentinel that decides alone, and soon. Yields its port once it knows the replica.
+
+    A master that a busy machine keeps from answering for a second is not taken for dead.
+    """
     (port,) = run_ports(1)
     configuration = directory / "sentinel.conf"
     configuration.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {directory}\nsentinel monitor main 127.0.0.1 {master_port} 1\n"
-        "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+        "sentinel down-after-milliseconds main 2000\nsentinel failover-timeout main 3000\n"
     )
     program = str(require("redis-server"))
     process = subprocess.Popen([program, str(configuration), "--sentinel"], stdout=subprocess.DEVNULL)
@@ -49,7 +51,6 @@ def _replicas(client: redis.Redis) -> int:
         return 0
 
 
-@pytest.mark.alone
 async def test_after_a_failover_every_client_writes_to_the_new_master(tmp_path: Path) -> None:
     ports = run_ports(2)
     first, second = (RedisServer(tmp_path / str(port), port=port) for port in ports)

@@ -90,5 +90,6 @@ async def test_a_hundred_mails_to_a_server_that_takes_fourteen_per_second_take_a
         outcomes = await send_all(bench, 100)
         took_s = time.monotonic() - began
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
-    assert 6 < took_s < 11
+    # The rate is learned twice where a busy machine delays some mails and then sends several at once.
+    assert 6 < took_s < 20
     assert bench.providers.worst_state == "closed"

@@ -57,7 +57,7 @@ async def test_a_memory_alarm_and_an_unreadable_message_stop_no_lane_after_a_sta
 async def _refuse_declarations(rabbitmq: RabbitMQServer, vhost: str, prefix: str) -> None:
     """Forbids to declare what begins with ``prefix``; '' allows everything."""
     configure = f"^(?!{prefix}).*" if prefix else ".*"
-    await asyncio.to_thread(rabbitmq.ctl, "set_permissions", "-p", vhost, "guest", configure, ".*", ".*")
+    await asyncio.to_thread(rabbitmq.management.permit, vhost, configure)
 
 
 @pytest.mark.parametrize("dead", [False, True], ids=["to the ladder", "to failed.queue"])
