@@ -3,12 +3,14 @@
 import importlib
 import io
 import sys
+from typing import Any
 
 import click
 
 from ops.errors import OpsError
 from ops.terminal import Terminal
 from shared import version
+from shared.process.printable import printable_lines
 
 #: name -> (module:attribute, the text in --help)
 COMMANDS = {
@@ -39,6 +41,16 @@ class Commands(click.Group):
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as exc:
+            # click names the user's own words, which may be pasted from what others wrote.
+            said = exc.format_message()
+            if printable_lines(said) == said:
+                raise
+            raise click.UsageError(printable_lines(said), exc.ctx) from exc
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -150,7 +150,7 @@ def log_death(task: asyncio.Task[Any]) -> None:
 def complain(*lines: str) -> None:
     """Writes lines to the standard error, for the person who starts the process. It raises nothing."""
     try:
-        print(*lines, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+        print(*map(printable_lines, lines), sep="\n", file=sys.stderr, flush=True)  # noqa: T201
     except (OSError, ValueError):
         # Nobody can be told; the exit code still says it.
         _lost.add()

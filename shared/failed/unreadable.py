@@ -26,8 +26,11 @@ _MOST_HEADERS, _MOST_HEADER_CHARACTERS = 50, 256
 
 #: Headers that this system and the broker write: they hold no address.
 _OURS = ("notify-", "x-death", "x-first-death-", "x-last-death-", "x-delivery-count")
-#: An e-mail address, a phone number, and a push token (FCM's have more than 100 characters).
-_ADDRESS = re.compile(r"[^\s\"'<>,;:(){}\[\]]+@[^\s\"'<>,;:(){}\[\]]+|\+?\d[\d ().-]{5,}\d|[A-Za-z0-9_:-]{24,}")
+#: What can be an e-mail address is a whole word with an @ inside. A pattern with the @ would be tried from each letter
+#: of a long word to its end: 64 KiB of full stops would hold an operation for a minute.
+_WORD = re.compile(r"[^\s\"'<>,;:(){}\[\]]+")
+#: A phone number, and a push token (FCM's have more than 100 characters).
+_ADDRESS = re.compile(r"\+?\d[\d ().-]{5,}\d|[A-Za-z0-9_:-]{24,}")
 _NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -86,7 +89,8 @@ def _headers(headers: Mapping[str, Any], reveal: bool) -> dict[str, str]:
 
 
 def _masked(text: str) -> str:
-    return _ADDRESS.sub(lambda found: mask(found[0]), text)
+    without_mail = _WORD.sub(lambda found: mask(found[0]) if "@" in found[0][1:-1] else found[0], text)
+    return _ADDRESS.sub(lambda found: mask(found[0]), without_mail)
 
 
 def _printable_or_none(text: str | None) -> str | None:

@@ -166,6 +166,10 @@ async def test_a_certain_message_is_found_beyond_the_bound_of_a_scan(
     for at in range(0, len(messages), 1_000):
         await dead_letter(publisher, messages[at : at + 1_000])
     last = messages[-1].headers["notify-failed-id"]
+    # Nothing has been taken and requeued yet, so the last one is beyond the bound.
+    shown = await queue.show(last, reveal=False, operator="test")
+    assert shown is not None
+    await eventually_async(lambda: _has(channel, len(messages)))
     listed = await queue.list(parse_listing({"limit": 10}))
     assert (listed.scanned, listed.waiting, listed.matched, listed.truncated) == (10_000, 10_300, 10_000, True)
     assert sum(listed.reasons.values()) == 10_000
@@ -174,8 +178,6 @@ async def test_a_certain_message_is_found_beyond_the_bound_of_a_scan(
     by_request = await queue.list(parse_listing({"request_id": "r10299"}))
     assert [item.id for item in by_request.items] == [last]
     assert (by_request.scanned, by_request.truncated) == (10_300, False)
-    shown = await queue.show(last, reveal=False, operator="test")
-    assert shown is not None
     first = messages[0].headers["notify-failed-id"]
     done = await queue.replay(parse_replay({"ids": [first, last, "unknown"]}), operator="test")
     assert (done.matched, done.done, done.missing, done.truncated) == (2, 2, ["unknown"], False)

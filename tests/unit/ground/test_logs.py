@@ -16,7 +16,7 @@ from typing import IO, Any
 import pytest
 import structlog
 
-from shared.logs import PATIENCE_MS, LineWriter, configure_logs, count_lost_lines, log_death, lost_lines
+from shared.logs import PATIENCE_MS, LineWriter, complain, configure_logs, count_lost_lines, log_death, lost_lines
 
 ROOT = Path(__file__).parents[3]
 
@@ -172,6 +172,11 @@ def test_a_terminal_does_not_obey_what_another_service_has_written(tmp_path: Pat
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
     assert "\\x1b]0;owned\\x07\\x9b2J\\u202egnp" in text
     assert "Traceback" in text
+
+
+def test_a_complaint_at_the_start_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("a\x1b]52;c;Zg==\x07", "b\x9b2J\nc\u202e")
+    assert capsys.readouterr().err == "a\\x1b]52;c;Zg==\\x07\nb\\x9b2J\nc\\u202e\n"
 
 
 async def test_a_background_task_that_dies_is_logged_at_once(tmp_path: Path) -> None:

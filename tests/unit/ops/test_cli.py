@@ -29,6 +29,24 @@ def test_exit_codes(arguments: list[str], exit_code: int, tmp_path: Path, monkey
     assert exit_code_of(arguments, monkeypatch) == exit_code
 
 
+@pytest.mark.parametrize("arguments", [["failed", "list"], ["failed", "show", "x"], ["logs", "push"], ["failed"], []])
+def test_a_word_that_does_not_belong_there_is_named_as_a_terminal_can_show_it(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code_of([*arguments, "a\x1b]52;c;Zg==\x07\x9b2J\u202eb"], monkeypatch) == 2
+    assert r"a\x1b]52;c;Zg==\x07\x9b2J\u202eb" in capsys.readouterr().err
+
+
+def test_an_error_is_named_as_a_terminal_can_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path / "a\x1b]52;c;Zg==\x07\x9b2J\u202eb"))
+    assert exit_code_of(["logs"], monkeypatch) == 3
+    shown = capsys.readouterr().err
+    assert r"a\x1b]52;c;Zg==\x9b2J\u202eb" in shown
+    assert shown.replace("\n", "").isprintable()
+
+
 def test_every_bad_setting_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,11 +12,11 @@ from ops.servers.ports import free_ports
 
 class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        status = {"/health": 200, "/health/ready": 503, "/moved": 302}[self.path]
+        status = {"/health": 200, "/health/ready": 503, "/moved": 302, "/odd": 500}[self.path]
         self.send_response(status)
         self.send_header("Location", "/health")
         self.end_headers()
-        self.wfile.write(b'{"broker": "down"}')
+        self.wfile.write(b"\x1b]52;c;Zg==\x07\xc2\x9b2J" if self.path == "/odd" else b'{"broker": "down"}')
 
     def log_message(self, *_: object) -> None:
         """Writes nothing."""
@@ -38,7 +38,10 @@ def test_ok_is_exit_code_0_and_silent(url: Callable[[str], str], capsys: pytest.
     assert capsys.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(("path", "said"), [("/health/ready", '503 {"broker": "down"}'), ("/moved", "302")])
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/health/ready", '503 {"broker": "down"}'), ("/moved", "302"), ("/odd", r"500 \x1b]52;c;Zg==\x07\x9b2J")],
+)
 def test_anything_else_is_exit_code_1_and_says_why(
     path: str, said: str, url: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from rich.table import Table
 from rich.text import Text
 
 from ops.system.log_view import render
+from ops.system.logs import logs
 from ops.terminal import Terminal, printable_json, styled
 
 ROOT = Path(__file__).parents[3]
@@ -66,6 +68,24 @@ def test_json_stays_the_same_document() -> None:
     assert json.loads(shown) == document
     assert all(letter.isprintable() or letter == "\n" for letter in shown)
     assert "é" in shown
+
+
+def test_a_document_is_written_with_the_escapes_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {"a\x9b": "b\u202e\x1b]52;c;Zg==\x07", "c": "é"}
+    Terminal().write_json(document)
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == document
+    assert all(letter.isprintable() or letter == "\n" for letter in shown)
+
+
+def test_a_log_in_a_pipe_stays_json_that_no_terminal_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_LOCAL_DIR", str(tmp_path))
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log/push.log").write_text('{"event": "sent\x9b2J\u202e"}\n\x1b]52;c;Zg==\x07 no event\n')
+    shown = CliRunner().invoke(logs, ["push"]).stdout.splitlines()
+    assert json.loads(shown[0]) == {"event": "sent\x9b2J\u202e"}
+    assert shown[0].isprintable()
+    assert shown[1].isprintable()
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-", "| true"])
