@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -130,7 +131,9 @@ class Member:
         """Kills the process and its children with SIGKILL and does not start them again."""
         self._stopping = True
         if self._process is not None and self._process.returncode is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            # It may end by itself at this very moment.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         if self._keeper is not None:
             await asyncio.gather(self._keeper)
 
