@@ -46,13 +46,16 @@ async def some_are_retried(system: System, rate: float = 0.1) -> None:
 
 
 @asynccontextmanager
-async def unending(trial: Trial, system: System, per_s: float) -> AsyncIterator[None]:
-    """Sends messages at a steady rate until the block ends, half of them directly onto the queues."""
+async def unending(trial: Trial, system: System, per_s: float, unwanted: float = 0.0) -> AsyncIterator[None]:
+    """Sends messages at a steady rate until the block ends, half of them directly onto the queues.
+
+    The share ``unwanted`` of them goes to a user who has opted out.
+    """
     ended = asyncio.Event()
 
     def written() -> Iterator[Parcel]:
         while not ended.is_set():
-            yield system.writer.one()
+            yield from system.writer.write_unwanted(1) if trial.draw.random() < unwanted else system.writer.write(1)
 
     sending = asyncio.create_task(system.load.stream(written(), per_s=per_s, draw=trial.draw))
     try:

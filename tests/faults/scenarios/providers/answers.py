@@ -12,7 +12,7 @@ import redis
 from shared.health.registry import force_breaker
 from shared.settings.groups.breaker import BreakerPolicy
 from tests.faults.faults.permanent import PERMANENT, PROVEN, UNPROVEN, Permanent
-from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scale import PATIENT_S, UNHURRIED
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.system import System
 from tests.faults.harness.trial import Trial
@@ -32,7 +32,7 @@ async def permanent_codes(trial: Trial) -> None:
     is in failed.queue with its reason after one call, and the breakers stay closed.
     """
     trial.bounds.failed = dict(Counter(row.reason for row in PROVEN))
-    async with trial.system(push=1, email=1, sms=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
         first, second = (
             [row for row in PROVEN if (row.provider in FALLBACKS) is fallback] for fallback in (False, True)
         )
@@ -128,7 +128,7 @@ async def credentials_refused(trial: Trial) -> None:
     """The provider answers 401 to every call: the breaker opens at the first call, no message is given up, and all are
     sent once the credentials are accepted again.
     """
-    async with trial.system(push=1, provider_timeout_s=PATIENT_S) as system:
+    async with trial.system(push=1, **UNHURRIED) as system:
         await system.providers.fault("fcm", mode="status", status=401)
         await system.load.publish([system.writer.one()])
         await opened(system.workers, "fcm")

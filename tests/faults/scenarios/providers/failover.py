@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.faults.harness.scale import PATIENT_S
+from tests.faults.harness.scale import UNHURRIED
 from tests.faults.harness.scenario import scenario
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.worker_log import opened
@@ -34,7 +34,7 @@ async def sms_fails_over(trial: Trial) -> None:
 
 
 async def fails_over(trial: Trial, channel: str, first: str, second: str, fault: dict[str, Any]) -> None:
-    plan: dict[str, Any] = {channel: 1, "provider_timeout_s": PATIENT_S}
+    plan: dict[str, Any] = {channel: 1, **UNHURRIED}
     async with trial.system(**plan) as system, unending(trial, system, per_s=120):
         await system.delivered(150)
         await system.providers.fault(first, **fault)
