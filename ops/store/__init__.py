@@ -1,1 +1,0 @@
-"""Implements ``./notify store``, which migrates and keeps the database of the inboxes."""

@@ -1,1 +1,0 @@
-"""Simulates what is around the nodes, and devices that connect to them."""
