@@ -85,7 +85,8 @@ async def redis_killed(trial: Trial) -> None:
         assert once == len(parcels), f"{once} calls for {len(parcels)} messages before anything was sent again"
         await system.load.publish(parcels)
         await drained(system.broker, system.vhost, trial.bounds.drain_s)
-        trial.bounds.doubles_exactly = system.counted()["marker_lost"]
+        # Not all of them: Redis may have written a record and died before it said so.
+        trial.bounds.doubles = system.counted()["marker_lost"]
         note_counted(trial, system, "marker_lost", "takeovers", "duplicates")
 
 
