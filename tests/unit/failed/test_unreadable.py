@@ -69,13 +69,20 @@ def test_of_bytes_that_are_no_text_only_the_beginning_is_shown_unless_revealed(b
 
 
 def test_headers_and_encoding_are_printable_short_and_masked() -> None:
-    headers = {"note": "\x1b]0;y" + "z z" * 500, "sender": "ada@example.com", "raw": b"\xff\x00", "number": 7}
+    headers = {
+        "note": "\x1b]0;y" + "z z" * 500,
+        "sender": "ada@example.com",
+        "raw": b"\xff\x00",
+        "number": 7,
+        "\x9b\u202e": 1,
+    }
     found = shown(b"x", headers)
     assert found.content_encoding == r"utf-8\x1b"
     assert found.headers["note"].startswith(r"\x1b]0;yz z")
     assert len(found.headers["note"]) == 256
     assert found.headers["sender"] == "a***@example.com"
     assert (found.headers["raw"], found.headers["number"]) == (r"\xff\x00", "7")
+    assert found.headers[r"\x9b\u202e"] == "1"
     assert shown(b"x", headers, reveal=True).headers["sender"] == "ada@example.com"
 
 
