@@ -178,6 +178,9 @@ async def test_a_certain_message_is_found_beyond_the_bound_of_a_scan(
     none = await queue.list(parse_listing({"reason": "rejected"}))
     assert (none.items, none.matched, none.truncated) == ([], 0, True)
     await eventually_async(lambda: _has(channel, len(messages)))
+    nothing = await queue.discard(parse_discard({"reason": "rejected"}), operator="test")
+    assert (nothing.matched, nothing.done, nothing.truncated) == (0, 0, True)
+    await eventually_async(lambda: _has(channel, len(messages)))
     by_request = await queue.list(parse_listing({"request_id": "r10299"}))
     assert [item.id for item in by_request.items] == [last]
     assert (by_request.scanned, by_request.truncated) == (10_300, False)
