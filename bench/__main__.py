@@ -1,4 +1,4 @@
-"""Measures the product beside its peers, in one run: ``python -m bench [push|gateway|isolation|memory ...]``."""
+"""Measures the product beside its peers, in one run: ``python -m bench [push|gateway|isolation|memory|store ...]``."""
 
 import json
 import logging
@@ -21,15 +21,21 @@ from bench.contestants.ours import Ours
 from bench.contestants.peers import PEERS
 from bench.errors import BenchFailed
 from bench.ports import Ports
-from bench.suites import gateway, isolation, memory, push
+from bench.suites import gateway, isolation, memory, push, store
 
-_SUITES = ["push", "gateway", "isolation", "memory"]
+_SUITES = ["push", "gateway", "isolation", "memory", "store"]
 _MEMORY_MESSAGES = 10_000
 #: An idle machine keeps at most this many cores busy.
 _QUIET_CORES = 0.3
 #: The widest table, in columns; a narrower terminal wraps it.
 _WIDTH = 100
-_TABLES = {"push": push.table, "gateway": gateway.table, "isolation": isolation.table, "memory": memory.table}
+_TABLES = {
+    "push": push.table,
+    "gateway": gateway.table,
+    "isolation": isolation.table,
+    "memory": memory.table,
+    "store": store.table,
+}
 CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 
 
@@ -37,7 +43,7 @@ CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 @click.argument("suites", nargs=-1, type=click.Choice(_SUITES))
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--count", default=20_000, show_default=True, help="Messages for each contestant of push.")
-@click.option("--rounds", default=5, show_default=True, help="Rounds of push and gateway; the median counts.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds of push, gateway and store; the median counts.")
 @click.option("--against", metavar="COMMIT", help="Measure this earlier commit too, in push and gateway.")
 @click.option(
     "--only",
@@ -73,6 +79,7 @@ def main(
                 "gateway": lambda place: gateway.measure(place, rounds, console, tree),
                 "isolation": lambda place: isolation.measure(place, backlog, console),
                 "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
+                "store": lambda place: store.measure(place, rounds, console),
             }
             for suite in suites or _SUITES:
                 # Each suite has servers of its own: no suite inherits another's memory, files or queues.

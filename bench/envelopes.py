@@ -18,18 +18,21 @@ _TOKEN_TAIL = "bench-" + "x" * 140
 _RECIPIENTS: dict[str, dict[str, Any]] = {
     "email": {"email": "ada@example.com"},
     "sms": {"phone": "+4915112345678"},
+    # An inbox needs only its user. With a recipient, even an empty one, the user service is not asked.
+    "websocket": {},
 }
 
 
 def envelope(request_id: str, channel: str = "push", priority: str = "medium") -> dict[str, Any]:
     """Returns one notification that gives its recipient and takes its content from a template."""
-    recipient = _RECIPIENTS.get(channel) or {"push_tokens": [f"{request_id}:{_TOKEN_TAIL}"]}
+    to_devices = {"push_tokens": [f"{request_id}:{_TOKEN_TAIL}"]}
     return {
         "request_id": request_id,
         "notification_type": channel,
         "template_code": "PRODUCT_UPDATE",
         "variables": {"name": "Ada", "link": f"https://example.com/p/{request_id}"},
-        "recipient": recipient,
+        "recipient": _RECIPIENTS.get(channel, to_devices),
+        **({"user_id": "ada"} if channel == "websocket" else {}),
         "priority": priority,
         "metadata": {"source": "bench"},
     }

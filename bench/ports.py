@@ -47,6 +47,10 @@ class Ports:
         return self.base + 7
 
     @property
+    def postgresql(self) -> int:
+        return self.base + 8
+
+    @property
     def gateway(self) -> int:
         return self.base + 10
 

@@ -17,12 +17,13 @@ from granian.http import HTTP1Settings
 from gateway.connections.progress import MOST_READERS
 from gateway.health.metrics_directory import metrics_directory
 from gateway.http.auth import check_keys
-from shared.errors import BadSettings
+from shared.errors import BadSettings, SchemaMismatch, StoreUnavailable
 from shared.logs import complain, configure_logs
 from shared.process.collector import calm_collector
 from shared.process.open_files import raise_file_limit
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
+from shared.store.store import Store
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -43,14 +44,37 @@ def main() -> int:
     try:
         settings = load_settings()
         check_keys(settings)
+        problem = inbox_problem(settings)
     except BadSettings as exc:
         complain(*(f"{name}: {why}" for name, why in exc.problems))
         return BAD_SETTINGS_EXIT
     _configure_logs(settings)
+    if problem is not None:
+        log.warning("inboxes_unavailable", problem=problem)
     raise_file_limit()
     with metrics_directory():
         _serve(settings)
     return 0
+
+
+def inbox_problem(settings: Settings) -> str | None:
+    """Returns why inboxes cannot be served now, None if they can; notifications are accepted without them.
+
+    Raises BadSettings if the database is older or newer than this version: its tables must not be used.
+    """
+    store = Store(settings.database.url, connections=1)
+    try:
+        store.check_schema()
+    except SchemaMismatch as exc:
+        if not exc.empty:
+            raise
+        return exc.problems[0][1]
+    except StoreUnavailable as exc:
+        return str(exc)
+    finally:
+        # A connection must not be shared with the worker processes that are forked from this one.
+        store.close()
+    return None
 
 
 def _serve(settings: Settings) -> None:

@@ -8,7 +8,8 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
 from gateway.accept.batch import Batches
-from gateway.api import failed, health, notifications
+from gateway.api import failed, health, inbox, notifications, presence, tokens
+from gateway.api.browser import register_browser
 from gateway.api.docs import register_docs
 from gateway.api.resources import RESOURCES
 from gateway.health.refused import Refused
@@ -17,10 +18,13 @@ from gateway.http.cors import allow_origins
 from gateway.http.entry import LOCAL_NAMES, Entry
 from gateway.http.errors import problem_for
 from gateway.http.problem import Problem
+from gateway.inbox.inboxes import Inboxes
 from gateway.openapi import openapi_document
 from gateway.wiring import Parts, connect
 from shared.errors import NotifyError
 from shared.failed.queue import FailedQueue
+from shared.realtime.presence import PresenceReader
+from shared.realtime.refresh import Pairs
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 
@@ -40,15 +44,20 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     """Builds the app. Without ``parts`` it connects to the broker and Redis of ``settings``: call it after fork."""
     settings = settings or load_settings()
     parts = parts or connect(settings)
-    keyring = Keyring(settings.gateway.api_keys)
+    keyring = Keyring(settings.gateway.api_keys, parts.tokens)
     app = Flask("gateway", static_folder=None)
     app.session_interface = NoSessions()
     refused = Refused(parts.counts)
     accepting = notifications.Accepting(parts.acceptor, refused, Batches())
     app.register_blueprint(notifications.resource.blueprint(accepting, keyring))
+    app.register_blueprint(inbox.resource.blueprint(Inboxes(parts.store, parts.wakeups), keyring))
+    app.register_blueprint(presence.resource.blueprint(PresenceReader(parts.redis), keyring))
+    issuing = tokens.Issuing(Pairs(parts.tokens, parts.redis), parts.redis)
+    app.register_blueprint(tokens.resource.blueprint(issuing, keyring))
     app.register_blueprint(health.resource.blueprint(health.Monitored(parts.health, parts.counts), keyring))
     app.register_blueprint(failed.resource.blueprint(FailedQueue(settings), keyring))
     register_docs(app, openapi_document(RESOURCES, keys_needed=bool(settings.gateway.api_keys)))
+    register_browser(app, settings)
     allow_origins(app, settings.gateway.cors_origins)
     _answer_errors(app, refused)
     names = None if settings.gateway.api_keys else _names(settings)

@@ -7,6 +7,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 
+import redis
 import structlog
 import uvloop
 
@@ -17,15 +18,20 @@ from gateway.connections.guard import Guard
 from gateway.connections.progress import Progress
 from gateway.health.counts import AcceptedCounts
 from gateway.health.report import Health
+from gateway.health.store import StoreProbe
 from gateway.health.workers import RedisReader
+from gateway.inbox.inboxes import CONNECTIONS
 from shared.broker.connection import Connection, State
 from shared.broker.publisher import Publisher
 from shared.broker.queue_depth import Sampler
 from shared.errors import TopologyMismatch
 from shared.process.open_files import file_limit
+from shared.realtime.tokens import Tokens
+from shared.realtime.wakeup import ThreadedWakeUps
 from shared.redis.batch import Batcher
 from shared.redis.client import sync_client
 from shared.settings.settings import Settings
+from shared.store.store import Store
 
 #: How many requests of one process may wait for the broker at once; further ones are answered 503.
 MAX_WAITING = 128
@@ -43,6 +49,10 @@ class Parts:
     acceptor: Acceptor
     health: Health
     counts: AcceptedCounts
+    store: Store
+    redis: redis.Redis
+    wakeups: ThreadedWakeUps
+    tokens: Tokens
     progress: Progress = field(default_factory=Progress)
 
 
@@ -61,8 +71,18 @@ def connect(settings: Settings) -> Parts:
     )
     background = Background(settings, acceptor, sampler)
     background.start()
-    redis = RedisReader(sync_client(settings.redis.url), settings.worker.heartbeat_s)
-    parts = Parts(acceptor, Health(lambda: background.broker, lambda: gate.silent, sampler, redis), counts)
+    client = sync_client(settings.redis.url)
+    reader = RedisReader(client, settings.worker.heartbeat_s)
+    store = Store(settings.database.url, CONNECTIONS + 1)
+    parts = Parts(
+        acceptor,
+        Health(lambda: background.broker, lambda: gate.silent, sampler, reader, StoreProbe(store)),
+        counts,
+        store,
+        client,
+        ThreadedWakeUps(client, counts.wakeups_failed),
+        Tokens(settings.sockets.token_keys),
+    )
     guard = Guard(
         settings.gateway.port,
         parts.progress,

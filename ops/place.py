@@ -54,6 +54,11 @@ class Place:
         return self.directory / "redis"
 
     @property
+    def database(self) -> Path:
+        """Returns the file of the embedded database; SQLite keeps others beside it."""
+        return self.directory / "store" / "notify.db"
+
+    @property
     def keeper(self) -> PidFile:
         """Returns the record of the process that keeps the system running: ``up`` in the foreground or background."""
         return PidFile(self.run / "up.pid")

@@ -6,6 +6,7 @@ A record on disk outlives its writer: a later command can still tell whether exa
 import contextlib
 import json
 import os
+import pwd
 import signal
 import subprocess
 import time
@@ -126,8 +127,8 @@ class Daemon:
         self.output = output
         self._child: subprocess.Popen[bytes] | None = None
 
-    def spawn(self, argv: list[str], environment: dict[str, str]) -> None:
-        """Starts the child. Raises OSError if the program cannot be run."""
+    def spawn(self, argv: list[str], environment: dict[str, str], user: str | None = None) -> None:
+        """Starts the child, as ``user`` if one is given. Raises OSError if the program cannot be run."""
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
@@ -137,6 +138,9 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=user,
+                group=None if user is None else pwd.getpwnam(user).pw_gid,
+                extra_groups=None if user is None else [],
             )
         identity = Identity.of(self._child.pid)
         if identity is not None:

@@ -60,6 +60,11 @@ class Configuration:
         """Tells whether the command starts its own Redis, because no address is set."""
         return not self.product.redis.model_fields_set & {"given_url", "host", "port"}
 
+    @property
+    def embedded_database(self) -> bool:
+        """Tells whether the database is a file of this place, because no address is set."""
+        return self.product.database.given_url is None
+
 
 def find_place() -> Place:
     """Reads only where the system's files are; no other setting, and no broken line of ``.env``, matters to it.

@@ -2,6 +2,7 @@
 
 NotifyError
 ├── BadSettings              names every bad variable: exit 2
+│   └── SchemaMismatch       the database is older or newer than the code: exit 2
 ├── InvalidEnvelope          the message is invalid: 422, or dead-letter
 ├── PublishFailed            not confirmed: 503, or publish again
 │   ├── PublishUnroutable    returned by the broker: no queue is bound there
@@ -9,6 +10,8 @@ NotifyError
 │   └── PublishUnknown       the answer never came: it may be stored
 ├── TopologyMismatch         a queue exists with other arguments: stop, let a human look
 ├── RedisUnavailable         Redis did not answer, is full or read-only: wait, do not count an attempt
+├── StoreUnavailable         the database did not answer, is busy, full or read-only: wait, do not count an attempt
+├── DataRejected             no database can hold this value: 422
 ├── BrokerUnavailable        RabbitMQ did not answer: 503, come back later
 ├── Locked                   another operation on failed.queue is in progress: come back later
 ├── InvalidSelection         the selection of failed messages is invalid: 422, or exit 2
@@ -37,6 +40,17 @@ class BadSettings(NotifyError):
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{name}: {why}" for name, why in self.problems))
+
+
+class SchemaMismatch(BadSettings):
+    """Says that the tables of the database are older or newer than this version, and what to do.
+
+    ``empty``: there are no tables at all.
+    """
+
+    def __init__(self, problem: str, *, empty: bool = False) -> None:
+        self.empty = empty
+        super().__init__([("DATABASE_URL", problem)])
 
 
 class InvalidEnvelope(NotifyError):
@@ -73,6 +87,17 @@ class TopologyMismatch(NotifyError):
 
 class RedisUnavailable(NotifyError):
     """Says that Redis did not answer, or could not write."""
+
+
+class StoreUnavailable(NotifyError):
+    """Says that the database of the inboxes did not answer in time, or could not write.
+
+    What was to be written may have been committed all the same: write it again.
+    """
+
+
+class DataRejected(NotifyError):
+    """Says that the database refuses a value, and always will. The text shows no content."""
 
 
 class BrokerUnavailable(NotifyError):

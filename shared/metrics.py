@@ -61,10 +61,25 @@ class Metrics:
             "notify_broker_errors", "Errors of a broker connection that no rule foresees, each in the log", "use"
         )
         self.log_lines_lost = counter("notify_log_lines_lost", "Log lines that could not be written")
+        self.wakeups_failed = counter(
+            "notify_wakeups_failed", "Changes of an inbox that could not be announced to the devices at once"
+        )
         self.declaration_failed = counter(
             "notify_declaration_failed",
             "Declarations that the broker refused, for other reasons than arguments",
             "part",
+        )
+        self.inbox_batch_rows = Histogram(
+            "notify_inbox_batch_rows",
+            "Notifications that one transaction wrote into inboxes",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=self.registry,
+        )
+        self.inbox_commit_seconds = Histogram(
+            "notify_inbox_commit_seconds",
+            "Seconds that one such transaction took, with its wait for the database",
+            buckets=_SECONDS,
+            registry=self.registry,
         )
         self.delivery_seconds = Histogram(
             "notify_delivery_seconds",

@@ -13,10 +13,17 @@ from types import FrameType
 import pytest
 import redis
 
-from ops.servers import RabbitMQServer, RedisServer
+from ops.servers import PostgreSQLServer, RabbitMQServer, RedisServer
 from tests.support.run.examples import register_profiles
 from tests.support.run.order import longest_first
-from tests.support.run.servers import end_leftovers, new_run_directory, private_rabbitmq, private_redis
+from tests.support.run.servers import (
+    end_leftovers,
+    new_run_directory,
+    private_postgresql,
+    private_rabbitmq,
+    private_redis,
+)
+from tests.support.stores import Databases
 
 register_profiles()
 
@@ -31,7 +38,9 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Settings of the person who runs the tests must not reach the product under test.
     for name in list(os.environ):
-        if name.startswith(("RABBITMQ_", "REDIS_", "CACHE_REDIS_", "NOTIFY_")) and not name.startswith("NOTIFY_TEST_"):
+        if name.startswith(("RABBITMQ_", "REDIS_", "CACHE_REDIS_", "DATABASE_", "NOTIFY_")) and not name.startswith(
+            "NOTIFY_TEST_"
+        ):
             del os.environ[name]
 
 
@@ -60,6 +69,27 @@ def redis_server(run_directory: Path) -> Iterator[RedisServer]:
     """Yields the run's Redis. A test that kills or pauses it restores it."""
     with private_redis(run_directory / "redis") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql(run_directory: Path) -> Iterator[PostgreSQLServer]:
+    """Yields the run's PostgreSQL. A test that kills or pauses it restores it."""
+    with private_postgresql(run_directory / "postgresql") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def databases(run_directory: Path, request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Yields what makes empty databases of both kinds; PostgreSQL starts when the first one of it is made."""
+    with Databases(run_directory / "databases", lambda: request.getfixturevalue("postgresql")) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, databases: Databases) -> Iterator[str]:
+    """Yields the address of an empty database with tables, for this test alone: once SQLite, once PostgreSQL."""
+    with databases.empty(request.param) as url:
+        yield url
 
 
 @pytest.fixture

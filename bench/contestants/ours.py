@@ -19,6 +19,8 @@ from shared.message.channels import CHANNELS, Lane, Priority
 from shared.message.headers import DeliveryState
 from shared.metrics import Metrics
 from shared.settings.load import load_settings
+from shared.store import schema
+from shared.store.database import Database
 
 REPLICAS = 2
 GATEWAY_PROCESSES = 2
@@ -88,12 +90,23 @@ def start_workers(
         "EMAIL_PROVIDERS": f"smtp://127.0.0.1:{arena.ports.smtp}?from=bench@example.com",
         "SMS_PROVIDERS": f"twilio://bench:bench@127.0.0.1:{http_port}?from=%2B15005550006&tls=0",
     }
+    if channel == "websocket":
+        providers["DATABASE_URL"] = _migrated(arena)
     return [
         _start(
             arena, f"{channel}-{replica}", f"services.{channel}", {**providers, "NOTIFY_REPLICA": str(replica)}, tree
         )
         for replica in range(replicas)
     ]
+
+
+def _migrated(arena: Arena) -> str:
+    """Returns the address of a database with tables for the inboxes."""
+    url = f"sqlite:///{arena.directory}/inboxes.db"
+    database = Database(url)
+    schema.upgrade(database)
+    database.close()
+    return url
 
 
 def wait_for_workers(arena: Arena, channel: str, workers: list[Child]) -> None:

@@ -1,1 +1,1 @@
-"""Holds the four measurements: push, gateway, isolation, memory."""
+"""Holds the five measurements: push, gateway, isolation, memory, store."""

@@ -14,7 +14,7 @@ from gateway.http.problem import Problem
 from shared.broker.publisher import Publication
 from shared.broker.topology import EXCHANGE
 from shared.errors import InvalidEnvelope
-from shared.message.channels import CHANNELS, PLANNED_CHANNELS, Lane
+from shared.message.channels import CHANNELS, OWN_ADDRESS, PLANNED_CHANNELS, Lane
 from shared.message.envelope import MAX_BODY_BYTES, Envelope, Recipient, validate_envelope
 from shared.message.headers import DeliveryState
 from shared.message.identity import both_forms
@@ -78,7 +78,7 @@ def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
         raise envelope
     unfit = [
         *_undeliverable(envelope),
-        *_unaddressed(envelope.recipient, envelope.targets),
+        *_unaddressed(envelope),
         *_uncallable(envelope, phone_region),
         *_untitled(envelope),
         *_reserved(envelope),
@@ -125,14 +125,19 @@ def _undeliverable(envelope: Envelope) -> list[tuple[str, str]]:
     ]
 
 
-def _unaddressed(recipient: Recipient | None, targets: tuple[str, ...]) -> list[tuple[str, str]]:
-    if recipient is None:
+def _unaddressed(envelope: Envelope) -> list[tuple[str, str]]:
+    if envelope.recipient is None:
         return []
-    return [
-        (f"recipient.{address}", f"required for {channel}")
-        for channel in targets
-        if channel in CHANNELS and not getattr(recipient, (address := CHANNELS[channel].address))
-    ]
+    return [found for channel in envelope.targets if (found := _unaddressed_on(channel, envelope, envelope.recipient))]
+
+
+def _unaddressed_on(channel: str, envelope: Envelope, recipient: Recipient) -> tuple[str, str] | None:
+    if channel not in CHANNELS:
+        return None
+    address = CHANNELS[channel].address
+    if address == OWN_ADDRESS:
+        return None if envelope.user_id else (address, f"required for {channel}")
+    return None if getattr(recipient, address) else (f"recipient.{address}", f"required for {channel}")
 
 
 def _untitled(envelope: Envelope) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.routing import BaseConverter
 
 from gateway.http.body import read_json
-from gateway.http.endpoint import Answer, Body, Resource
+from gateway.http.endpoint import Answer, Body, PathField, Resource
 from gateway.http.errors import problem_for
 from gateway.http.problem import Problem
 from shared.errors import BrokerUnavailable, InvalidSelection, Locked
@@ -129,7 +129,7 @@ def list_failed(queue: FailedQueue, client: str) -> FailedList:
     "GET",
     "/failed/<failed_id:failed_id>",
     scope="operate",
-    path_fields={"failed_id": "the `id` of an item of the list"},
+    path_fields={"failed_id": PathField("the `id` of an item of the list")},
     query=Showing,
     answers=[
         Answer(200, "The message.", _MESSAGE),

@@ -60,10 +60,12 @@ _HEALTHY = HealthAnswer(
     status="healthy",
     broker="up",
     redis="up",
+    store="up",
     channels={
         "push": _channel("push", "fcm"),
         "email": _channel("email", "smtp", "smtp2"),
         "sms": _channel("sms", "twilio"),
+        "websocket": _channel("websocket", "inbox"),
     },
 )
 _UNHEALTHY = _HEALTHY.model_copy(update={"status": "unhealthy", "broker": "down"})

@@ -79,6 +79,24 @@ SMS: dict[str, Any] = {
     "priority": 10,
     "expires_at": "2030-01-01T12:00:00Z",
 }
+INBOX: dict[str, Any] = {
+    "request_id": "invoice-89-inbox",
+    "notification_type": "websocket",
+    "user_id": "user_id1",
+    "content": {
+        "title": "Your invoice",
+        "body": "Invoice 89 is ready.",
+        "link": "https://example.com/invoices/89",
+    },
+    "type": "success",
+    "category": "billing",
+}
+BOTH: dict[str, Any] = {
+    "request_id": "invoice-90",
+    "notification_type": "both",
+    "user_id": "user_id1",
+    "content": {"title": "Your invoice", "body": "Invoice 90 is ready."},
+}
 SEVERAL: dict[str, Any] = {
     "request_id": "order-1027-delivered",
     "channels": ["push", "email"],
@@ -104,7 +122,10 @@ _UNCONFIRMED = unavailable("the broker does not answer; sending it again is safe
     "POST",
     "/notifications",
     scope="send",
-    body=Body(Envelope, {"push": PUSH, "email": EMAIL, "sms": SMS, "several_channels": SEVERAL}),
+    body=Body(
+        Envelope,
+        {"push": PUSH, "email": EMAIL, "sms": SMS, "websocket": INBOX, "both": BOTH, "several_channels": SEVERAL},
+    ),
     answers=[
         Answer(
             202,

@@ -42,6 +42,12 @@ class AcceptedCounts:
             "notify_connections_cut", "Connections that the gateway cut", ("rule",), registry=self._registry
         )
 
+        self.wakeups_failed = Counter(
+            "notify_wakeups_failed",
+            "Changes of an inbox that could not be announced to the devices at once",
+            registry=self._registry,
+        )
+
     def refused(self, status: int, number: int = 1) -> None:
         """Counts refused requests or items."""
         self._refused.labels(str(status)).inc(number)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gateway.health.store import StoreProbe
 from gateway.health.workers import BreakerState, RedisReader, RedisView, WorkerView
 from gateway.http.answers import AnswerModel
 from shared.broker.queue_depth import Sampler
@@ -41,12 +42,13 @@ class ChannelHealth(AnswerModel):
 
 class HealthAnswer(AnswerModel):
     """Reports the health of the system. `unhealthy`: the broker is down. `degraded`: the broker confirms nothing, or
-    Redis, a channel or a provider needs attention.
+    Redis, the store of the inboxes, a channel or a provider needs attention.
     """
 
     status: Status
     broker: BrokerState
     redis: Literal["up", "down"]
+    store: Annotated[Literal["up", "down"], Field(description="the database of the inboxes")]
     channels: dict[str, ChannelHealth]
 
 
@@ -62,8 +64,10 @@ class Health:
         silent: Callable[[], bool],
         depths: Sampler,
         redis: RedisReader,
+        store: StoreProbe,
     ) -> None:
         self._broker_state, self._silent, self._depths, self._redis = broker_state, silent, depths, redis
+        self._store = store
 
     @property
     def broker(self) -> BrokerState:
@@ -80,10 +84,12 @@ class Health:
         workers = view.workers if view else {}
         channels = {name: self._channel(name, workers.get(name, ())) for name in CHANNELS}
         redis_degraded = view is None or view.memory_share >= MEMORY_DEGRADED
+        store_up = self._store.is_up()
         return HealthAnswer(
-            status=_status(self.broker, redis_degraded, channels.values()),
+            status=_status(self.broker, redis_degraded or not store_up, channels.values()),
             broker=self.broker,
             redis="down" if view is None else "up",
+            store="up" if store_up else "down",
             channels=channels,
         )
 
@@ -109,10 +115,10 @@ def _worst(states: Iterable[BreakerState]) -> BreakerState:
     return min(states, key=_WORST_FIRST.index, default="closed")
 
 
-def _status(broker: BrokerState, redis_degraded: bool, channels: Iterable[ChannelHealth]) -> Status:
+def _status(broker: BrokerState, degraded: bool, channels: Iterable[ChannelHealth]) -> Status:
     if broker == "down":
         return "unhealthy"
-    troubled = broker == "blocked" or redis_degraded or any(map(_is_troubled, channels))
+    troubled = broker == "blocked" or degraded or any(map(_is_troubled, channels))
     return "degraded" if troubled else "healthy"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flask import Flask, Response, request
 
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-API-Key",
     "Access-Control-Max-Age": "600",
 }

@@ -17,7 +17,7 @@ instance of the answer's model, so it cannot disagree with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
@@ -33,6 +33,8 @@ from gateway.http.problem import Problem
 Parts = TypeVar("Parts")
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,14 @@ class Body:
     examples: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class PathField:
+    """Describes a variable in a path; ``schema`` is its JSON Schema."""
+
+    description: str
+    schema: Mapping[str, Any] = field(default_factory=lambda: {"type": "string", "minLength": 1})
+
+
 @dataclass(slots=True)
 class Reply:
     """Is returned by a handler when its status or a header differs from the first answer that it declares."""
@@ -74,18 +84,24 @@ class Endpoint:
     The first of ``answers`` is the usual one. ``problems`` lists the statuses that mean the same at every endpoint and
     do not follow from a scope, a body or a query (see ``gateway.openapi.problems``). ``path_fields`` describes the
     variables in the path. A handler with a ``scope`` gets the caller's name as ``client``.
+
+    ``users``: a user's own token is admitted in place of the scope, and the handler gets the ``caller`` instead; a
+    ``user_id`` in the path is checked before. ``key_optional``: a caller without a key is admitted too, because the
+    body proves who calls.
     """
 
     name: str
     summary: str
-    method: Literal["GET", "POST"]
+    method: Method
     rule: str
     answers: Sequence[Answer]
     scope: Scope | None
     body: Body | None
     query: type[BaseModel] | None
-    path_fields: Mapping[str, str]
+    path_fields: Mapping[str, PathField]
     problems: Sequence[int]
+    users: bool = False
+    key_optional: bool = False
 
 
 class Resource(Generic[Parts]):
@@ -103,15 +119,17 @@ class Resource(Generic[Parts]):
 
     def endpoint(
         self,
-        method: Literal["GET", "POST"],
+        method: Method,
         rule: str,
         *,
         answers: Sequence[Answer],
         scope: Scope | None = None,
         body: Body | None = None,
         query: type[BaseModel] | None = None,
-        path_fields: Mapping[str, str] | None = None,
+        path_fields: Mapping[str, PathField] | None = None,
         problems: Sequence[int] = (),
+        users: bool = False,
+        key_optional: bool = False,
     ) -> Callable[[Callable[Concatenate[Parts, P], R]], Callable[Concatenate[Parts, P], R]]:
         """Declares that the decorated handler answers ``method`` on ``rule``. Takes the keywords of ``Endpoint``."""
 
@@ -127,6 +145,8 @@ class Resource(Generic[Parts]):
                 query=query,
                 path_fields=path_fields or {},
                 problems=problems,
+                users=users,
+                key_optional=key_optional,
             )
             self._handlers.append((declared, handler))
             return handler
@@ -144,21 +164,43 @@ class Resource(Generic[Parts]):
 
 
 def _view(endpoint: Endpoint, handler: Callable[..., Any], keyring: Keyring) -> Callable[..., Response]:
-    usual, scope = endpoint.answers[0].status, endpoint.scope
+    usual, admit = endpoint.answers[0].status, _admission(endpoint, keyring)
 
-    def view(**path: str) -> Response:
-        if scope is not None:
-            path["client"] = keyring.client(request.headers, scope)
+    def view(**path: Any) -> Response:
+        name = admit(path)
         try:
             reply = handler(**path)
         except Problem as problem:
-            problem.client = path.get("client")
+            problem.client = name
             raise
         if isinstance(reply, Reply):
             return json_answer(reply.document, reply.status or usual, reply.headers)
         return reply if isinstance(reply, Response) else json_answer(reply, usual)
 
     return view
+
+
+def _admission(endpoint: Endpoint, keyring: Keyring) -> Callable[[dict[str, Any]], str | None]:
+    """Returns what checks the caller, adds to the handler's arguments who it is, and returns the name for the log."""
+    scope = endpoint.scope
+    if scope is None:
+        return lambda path: None
+    if not endpoint.users:
+        client = keyring.optional_client if endpoint.key_optional else keyring.client
+
+        def admit_client(path: dict[str, Any]) -> str:
+            path["client"] = name = client(request.headers, scope)
+            return name
+
+        return admit_client
+
+    def admit_caller(path: dict[str, Any]) -> str:
+        path["caller"] = caller = keyring.caller(request.headers, scope)
+        if "user_id" in path:
+            caller.check_user(path["user_id"])
+        return caller.name
+
+    return admit_caller
 
 
 def _camel_case(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.http.problem import RETRY_OVERLOADED_S, RETRY_SOON_S, Problem, unavailable
+from gateway.http.problem import RETRY_LANE_FULL_S, RETRY_OVERLOADED_S, RETRY_SOON_S, Problem, unavailable
 from shared.errors import (
     BrokerUnavailable,
     InvalidEnvelope,
@@ -15,7 +15,9 @@ from shared.errors import (
     PublishUnknown,
     PublishUnroutable,
     RedisUnavailable,
+    StoreUnavailable,
 )
+from shared.realtime.tokens import NoTokenKeys
 
 FAULT: Final = Problem(500, "internal error; see the server log")
 
@@ -25,6 +27,7 @@ _UNAVAILABLE: tuple[tuple[type[NotifyError], str], ...] = (
     (PublishUnknown, "the broker has not confirmed the notification in time; sending it again is safe"),
     (BrokerUnavailable, "the broker does not answer at the moment"),
     (RedisUnavailable, "Redis does not answer at the moment"),
+    (StoreUnavailable, "the store of the inboxes does not answer at the moment; sending it again is safe"),
 )
 
 
@@ -36,6 +39,8 @@ def problem_for(error: NotifyError) -> Problem:
         return Problem(422, "the selection of failed messages is not valid", error.problems)
     if isinstance(error, Locked):
         return Problem(409, "another operation on failed.queue is in progress", retry_after_s=RETRY_SOON_S)
+    if isinstance(error, NoTokenKeys):
+        return unavailable("no tokens can be made here: SOCKET_TOKEN_KEYS is not set", RETRY_LANE_FULL_S)
     for kind, detail in _UNAVAILABLE:
         if isinstance(error, kind):
             return unavailable(detail, RETRY_OVERLOADED_S)

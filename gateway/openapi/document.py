@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from gateway.http.answers import JSON
-from gateway.http.endpoint import Answer, Body, Endpoint, Resource
+from gateway.http.endpoint import Answer, Body, Endpoint, PathField, Resource
 from gateway.http.problem import PROBLEM_JSON, Problem, ProblemDocument
 from gateway.openapi.problems import COMMON, common_problems
 from shared import version
@@ -29,6 +29,15 @@ _HEADERS: dict[str, dict[str, Any]] = {
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "an API key"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_USERS_TOKEN = "token"
+_SECURITY_OF_USERS = {
+    _USERS_TOKEN: {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "a user's own token, from `POST /auth/token`; it is good for that user only",
+    }
 }
 
 
@@ -55,7 +64,7 @@ def openapi_document(resources: Sequence[Resource[Any]], *, keys_needed: bool = 
         "components": {
             "schemas": schemas.definitions,
             "responses": {_problem_name(status): _answer(answer, schemas) for status, answer in COMMON.items()},
-            "securitySchemes": _SECURITY,
+            "securitySchemes": _SECURITY | _SECURITY_OF_USERS,
         },
     }
 
@@ -112,11 +121,10 @@ def _request_body(body: Body, schemas: _Schemas) -> dict[str, Any]:
     return {"required": True, "content": {JSON: {"schema": schemas.of(body.type), "examples": examples}}}
 
 
-def _path_parameters(described: Mapping[str, str]) -> list[dict[str, Any]]:
-    schema = {"type": "string", "minLength": 1}
+def _path_parameters(described: Mapping[str, PathField]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
-        for name, description in described.items()
+        {"name": name, "in": "path", "required": True, "description": each.description, "schema": dict(each.schema)}
+        for name, each in described.items()
     ]
 
 
@@ -142,11 +150,15 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
 
 
 def _security(endpoint: Endpoint, keys_needed: bool) -> list[dict[str, list[str]]]:
-    """Returns both ways to send a key, and also {} ("no key is needed") if API_KEYS is not set (development)."""
+    """Returns the ways to send a key or a user's token. {} says that none is needed: for this endpoint, or because
+    API_KEYS is not set (development).
+    """
     if endpoint.scope is None:
         return []
     either: list[dict[str, list[str]]] = [{scheme: [endpoint.scope]} for scheme in _SECURITY]
-    return either if keys_needed else [*either, {}]
+    if endpoint.users:
+        either.append({_USERS_TOKEN: []})
+    return either if keys_needed and not endpoint.key_optional else [*either, {}]
 
 
 def _path(endpoint: Endpoint) -> str:

@@ -17,10 +17,12 @@ COMMON: dict[int, Answer] = {
             "nesting deeper than 32 levels. The answer names the key if there is one.",
             Problem(400, "duplicate key", [("request_id", "duplicate key")]),
         ),
-        Answer(401, "The key is missing or unknown.", key_required()),
+        Answer(
+            401, "The key is missing or unknown; or the user's token is not valid, or not any more.", key_required()
+        ),
         Answer(
             403,
-            "The key does not have the scope that this endpoint needs.",
+            "The key does not have the scope that this endpoint needs; or the token belongs to another user.",
             Problem(403, "this key does not have the scope 'send'"),
         ),
         Answer(

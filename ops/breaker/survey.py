@@ -8,7 +8,7 @@ import redis
 
 from shared.health.registry import SOURCES, Forced, forced_breakers, read_workers
 from shared.message.channels import CHANNELS
-from shared.providers.urls import development_urls, parse_provider_urls
+from shared.providers.urls import development_urls, known_urls, parse_provider_urls
 from shared.settings.settings import Settings
 
 #: channel, provider (or source: users, templates)
@@ -76,6 +76,6 @@ def _texts(found: Any) -> Iterator[tuple[str, str]]:
 
 
 def _configured(channel: str, settings: Settings) -> list[str]:
-    urls = settings.channels[channel].provider_urls or development_urls(channel, settings)
+    urls = known_urls(channel, settings) or development_urls(channel, settings)
     schemes = {url.partition("://")[0] for url in urls}
     return [url.name for url in parse_provider_urls(urls, schemes, channel)]

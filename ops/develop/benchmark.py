@@ -15,7 +15,7 @@ from ops.terminal import Terminal
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure this system and comparable ones: [NAMES] [--json FILE]."""
-    install.ensure(["rabbitmq-server", "redis-server", "nginx"], Terminal(stderr=True).print)
+    install.ensure(["rabbitmq-server", "redis-server", "nginx", "postgres"], Terminal(stderr=True).print)
     os.chdir(ROOT)
     os.execv(sys.executable, [sys.executable, "-m", "bench", *absolute_json(list(arguments))])
 

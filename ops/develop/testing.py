@@ -30,7 +30,7 @@ def test(days: int, arguments: tuple[str, ...]) -> None:
 
     With --days N the clock of the tests is moved by N days.
     """
-    install.ensure(["rabbitmq-server", "redis-server"], Terminal(stderr=True).print)
+    install.ensure(["rabbitmq-server", "redis-server", "postgres", "chromium"], Terminal(stderr=True).print)
     os.chdir(ROOT)
     environment, more = dict(os.environ), []
     if days:

@@ -1,13 +1,24 @@
-"""Runs private RabbitMQ and Redis servers: with their own ports and data, on loopback only, and ended by pid.
+"""Runs private RabbitMQ, Redis and PostgreSQL servers: with ports and data of their own, on loopback, ended by pid.
 
-``./notify up``, the tests and the benchmarks use them. ``local`` provides those of this checkout, unless the user names
-servers of their own. It may import ``shared`` and the modules of ``ops`` itself. Start with ``rabbitmq``.
+The tests and the benchmarks use them, and ``./notify up`` the first two. ``local`` provides those of this checkout,
+unless the user names servers of their own. It may import ``shared`` and the modules of ``ops`` itself. Start with
+``rabbitmq``.
 """
 
 from ops.servers.epmd import Epmd
 from ops.servers.ports import free_ports
+from ops.servers.postgresql import PostgreSQLServer
 from ops.servers.rabbitmq import RabbitMQPorts, RabbitMQServer, node_name
 from ops.servers.rabbitmq_files import Membership
 from ops.servers.redis_server import RedisServer
 
-__all__ = ["Epmd", "Membership", "RabbitMQPorts", "RabbitMQServer", "RedisServer", "free_ports", "node_name"]
+__all__ = [
+    "Epmd",
+    "Membership",
+    "PostgreSQLServer",
+    "RabbitMQPorts",
+    "RabbitMQServer",
+    "RedisServer",
+    "free_ports",
+    "node_name",
+]

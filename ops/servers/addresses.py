@@ -4,7 +4,7 @@ import socket
 from urllib.parse import urlsplit
 
 from ops.errors import OpsError
-from shared.settings.addresses import amqp_urls, is_sentinel, sentinel_url
+from shared.settings.addresses import amqp_urls, database_hosts, is_sentinel, sentinel_url
 
 _DEFAULT_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 
@@ -18,12 +18,21 @@ def addresses_of(url: str) -> list[Address]:
         return [urlsplit(url).path]
     if is_sentinel(url):
         return list(sentinel_url(url).sentinels)
+    if url.startswith("postgres"):
+        return list(database_hosts(url))
     return [_address(each) for each in (amqp_urls(url) if url.startswith("amqp") else (url,))]
 
 
 def shown_addresses(url: str) -> str:
     """Returns the addresses for people; never a password."""
     return ", ".join(map(_shown, addresses_of(url)))
+
+
+def shown_database(url: str) -> str:
+    """Returns the database for people: its file, or its server; never a password."""
+    if url.startswith("sqlite:///"):
+        return f"SQLite, {url.removeprefix('sqlite:///')}"
+    return f"PostgreSQL, {shown_addresses(url)}"
 
 
 def check_address(name: str, url: str, setting: str, timeout_s: float = 5.0) -> None:

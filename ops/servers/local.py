@@ -53,7 +53,13 @@ def product_settings(configuration: Configuration) -> Settings:
     if configuration.private_redis:
         url = SecretStr(private_redis(configuration).url)
         changed["redis"] = product.redis.model_copy(update={"given_url": url})
+    if configuration.embedded_database:
+        changed["database"] = product.database.model_copy(update={"given_url": _embedded_url(configuration)})
     return product.model_copy(update=changed)
+
+
+def _embedded_url(configuration: Configuration) -> SecretStr:
+    return SecretStr(f"sqlite:///{configuration.place.database}")
 
 
 class LocalServers:
@@ -111,6 +117,7 @@ class LocalServers:
         environment = dict(os.environ)
         for name, server in self._used.items():
             environment[f"{name.upper()}_URL"] = server.url
+        environment["DATABASE_URL"] = product_settings(self._configuration).database.url
         return environment
 
 
@@ -122,4 +129,6 @@ def given_servers(configuration: Configuration) -> list[tuple[str, str, str]]:
         given.append(("Redis", product.redis.url, "REDIS_URL" if product.redis.given_url else "REDIS_HOST"))
     if not configuration.private_rabbitmq:
         given.append(("RabbitMQ", product.broker.url, "RABBITMQ_URL" if product.broker.given_url else "RABBITMQ_HOST"))
+    if product.database.file is None:
+        given.append(("PostgreSQL", product.database.url, "DATABASE_URL"))
     return given

@@ -11,10 +11,19 @@ from ops.errors import ServerMissing
 _MORE_PLACES = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/opt/homebrew/bin", "/opt/homebrew/sbin", "/usr/local/bin"]
 # Debian's /usr/sbin/rabbitmq-server switches to the user rabbitmq and its directories. It calls the scripts in here.
 _DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/bin")
+# Debian has the programs of each version of PostgreSQL in a directory of its own, which is in nobody's PATH.
+_DEBIAN_POSTGRESQL = Path("/usr/lib/postgresql")
+_POSTGRESQL = ("postgres", "initdb")
 
 #: program -> the Debian package that contains it
-PACKAGES = {"rabbitmq-server": "rabbitmq-server", "redis-server": "redis-server", "nginx": "nginx"}
-_BREW = {"rabbitmq-server": "rabbitmq", "redis-server": "redis", "nginx": "nginx"}
+PACKAGES = {
+    "rabbitmq-server": "rabbitmq-server",
+    "redis-server": "redis-server",
+    "nginx": "nginx",
+    "postgres": "postgresql",
+    "chromium": "chromium",
+}
+_BREW = {"rabbitmq-server": "rabbitmq", "redis-server": "redis", "nginx": "nginx", "postgres": "postgresql", "chromium": "chromium"}
 #: The servers that the product itself needs.
 _SERVERS = ("rabbitmq-server", "redis-server")
 
@@ -30,7 +39,14 @@ def find(program: str) -> Path | None:
     if program == "epmd":
         return _find_epmd()
     found = shutil.which(program, path=search_path())
+    if found is None and program in _POSTGRESQL:
+        return _newest_postgresql(program)
     return Path(found) if found else None
+
+
+def _newest_postgresql(program: str) -> Path | None:
+    found = [path for path in _DEBIAN_POSTGRESQL.glob(f"*/bin/{program}") if path.parts[-3].isdigit()]
+    return max(found, key=lambda path: int(path.parts[-3]), default=None)
 
 
 def _find_epmd() -> Path | None:

@@ -71,6 +71,8 @@ def _gateway_complaints(configuration: Configuration, health: dict[str, Any]) ->
         if health.get(part) not in (None, "up"):
             private = configuration.private_rabbitmq if part == "broker" else configuration.private_redis
             found.append(f"{part}: {health[part]}" + ("" if private else f" ({shown_addresses(url)})"))
+    if health.get("store") not in (None, "up"):
+        found.append(f"store: {health['store']}; ./notify store status says more")
     for name, channel in health.get("channels", {}).items():
         if not channel.get("consumers"):
             found.append(f"{name}: no consumer on {channel.get('queue')}")

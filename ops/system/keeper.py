@@ -13,6 +13,7 @@ from ops.processes import Identity
 from ops.servers import install
 from ops.servers.local import LocalServers
 from ops.settings import Configuration
+from ops.store.command import migrate
 from ops.system.fleet import check_ports, environment, fleet_digest, programs
 from ops.system.supervision import Supervisor
 
@@ -85,6 +86,9 @@ class Keeper:
         self.end_leftovers()
         check_ports(self._configuration)
         self._servers.check_given()
+        # Before anything is started: a process that met older tables would end.
+        for line in migrate(self._configuration):
+            self._say(line)
 
     def end_leftovers(self) -> bool:
         """Ends all processes that a killed keeper left running. Returns True if there were any."""

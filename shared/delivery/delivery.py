@@ -2,6 +2,7 @@
 
 1. If the life of the message is over, the outcome is Dead ``expired``.
 2. The targets are the recipient that the message names, else the user's addresses, subject to the user's preferences.
+   An inbox has the user's id for an address, so nobody has to be looked up but for the preferences.
 3. The content is what the message carries, else its rendered template.
 4. It keeps the claim, sends to each target that has not been served yet, and combines the answers into one.
 """
@@ -22,7 +23,7 @@ from shared.delivery.sender import Answer, Sender
 from shared.errors import RedisUnavailable, SourceNotFound, SourceUnavailable, SourceUnreadable, TemplateInvalid
 from shared.idempotency.claim import ClaimLost
 from shared.idempotency.claims import ClaimAnswer
-from shared.message.channels import CHANNELS
+from shared.message.channels import CHANNELS, OWN_ADDRESS
 from shared.message.headers import DeliveryState
 from shared.message.outcome import Dead, Duplicate, Hold, Outcome, Retry, Sent, Skipped
 from shared.message.privacy import digest
@@ -31,11 +32,14 @@ from shared.settings.groups.retry import RetryPolicy
 from shared.templates.library import Library
 from shared.templates.render import render
 from shared.users.directory import Directory
+from shared.users.user import User
 
 log = structlog.get_logger(__name__)
 
 #: Number of targets of one message to which it sends at the same time.
 TARGETS_AT_ONCE = 10
+#: A user whom the directory does not know has an inbox all the same, and has refused nothing.
+_UNKNOWN = User(id="")
 
 
 class ServedTokens(Protocol):
@@ -67,6 +71,7 @@ class Delivery:
     ) -> None:
         self._channel = channel
         self._address, self._parts = CHANNELS[channel].address, CHANNELS[channel].parts
+        self._is_inbox = self._address == OWN_ADDRESS
         self._sender = sender
         self._directory = directory
         self._templates = templates
@@ -123,10 +128,15 @@ class Delivery:
             return Dead("expired", f"the life of the message is over; {job.received.state.last_error}".rstrip("; "))
         owner: Any = job.envelope.recipient
         if owner is None:
-            owner = await self._directory.user(job.envelope.user_id or "")
+            try:
+                owner = await self._directory.user(job.envelope.user_id or "")
+            except SourceNotFound:
+                if not self._is_inbox:
+                    raise
+                owner = _UNKNOWN
             if not owner.wants(self._channel):
                 return Skipped("opted_out")
-        targets = _each_once(getattr(owner, self._address))
+        targets = _each_once(getattr(job.envelope if self._is_inbox else owner, self._address))
         if not targets:
             return Dead("no_recipient", f"the recipient has no {self._address}")
         content = await self._content(job)
@@ -186,14 +196,20 @@ class Delivery:
         return answer
 
     async def _send(self, job: Job, target: str, content: Content, expires_ms: int) -> Answer:
+        envelope, received = job.envelope, job.received
         message = Message(
-            job.request_id,
+            envelope.request_id,
             target,
             content,
-            job.envelope.lane_priority,
+            envelope.lane_priority,
             life_left_s(expires_ms, self._clock_ms()),
             expires_ms // 1000,
-            job.received.state.client,
+            received.state.client,
+            envelope.type,
+            envelope.category,
+            envelope.metadata,
+            received.accepted_ms,
+            None if envelope.expires_at is None or received.state.ignore_expiry else expires_ms,
         )
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":

@@ -12,6 +12,8 @@ Priority = Literal["high", "medium", "low"]
 
 #: Lanes in the order in which a worker serves them.
 PRIORITIES: tuple[Priority, ...] = ("high", "medium", "low")
+#: The address of an inbox is the ``user_id`` of the envelope.
+OWN_ADDRESS = "user_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class ChannelDefaults:
     """Holds what a channel uses unless a setting says otherwise."""
 
     name: str
-    #: The field of a recipient, or of a user in the directory, that holds the address.
+    #: The field that holds the address: of a recipient, or of a user in the directory. ``OWN_ADDRESS`` is the
+    #: envelope's own field: such a channel needs no address from anybody.
     address: str
     #: The parts of a template that are rendered for this channel.
     parts: frozenset[str]
@@ -57,11 +60,20 @@ CHANNELS: dict[str, ChannelDefaults] = {
         ChannelDefaults(
             "sms", "phone", frozenset({"body"}), worker_port=5073, max_attempts=8, retry_cap_s=900, expires_s=86_400
         ),
+        ChannelDefaults(
+            "websocket",
+            OWN_ADDRESS,
+            frozenset({"title", "body"}),
+            worker_port=5074,
+            max_attempts=8,
+            retry_cap_s=900,
+            expires_s=2_592_000,
+        ),
     )
 }
 
-#: The envelope already names these channels, but nothing delivers them yet: the gateway answers a clear 422.
-PLANNED_CHANNELS = frozenset({"websocket"})
+#: Channels that the envelope names before anything delivers them: the gateway answers a clear 422.
+PLANNED_CHANNELS: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

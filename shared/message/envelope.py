@@ -93,6 +93,9 @@ Text = Annotated[str, AfterValidator(plain_text), Field(json_schema_extra={"patt
 _IDENTIFIER = AfterValidator(identifier)
 _IDENTIFIER_PATTERN = Field(json_schema_extra={"pattern": f"^[^{FORBIDDEN_IN_IDENTIFIER}]*$"})
 Email = Annotated[str, Field(max_length=320, json_schema_extra={"pattern": PATTERN}), AfterValidator(_email)]
+UserId = Annotated[
+    str, Field(min_length=1, max_length=256), _IDENTIFIER, _IDENTIFIER_PATTERN, BeforeValidator(_user_id)
+]
 RequestId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]{1,128}$")]
 
 
@@ -115,7 +118,7 @@ class EnvelopeContent(_Part):
     """Holds content that is given directly. SMS needs only ``body``; ``subject`` defaults to ``title``."""
 
     title: Annotated[OneLine, Field(max_length=MAX_TITLE)] | None = Field(
-        None, description="The title. It is required for push, and for email without a subject."
+        None, description="The title. It is required for push and websocket, and for email without a subject."
     )
     body: Annotated[Text, Field(min_length=1, description="The text of the message.")]
     subject: Annotated[OneLine, Field(max_length=MAX_SUBJECT)] | None = Field(
@@ -124,8 +127,9 @@ class EnvelopeContent(_Part):
     html: Text | None = Field(None, description="The HTML version of an e-mail, in addition to the text.")
     data: dict[str, Any] | None = Field(
         None,
-        description="Data for the app that receives a push. The keys `from`, `message_type` and those that begin with "
-        "`google` or `gcm` are reserved by FCM; `request_id` is always that of the notification.",
+        description="Data for the app that receives a push or shows the inbox. For push, the keys `from`, "
+        "`message_type` and those that begin with `google` or `gcm` are reserved by FCM; `request_id` is always that "
+        "of the notification.",
     )
     link: Annotated[OneLine, Field(max_length=4096)] | None = Field(None, description="The link that a tap opens.")
 
@@ -167,8 +171,7 @@ class Envelope(_Part):
     ]
     notification_type: Annotated[NotificationType, Field(json_schema_extra={"enum": _OFFERED_TYPES})] | None = Field(
         None,
-        description="One channel; `both` means websocket and email, where the websocket channel is available. "
-        "Give exactly one of this and `channels`.",
+        description="One channel; `both` means websocket and email. Give exactly one of this and `channels`.",
     )
     channels: (
         Annotated[
@@ -177,12 +180,10 @@ class Envelope(_Part):
         ]
         | None
     ) = Field(None, description="Several channels at once, instead of `notification_type`.")
-    user_id: (
-        Annotated[str, Field(min_length=1, max_length=256), _IDENTIFIER, _IDENTIFIER_PATTERN, BeforeValidator(_user_id)]
-        | None
-    ) = Field(
+    user_id: UserId | None = Field(
         None,
-        description="The user who receives it; an integer is accepted too. Required unless `recipient` is given.",
+        description="The user who receives it; an integer is accepted too. Required for websocket, and unless "
+        "`recipient` is given.",
         json_schema_extra=_or_integer,
     )
     template_code: Annotated[str, Field(min_length=1, max_length=128), _IDENTIFIER, _IDENTIFIER_PATTERN] | None = Field(
@@ -213,6 +214,9 @@ class Envelope(_Part):
     )
     type: Literal["info", "success", "warning", "error"] = Field(
         "info", description="How an inbox displays it.", json_schema_extra=_or_null
+    )
+    category: Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")] | None = Field(
+        None, description="What it is about, such as `billing`; an inbox can be filtered by it."
     )
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ class Content:
 
 @dataclass(slots=True)
 class Message:
-    """Describes one call to a provider. ``target`` is one push token, e-mail address or phone number."""
+    """Describes one call to a provider. ``target`` is one push token, e-mail address, phone number or user_id."""
 
     request_id: str
     target: str
@@ -38,6 +38,15 @@ class Message:
     expires_at_s: int | None = None
     #: the sender, '' if it is not known
     client: str = ""
+    # The rest is for an inbox, which shows it to its user.
+    #: how it is displayed: info | success | warning | error
+    type: str = "info"
+    category: str | None = None
+    metadata: dict[str, Any] | None = None
+    #: when it was accepted, milliseconds since the epoch
+    accepted_ms: int = 0
+    #: ``expires_at``, milliseconds since the epoch; None if its sender named no time, although its life ends then too
+    expires_ms: int | None = None
 
     @property
     def key(self) -> str:

@@ -24,6 +24,8 @@ from shared.settings.settings import Settings
 _log = structlog.get_logger(__name__)
 
 DEFAULT_TIMEOUT_S = 10.0
+#: The providers of channels that need no vendor: they are part of the product.
+BUILT_IN: Mapping[str, tuple[str, ...]] = {"websocket": ("inbox://",)}
 _FLAGS = {"1": True, "0": False}
 
 
@@ -113,11 +115,11 @@ def is_loopback(host: str) -> bool:
 
 
 def providers_for(channel: str, builders: Mapping[str, Builder], settings: Settings) -> tuple[Provider[Any], ...]:
-    """Builds the channel's providers: the configured ones, else in development the sandbox's.
+    """Builds the channel's providers: the configured ones, else the built-in, else in development the sandbox's.
 
     Raises BadSettings that names every bad entry.
     """
-    urls = settings.channels[channel].provider_urls
+    urls = known_urls(channel, settings)
     if not urls:
         urls = development_urls(channel, settings)
         _log.warning("sandbox_providers", channel=channel, variable=_variable(channel), providers=len(urls))
@@ -131,6 +133,11 @@ def providers_for(channel: str, builders: Mapping[str, Builder], settings: Setti
     if problems:
         raise BadSettings(problems)
     return tuple(providers)
+
+
+def known_urls(channel: str, settings: Settings) -> tuple[str, ...]:
+    """Returns the configured entries of a channel, else its built-in ones; () if it has neither."""
+    return settings.channels[channel].provider_urls or BUILT_IN.get(channel, ())
 
 
 def _build(url: ProviderUrl, builder: Builder, settings: Settings) -> Provider[Any]:

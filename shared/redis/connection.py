@@ -49,7 +49,7 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._on_room = on_room
-        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._reader = hiredis.Reader(notEnoughData=MORE)
         self._waiting: deque[tuple[float, Expected]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
@@ -94,7 +94,7 @@ class Wire(asyncio.Protocol):
         reader, waiting = self._reader, self._waiting
         try:
             reader.feed(data)
-            while (reply := reader.gets()) is not _MORE:
+            while (reply := reader.gets()) is not MORE:
                 waiting.popleft()[1].answer(reply)
                 if _is_read_only(reply):
                     # This master was demoted: the next connection reaches the new one.
@@ -148,8 +148,14 @@ class Single:
 
 async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> Wire:
     """Connects and logs in, within ``timeout_s`` seconds. Raises RedisUnavailable."""
-    loop = asyncio.get_running_loop()
     wire = Wire(timeout_s, on_room)
+    await log_in(wire, url, timeout_s)
+    return wire
+
+
+async def log_in(wire: Wire, url: str, timeout_s: float) -> None:
+    """Connects ``wire`` and logs in, within ``timeout_s`` seconds. Raises RedisUnavailable."""
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout_s):
             if is_sentinel(url):
@@ -173,7 +179,6 @@ async def open_wire(url: str, timeout_s: float, on_room: Callable[[], None]) -> 
     except (RedisUnavailable, asyncio.CancelledError):
         wire.drop("the login to Redis did not succeed")
         raise
-    return wire
 
 
 def _greeting(target: Any) -> list[tuple[str, ...]]:
@@ -191,4 +196,4 @@ def _is_read_only(reply: object) -> bool:
     return isinstance(first, hiredis.ReplyError) and "READONLY" in str(first)
 
 
-_MORE = object()
+MORE = object()

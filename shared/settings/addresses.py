@@ -1,4 +1,4 @@
-"""Checks the URLs of RabbitMQ, Redis and the proxy when settings are read, and takes lists of hosts apart.
+"""Checks the URLs of servers and of the proxy when settings are read, and takes lists of hosts apart.
 
 Otherwise a wrong part would end a process with a traceback later, or would be ignored. redis-py reads a URL here as it
 will later; for RabbitMQ ``amqp_parameters`` has pika's rules, because only the broker package may import pika. No error
@@ -8,6 +8,7 @@ RabbitMQ: ``amqp[s]://user:password@host[:port][,host[:port]]...[/virtual host][
 separated by commas too.
 Redis: ``redis[s]://[user:password@]host[:port][/database]``, ``unix://``, or behind Sentinel
 ``redis[s]+sentinel://[user:password@]sentinel[:port][,sentinel[:port]].../name of the master[/database]``.
+Database: ``sqlite:///file``, or ``postgresql://user:password@host[:port][,host[:port]].../database[?parameters]``.
 """
 
 from __future__ import annotations
@@ -23,11 +24,20 @@ import redis.asyncio
 from shared.settings.amqp_parameters import check_parameter
 
 SENTINEL_PORT = 26379
+POSTGRESQL_PORT = 5432
 #: The parameter of a Sentinel URL that holds the password of the Sentinels themselves; theirs may differ from Redis'.
 _SENTINEL_PASSWORD = "sentinel_password"
 _AMQP_SCHEMES = ("amqp", "amqps")
 _REDIS_SCHEMES = ("redis", "rediss")
 _SENTINEL_SCHEMES = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}
+_SQLITE = "sqlite:///"
+_POSTGRESQL_SCHEMES = ("postgresql", "postgres")
+#: The parameters of libpq that a URL may have. Others would change how transactions begin, or where errors go.
+_POSTGRESQL_PARAMETERS = re.compile(
+    r"application_name|channel_binding|connect_timeout|gssencmode|keepalives(_count|_idle|_interval)?|load_balance_hosts"
+    r"|passfile|require_auth|ssl(cert|certmode|crl|key|mode|negotiation|password|rootcert|sni)|target_session_attrs"
+    r"|tcp_user_timeout|user"
+)
 _PARAMETER = re.compile(r"[a-z_]{1,40}")
 _NEXT_URL = re.compile(r",\s*(?=[A-Za-z]+://)")
 
@@ -86,6 +96,34 @@ def check_redis(text: str) -> None:
     if scheme != "unix" and database and not (database.isascii() and database.isdigit()):
         raise ValueError("the database must be a number, as in redis://host/0")
     _check_parameters(parts, _redis_connection)
+
+
+def check_database(text: str) -> None:
+    """Raises ValueError that says what is wrong with the setting, without quoting it."""
+    if text.startswith(_SQLITE):
+        path = text.removeprefix(_SQLITE)
+        if not path or path.endswith("/") or "?" in path or not path.isprintable():
+            raise ValueError("must name a file, as in sqlite:///inbox.db or sqlite:////var/lib/notify/inbox.db")
+        return
+    scheme, separator, rest = text.partition("://")
+    if scheme not in _POSTGRESQL_SCHEMES or not separator:
+        raise ValueError("must be postgresql://user:password@host/database or sqlite:///file")
+    before, hosts, after = _around_hosts(rest)
+    for host in hosts:
+        parts = _split(f"{scheme}://{before}{host}{after}")
+        if not parts.path.strip("/") or "/" in parts.path[1:]:
+            raise ValueError("must name one database after the host")
+        for name, _ in _once(parse_qsl(parts.query, keep_blank_values=True)):
+            if not _POSTGRESQL_PARAMETERS.fullmatch(name):
+                shown = name if _PARAMETER.fullmatch(name) else "(not shown)"
+                raise ValueError(f"parameter {shown}: unknown, or it cannot be set here")
+
+
+def database_hosts(url: str) -> list[tuple[str, int]]:
+    """Returns host and port of each server of a PostgreSQL URL, in the order in which they are tried."""
+    _, _, rest = url.partition("://")
+    parts = [_split(f"postgresql://{host}") for host in _around_hosts(rest)[1]]
+    return [(part.hostname or "localhost", part.port or POSTGRESQL_PORT) for part in parts]
 
 
 def check_proxy(text: str) -> None:

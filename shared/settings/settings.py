@@ -9,12 +9,14 @@ from __future__ import annotations
 from shared.settings.groups.breaker import BreakerPolicy
 from shared.settings.groups.broker import BrokerSettings
 from shared.settings.groups.channels import ChannelSettings
+from shared.settings.groups.database import DatabaseSettings
 from shared.settings.groups.gateway import GatewaySettings
 from shared.settings.groups.idempotency import IdempotencySettings
 from shared.settings.groups.lookup import LookupSettings
 from shared.settings.groups.providers import ProviderSettings, SandboxSettings
 from shared.settings.groups.recipients import RecipientSettings
 from shared.settings.groups.redis import RedisSettings
+from shared.settings.groups.sockets import SocketAuth, SocketSettings
 from shared.settings.groups.system import SystemSettings
 from shared.settings.groups.worker import WorkerSettings
 from shared.settings.types import Group
@@ -26,12 +28,14 @@ class Settings(Group):
     system: SystemSettings
     broker: BrokerSettings
     redis: RedisSettings
+    database: DatabaseSettings
     lookup: LookupSettings
     providers: ProviderSettings
     recipients: RecipientSettings
     sandbox: SandboxSettings
     gateway: GatewaySettings
     worker: WorkerSettings
+    sockets: SocketSettings
     idempotency: IdempotencySettings
     breaker: BreakerPolicy
     #: the settings of each channel, by its name
@@ -47,9 +51,24 @@ class Settings(Group):
         return self.gateway.host or ("0.0.0.0" if self.production else "127.0.0.1")
 
     @property
+    def demo_page(self) -> bool:
+        """Tells whether the gateway serves its demo page."""
+        return not self.production if self.gateway.demo is None else self.gateway.demo
+
+    @property
     def worker_listen_host(self) -> str:
         """Returns the address of a worker's /health and /metrics: this machine only, unless it is set."""
         return self.worker.host or "127.0.0.1"
+
+    @property
+    def socket_host(self) -> str:
+        """Returns the address on which devices connect: this machine only, unless it is set or in production."""
+        return self.sockets.host or ("0.0.0.0" if self.production else "127.0.0.1")
+
+    @property
+    def socket_auth(self) -> SocketAuth:
+        """Returns whether devices must prove who they are: only in development without keys they need not."""
+        return self.sockets.given_auth or ("required" if self.production or self.sockets.token_keys else "open")
 
     @property
     def users_url(self) -> str | None:

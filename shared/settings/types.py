@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from shared.settings.addresses import check_amqp, check_proxy, check_redis
+from shared.settings.addresses import check_amqp, check_database, check_proxy, check_redis
 
 
 class Group(BaseModel):
@@ -76,6 +76,7 @@ def _ascending(levels_s: tuple[float, ...]) -> tuple[float, ...]:
     return levels_s
 
 
+DatabaseUrl = Annotated[SecretStr, _address(check_database)]
 AmqpUrl = Annotated[SecretStr, _address(check_amqp)]
 ProxyUrl = Annotated[SecretStr, _address(check_proxy)]
 RedisUrl = Annotated[SecretStr, _address(check_redis)]

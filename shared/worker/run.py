@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 
@@ -51,6 +51,9 @@ log = structlog.get_logger(__name__)
 
 #: Distance between the ports of two successive replicas of a channel.
 PORTS_BETWEEN_REPLICAS = 10
+#: a further task of the process
+Beside = Callable[[], Coroutine[Any, Any, None]]
+_NOTHING: Mapping[str, Beside] = {}
 
 
 def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
@@ -59,12 +62,17 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
     Exits with 0 after a stop, with 1 if a task died (with its traceback) or if RabbitMQ has a queue with other
     arguments, with 2 on bad settings.
     """
+    run_process(channel, lambda settings: serve(channel, builders, settings, Metrics()))
+
+
+def run_process(channel: str, main: Callable[[Settings], Coroutine[Any, Any, None]]) -> NoReturn:
+    """Runs ``main``, which serves one channel, with the settings. It exits like ``run_channel``."""
     try:
         settings = load_settings()
         configure_logs(f"services.{channel}", settings.system.log_level, settings.system.log_format)
         raise_file_limit()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(channel, builders, settings))
+            runner.run(main(settings))
     except BadSettings as exc:
         complain(*(f"{name}: {why}" for name, why in exc.problems))
         sys.exit(2)
@@ -74,10 +82,21 @@ def run_channel(channel: str, builders: Mapping[str, Builder]) -> NoReturn:
     sys.exit(0)
 
 
-async def serve(channel: str, builders: Mapping[str, Builder], settings: Settings) -> None:
-    """Builds one worker and runs it. Raises BadSettings, TopologyMismatch, or the error of a task that died."""
+async def serve(
+    channel: str,
+    builders: Mapping[str, Builder],
+    settings: Settings,
+    metrics: Metrics,
+    *,
+    beside: Mapping[str, Beside] = _NOTHING,
+    on_stop: Callable[[], None] = lambda: None,
+) -> None:
+    """Builds one worker and runs it. Raises BadSettings, TopologyMismatch, or the error of a task that died.
+
+    ``beside``: further tasks of the process, by name. They are cancelled when the worker has stopped. ``on_stop`` is
+    called on SIGTERM or SIGINT, when the worker begins to stop.
+    """
     name = f"{channel}@{socket.gethostname()}:{os.getpid()}"
-    metrics = Metrics()
     count_lost_lines(metrics.log_lines_lost.inc)
     policy = settings.breaker
     async with AsyncExitStack() as stack:
@@ -120,29 +139,41 @@ async def serve(channel: str, builders: Mapping[str, Builder], settings: Setting
         state = WorkerState(redis, channel, name, settings.worker.heartbeat_s)
         heartbeat = Heartbeat(state, settings.worker.heartbeat_s, status.beat, status.apply)
         loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            on_stop()
+            worker.stop()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stop)
+            loop.add_signal_handler(number, stop)
         log.info("worker_started", channel=channel, providers=list(providers.states()))
         calm_collector()
-        await supervise(worker, publisher, heartbeat)
+        await supervise(worker, publisher, heartbeat, beside)
         log.info("worker_stopped", channel=channel)
 
 
-async def supervise(worker: Worker, publisher: Publisher, heartbeat: Heartbeat) -> None:
+async def supervise(
+    worker: Worker,
+    publisher: Publisher,
+    heartbeat: Heartbeat,
+    beside: Mapping[str, Beside] = _NOTHING,
+) -> None:
     """Runs the tasks of this process until the worker has stopped.
 
     Raises the error of the first task that died, after the worker has finished its messages in flight.
     """
     try:
         async with asyncio.TaskGroup() as group:
-            keeper = group.create_task(_named("publishing connection", publisher.connection.watch()))
+            keepers = [group.create_task(_named("publishing connection", publisher.connection.watch()))]
+            keepers += [group.create_task(_named(task, run())) for task, run in beside.items()]
             group.create_task(_named("heartbeat", heartbeat.run()))
             try:
                 await _named("worker", worker.run())
             finally:
                 # A cancellation alone may not end the heartbeat (see Heartbeat.stop), and would not remove its entry.
                 heartbeat.stop()
-                keeper.cancel()
+                for keeper in keepers:
+                    keeper.cancel()
     except ExceptionGroup as died:
         raise died.exceptions[0] from None
 

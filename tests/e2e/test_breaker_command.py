@@ -9,6 +9,7 @@ import requests
 
 from ops.servers import RabbitMQServer, RedisServer
 from shared.health.registry import force_breaker
+from shared.message.channels import CHANNELS
 from shared.redis.client import sync_client
 from tests.e2e.ops_tree import Tree, plant_product, running_product
 from tests.support.waiting import eventually
@@ -63,11 +64,12 @@ def delivered_by(tree: Tree, request_id: str) -> list[str]:
 
 def test_the_list_has_every_breaker_of_every_worker(system: Tree) -> None:
     found = listed(system)
-    sources = {channel: [f"{channel}/users", f"{channel}/templates"] for channel in ("push", "email", "sms")}
+    sources = {channel: [f"{channel}/users", f"{channel}/templates"] for channel in CHANNELS}
     assert list(found) == [
         *("push/fcm", *sources["push"]),
         *("email/smtp", "email/smtp2", *sources["email"]),
         *("sms/twilio", "sms/vonage", *sources["sms"]),
+        *("websocket/inbox", *sources["websocket"]),
     ]
     assert {name: len(each["workers"]) for name, each in found.items()}["email/smtp"] == 2
     assert {state for each in found.values() for state in each["workers"].values()} == {"closed"}

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pika
 import pika.exceptions
+import psycopg
 import pytest
 import redis
 import requests
 
 from ops.errors import ServerFailed
 from ops.processes import PidFile
-from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from ops.servers import PostgreSQLServer, RabbitMQPorts, RabbitMQServer, RedisServer
 from ops.servers.management import Management
 from tests.support.run.servers import private_rabbitmq, private_redis, run_ports
 from tests.support.waiting import eventually
@@ -75,6 +76,29 @@ def test_a_killed_redis_comes_back_with_its_keys(tmp_path: Path) -> None:
         assert living(tmp_path) == set()
 
 
+def test_a_killed_postgresql_comes_back_with_its_rows_and_a_removed_one_leaves_nothing(tmp_path: Path) -> None:
+    server = PostgreSQLServer(tmp_path / "postgresql", port=run_ports(1)[0], durable=False)
+    server.start()
+    data = (tmp_path / "postgresql" / "data").resolve()
+    try:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE kept (x INTEGER)")
+            user = connection.execute("SELECT pg_backend_pid()").fetchone()
+            assert user is not None
+            assert Path(f"/proc/{user[0]}").stat().st_uid != 0
+        server.kill()
+        assert living(tmp_path) == set()
+        server.start()
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    finally:
+        server.stop()
+        server.remove()
+    assert living(tmp_path) == set()
+    assert not data.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_redis_with_a_password_admits_nobody_else(tmp_path: Path) -> None:
     server = RedisServer(tmp_path, port=run_ports(1)[0], password_file=tmp_path / "password")
     server.start()
@@ -128,8 +152,10 @@ def test_a_broker_that_cannot_start_leaves_no_process(rabbitmq: RabbitMQServer, 
     assert living(tmp_path) == set()
 
 
-def test_servers_listen_on_loopback_only(rabbitmq: RabbitMQServer, redis_server: RedisServer) -> None:
-    ports = {*vars(rabbitmq.ports).values(), redis_server.port}
+def test_servers_listen_on_loopback_only(
+    rabbitmq: RabbitMQServer, redis_server: RedisServer, postgresql: PostgreSQLServer
+) -> None:
+    ports = {*vars(rabbitmq.ports).values(), redis_server.port, postgresql.port}
     heard = [row.split()[1] for row in Path("/proc/net/tcp").read_text().splitlines()[1:] if row.split()[3] == "0A"]
     ours = [address.split(":")[0] for address in heard if int(address.split(":")[1], 16) in ports]
     assert len(ours) == len(ports)

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ EVERYTHING = {
     "rabbitmq",
     "epmd",
     "redis",
-    *(f"process-{name}" for name in ("gateway", "sandbox", "push", "email", "sms")),
+    *(f"process-{name}" for name in ("gateway", "sandbox", "push", "email", "sms", "websocket")),
 }
 
 
@@ -52,6 +53,9 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     password = (tree.root / ".local" / "redis" / "password").read_text()
     assert tree.events("push")[0]["redis"] == f"redis://:{password}@127.0.0.1:{tree.ports['LOCAL_REDIS_PORT']}/0"
     assert stat.S_IMODE((tree.root / ".local").stat().st_mode) == 0o700
+    # The tables are there before any process is.
+    file = tree.root / ".local" / "store" / "notify.db"
+    assert tree.events("push")[0]["database"] == f"sqlite:///{file} 0001"
     assert tree.notify("up").returncode == 4
 
     # A process that dies is restarted, and so is a private server.
@@ -137,7 +141,7 @@ def test_status_and_logs(tree: Tree) -> None:
     assert tree.notify("logs").returncode == 3
     assert tree.notify("up", "-d").returncode == 0
     status = tree.notify("status").stdout
-    assert all(name in status for name in ("gateway", "sandbox", "push", "email", "sms", "given"))
+    assert all(name in status for name in ("gateway", "sandbox", "push", "email", "sms", "websocket", "given"))
     assert str(tree.ports["EMAIL_PORT"]) in status
     assert '"event": "started"' in tree.notify("logs", "email").stdout
     assert tree.notify("logs", "nobody").returncode == 2
@@ -176,9 +180,24 @@ def test_a_taken_port_is_named_with_its_setting(tree: Tree) -> None:
     assert tree.living() == set()
 
 
+def test_a_newer_database_is_refused_before_anything_starts(tree: Tree) -> None:
+    assert tree.notify("store", "upgrade").returncode == 0
+    with sqlite3.connect(tree.root / ".local/store/notify.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '0999'")
+    database.close()
+    up = tree.notify("up", "-d")
+    assert up.returncode == 2
+    assert "DATABASE_URL: the database is newer than this version" in up.stdout
+    assert tree.living() == set()
+
+
 def test_a_given_server_that_does_not_answer_is_named_without_its_password(tree: Tree) -> None:
     port = tree.ports["LOCAL_RABBITMQ_PORT"]
     up = tree.notify("up", "-d", RABBITMQ_URL=f"amqp://user:hidden@127.0.0.1:{port}/")
     assert up.returncode == 1
     assert f"RabbitMQ at 127.0.0.1:{port} (RABBITMQ_URL) does not answer" in up.stdout
     assert "hidden" not in up.stdout
+    database = tree.notify("up", "-d", DATABASE_URL=f"postgresql://user:hidden@127.0.0.1:{port}/notify")
+    assert database.returncode == 1
+    assert f"PostgreSQL at 127.0.0.1:{port} (DATABASE_URL) does not answer" in database.stdout
+    assert "hidden" not in database.stdout

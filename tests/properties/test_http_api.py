@@ -22,11 +22,13 @@ from schemathesis.config import SchemathesisConfig
 from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from ops.servers import RabbitMQServer, RedisServer
+from shared.store.store import Store
 from tests.properties.http_api_checks import CHECKS, EXPECTED_STATUSES
 from tests.support.failed_messages import dead_letter, failed
 from tests.support.gateway_process import GatewayProcess, gateway_process
 from tests.support.publishing import publishing
 from tests.support.run.examples import examples
+from tests.support.stores import Databases, new
 
 Directories = pytest.TempPathFactory
 Gateways = Iterator[GatewayProcess]
@@ -86,17 +88,32 @@ async def _fill_failed_queue(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def open_gateway(vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories) -> Gateways:
+def sockets(databases: Databases) -> Iterator[dict[str, Any]]:
+    """Yields the settings that the routes of inboxes and tokens need; the database has a few notifications."""
+    with databases.empty("sqlite") as url:
+        store = Store(url)
+        store.insert([new(user_id, f"r{number}") for user_id in ("0", "1", "u1") for number in range(20)])
+        store.close()
+        yield {"DATABASE_URL": url, "SOCKET_TOKEN_KEYS": f"k1:{'s' * 32}"}
+
+
+@pytest.fixture(scope="module")
+def open_gateway(
+    vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories, sockets: dict[str, Any]
+) -> Gateways:
     """Yields a gateway that asks no caller for a key."""
-    with gateway_process(tmp_path_factory.mktemp("open"), vhost_for_all, redis_server.url) as made:
+    with gateway_process(tmp_path_factory.mktemp("open"), vhost_for_all, redis_server.url, **sockets) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def guarded_gateway(vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories) -> Gateways:
+def guarded_gateway(
+    vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories, sockets: dict[str, Any]
+) -> Gateways:
     """Yields a gateway that knows only ``KEY``."""
-    keys = f"test:send+operate:{hashlib.sha256(KEY.encode()).hexdigest()}"
-    with gateway_process(tmp_path_factory.mktemp("guarded"), vhost_for_all, redis_server.url, API_KEYS=keys) as made:
+    keys = f"test:send+operate+tokens:{hashlib.sha256(KEY.encode()).hexdigest()}"
+    settings: dict[str, Any] = {"API_KEYS": keys, **sockets}
+    with gateway_process(tmp_path_factory.mktemp("guarded"), vhost_for_all, redis_server.url, **settings) as made:
         yield made
 
 

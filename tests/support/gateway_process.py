@@ -34,6 +34,8 @@ class GatewayProcess:
             **clock_variables(),
             "PYTHONPATH": str(ROOT),
             "GATEWAY_PORT": str(self.port),
+            # It has no tables, unless a test names another one.
+            "DATABASE_URL": f"sqlite:///{directory.resolve()}/notify.db",
             **settings,
         }
         with self.log.open("wb") as output:

@@ -15,11 +15,11 @@ from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
 from shared.idempotency.claims import Claims
-from shared.message.channels import CHANNELS, Lane, Priority
+from shared.message.channels import CHANNELS, OWN_ADDRESS, Lane, Priority
 from shared.message.headers import DeliveryState
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
-from shared.providers.provider import Message
+from shared.providers.provider import Message, Provider
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
 from shared.templates.library import HttpLibrary
@@ -167,7 +167,9 @@ def envelope(channel: str, request_id: str, **fields: Any) -> bytes:
         "request_id": request_id,
         "notification_type": channel,
         "content": {"title": "t", "body": "b"},
-        "recipient": {address: recipient[address]},
+        # With a recipient, even an empty one, the directory is not asked.
+        "recipient": {address: recipient[address]} if address in recipient else {},
+        **({"user_id": "user-1"} if address == OWN_ADDRESS else {}),
         **fields,
     }
     return orjson.dumps({key: value for key, value in document.items() if value is not None})
@@ -176,7 +178,7 @@ def envelope(channel: str, request_id: str, **fields: Any) -> bytes:
 @asynccontextmanager
 async def running(
     settings: Settings,
-    providers: Sequence[ScriptedProvider],
+    providers: Sequence[Provider[Any]],
     channel: str = "push",
     workers: int = 1,
     start: bool = True,

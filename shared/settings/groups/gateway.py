@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from shared.message.identity import CLIENT_PATTERN
 from shared.settings.types import Count, Group, Port, Seconds, Words, variable, words
 
-_API_KEY = re.compile(rf"({CLIENT_PATTERN}):((?:send|operate)(?:\+(?:send|operate))*):([0-9a-f]{{64}})")
+_API_KEY = re.compile(rf"({CLIENT_PATTERN}):((?:send|operate|tokens)(?:\+(?:send|operate|tokens))*):([0-9a-f]{{64}})")
 
 
 class ApiKey(BaseModel):
@@ -30,7 +30,9 @@ def _keys(value: Any) -> Any:
     for number, entry in enumerate(words(value), 1):
         match = _API_KEY.fullmatch(entry)
         if match is None:
-            raise ValueError(f"entry {number} must be client:send+operate:<sha256 hex>")
+            raise ValueError(
+                f"entry {number} must be client:send+operate+tokens:<sha256 hex>, with one to three of these scopes"
+            )
         keys.append(ApiKey(client=match[1], scopes=frozenset(match[2].split("+")), sha256=match[3]))
     return tuple(keys)
 
@@ -64,5 +66,7 @@ class GatewaySettings(Group):
     receive_s: Annotated[float, Field(ge=1, le=3600), variable("GATEWAY_RECEIVE_S")] = 10
     #: the gateway answers 503 for a lane with this many ready messages or more
     queue_max_ready: Annotated[Count, variable("QUEUE_MAX_READY")] = 1_000_000
+    #: whether the demo page is served; if it is not set, only in development
+    demo: Annotated[bool | None, variable("GATEWAY_DEMO")] = None
     #: how long the gateway remembers its answer to a request_id, seconds
     accepted_ttl_s: Annotated[Seconds, variable("ACCEPTED_TTL_S")] = 86_400

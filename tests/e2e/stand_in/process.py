@@ -7,8 +7,9 @@ code of bad settings, and ``degraded`` makes it report that status.
 import json
 import signal
 import socket
+import sqlite3
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
@@ -45,12 +46,25 @@ def main(name: str) -> None:
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, stop)
-    print(json.dumps({"event": "started", "rabbitmq": settings.broker.url, "redis": settings.redis.url}), flush=True)
+    started = {
+        "event": "started",
+        "rabbitmq": settings.broker.url,
+        "redis": settings.redis.url,
+        "database": f"{settings.database.url} {_revision(settings)}",
+    }
+    print(json.dumps(started), flush=True)
     with ExitStack() as ports:
         server = ports.enter_context(ThreadingHTTPServer(("127.0.0.1", _port(name, settings)), Health))
         if name == "sandbox":
             ports.enter_context(socket.create_server(("127.0.0.1", settings.sandbox.smtp_port)))
         server.serve_forever()
+
+
+def _revision(settings: Settings) -> str:
+    """Returns the revision of the tables that it finds when it starts."""
+    assert settings.database.file is not None
+    with closing(sqlite3.connect(settings.database.file)) as database:
+        return str(database.execute("SELECT version_num FROM alembic_version").fetchone()[0])
 
 
 def _port(name: str, settings: Settings) -> int:

@@ -11,6 +11,7 @@ from gateway.health.report import Health
 from gateway.health.workers import RedisReader
 from shared.broker.queue_depth import Sampler
 from shared.redis.client import sync_client
+from tests.support.fakes.gateway_client import FakeProbe
 
 HEARTBEAT_S = 5.0
 
@@ -30,7 +31,7 @@ def test_a_report_writes_nothing_also_beside_dead_workers(redis_client: redis.Re
     seconds, _ = redis_client.time()
     living = orjson.dumps({"at_ms": seconds * 1000, "providers": {"fcm": "open"}})
     redis_client.hset("notify-workers:push", mapping={"dead": '{"at_ms":1}', "junk": "{", "living": living})
-    answer = Health(lambda: "up", lambda: False, Sampler(), RedisReader(reader, HEARTBEAT_S)).report()
+    answer = Health(lambda: "up", lambda: False, Sampler(), RedisReader(reader, HEARTBEAT_S), FakeProbe()).report()
     assert (answer.redis, answer.channels["push"].consumers) == ("up", 1)
     assert answer.channels["push"].providers == {"fcm": "open"}
     assert set(redis_client.hkeys("notify-workers:push")) == {b"dead", b"junk", b"living"}

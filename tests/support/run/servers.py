@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.processes import Identity, PidFile
-from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer, free_ports
+from ops.servers import PostgreSQLServer, RabbitMQPorts, RabbitMQServer, RedisServer, free_ports
 from ops.servers.ports import FIRST_PORT, LAST_PORT
+from ops.servers.postgresql import remove_data
 
 _LOCAL = Path(__file__).parents[3] / ".local"
 _OWNER = "pytest.pid"
 # These match every pid file under a directory: of servers that run, or that a killed run may have left running.
-_RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid")
+_RECORDS = ("**/rabbitmq.pid", "**/redis.pid", "**/epmd.pid", "**/postgresql.pid")
 
 
 #: It holds the ports that were assigned last: their new owners may not listen on them yet.
@@ -67,6 +68,9 @@ def end_leftovers(directory: Path) -> None:
             process = PidFile(record).living()
             if process is not None:
                 process.end(0)
+    # Its data may lie elsewhere.
+    for log in directory.glob("**/postgresql.log"):
+        remove_data(log.parent)
     shutil.rmtree(directory)
 
 
@@ -99,3 +103,15 @@ def private_redis(directory: Path) -> Iterator[RedisServer]:
         yield server
     finally:
         server.kill()
+
+
+@contextmanager
+def private_postgresql(directory: Path) -> Iterator[PostgreSQLServer]:
+    """Yields the test's own PostgreSQL, ready; removes its data afterwards."""
+    server = PostgreSQLServer(directory, port=run_ports(1)[0], durable=False)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
+        server.remove()

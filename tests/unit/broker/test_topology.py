@@ -120,7 +120,7 @@ def test_every_name_of_a_lane_leads_to_it() -> None:
         assert {lane_by_routing_key(key) for key in keys} == {lane}
 
 
-@pytest.mark.parametrize("key", ["push.urgent", "PUSH", "", "push.high.queue", "push.*", "#", "websocket"])
+@pytest.mark.parametrize("key", ["push.urgent", "PUSH", "", "push.high.queue", "push.*", "#", "fax"])
 def test_an_unknown_routing_key_leads_to_failed_queue(key: str) -> None:
     assert routed(Described(), topology.EXCHANGE, key) == {topology.FAILED_QUEUE}
 

@@ -115,6 +115,71 @@ async def test_a_user_without_an_address_is_dead(bench: Bench) -> None:
     assert outcome == Dead("no_recipient", "the recipient has no push_tokens")
 
 
+# -- An inbox is the user's own address ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inbox() -> Bench:
+    return Bench("websocket")
+
+
+async def test_an_inbox_is_that_of_the_user_id(inbox: Bench) -> None:
+    assert await inbox.delivery.attempt(inbox.job()) == Sent("fcm", "id-of-ada")
+    assert inbox.provider.targets == ["ada"]
+
+
+async def test_a_user_whom_the_directory_does_not_know_has_an_inbox(inbox: Bench) -> None:
+    assert await inbox.delivery.attempt(inbox.job(user_id="nobody")) == Sent("fcm", "id-of-nobody")
+    assert inbox.users.asked == ["nobody"]
+
+
+async def test_a_user_may_refuse_the_inbox(inbox: Bench) -> None:
+    inbox.users.entries["ada"] = User(id="ada", preferences={"websocket": False})
+    assert await inbox.delivery.attempt(inbox.job()) == Skipped("opted_out")
+    assert inbox.provider.messages == []
+
+
+async def test_an_inbox_waits_for_a_directory_that_cannot_say_what_its_user_wants(inbox: Bench) -> None:
+    inbox.users.away = True
+    assert reason(await inbox.delivery.attempt(inbox.job())) == "directory_unavailable"
+    inbox.users.is_open = True
+    assert await inbox.delivery.attempt(inbox.job()) == Hold("users")
+
+
+async def test_with_a_recipient_an_inbox_asks_nobody(inbox: Bench) -> None:
+    job = inbox.job(recipient={"email": "ada@example.org"}, user_id="ada")
+    assert await inbox.delivery.attempt(job) == Sent("fcm", "id-of-ada")
+    assert inbox.users.asked == []
+
+
+async def test_an_inbox_without_a_user_id_is_dead(inbox: Bench) -> None:
+    outcome = await inbox.delivery.attempt(inbox.job(recipient={"email": "ada@example.org"}))
+    assert outcome == Dead("no_recipient", "the recipient has no user_id")
+
+
+async def test_what_its_sender_says_about_it_reaches_the_inbox(inbox: Bench) -> None:
+    accepted_ms = now_ms() - 5_000
+    job = inbox.job(
+        state=DeliveryState(accepted_at=rfc3339(accepted_ms), client="shop"),
+        type="warning",
+        category="billing",
+        metadata={"order": 7},
+        expires_at=rfc3339(accepted_ms + 60_000),
+    )
+    await inbox.delivery.attempt(job)
+    (message,) = inbox.provider.messages
+    assert (message.client, message.type, message.category) == ("shop", "warning", "billing")
+    assert message.metadata == {"order": 7}
+    assert (message.accepted_ms, message.expires_ms) == (accepted_ms, accepted_ms + 60_000)
+
+
+async def test_only_an_expiry_that_the_sender_has_named_ends_its_place_in_the_inbox(inbox: Bench) -> None:
+    await inbox.delivery.attempt(inbox.job())
+    replayed = DeliveryState(accepted_at=rfc3339(now_ms()), replay=1, ignore_expiry=True)
+    await inbox.delivery.attempt(inbox.job(state=replayed, expires_at="2020-01-01T00:00:00Z"))
+    assert [message.expires_ms for message in inbox.provider.messages] == [None, None]
+
+
 # -- 3. what ------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import yaml
 from ops.settings import LocalSettings
 from sandbox.settings import DEFAULT_PORT as SANDBOX_PORT
 from shared.message.channels import CHANNELS
+from shared.settings.addresses import database_hosts
 from shared.settings.load import fields_of, settings_from, variables_of
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,13 +25,16 @@ BUILT = {*PRODUCT, "sandbox"}
 SANDBOX_ALONE = {"SANDBOX_KEEP"}
 #: RabbitMQ's own variable: a configuration file instead would need one more mount.
 RABBITMQ_ALONE = {"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"}
+#: PostgreSQL's own variables.
+POSTGRESQL_ALONE = {"POSTGRES_USER", "POSTGRES_DB", "POSTGRES_HOST_AUTH_METHOD"}
 
 #: Settings that the file must not pass on, grouped by the reason.
 WITHHELD = {
     # The processes must use the servers of this file.
     *("RABBITMQ_URL", "REDIS_URL", "REDIS_PORT", "REDIS_PASSWORD"),
     # Inside a container every process listens on its default port; the health checks and port mappings rely on it.
-    *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)),
+    *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"),
+    *(f"{name.upper()}_PORT" for name in CHANNELS),
     # Here --scale starts more workers of a channel, and each replica has its own address.
     *("NOTIFY_REPLICA", *(f"{name.upper()}_PROCESSES" for name in CHANNELS)),
     # stop_grace_period fits the default only.
@@ -41,9 +45,10 @@ WITHHELD = {
 #: The environment is not read: settings of the person who runs the tests must not matter.
 DEFAULTS, LOCAL_DEFAULTS = settings_from({}), LocalSettings()
 PRODUCT_SETTINGS = set(variables_of(DEFAULTS))
+#: The database's address has no password in it; the test of secrets looks at all URLs.
 SECRETS = {"API_KEYS"} | {
     variable for variable, field, _ in fields_of(DEFAULTS) if "SecretStr" in str(field.annotation)
-}
+} - {"DATABASE_URL"}
 
 
 @pytest.mark.parametrize("name", sorted(BUILT))
@@ -75,12 +80,26 @@ def test_every_setting_of_the_product_reaches_it_and_nothing_else(name: str) -> 
     assert set(SERVICES[name]["environment"]) == PRODUCT_SETTINGS - WITHHELD
 
 
+def test_the_tables_are_brought_up_to_date_before_a_process_of_the_product_starts() -> None:
+    job = SERVICES["store"]
+    assert job["command"] == ["python", "-m", "ops", "store", "upgrade"]
+    assert job["environment"] == SERVICES["gateway"]["environment"]
+    assert job["depends_on"] == {"postgresql": {"condition": "service_healthy"}}
+    waits = {SERVICES[name]["depends_on"]["store"]["condition"] for name in PRODUCT}
+    assert waits == {"service_completed_successfully"}
+    url = settings_from({"DATABASE_URL": job["environment"]["DATABASE_URL"]}).database.url
+    assert database_hosts(url) == [("postgresql", 5432)]
+    environment = SERVICES["postgresql"]["environment"]
+    assert url.endswith(f"/{environment['POSTGRES_DB']}?user={environment['POSTGRES_USER']}")
+
+
 def test_every_variable_is_a_known_setting() -> None:
     known = PRODUCT_SETTINGS | set(variables_of(LOCAL_DEFAULTS)) | SANDBOX_ALONE
     interpolated = set(re.findall(r"\$\{(\w+)", TEXT))
     assert interpolated <= known
     assert set(SERVICES["sandbox"]["environment"]) <= known
     assert set(SERVICES["rabbitmq"].get("environment", {})) <= RABBITMQ_ALONE
+    assert set(SERVICES["postgresql"]["environment"]) <= POSTGRESQL_ALONE
     assert "environment" not in SERVICES["redis"]
 
 

@@ -84,8 +84,12 @@ for name in sys.argv[1:]:
 """
 
 
+#: Alembic runs this file; it cannot be imported.
+_RUN_BY_ALEMBIC = ROOT / "shared/store/migrations/env.py"
+
+
 def _modules(*packages: str) -> list[str]:
-    paths = (path for package in packages for path in (ROOT / package).rglob("*.py"))
+    paths = (path for package in packages for path in (ROOT / package).rglob("*.py") if path != _RUN_BY_ALEMBIC)
     dotted = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths)
     return sorted(name.removesuffix(".__init__") for name in dotted)
 

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.health.counts import AcceptedCounts
 from ops.cli import COMMANDS
+from services.websocket.socket_metrics import SocketMetrics
 from shared.failed.entry import REASONS
 from shared.message.envelope import validate_envelope
 from shared.message.outcome import RetryReason, SkippedReason
@@ -52,9 +53,13 @@ def test_the_settings_named_exist() -> None:
 
 
 def test_every_metric_is_described_and_every_one_described_exists() -> None:
-    suffixed = {f"{m.name}_total" if m.type == "counter" else m.name for m in Metrics().registry.collect()}
+    metrics = Metrics()
+    SocketMetrics(metrics.registry)
+    suffixed = {f"{m.name}_total" if m.type == "counter" else m.name for m in metrics.registry.collect()}
     gateway = re.findall(r"^# TYPE (notify_\w+) counter$", AcceptedCounts().render().decode(), re.MULTILINE)
-    described = set(re.findall(r"`(notify_[a-z_]+)(?:\{[a-z,]+\})?`", text_of(ROOT / "docs" / "operating.md")))
+    described = set(
+        re.findall(r"`((?:notify|active|pending)_[a-z_]+)(?:\{[a-z,]+\})?`", text_of(ROOT / "docs" / "operating.md"))
+    )
     assert described == suffixed | set(gateway)
 
 

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.errors import BadSettings
-from shared.settings.addresses import amqp_urls, sentinel_url
+from shared.settings.addresses import amqp_urls, database_hosts, sentinel_url
 from shared.settings.load import load_settings, read_variables, settings_from, variables_of
 
 ROOT = Path(__file__).parents[3]
@@ -27,6 +27,8 @@ BAD = {
     "REDIS_URL": "http://redis.example.org",
     "REDIS_PORT": "0",
     "CACHE_REDIS_URL": "redis://redis.example.org:port",
+    "DATABASE_URL": "mysql://db.example.org/notify",
+    "INBOX_DAYS": "0",
     "GATEWAY_PORT": "65536",
     "PREFETCH": "many",
     "PUBLISH_DEADLINE_S": "-1",
@@ -37,6 +39,9 @@ BAD = {
     "EMAIL_PROCESSES": "x",
     "MAX_ATTEMPTS_SMS": "0",
     "EXPIRES_S_EMAIL": "0",
+    "SOCKET_AUTH": "sometimes",
+    "SOCKET_TOKEN_KEYS": "one:short",
+    "SOCKET_ORIGINS": "app.example.org",
 }
 UNSEEN = "not-to-be-seen"
 
@@ -75,7 +80,7 @@ def refused_start(module: str, directory: Path, **variables: str) -> subprocess.
     return process
 
 
-@pytest.mark.parametrize("module", ["services.push", "services.email", "services.sms", "gateway"])
+@pytest.mark.parametrize("module", ["services.push", "services.email", "services.sms", "services.websocket", "gateway"])
 def test_a_process_with_bad_settings_names_them_all_and_exits_2(module: str, tmp_path: Path) -> None:
     named = {line.partition(":")[0] for line in refused_start(module, tmp_path, **BAD).stderr.splitlines()}
     assert named == BAD.keys()
@@ -120,6 +125,7 @@ def test_secrets_are_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch)
         "USER_ENDPOINT": f"https://user:{UNSEEN}@users.example.org",
         "TEMPLATE_ENDPOINT": f"https://user:{UNSEEN}@templates.example.org",
         "FIREBASE_KEY": UNSEEN,
+        "SOCKET_TOKEN_KEYS": f"one:{UNSEEN:0>32}",
         "EMAIL_PROVIDERS": f"smtp://user:{UNSEEN}@mail.example.org?from=a@b.example",
     }
     for name, value in secrets.items():
@@ -127,6 +133,7 @@ def test_secrets_are_in_no_text_of_the_settings(monkeypatch: pytest.MonkeyPatch)
     settings = load_settings(env_file=None)
     assert UNSEEN in settings.broker.url
     assert UNSEEN in settings.channels["email"].provider_urls[0]
+    assert UNSEEN in settings.sockets.token_keys[0].secret.get_secret_value()
     assert UNSEEN not in repr(settings) + str(settings) + repr(settings.channels)
 
 
@@ -244,6 +251,17 @@ def test_the_first_name_of_a_file_with_a_byte_order_mark_is_read(tmp_path: Path)
         ("REDIS_URL", "redis+sentinel://one,two/main/first", "name-of-the-master"),
         ("REDIS_URL", "redis+sentinel://one,two/main?foo=1", "parameter foo"),
         ("REDIS_URL", "redis+sentinel://one:port/main", "malformed"),
+        ("DATABASE_URL", "notify.db", "must be postgresql://user:password@host/database or sqlite:///file"),
+        ("DATABASE_URL", "sqlite://notify.db", "must be postgresql://"),
+        ("DATABASE_URL", "sqlite:///", "must name a file"),
+        ("DATABASE_URL", "sqlite:////var/lib/", "must name a file"),
+        ("DATABASE_URL", "sqlite:///notify.db?mode=ro", "must name a file"),
+        ("DATABASE_URL", f"postgresql://u:{UNSEEN}@h", "must name one database"),
+        ("DATABASE_URL", f"postgresql://u:{UNSEEN}@h/a/b", "must name one database"),
+        ("DATABASE_URL", f"postgresql://u:{UNSEEN}#@h/a", "'#' must be written as %23"),
+        ("DATABASE_URL", "postgresql://one,two:0/a", "the port must be"),
+        ("DATABASE_URL", "postgresql://h/a?options=-csynchronous_commit=off", "parameter options: unknown"),
+        ("DATABASE_URL", "postgresql://h/a?sslmode=require&sslmode=disable", "a parameter is given twice"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_named_with_its_reason(
@@ -284,6 +302,19 @@ def test_a_sentinel_url_is_taken_apart() -> None:
     assert (parts.master, parts.sentinel_password) == ("main", "x&y")
     assert parts.redis_url("10.0.0.1", 6379) == "rediss://me:a%2Fb@10.0.0.1:6379/2?client_name=z"
     assert "b@" not in repr(parts)
+
+
+def test_the_database_is_a_file_below_the_checkout_unless_an_address_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = load_settings(env_file=None).database
+    assert (found.file, found.url) == (ROOT / ".local/store/notify.db", f"sqlite:///{ROOT}/.local/store/notify.db")
+    for value, file in {"sqlite:///data/a.db": ROOT / "data/a.db", "sqlite:////srv/a.db": Path("/srv/a.db")}.items():
+        monkeypatch.setenv("DATABASE_URL", value)
+        assert load_settings(env_file=None).database.file == file
+    url = "postgresql://u:p%2F@one,[::1]:5433/notify?sslmode=require&target_session_attrs=any"
+    monkeypatch.setenv("DATABASE_URL", url)
+    found = load_settings(env_file=None).database
+    assert (found.file, found.url, database_hosts(url)) == (None, url, [("one", 5432), ("::1", 5433)])
+    assert "p%2F" not in repr(found)
 
 
 # -- where they come from -----------------------------------------------------------------------------------------
@@ -332,7 +363,7 @@ def test_an_override_that_sets_nothing_is_refused() -> None:
 def test_a_variable_that_every_channel_reads_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRY_BASE_S", "0.5")
     channels = load_settings(env_file=None).channels.values()
-    assert [channel.retry.base_s for channel in channels] == [0.5, 0.5, 0.5]
+    assert [channel.retry.base_s for channel in channels] == [0.5] * 4
     monkeypatch.setenv("RETRY_BASE_S", "0")
     with pytest.raises(BadSettings) as caught:
         load_settings(env_file=None)
@@ -346,6 +377,7 @@ def test_each_channel_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -
         "push": 8,
         "email": 10,
         "sms": 3,
+        "websocket": 8,
     }
 
 
@@ -366,6 +398,32 @@ def test_keys_are_read_with_their_scopes(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("API_KEYS", f"shop:send:{'0' * 64}, ops:send+operate:{'1' * 64}")
     keys = load_settings(env_file=None).gateway.api_keys
     assert [(key.client, sorted(key.scopes)) for key in keys] == [("shop", ["send"]), ("ops", ["operate", "send"])]
+
+
+def test_the_keys_of_tokens_are_read_with_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOCKET_TOKEN_KEYS", f"new:{'a' * 32}, old:{'b:' * 16}")
+    keys = load_settings(env_file=None).sockets.token_keys
+    assert [(key.kid, key.secret.get_secret_value()) for key in keys] == [("new", "a" * 32), ("old", "b:" * 16)]
+
+
+@pytest.mark.parametrize("value", [f"one:{'a' * 31}", f":{'a' * 32}", f"one:{'a' * 32},one:{'b' * 32}"])
+def test_a_key_of_tokens_without_a_name_of_its_own_and_32_bytes_is_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert problems(monkeypatch, SOCKET_TOKEN_KEYS=value).keys() == {"SOCKET_TOKEN_KEYS"}
+
+
+@pytest.mark.parametrize("value", ["https://a.example/path", "https://", "null", "https://u@a.example", "https://a:x"])
+def test_an_origin_must_be_one(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert problems(monkeypatch, SOCKET_ORIGINS=value).keys() == {"SOCKET_ORIGINS"}
+
+
+def test_devices_need_no_proof_in_development_without_keys_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(env_file=None).socket_auth == "open"
+    assert load_settings(env_file=None, notify_env="production").socket_auth == "required"
+    monkeypatch.setenv("SOCKET_TOKEN_KEYS", f"one:{'a' * 32}")
+    assert load_settings(env_file=None).socket_auth == "required"
+    assert load_settings(env_file=None, socket_auth="open").socket_auth == "open"
 
 
 def test_production_listens_everywhere_with_its_gateway_alone_and_leans_on_no_sandbox(
@@ -416,7 +474,7 @@ def _written(default: Any) -> str:
         case tuple():
             return ",".join(map(_written, default))
         case float():
-            return f"{default:g}"
+            return f"{default:.10g}"
     return str(default)
 
 

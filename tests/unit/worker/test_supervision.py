@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from shared.errors import TopologyMismatch
 from shared.health.heartbeat import Heartbeat
 from shared.health.registry import Forced, WorkerState
-from shared.worker.run import supervise
+from shared.worker.run import Beside, supervise
 
 
 class Beats(WorkerState):
@@ -64,12 +64,14 @@ def gives_up(error: Exception) -> Callable[[], Awaitable[None]]:
     return watch
 
 
-async def supervised(worker: Working, beats: Beats, watch: Callable[[], Awaitable[None]] = for_ever) -> None:
+async def supervised(
+    worker: Working, beats: Beats, watch: Callable[[], Awaitable[None]] = for_ever, **beside: Beside
+) -> None:
     publisher: Any = SimpleNamespace(connection=SimpleNamespace(watch=watch))
     running: Any = worker
     heartbeat = Heartbeat(beats, 0.01, dict, lambda _: None)
     async with asyncio.timeout(5):
-        await supervise(running, publisher, heartbeat)
+        await supervise(running, publisher, heartbeat, beside)
 
 
 def stumble() -> None:
@@ -110,3 +112,31 @@ async def test_a_worker_that_dies_ends_the_process_and_the_heartbeat_with_it() -
     for _ in range(20):
         await asyncio.sleep(0)
     assert beats.beats == so_far
+
+
+async def test_a_further_task_is_cancelled_when_the_worker_has_finished() -> None:
+    worker, ended = Working(), asyncio.Event()
+
+    async def further() -> None:
+        try:
+            await for_ever()
+        finally:
+            assert worker.finished
+            ended.set()
+
+    running = asyncio.create_task(supervised(worker, Beats(), further=further))
+    await asyncio.sleep(0)
+    worker.stopped.set()
+    await running
+    assert ended.is_set()
+
+
+async def test_a_further_task_that_dies_ends_the_process_and_is_named() -> None:
+    async def further() -> None:
+        raise KeyError("unforeseen")
+
+    worker = Working()
+    with capture_logs() as logged, pytest.raises(KeyError, match="unforeseen"):
+        await supervised(worker, Beats(), further=further)
+    assert worker.finished
+    assert [(line["event"], line["task"]) for line in logged] == [("task_died", "further")]

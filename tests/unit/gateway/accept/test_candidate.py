@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from gateway.accept import candidate
 from gateway.accept.candidate import candidate_from
 from gateway.http.problem import Problem
 from shared.message.envelope import MAX_BODY_BYTES, parse_queued
@@ -54,9 +55,12 @@ def refusal(document: Any) -> Problem:
         ({"user_id": "u\u200b"}, "user_id"),
         ({"expires_at": "tomorrow"}, "expires_at"),
         ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"),
-        ({"notification_type": "websocket"}, "notification_type"),
-        ({"notification_type": "both"}, "notification_type"),
-        ({"notification_type": None, "channels": ["push", "websocket"]}, "channels"),
+        ({"notification_type": "websocket", "content": {"body": "b"}}, "content.title"),
+        ({"notification_type": "websocket", "user_id": None, "recipient": {}}, "user_id"),
+        ({"notification_type": "both", "user_id": None, "recipient": {"email": "a@example.com"}}, "user_id"),
+        ({"notification_type": "both", "recipient": {}, "user_id": "u1"}, "recipient.email"),
+        ({"category": "Billing"}, "category"),
+        ({"category": "x" * 65}, "category"),
     ],
 )
 def test_what_the_channels_lack_is_422_and_names_the_field(change: dict[str, Any], field: str) -> None:
@@ -65,8 +69,38 @@ def test_what_the_channels_lack_is_422_and_names_the_field(change: dict[str, Any
     assert field in [name for name, _ in problem.errors]
 
 
-def test_a_channel_that_is_planned_is_named() -> None:
-    assert "websocket" in refusal(PUSH | {"notification_type": "both"}).errors[0][1]
+def test_a_channel_that_is_planned_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidate, "PLANNED_CHANNELS", frozenset({"push"}))
+    assert ("notification_type", "the push channel is not available in this version") in refusal(PUSH).errors
+
+
+def test_an_inbox_needs_nothing_but_its_user() -> None:
+    document = {
+        "request_id": "r-1",
+        "notification_type": "websocket",
+        "user_id": "u1",
+        "content": {"title": "t", "body": "b"},
+    }
+    assert candidate_from(document).channels == ["websocket"]
+    assert candidate_from(document | {"recipient": {}}).channels == ["websocket"]
+
+
+def test_both_is_the_inbox_and_an_email() -> None:
+    both = {
+        "request_id": "r-1",
+        "notification_type": "both",
+        "user_id": "u1",
+        "content": {"title": "t", "body": "b"},
+        "priority": "high",
+        "category": "billing",
+        "type": "warning",
+    }
+    bodies = {one.routing_key: one.body for one in candidate_from(both).publications("2026-01-01T00:00:00.000Z")}
+    assert bodies.keys() == {"websocket.high", "email.high"}
+    for routing_key, body in bodies.items():
+        channel = routing_key.partition(".")[0]
+        read = parse_queued(body, channel)
+        assert (read.notification_type, read.category, read.type) == (channel, "billing", "warning")
 
 
 def test_every_bad_field_is_named_at_once() -> None:
@@ -93,7 +127,10 @@ def test_a_number_without_a_country_code_needs_a_region() -> None:
 
 def test_null_is_the_same_as_absent() -> None:
     nulls = dict.fromkeys(
-        ("channels", "template_code", "variables", "recipient", "priority", "metadata", "type", "expires_at")
+        (
+            *("channels", "template_code", "variables", "recipient", "priority", "metadata", "type", "category"),
+            "expires_at",
+        )
     )
     content = {"subject": None, "html": None, "data": None, "link": None}
     one, other = (

@@ -9,6 +9,7 @@ from gateway.health.workers import RedisReader, RedisView, WorkerView
 from shared.broker.queue_depth import Sampler
 from shared.errors import RedisUnavailable
 from shared.message.channels import CHANNELS, Lane
+from tests.support.fakes.gateway_client import FakeProbe
 
 FINE = WorkerView(paused=False, breakers={"one": "closed"})
 
@@ -33,9 +34,15 @@ class Depths(Sampler):
 
 
 def report(
-    redis: Redis | None = None, broker: BrokerState = "up", silent: bool = False, depths: Depths | None = None
+    redis: Redis | None = None,
+    broker: BrokerState = "up",
+    silent: bool = False,
+    depths: Depths | None = None,
+    store_up: bool = True,
 ) -> HealthAnswer:
-    return Health(lambda: broker, lambda: silent, depths or Depths(), redis or Redis()).report()
+    probe = FakeProbe()
+    probe.up = store_up
+    return Health(lambda: broker, lambda: silent, depths or Depths(), redis or Redis(), probe).report()
 
 
 def test_all_well_is_healthy() -> None:
@@ -49,6 +56,12 @@ def test_all_well_is_healthy() -> None:
 def test_only_a_broker_that_is_down_is_unhealthy() -> None:
     assert report(broker="down").status == "unhealthy"
     assert report(broker="blocked").status == "degraded"
+
+
+def test_a_store_that_does_not_answer_is_degraded_and_not_unhealthy() -> None:
+    answer = report(store_up=False)
+    assert (answer.status, answer.store) == ("degraded", "down")
+    assert report().store == "up"
 
 
 def test_a_broker_that_confirms_nothing_counts_as_blocked() -> None:

@@ -1,15 +1,18 @@
-"""Tests API keys: which requests are admitted, and with which sets of keys the gateway refuses to start."""
+"""Tests API keys and users' tokens: who is admitted, and with which sets of keys the gateway refuses to start."""
 
 import hashlib
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from werkzeug.datastructures import Headers
 
 from gateway.http.auth import ANONYMOUS, Keyring, check_keys
 from gateway.http.problem import Problem
 from shared.errors import BadSettings
+from shared.realtime.tokens import Tokens
 from shared.settings.groups.gateway import ApiKey
+from shared.settings.groups.sockets import TokenKey
 from shared.settings.load import load_settings
 
 
@@ -82,3 +85,73 @@ def test_the_name_of_callers_without_a_key_is_reserved() -> None:
     settings = load_settings(env_file=None, api_keys=(key(ANONYMOUS, "secret"),))
     with pytest.raises(BadSettings, match="API_KEYS: the client name anonymous is reserved"):
         check_keys(settings)
+
+
+TOKENS = Tokens([TokenKey(kid="k", secret=SecretStr("s" * 32))])
+USERS = Keyring([key("ops", OPERATOR, "operate"), key("shop", SHOP_NEW)], TOKENS)
+
+
+def bearer(credential: str) -> Headers:
+    return Headers({"Authorization": f"Bearer {credential}"})
+
+
+def test_a_users_token_is_admitted_for_that_user_only() -> None:
+    caller = USERS.caller(bearer(TOKENS.sign("u1", ["news.*"]).text), "operate")
+    assert caller.claims is not None
+    assert (caller.claims.user_id, caller.claims.channels) == ("u1", ("news.*",))
+    caller.check_user("u1")
+    with pytest.raises(Problem) as refused:
+        caller.check_user("u2")
+    assert refused.value.status == 403
+    assert refused.value.errors == (("user_id", "is not the token's user"),)
+
+
+def test_the_log_does_not_name_the_user_of_a_token() -> None:
+    assert "u1" not in USERS.caller(bearer(TOKENS.sign("u1").text), "operate").name
+
+
+def test_a_key_with_the_scope_may_act_for_everybody() -> None:
+    for headers in (bearer(OPERATOR), Headers({"X-API-Key": OPERATOR})):
+        caller = USERS.caller(headers, "operate")
+        assert (caller.name, caller.claims) == ("ops", None)
+        caller.check_user("anybody")
+
+
+def test_where_users_may_call_a_key_still_needs_the_scope() -> None:
+    with pytest.raises(Problem) as refused:
+        USERS.caller(bearer(SHOP_NEW), "operate")
+    assert refused.value.status == 403
+    with pytest.raises(Problem) as refused:
+        USERS.caller(Headers(), "operate")
+    assert refused.value.status == 401
+
+
+def test_a_token_that_is_not_valid_is_401_also_where_no_key_is_needed() -> None:
+    foreign = Tokens([TokenKey(kid="k", secret=SecretStr("x" * 32))]).sign("u1").text
+    for keyring in (USERS, Keyring([], TOKENS), Keyring([])):
+        with pytest.raises(Problem) as refused:
+            keyring.caller(bearer(foreign), "operate")
+        assert refused.value.status == 401
+        assert 'error="invalid_token"' in refused.value.headers["WWW-Authenticate"]
+
+
+def test_without_keys_a_caller_with_a_token_acts_as_its_user() -> None:
+    assert Keyring([], TOKENS).caller(Headers(), "operate").name == ANONYMOUS
+    with pytest.raises(Problem):
+        Keyring([], TOKENS).caller(bearer(TOKENS.sign("u1").text), "operate").check_user("u2")
+
+
+def test_a_token_is_no_key() -> None:
+    with pytest.raises(Problem) as refused:
+        USERS.client(bearer(TOKENS.sign("u1").text), "send")
+    assert refused.value.status == 401
+
+
+def test_an_optional_key_may_be_absent_but_not_wrong() -> None:
+    assert USERS.optional_client(Headers(), "operate") == ANONYMOUS
+    assert USERS.optional_client(bearer(TOKENS.sign("u1").text), "operate") == ANONYMOUS
+    assert USERS.optional_client(bearer(OPERATOR), "operate") == "ops"
+    for headers, status in ((bearer("nobody"), 401), (Headers({"X-API-Key": SHOP_NEW}), 403)):
+        with pytest.raises(Problem) as refused:
+            USERS.optional_client(headers, "operate")
+        assert refused.value.status == status

@@ -7,7 +7,7 @@ import jsonschema_rs
 import pytest
 from openapi_spec_validator import validate
 
-from gateway.api.notifications import BATCH, BATCH_ANSWER, EMAIL, PUSH, SEVERAL, SMS
+from gateway.api.notifications import BATCH, BATCH_ANSWER, BOTH, EMAIL, INBOX, PUSH, SEVERAL, SMS
 from gateway.api.resources import RESOURCES
 from gateway.openapi import openapi_document
 from tests.support.fakes.gateway_client import Gateway
@@ -57,7 +57,7 @@ def test_every_operation_has_a_summary_and_every_answer_an_example_that_fits(
 
 
 def test_the_examples_are_accepted_as_they_stand(made: Gateway) -> None:
-    for number, example in enumerate((PUSH, EMAIL, SMS, SEVERAL)):
+    for number, example in enumerate((PUSH, EMAIL, SMS, INBOX, BOTH, SEVERAL)):
         answer = made.client.post("/notifications", json=example | {"request_id": f"example-{number}"})
         assert answer.status_code == 202, answer.data
     batch = made.client.post("/notifications/batch", json=BATCH)

@@ -52,12 +52,19 @@ def test_null_is_allowed_where_a_field_may_be_absent() -> None:
     assert allowed("Envelope", {**PUSH, **dict.fromkeys(optional)})
 
 
+@pytest.mark.parametrize("name", ["push", "email", "sms", "websocket"])
+def test_the_document_offers_every_channel(name: str) -> None:
+    assert allowed("Envelope", {**PUSH, "notification_type": name})
+    assert allowed("Envelope", {**PUSH, "notification_type": None, "channels": [name]})
+    assert allowed("Envelope", {**PUSH, "notification_type": "both", "category": "billing.paid"})
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        # Planned channels are not offered.
-        {"notification_type": "both"},
-        {"notification_type": None, "channels": ["push", "websocket"]},
+        {"notification_type": "fax"},
+        {"notification_type": None, "channels": ["push", "both"]},
+        {"category": "Billing"},
         {"channels": ["push"]},
         {"notification_type": None},
         {"content": {"title": "t", "body": "b"}},

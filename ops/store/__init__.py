@@ -1,0 +1,1 @@
+"""Implements ``./notify store``, which migrates and keeps the database of the inboxes."""

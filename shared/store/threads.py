@@ -1,0 +1,41 @@
+"""Calls the store from an asyncio loop: with one thread for writes and two for reads.
+
+One writer is enough: the transactions of a process would only wait for each other's locks, and while one commits the
+next batch gathers. Writes keep the order in which they were made. Two readers keep a long pull from delaying the
+others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+READERS = 2
+#: The connections that a store needs that only these threads use.
+CONNECTIONS = 1 + READERS
+
+
+class StoreThreads:
+    """Owns the three threads. A call that is cancelled is carried out all the same; only its result is dropped."""
+
+    def __init__(self) -> None:
+        self._writer = ThreadPoolExecutor(1, "store-writer")
+        self._readers = ThreadPoolExecutor(READERS, "store-reader")
+
+    async def write(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs ``call``, a method of the store that writes, after those that were given before."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: call(*args, **kwargs))
+
+    async def read(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs ``call``, a method of the store that reads."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, lambda: call(*args, **kwargs))
+
+    async def close(self) -> None:
+        """Waits for the calls that run, and drops those that have not begun."""
+        for pool in (self._writer, self._readers):
+            await asyncio.to_thread(pool.shutdown, cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Simulates what is around the nodes, and devices that connect to them."""

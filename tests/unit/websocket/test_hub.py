@@ -1,0 +1,141 @@
+"""Checks what the hub does with many devices at once; ``tests/properties/test_hub.py`` checks that nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.websocket import hub as hub_module
+from services.websocket.hub import PULLS_AT_ONCE
+from shared.realtime.close_codes import OVERLOADED
+from shared.store.values import Position
+from tests.support.realtime.inboxes import Inboxes
+
+
+@pytest.fixture
+def world() -> Iterator[Inboxes]:
+    made = Inboxes(nodes=1, phones=70)
+    yield made
+    made.close()
+
+
+def connect_all(world: Inboxes) -> None:
+    node = world.nodes[0]
+
+    def connect() -> None:
+        for phone in world.phones:
+            world.connect(phone, node)
+
+    world.call(connect)
+    world.call(node.confirm)
+
+
+def test_devices_that_come_together_share_snapshots(world: Inboxes) -> None:
+    connect_all(world)
+    node = world.nodes[0]
+    # Two snapshots at a time, and no more devices in one than allowed.
+    assert len(node.requests) == 2
+    for number in (PULLS_AT_ONCE, PULLS_AT_ONCE, 70 - 2 * PULLS_AT_ONCE):
+        node.requests[0].go_on()
+        assert len(node.requests[0].taken[0]) == number
+        world.call(lambda: node.go_on(0))
+    world.settle()
+
+
+def test_one_subscription_serves_all_devices_of_a_user(world: Inboxes) -> None:
+    connect_all(world)
+    assert world.nodes[0].confirming == []
+    world.settle()
+    for phone in world.phones[1:]:
+        world.call(lambda phone=phone: world.cut(phone))  # type: ignore[misc]
+    assert world.nodes[0].wanted
+    world.call(lambda: world.cut(world.phones[0]))
+    assert not world.nodes[0].wanted
+    assert world.nodes[0].hub.owners == []
+
+
+def test_very_many_devices_get_each_wake_up_in_order_and_without_a_pull(
+    world: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "WRITES_AT_ONCE", 4)
+    world.commit(world.line.add())
+    connect_all(world)
+    world.settle()
+    node = world.nodes[0]
+
+    def hear_three() -> None:
+        for _ in range(3):
+            world.commit(world.line.add())
+            world.publish(0)
+        while node.queue:
+            node.hear()
+
+    world.call(hear_three)
+    for _ in range(20):
+        world.turn()
+    assert node.requests == []
+    assert [[frame["offset"] for frame in phone.link.sent] for phone in world.phones if phone.link] == [[2, 3, 4]] * 70
+
+
+def test_a_device_that_ends_in_between_harms_nobody(world: Inboxes) -> None:
+    world.commit(world.line.add())
+    connect_all(world)
+    world.settle()
+    node = world.nodes[0]
+    for phone in world.phones[::2]:
+        assert phone.link is not None
+        phone.link.full = True
+    world.commit(world.line.add())
+    world.publish(0)
+    world.call(node.hear)
+    for phone in world.phones[::3]:
+        world.cut(phone)
+    world.settle()
+
+
+def test_who_must_be_read_while_the_store_is_away_is_sent_away(world: Inboxes) -> None:
+    connect_all(world)
+    node = world.nodes[0]
+    links = [phone.link for phone in world.phones]
+    for _ in range(3):
+        world.call(node.fail)
+    assert {link.ended for link in links if link is not None} == {OVERLOADED}
+    assert node.hub.owners == []
+
+
+def test_too_many_first_loads_make_it_overloaded_until_they_are_over(
+    world: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "MOST_WAITING", 70)
+    hub = world.nodes[0].hub
+    connect_all(world)
+    assert hub.overloaded
+    world.call(lambda: world.cut(world.phones[-1]))
+    assert not hub.overloaded
+    world.settle()
+    monkeypatch.setattr(hub_module, "MOST_WAITING", 1)
+    assert not hub.overloaded
+
+
+def test_a_device_that_is_not_behind_is_told_nothing(world: Inboxes) -> None:
+    world.commit(world.line.add())
+    connect_all(world)
+    world.settle()
+    # A repeat: nothing has changed, and everybody has it.
+    world.commit(world.line.repeat())
+    world.publish(0)
+    world.call(world.nodes[0].hear)
+    assert world.nodes[0].requests == []
+
+
+def test_a_store_that_went_back_gets_a_fresh_epoch(world: Inboxes) -> None:
+    for _ in range(3):
+        world.line.add()
+    phone = world.phones[0]
+    phone.position = Position(world.line.epoch, 9)
+    world.call(lambda: world.connect(phone, world.nodes[0]))
+    epoch = world.line.epoch
+    world.settle()
+    assert world.line.epoch != epoch
+    assert phone.position == world.line.end
