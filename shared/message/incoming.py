@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,12 +15,22 @@ from shared.message.headers import DeliveryState, read_state
 
 # Together they are unique to a delivery: one random part per process and a counter. A random name for each delivery
 # would cost more than decoding it.
-_PROCESS = secrets.token_hex(8)
+_process = ""
 _DELIVERIES = itertools.count()
 
 
+def _name_process() -> None:
+    global _process
+    _process = secrets.token_hex(8)
+
+
+_name_process()
+# A forked process inherits both parts. If it kept them, its deliveries would hold the claims of its siblings.
+os.register_at_fork(after_in_child=_name_process)
+
+
 def _fresh_token() -> str:
-    return f"{_PROCESS}-{next(_DELIVERIES):x}"
+    return f"{_process}-{next(_DELIVERIES):x}"
 
 
 class Acks(Protocol):
