@@ -75,12 +75,16 @@ class BrokerOperator:
         await asyncio.to_thread(self._over_amqp, "queue_unbind", lane.queue, EXCHANGE, lane.routing_key)
 
     async def bound(self, lane: Lane, within_s: float = BOUND_S) -> None:
-        """Waits until messages published to the lane reach its queue (again)."""
+        """Waits until messages published to the lane reach its queue (again). Raises AssertionError."""
 
         async def reaches() -> bool:
-            return (lane.queue, lane.routing_key) in await asyncio.to_thread(self._bindings)
+            assert (lane.queue, lane.routing_key) in await asyncio.to_thread(self._bindings)
+            return True
 
-        await eventually_async(reaches, within_s)
+        try:
+            await eventually_async(reaches, within_s)
+        except AssertionError as exc:
+            raise AssertionError(f"nobody has declared the binding of {lane.queue} within {within_s} s") from exc
 
     def _bindings(self) -> set[tuple[str, str]]:
         """Returns the (queue, routing key) pairs of the exchange; none while it is missing."""

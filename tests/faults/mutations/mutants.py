@@ -109,7 +109,7 @@ MUTANTS = (
         "await self._declare_again(until)",
         "await asyncio.sleep(0.1)",
         ("topology-deleted",),
-        ("I1", "I5"),
+        ("nobody has declared", "I1", "I5"),
     ),
     Mutation(
         "no-generation",

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.faults.harness.member import Member
@@ -59,12 +59,14 @@ async def gateway_killed_under_load(trial: Trial) -> None:
     times is delivered once.
     """
     async with trial.system(push=1, email=1, sms=1, **UNHURRIED) as system:
-        parcels = system.writer.write(1500)
+        parcels: list[Parcel] = []
+        struck = asyncio.Event()
         async with asyncio.TaskGroup() as under_load:
-            under_load.create_task(_insisting(system, parcels, per_s=150))
+            under_load.create_task(_insisting(system, parcels, struck, per_s=150))
             for blow in trial.draw.sample(BLOWS * ROUNDS, len(BLOWS) * ROUNDS):
                 await _accepted(system, len(system.ledgers.accepted) + trial.draw.randrange(1, APART))
                 trial.bounds.gateway_down.append(await _strike(system, blow))
+            struck.set()
             system.healed()
         unanswered = [answer for answer in system.ledgers.answers if not answer.status]
         trial.note(f"{len(BLOWS) * ROUNDS} kills, {len(unanswered)} requests without an answer")
@@ -88,10 +90,19 @@ async def _strike(system: System, blow: Blow) -> tuple[float, float]:
     return at, time.time()
 
 
-async def _insisting(system: System, parcels: Sequence[Parcel], per_s: float) -> None:
-    """Posts each notification from a caller of its own, which repeats it until the answer is 202."""
+async def _insisting(system: System, parcels: list[Parcel], struck: asyncio.Event, per_s: float) -> None:
+    """Posts notifications until ``struck``, and notes them in ``parcels``: each from a caller of its own, which repeats
+    it until the answer is 202.
+    """
+
+    def written() -> Iterator[Parcel]:
+        while not struck.is_set():
+            [parcel] = system.writer.write(1)
+            parcels.append(parcel)
+            yield parcel
+
     async with asyncio.TaskGroup() as callers:
-        async for _, parcel in paced(parcels, per_s):
+        async for _, parcel in paced(written(), per_s):
             callers.create_task(_insist(system, parcel))
 
 

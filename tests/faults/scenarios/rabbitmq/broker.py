@@ -10,7 +10,7 @@ from tests.faults.harness.scenario import scenario
 from tests.faults.harness.trial import Trial
 from tests.faults.ledger.truth import all_say_down, all_well, gateways_say, workers_say
 from tests.faults.ledger.worker_log import delivered_of
-from tests.faults.load.traffic import flowing, some_are_retried
+from tests.faults.load.traffic import flowing, some_are_retried, unending
 from tests.support.waiting import eventually_async
 
 #: longer than any deadline or heartbeat of the product, seconds
@@ -97,7 +97,8 @@ async def broker_out_of_memory(trial: Trial) -> None:
         operator = BrokerOperator(rabbitmq, system.vhost)
         await some_are_retried(system)
         push = system.workers[0]
-        async with flowing(trial, system, 1400, per_s=70):
+        # A broker tells only publishers that it is blocked, so the gateway must have something to publish throughout.
+        async with unending(trial, system, per_s=70):
             await system.delivered(200)
             await push.stop()
             await system.load.publish_raw("push.low", b"{")
