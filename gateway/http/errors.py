@@ -7,6 +7,7 @@ from typing import Final
 from gateway.http.problem import RETRY_LANE_FULL_S, RETRY_OVERLOADED_S, RETRY_SOON_S, Problem, unavailable
 from shared.errors import (
     BrokerUnavailable,
+    DataRejected,
     InvalidEnvelope,
     InvalidSelection,
     Locked,
@@ -37,6 +38,9 @@ def problem_for(error: NotifyError) -> Problem:
         return Problem(422, "the notification is not valid", error.problems)
     if isinstance(error, InvalidSelection):
         return Problem(422, "the selection of failed messages is not valid", error.problems)
+    if isinstance(error, DataRejected):
+        # Everything else that a caller names was checked before.
+        return Problem(422, "the database refuses a value", [("user_id", "cannot be stored")])
     if isinstance(error, Locked):
         return Problem(409, "another operation on failed.queue is in progress", retry_after_s=RETRY_SOON_S)
     if isinstance(error, NoTokenKeys):
