@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import structlog
+from prometheus_client import Counter
 
 from gateway.http.problem import RETRY_SOON_S, unavailable
 from gateway.inbox.answers import (
@@ -19,6 +19,7 @@ from gateway.inbox.answers import (
     item_of,
     items_of,
 )
+from shared.errors import StoreUnavailable
 from shared.realtime.wakeup import ThreadedWakeUps
 from shared.store.store import Store
 from shared.store.values import Change, Filter, Owner, Position
@@ -28,16 +29,15 @@ from shared.store.values import Change, Filter, Owner, Position
 CONNECTIONS = 8
 MOST_AT_ONCE = 32
 
-log = structlog.get_logger(__name__)
-
 
 class Inboxes:
     """Holds the store and what wakes the devices. Every method raises StoreUnavailable, and Problem 503 if too many
     requests wait for the store.
     """
 
-    def __init__(self, store: Store, wakeups: ThreadedWakeUps) -> None:
-        self._store, self._wakeups = store, wakeups
+    def __init__(self, store: Store, wakeups: ThreadedWakeUps, unavailable_count: Counter) -> None:
+        """``unavailable_count`` counts the requests that the store did not answer."""
+        self._store, self._wakeups, self._unavailable_count = store, wakeups, unavailable_count
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
 
     def page(self, owner: Owner, wanted: Filter, cursor: int | None, limit: int, skip: int) -> InboxPage:
@@ -59,7 +59,6 @@ class Inboxes:
             if pull.went_back and since is not None:
                 # The database is older than what the device has seen: new rows would get numbers that it believes to
                 # have, so the inbox starts an epoch of its own.
-                log.warning("store_went_back")
                 self._tell(self._store.rotate_epoch(owner, since))
                 (pull,) = self._store.pull([(owner, since)])
         return InboxChanges(
@@ -110,6 +109,9 @@ class Inboxes:
             raise unavailable("too many requests wait for the store of the inboxes", RETRY_SOON_S)
         try:
             yield
+        except StoreUnavailable:
+            self._unavailable_count.inc()
+            raise
         finally:
             self._places.release()
 
