@@ -16,6 +16,7 @@ from shared.errors import (
     PublishUnknown,
     PublishUnroutable,
     RedisUnavailable,
+    SchemaMismatch,
     StoreUnavailable,
 )
 from shared.realtime.tokens import NoTokenKeys
@@ -28,6 +29,7 @@ _UNAVAILABLE: tuple[tuple[type[NotifyError], str], ...] = (
     (PublishUnknown, "the broker has not confirmed the notification in time; sending it again is safe"),
     (BrokerUnavailable, "the broker does not answer at the moment"),
     (RedisUnavailable, "Redis does not answer at the moment"),
+    (SchemaMismatch, "the store of the inboxes has to be migrated first; sending it again is safe"),
     (StoreUnavailable, "the store of the inboxes does not answer at the moment; sending it again is safe"),
 )
 

@@ -103,7 +103,7 @@ def test_what_is_unavailable_is_logged_with_its_reason_and_its_caller(tmp_path: 
         assert "notify_store_unavailable_total 1.0" in made.client.get("/metrics").text
     (line,) = lines
     assert (line["status"], line["endpoint"], line["client"]) == (503, "inbox.listInbox", "anonymous")
-    assert "no such table" in line["why"]
+    assert "run ./notify store upgrade" in line["why"]
     assert "secret.example" not in str(line)
 
 
@@ -111,7 +111,7 @@ def test_a_bug_is_logged_with_its_route_and_not_with_the_user_in_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with gateway(tmp_path) as made, capture_logs() as lines:
-        monkeypatch.setattr(made.store, "summary", lambda owner: 1 / 0)
+        monkeypatch.setattr(made.store, "check_schema", lambda: 1 / 0)
         answer = made.client.get("/users/ada%40secret.example/inbox/count")
     assert (answer.status_code, answer.get_json()["detail"]) == (500, "internal error; see the server log")
     bug, refused = lines
