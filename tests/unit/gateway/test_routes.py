@@ -213,6 +213,36 @@ def test_metrics_count_what_was_accepted(made: Gateway) -> None:
     assert 'notify_accepted_total{channel="push",lane="medium"} 1.0' in answer.text
 
 
+def test_a_page_of_a_named_origin_may_use_an_inbox_with_a_token_and_never_with_a_cookie(tmp_path: Path) -> None:
+    keys = (ApiKey(client="shop", scopes=frozenset({"operate"}), sha256="0" * 64),)
+    path = "/users/a%2Fb/inbox/1"
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
+    with gateway(
+        tmp_path, api_keys=keys, socket_token_keys=f"k1:{'s' * 32}", cors_origins=("https://app.example.com",)
+    ) as made:
+        page, other = {"Origin": "https://app.example.com"}, {"Origin": "https://app.example.com.evil.example"}
+        preflight = made.client.options(path, headers=asked | page)
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == page["Origin"]
+        assert {"PATCH", "DELETE"} <= set(preflight.headers["Access-Control-Allow-Methods"].split(", "))
+        assert {"Authorization", "Content-Type"} <= set(preflight.headers["Access-Control-Allow-Headers"].split(", "))
+        refused = made.client.options(path, headers=asked | other)
+        assert not [name for name, _ in refused.headers if name.startswith("Access-Control-")]
+
+        token = made.tokens.sign("a/b").text
+        made.client.set_cookie("token", token)
+        with_cookie = made.client.patch(path, json={"read": True}, headers=page | {"Cookie": f"token={token}"})
+        assert with_cookie.status_code == 401
+        with_token = made.client.patch(path, json={"read": True}, headers=page | {"Authorization": f"Bearer {token}"})
+        # There is no database; the token was accepted, and the page may read the answer.
+        assert with_token.status_code == 503
+        for answer in (preflight, with_cookie, with_token):
+            assert answer.headers["Access-Control-Allow-Origin"] == page["Origin"]
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+            assert "Set-Cookie" not in answer.headers
+            assert answer.headers["Cache-Control"] == "no-store"
+
+
 def test_cross_origin_calls_are_off_unless_origins_are_named(made: Gateway, tmp_path: Path) -> None:
     origin = {"Origin": "https://app.example.com"}
     assert "Access-Control-Allow-Origin" not in made.client.get("/health", headers=origin).headers
