@@ -57,6 +57,24 @@ def test_every_operation_has_a_summary_and_every_answer_an_example_that_fits(
             assert media["example"], status
 
 
+def test_every_body_has_examples_that_the_document_allows() -> None:
+    document = openapi_document(RESOURCES)
+    bodies = {
+        operation["operationId"]: operation["requestBody"]["content"]["application/json"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        if "requestBody" in operation
+    }
+    assert {"markInbox", "markNotification", "makeToken", "makeTicketForUser", "refreshToken"} < bodies.keys()
+    # Its example shows what becomes of an item that is not valid.
+    del bodies["acceptBatch"]
+    for body in bodies.values():
+        schema = {**body["schema"], "components": document["components"]}
+        assert body["examples"]
+        for example in body["examples"].values():
+            jsonschema_rs.validate(schema, example["value"])
+
+
 def test_the_examples_are_accepted_as_they_stand(made: Gateway) -> None:
     for number, example in enumerate((PUSH, EMAIL, SMS, INBOX, BOTH, SEVERAL)):
         answer = made.client.post("/notifications", json=example | {"request_id": f"example-{number}"})
