@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import structlog
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, g, request
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
@@ -16,8 +19,8 @@ from gateway.health.refused import Refused
 from gateway.http.auth import Keyring
 from gateway.http.cors import allow_origins
 from gateway.http.entry import LOCAL_NAMES, Entry
-from gateway.http.errors import problem_for
-from gateway.http.problem import Problem
+from gateway.http.errors import FAULT, problem_for
+from gateway.http.problem import UNAVAILABLE, Problem
 from gateway.inbox.inboxes import Inboxes
 from gateway.openapi import openapi_document
 from gateway.wiring import Parts, connect
@@ -27,6 +30,9 @@ from shared.realtime.presence import PresenceReader
 from shared.realtime.refresh import Pairs
 from shared.settings.load import load_settings
 from shared.settings.settings import Settings
+
+#: A field that is not known has the name that the caller gave it: it may be an address, or of any length.
+_FIELD = re.compile(r"(?:(?:[A-Za-z_][A-Za-z0-9_]{0,39}|[0-9]{1,4})(?:\.(?!$)|$)){0,8}")
 
 log = structlog.get_logger(__name__)
 
@@ -40,17 +46,25 @@ class NoSessions(SessionInterface):
         return self._NONE
 
 
+class Gateway(Flask):
+    """Logs an exception of a handler without the path of the request: users are named in it."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        log.error("request_failed", endpoint=request.endpoint, client=g.get("caller"), exc_info=exc_info)
+
+
 def create_app(settings: Settings | None = None, parts: Parts | None = None) -> Flask:
     """Builds the app. Without ``parts`` it connects to the broker and Redis of ``settings``: call it after fork."""
     settings = settings or load_settings()
     parts = parts or connect(settings)
     keyring = Keyring(settings.gateway.api_keys, parts.tokens)
-    app = Flask("gateway", static_folder=None)
+    app = Gateway("gateway", static_folder=None)
     app.session_interface = NoSessions()
     refused = Refused(parts.counts)
     accepting = notifications.Accepting(parts.acceptor, refused, Batches())
     app.register_blueprint(notifications.resource.blueprint(accepting, keyring))
-    app.register_blueprint(inbox.resource.blueprint(Inboxes(parts.store, parts.wakeups), keyring))
+    inboxes = Inboxes(parts.store, parts.wakeups, parts.counts.store_unavailable)
+    app.register_blueprint(inbox.resource.blueprint(inboxes, keyring))
     app.register_blueprint(presence.resource.blueprint(PresenceReader(parts.redis), keyring))
     issuing = tokens.Issuing(Pairs(parts.tokens, parts.redis), parts.redis)
     app.register_blueprint(tokens.resource.blueprint(issuing, keyring))
@@ -75,16 +89,17 @@ def _names(settings: Settings) -> set[str]:
 def _answer_errors(app: Flask, refused: Refused) -> None:
     """Makes the app answer every error with a problem document, also the errors that Flask raises."""
 
-    def answer(problem: Problem) -> Response:
+    def answer(problem: Problem, why: str | None = None) -> Response:
         if problem.status >= 400:
             refused.refused(
                 problem.status,
                 endpoint=request.endpoint,
                 address=request.remote_addr,
-                client=problem.client,
+                client=g.get("caller"),
                 request_id=problem.request_id,
                 # Only the names of the fields: their values belong to the caller.
-                fields=[field for field, _ in problem.errors],
+                fields=[field if _FIELD.fullmatch(field) else "(not shown)" for field, _ in problem.errors],
+                **({"why": why or problem.detail} if problem.status == UNAVAILABLE else {}),
             )
         return problem.response()
 
@@ -96,11 +111,13 @@ def _answer_errors(app: Flask, refused: Refused) -> None:
     def known_error(error: NotifyError) -> Response:
         problem = problem_for(error)
         if problem.status == 500:
-            log.error("request_failed", exc_info=error)
-        return answer(problem)
+            log.error("request_failed", endpoint=request.endpoint, client=g.get("caller"), exc_info=error)
+        return answer(problem, str(error))
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        # Flask has already logged an exception that it turned into a 500.
+        if error.code == FAULT.status:
+            # ``Gateway`` has logged the exception that Flask turned into this.
+            return answer(FAULT)
         headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
         return answer(Problem(error.code or 500, error.description or "", headers=headers))

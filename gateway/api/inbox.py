@@ -37,6 +37,8 @@ MOST_IDS = 100
 MOST_LISTED, MOST_SKIPPED = 100, 10_000
 MOST_USER_ID_CHARS = 256
 _POSITION = r"([0-9a-f]{8})?:([0-9]{1,16})"
+#: Flask reads bytes that are not UTF-8 as this character, so different paths would name the same user.
+_REPLACEMENT = "\ufffd"
 _PATH_IS_BAD = "the path is not valid"
 
 
@@ -339,9 +341,20 @@ def owner_of(user_id: str) -> Owner:
     try:
         if len(user_id) > MOST_USER_ID_CHARS:
             raise ValueError(f"must have at most {MOST_USER_ID_CHARS} characters")
+        if _REPLACEMENT in user_id and not _is_utf8(request.environ["PATH_INFO"]):
+            raise ValueError("must be UTF-8, percent-encoded")
         return Owner(identifier(user_id))
     except ValueError as exc:
         raise Problem(422, _PATH_IS_BAD, [("user_id", str(exc))]) from None
+
+
+def _is_utf8(path: str) -> bool:
+    """Tells whether the bytes of a path are UTF-8. In WSGI each character of a path stands for one byte."""
+    try:
+        path.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _found(answer: T | None, nid: int) -> T:

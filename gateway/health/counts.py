@@ -41,10 +41,14 @@ class AcceptedCounts:
         self._cut = Counter(
             "notify_connections_cut", "Connections that the gateway cut", ("rule",), registry=self._registry
         )
-
         self.wakeups_failed = Counter(
             "notify_wakeups_failed",
             "Changes of an inbox that could not be announced to the devices at once",
+            registry=self._registry,
+        )
+        self.store_unavailable = Counter(
+            "notify_store_unavailable",
+            "Requests that the database of the inboxes did not answer",
             registry=self._registry,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from shared.errors import StoreUnavailable
+from shared.errors import SchemaMismatch, StoreUnavailable
 from shared.store.store import Store
 
 #: How long a report waits for the store, seconds. One that takes longer counts as down.
@@ -13,7 +13,7 @@ PATIENCE_S = 1.0
 
 
 class StoreProbe:
-    """Asks the store with a query that touches no row, in a thread of its own.
+    """Asks the store whether its tables are those of this version, in a thread of its own.
 
     A store that has stopped answers after several seconds. Until then every report says that it is down, and no second
     thread waits.
@@ -36,7 +36,7 @@ class StoreProbe:
 
     def _ask(self) -> bool:
         try:
-            self._store.positions(())
-        except StoreUnavailable:
+            self._store.check_schema()
+        except (StoreUnavailable, SchemaMismatch):
             return False
         return True

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from pydantic import BaseModel
 from werkzeug.routing import BaseConverter
 
@@ -170,8 +170,9 @@ def _view(endpoint: Endpoint, handler: Callable[..., Any], keyring: Keyring) -> 
         name = admit(path)
         try:
             reply = handler(**path)
-        except Problem as problem:
-            problem.client = name
+        except Exception:
+            # The error handlers log who called.
+            g.caller = name
             raise
         if isinstance(reply, Reply):
             return json_answer(reply.document, reply.status or usual, reply.headers)

@@ -7,6 +7,7 @@ from typing import Final
 from gateway.http.problem import RETRY_LANE_FULL_S, RETRY_OVERLOADED_S, RETRY_SOON_S, Problem, unavailable
 from shared.errors import (
     BrokerUnavailable,
+    DataRejected,
     InvalidEnvelope,
     InvalidSelection,
     Locked,
@@ -15,6 +16,7 @@ from shared.errors import (
     PublishUnknown,
     PublishUnroutable,
     RedisUnavailable,
+    SchemaMismatch,
     StoreUnavailable,
 )
 from shared.realtime.tokens import NoTokenKeys
@@ -27,6 +29,7 @@ _UNAVAILABLE: tuple[tuple[type[NotifyError], str], ...] = (
     (PublishUnknown, "the broker has not confirmed the notification in time; sending it again is safe"),
     (BrokerUnavailable, "the broker does not answer at the moment"),
     (RedisUnavailable, "Redis does not answer at the moment"),
+    (SchemaMismatch, "the store of the inboxes has to be migrated first; sending it again is safe"),
     (StoreUnavailable, "the store of the inboxes does not answer at the moment; sending it again is safe"),
 )
 
@@ -37,6 +40,9 @@ def problem_for(error: NotifyError) -> Problem:
         return Problem(422, "the notification is not valid", error.problems)
     if isinstance(error, InvalidSelection):
         return Problem(422, "the selection of failed messages is not valid", error.problems)
+    if isinstance(error, DataRejected):
+        # Everything else that a caller names was checked before.
+        return Problem(422, "the database refuses a value", [("user_id", "cannot be stored")])
     if isinstance(error, Locked):
         return Problem(409, "another operation on failed.queue is in progress", retry_after_s=RETRY_SOON_S)
     if isinstance(error, NoTokenKeys):

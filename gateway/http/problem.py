@@ -45,10 +45,9 @@ class Problem(Exception):
     """Refuses a request. ``errors`` holds a pair (field path, what is wrong) for each bad field, of which the first
     MOST_NAMED are kept; ``retry_after_s`` is sent as the header Retry-After.
 
-    ``client`` and ``request_id`` tell the log whose request was refused, if that is known.
+    ``request_id`` tells the log which request was refused, if that is known.
     """
 
-    client: str | None = None
     request_id: str | None = None
 
     def __init__(

@@ -23,7 +23,13 @@ PACKAGES = {
     "postgres": "postgresql",
     "chromium": "chromium",
 }
-_BREW = {"rabbitmq-server": "rabbitmq", "redis-server": "redis", "nginx": "nginx", "postgres": "postgresql", "chromium": "chromium"}
+_BREW = {
+    "rabbitmq-server": "rabbitmq",
+    "redis-server": "redis",
+    "nginx": "nginx",
+    "postgres": "postgresql",
+    "chromium": "chromium",
+}
 #: The servers that the product itself needs.
 _SERVERS = ("rabbitmq-server", "redis-server")
 

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.settings.addresses import check_amqp, check_database, check_proxy, check_redis
 
+_USUAL_PORTS = {"http": 80, "https": 443}
+
 
 class Group(BaseModel):
     """Holds settings that belong together. They are checked when the group is made, and never change afterwards."""
@@ -76,6 +78,30 @@ def _ascending(levels_s: tuple[float, ...]) -> tuple[float, ...]:
     return levels_s
 
 
+def origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns ``values`` unchanged. Raises ValueError if one of them is no origin of a page."""
+    for number, value in enumerate(values, 1):
+        if not _is_origin(value):
+            raise ValueError(
+                f"entry {number} must be an origin as browsers send it, for example https://app.example.org: in lower "
+                "case, without a path, and with a port only if it is not the usual one"
+            )
+    return values
+
+
+def _is_origin(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        return False
+    # It is compared character by character with what a browser sends, so another form of it would never match.
+    usual = port is not None and port in (0, _USUAL_PORTS.get(parts.scheme))
+    return (
+        value == f"{parts.scheme}://{parts.netloc}".lower() and bool(parts.hostname) and "@" not in value and not usual
+    )
+
+
 DatabaseUrl = Annotated[SecretStr, _address(check_database)]
 AmqpUrl = Annotated[SecretStr, _address(check_amqp)]
 ProxyUrl = Annotated[SecretStr, _address(check_proxy)]
@@ -90,5 +116,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 #: comma-separated text
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+#: comma-separated origins of pages
+Origins = Annotated[Words, AfterValidator(origins)]
 #: comma-separated seconds, each greater than the one before
 RisingSeconds = Annotated[tuple[Seconds, ...], BeforeValidator(_split), AfterValidator(_ascending)]

@@ -52,6 +52,7 @@ class Database:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=CONNECT_S,
+            hide_parameters=True,
         )
 
     @contextmanager
@@ -146,15 +147,18 @@ class Database:
 
 @contextmanager
 def _database_errors() -> Iterator[None]:
-    """Turns each error of the database into StoreUnavailable or DataRejected."""
+    """Turns each error of the database into StoreUnavailable or DataRejected.
+
+    Their cause is left out: a traceback would show its text, and PostgreSQL's texts quote values of rows.
+    """
     try:
         yield
     except DBAPIError as exc:
-        raise _meaning_of(exc.orig) from exc
+        raise _meaning_of(exc.orig) from None
     except SQLAlchemyError as exc:
         raise StoreUnavailable(f"the database is busy: {type(exc).__name__}") from exc
     except (sqlite3.Error, psycopg.Error) as exc:
-        raise _meaning_of(exc) from exc
+        raise _meaning_of(exc) from None
     except (UnicodeEncodeError, OverflowError) as exc:
         # A lone surrogate has no UTF-8; a number is too large for the database.
         raise DataRejected(type(exc).__name__) from exc

@@ -58,9 +58,7 @@ class Inbox:
 
     def wait_live(self) -> None:
         # Playwright's own waiting evaluates a text inside the page, which the page's policy forbids.
-        eventually(
-            lambda: self.page.evaluate("document.querySelector('notify-inbox').client?.status.state === 'live'")
-        )
+        eventually(lambda: self.page.evaluate("document.querySelector('notify-inbox').client?.status.state === 'live'"))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from services.websocket import hub as hub_module
 from services.websocket.hub import Hub, Session, Suspect
 from services.websocket.hub import Phase as SessionPhase
 from services.websocket.transport import native
+from shared.logs import log_death
 from shared.realtime.wakeup import Wakeup
 from shared.store.values import Change, Position
 from tests.models.inbox_line import InboxLine
@@ -235,7 +236,7 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Most pulls have several frames then.
     monkeypatch.setattr(native, "PAGE_ROWS", 2)
     # The machine replaces it; this puts it back.
-    monkeypatch.setattr(hub_module, "log_death", hub_module.log_death)
+    monkeypatch.setattr(hub_module, "log_death", log_death)
     yield
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.message.identity import CLIENT_PATTERN
-from shared.settings.types import Count, Group, Port, Seconds, Words, variable, words
+from shared.settings.types import Count, Group, Port, Seconds, Words, origins, variable, words
 
 _API_KEY = re.compile(rf"({CLIENT_PATTERN}):((?:send|operate|tokens)(?:\+(?:send|operate|tokens))*):([0-9a-f]{{64}})")
 
@@ -46,11 +46,16 @@ def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _origins_or_all(values: tuple[str, ...]) -> tuple[str, ...]:
+    return values if values == ("*",) else origins(values)
+
+
 class GatewaySettings(Group):
     """Sets up the HTTP API."""
 
     api_keys: Annotated[tuple[ApiKey, ...], BeforeValidator(_keys), variable("API_KEYS")] = ()
-    cors_origins: Annotated[Words, variable("CORS_ORIGINS")] = ()
+    #: origins whose pages may call; ("*",) is every origin
+    cors_origins: Annotated[Words, AfterValidator(_origins_or_all), variable("CORS_ORIGINS")] = ()
     host: Annotated[str | None, variable("GATEWAY_HOST")] = None
     #: Hosts that a gateway without keys answers to, beside its own local ones; * is every Host
     open_hosts: Annotated[Words, variable("GATEWAY_OPEN_HOSTS")] = ()

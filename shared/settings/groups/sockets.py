@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from shared.settings.types import Count, Group, Port, Seconds, Words, variable, words
+from shared.settings.types import Count, Group, Origins, Port, Seconds, variable, words
 
 Role = Literal["both", "consumer", "sockets"]
 SocketAuth = Literal["required", "open"]
@@ -40,22 +39,6 @@ def _keys(value: Any) -> Any:
     return tuple(keys)
 
 
-def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
-    for number, value in enumerate(values, 1):
-        if not _is_origin(value):
-            raise ValueError(f"entry {number} must be an origin, as in https://app.example.org (without a path)")
-    return values
-
-
-def _is_origin(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        readable_port = parts.port != 0
-    except ValueError:
-        return False
-    return readable_port and bool(parts.hostname) and value == f"{parts.scheme}://{parts.netloc}" and "@" not in value
-
-
 class SocketSettings(Group):
     """Sets up the port for sockets, server-sent events and long polls."""
 
@@ -68,7 +51,7 @@ class SocketSettings(Group):
     #: the first one signs tokens, all of them verify
     token_keys: Annotated[tuple[TokenKey, ...], BeforeValidator(_keys), variable("SOCKET_TOKEN_KEYS")] = ()
     #: origins whose pages may connect
-    origins: Annotated[Words, AfterValidator(_origins), variable("SOCKET_ORIGINS")] = ()
+    origins: Annotated[Origins, variable("SOCKET_ORIGINS")] = ()
     #: most connections of one user at a time, over all nodes
     per_user: Annotated[Count, variable("SOCKETS_PER_USER")] = 5
     ping_s: Annotated[Seconds, variable("SOCKET_PING_S")] = 20

@@ -23,7 +23,7 @@ from shared.realtime import frames
 from shared.realtime.wakeup import CHANNEL_PREFIX, parse
 from shared.settings.groups.gateway import ApiKey
 from shared.store import watchdog
-from shared.store.values import Owner, Position
+from shared.store.values import Owner, Position, Stored
 from tests.support.fakes.gateway_client import Gateway, gateway
 from tests.support.stores import Databases, check_inboxes, new
 from tests.support.waiting import eventually
@@ -76,7 +76,7 @@ def faults(response: TestResponse, status: int) -> list[tuple[str, str]]:
 def fill(made: Gateway, count: int, user: str = USER, **fields: Any) -> list[int]:
     """Stores notifications, and returns their ids, the oldest first."""
     stored = made.store.insert([new(user, f"r{number}-{user}", **fields) for number in range(count)])
-    return [one.id for one in stored.results if hasattr(one, "id")]
+    return [one.id for one in stored.results if isinstance(one, Stored)]
 
 
 def test_the_list_is_newest_first_in_pages_with_the_unread_of_the_whole_inbox(made: Gateway) -> None:

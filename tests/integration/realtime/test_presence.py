@@ -77,7 +77,7 @@ async def test_the_oldest_above_the_limit_is_evicted_wherever_it_is(
     one, other = node("aa"), node("bb")
     await one.beat({})
     await other.beat({})
-    with redis_client.pubsub() as kicks:
+    with redis_client.pubsub() as kicks:  # type: ignore[no-untyped-call]
         kicks.subscribe(node_channel("aa").decode())
         assert kicks.get_message(timeout=2) is not None
         await one.connect(ANN, "c1", 1)

@@ -16,7 +16,9 @@ from gateway.api.tokens import TokenAnswer
 from gateway.http.problem import ProblemDocument
 from gateway.openapi import openapi_document
 from shared import clock
+from shared.errors import DataRejected
 from shared.settings.groups.gateway import ApiKey
+from shared.store.values import Owner, Summary
 from tests.support.fakes.gateway_client import Gateway, gateway
 
 KEYS = f"k1:{'s' * 32}"
@@ -75,6 +77,16 @@ def test_a_bad_position_is_422(made: Gateway, position: str) -> None:
 @pytest.mark.parametrize("path", ["/inbox", "/inbox/count", "/inbox/changes", "/inbox/1", "/presence"])
 def test_a_user_id_that_cannot_be_is_422(made: Gateway, user_id: str, path: str) -> None:
     assert set(faults(made.client.get(f"/users/{user_id}{path}"), 422)) == {"user_id"}
+
+
+@pytest.mark.parametrize("path", ["/inbox", "/inbox/count", "/inbox/changes", "/inbox/1", "/presence"])
+def test_bytes_that_are_not_utf_8_name_nobody(made: Gateway, path: str) -> None:
+    # As in %FF, %E9 (an é in Latin-1) and %ED%A0%80 (half of a surrogate pair): WSGI has one character per byte.
+    for user_id in ("\xff", "caf\xe9", "\xed\xa0\x80"):
+        answer = made.client.get("/", environ_overrides={"PATH_INFO": f"/users/{user_id}{path}"})
+        assert faults(answer, 422) == {"user_id": "must be UTF-8, percent-encoded"}
+    # It may stand in a user_id like any other character.
+    assert made.client.get(f"/users/%EF%BF%BD{path}").status_code == 503
 
 
 @pytest.mark.parametrize(
@@ -138,6 +150,15 @@ def test_without_a_store_every_route_is_503_and_notifications_are_accepted(made:
         assert "store of the inboxes" in answer.get_json()["detail"]
     push = {"request_id": "r1", "notification_type": "push", "user_id": "u1", "template_code": "T"}
     assert made.client.post("/notifications", json=push).status_code == 202
+
+
+def test_a_value_that_the_database_refuses_is_the_callers_fault(made: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(owner: Owner) -> Summary:
+        raise DataRejected("UntranslatableCharacter (22P05)")
+
+    monkeypatch.setattr(made.store, "check_schema", lambda: None)
+    monkeypatch.setattr(made.store, "summary", refuse)
+    assert faults(made.client.get("/users/u1/inbox/count"), 422) == {"user_id": "cannot be stored"}
 
 
 def test_without_redis_presence_and_tickets_are_503(made: Gateway) -> None:

@@ -171,6 +171,8 @@ def test_with_keys_configured_only_they_are_let_in(tmp_path: Path) -> None:
 def test_every_route_asks_for_a_key_unless_it_is_known_to_be_open(tmp_path: Path) -> None:
     open_to_all = {"/", "/apidocs/", "/apidocs/<path:name>", "/openapi.json", "/metrics"}
     open_to_all |= {"/health", "/health/live", "/health/ready"}
+    # They hold no data: the module that pages load, and the demo page of a gateway in development.
+    open_to_all |= {"/notify-inbox.js", "/demo", "/demo/", "/demo/<path:name>", "/demo/settings.json"}
     # Whoever has a refresh token needs no key.
     open_to_all |= {"/auth/refresh"}
     keys = (ApiKey(client="shop", scopes=frozenset({"send"}), sha256="0" * 64),)
@@ -179,7 +181,8 @@ def test_every_route_asks_for_a_key_unless_it_is_known_to_be_open(tmp_path: Path
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
                 if rule.rule not in open_to_all:
                     path = rule.rule.replace("<nid:nid>", "1")
-                    assert made.client.open(path, method=method).status_code == 401, rule
+                    with made.client.open(path, method=method) as answer:
+                        assert answer.status_code == 401, rule
 
 
 def test_health_is_503_only_if_the_broker_is_down(made: Gateway) -> None:
@@ -208,6 +211,36 @@ def test_metrics_count_what_was_accepted(made: Gateway) -> None:
     answer = made.client.get("/metrics")
     assert answer.content_type.startswith("text/plain")
     assert 'notify_accepted_total{channel="push",lane="medium"} 1.0' in answer.text
+
+
+def test_a_page_of_a_named_origin_may_use_an_inbox_with_a_token_and_never_with_a_cookie(tmp_path: Path) -> None:
+    keys = (ApiKey(client="shop", scopes=frozenset({"operate"}), sha256="0" * 64),)
+    path = "/users/a%2Fb/inbox/1"
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": "authorization,content-type"}
+    with gateway(
+        tmp_path, api_keys=keys, socket_token_keys=f"k1:{'s' * 32}", cors_origins=("https://app.example.com",)
+    ) as made:
+        page, other = {"Origin": "https://app.example.com"}, {"Origin": "https://app.example.com.evil.example"}
+        preflight = made.client.options(path, headers=asked | page)
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == page["Origin"]
+        assert {"PATCH", "DELETE"} <= set(preflight.headers["Access-Control-Allow-Methods"].split(", "))
+        assert {"Authorization", "Content-Type"} <= set(preflight.headers["Access-Control-Allow-Headers"].split(", "))
+        refused = made.client.options(path, headers=asked | other)
+        assert not [name for name, _ in refused.headers if name.startswith("Access-Control-")]
+
+        token = made.tokens.sign("a/b").text
+        made.client.set_cookie("token", token)
+        with_cookie = made.client.patch(path, json={"read": True}, headers=page | {"Cookie": f"token={token}"})
+        assert with_cookie.status_code == 401
+        with_token = made.client.patch(path, json={"read": True}, headers=page | {"Authorization": f"Bearer {token}"})
+        # There is no database; the token was accepted, and the page may read the answer.
+        assert with_token.status_code == 503
+        for answer in (preflight, with_cookie, with_token):
+            assert answer.headers["Access-Control-Allow-Origin"] == page["Origin"]
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+            assert "Set-Cookie" not in answer.headers
+            assert answer.headers["Cache-Control"] == "no-store"
 
 
 def test_cross_origin_calls_are_off_unless_origins_are_named(made: Gateway, tmp_path: Path) -> None:

@@ -74,10 +74,9 @@ def _frames() -> Iterator[str]:
             if isinstance(node, ast.Dict):
                 for key, value in zip(node.keys, node.values, strict=True):
                     if isinstance(key, ast.Constant) and key.value == "type" and isinstance(value, ast.Constant):
-                        yield value.value
+                        yield _text(value)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "say":
-                assert isinstance(node.args[0], ast.Constant)
-                yield node.args[0].value
+                yield _text(node.args[0])
 
 
 def _errors() -> Iterator[str]:
@@ -86,9 +85,13 @@ def _errors() -> Iterator[str]:
             if not isinstance(node, ast.Call):
                 continue
             if isinstance(node.func, ast.Name) and node.func.id == "Unreadable":
-                assert isinstance(node.args[0], ast.Constant)
-                yield node.args[0].value
+                yield _text(node.args[0])
             for keyword in node.keywords:
                 is_say = isinstance(node.func, ast.Attribute) and node.func.attr == "say"
                 if is_say and keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
-                    yield keyword.value.value
+                    yield _text(keyword.value)
+
+
+def _text(node: ast.expr) -> str:
+    assert isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return node.value

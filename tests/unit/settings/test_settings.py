@@ -413,9 +413,35 @@ def test_a_key_of_tokens_without_a_name_of_its_own_and_32_bytes_is_refused(
     assert problems(monkeypatch, SOCKET_TOKEN_KEYS=value).keys() == {"SOCKET_TOKEN_KEYS"}
 
 
-@pytest.mark.parametrize("value", ["https://a.example/path", "https://", "null", "https://u@a.example", "https://a:x"])
-def test_an_origin_must_be_one(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert problems(monkeypatch, SOCKET_ORIGINS=value).keys() == {"SOCKET_ORIGINS"}
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("https://a.example/path", "https://a.example/", "https://", "null", "https://u@a.example", "https://a:x"),
+        # Browsers send an origin in lower case and without the usual port, so these would never match.
+        *("https://A.example", "https://a.example:443", "http://a.example:80", "https://a.example:0"),
+    ],
+)
+def test_an_origin_must_be_one_that_a_browser_sends(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = dict.fromkeys(("SOCKET_ORIGINS", "CORS_ORIGINS"), f"https://b.example, {value}")
+    found = problems(monkeypatch, **variables)
+    assert found.keys() == variables.keys()
+    assert all("entry 2" in why for why in found.values())
+
+
+@pytest.mark.parametrize(
+    "value", ["https://a.example", "http://localhost:3000", "http://[::1]:8000", "app://localhost"]
+)
+def test_an_origin_may_have_any_scheme_and_port(value: str) -> None:
+    settings = load_settings(env_file=None, socket_origins=value, cors_origins=value)
+    assert settings.sockets.origins == settings.gateway.cors_origins == (value,)
+
+
+def test_pages_of_every_origin_may_call_the_gateway_only_if_that_is_all_it_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings(env_file=None, cors_origins="*").gateway.cors_origins == ("*",)
+    assert problems(monkeypatch, CORS_ORIGINS="*, https://a.example").keys() == {"CORS_ORIGINS"}
+    assert problems(monkeypatch, SOCKET_ORIGINS="*").keys() == {"SOCKET_ORIGINS", "CORS_ORIGINS"}
 
 
 def test_devices_need_no_proof_in_development_without_keys_alone(monkeypatch: pytest.MonkeyPatch) -> None:

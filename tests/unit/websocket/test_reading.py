@@ -11,7 +11,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, OPEN, Protocol
 
 from services.websocket.transport.reading import MOST_BYTES, Broken, Closed, Event, Pinged, Ponged, Reading, Said
-from shared.realtime.close_codes import BINARY, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG
+from shared.realtime.close_codes import BINARY, NOT_UTF8, PROTOCOL_ERROR, TOO_BIG, CloseCode
 
 Step = Callable[[Protocol], None]
 
@@ -149,7 +149,7 @@ def test_a_close_without_a_code_is_one() -> None:
     ],
     ids=["16 KiB + 1", "in fragments", "binary", "not masked", "no opcode", "reserved bits", "reason", "no beginning"],
 )
-def test_what_may_not_be_said_ends_it(sent: bytes, code: object) -> None:
+def test_what_may_not_be_said_ends_it(sent: bytes, code: CloseCode) -> None:
     assert read_at_once(wire(text(b"before")) + sent) == [Said(b"before"), Broken(code)]
 
 

@@ -12,6 +12,7 @@ from ops.breaker.survey import Survey
 from ops.breaker.survey import _worker as worker_of
 from shared.breaker.breaker import Breaker
 from shared.health.registry import SOURCES
+from shared.message.channels import CHANNELS
 from shared.metrics import Metrics
 from shared.providers.failover import Providers
 from shared.settings.groups.breaker import BreakerPolicy
@@ -88,7 +89,8 @@ def test_an_operators_order_reaches_the_breakers_of_the_sources() -> None:
 
 def test_the_survey_shows_the_breakers_of_the_sources() -> None:
     beat = {"providers": {"fcm": "closed"}, "sources": {"users": "open"}, "forced": {"users": "open"}}
-    found = Survey({"push": [worker_of("a", beat)], "email": [], "sms": []}, {("push", "users"): "open"})
+    workers = {channel: [worker_of("a", beat)] if channel == "push" else [] for channel in CHANNELS}
+    found = Survey(workers, {("push", "users"): "open"})
     names = found.names(load_settings(None))
     assert names[:3] == [("push", "fcm"), ("push", "users"), ("push", "templates")]
     assert ("email", "templates") in names

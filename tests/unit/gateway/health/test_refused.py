@@ -75,3 +75,47 @@ def test_a_body_with_thousands_of_faults_names_twenty(tmp_path: Path) -> None:
         assert "of 5000 faults" in answer.get_json()["detail"]
         (result,) = made.client.post("/notifications/batch", json=[bad]).get_json()["results"]
         assert len(result["error"]["errors"]) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "logged"),
+    [
+        ("surprise", "surprise"),
+        ("content.data.key_2.0", "content.data.key_2.0"),
+        ("ada@secret.example", "(not shown)"),
+        ("recipient.+44 7700 900123", "(not shown)"),
+        ("447700900123", "(not shown)"),
+        ("x" * 60_000, "(not shown)"),
+        ("a.", "(not shown)"),
+        ("a\nb", "(not shown)"),
+    ],
+)
+def test_a_name_that_only_the_caller_knows_is_not_logged(tmp_path: Path, name: str, logged: str) -> None:
+    with gateway(tmp_path) as made, capture_logs() as lines:
+        answer = made.client.patch("/users/u1/inbox/1", json={"read": True, name: 1})
+    assert answer.status_code == 422
+    assert [line["fields"] for line in lines] == [[logged]]
+
+
+def test_what_is_unavailable_is_logged_with_its_reason_and_its_caller(tmp_path: Path) -> None:
+    with gateway(tmp_path) as made, capture_logs() as lines:
+        assert made.client.get("/users/ada%40secret.example/inbox").status_code == 503
+        assert "notify_store_unavailable_total 1.0" in made.client.get("/metrics").text
+    (line,) = lines
+    assert (line["status"], line["endpoint"], line["client"]) == (503, "inbox.listInbox", "anonymous")
+    assert "run ./notify store upgrade" in line["why"]
+    assert "secret.example" not in str(line)
+
+
+def test_a_bug_is_logged_with_its_route_and_not_with_the_user_in_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with gateway(tmp_path) as made, capture_logs() as lines:
+        monkeypatch.setattr(made.store, "check_schema", lambda: 1 / 0)
+        answer = made.client.get("/users/ada%40secret.example/inbox/count")
+    assert (answer.status_code, answer.get_json()["detail"]) == (500, "internal error; see the server log")
+    bug, refused = lines
+    assert (bug["event"], bug["endpoint"], bug["client"]) == ("request_failed", "inbox.countInbox", "anonymous")
+    assert isinstance(bug["exc_info"][1], ZeroDivisionError)
+    assert refused["status"] == 500
+    assert "secret.example" not in str(lines)

@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 
 import pytest
 
 from gateway.health import store as probing
 from gateway.health.store import StoreProbe
-from shared.errors import StoreUnavailable
+from shared.errors import NotifyError, SchemaMismatch, StoreUnavailable
 from shared.store.store import Store
-from shared.store.values import Owner, Position
 from tests.support.waiting import eventually
 
 
 class FakeStore(Store):
     def __init__(self) -> None:
         self.asked = 0
-        self.broken = False
+        self.broken: NotifyError | None = None
         self.frozen = threading.Event()
         self.frozen.set()
 
-    def positions(self, owners: Iterable[Owner]) -> dict[Owner, Position]:
+    def check_schema(self) -> None:
         self.asked += 1
         self.frozen.wait()
-        if self.broken:
-            raise StoreUnavailable("down")
-        return {}
+        if self.broken is not None:
+            raise self.broken
 
 
-def test_a_store_that_answers_is_up_and_one_that_fails_is_down() -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("down"), SchemaMismatch("the database is newer")])
+def test_a_store_that_answers_is_up_and_one_that_fails_is_down(error: NotifyError) -> None:
     store = FakeStore()
     probe = StoreProbe(store)
     assert probe.is_up()
-    store.broken = True
+    store.broken = error
     assert not probe.is_up()
-    store.broken = False
+    store.broken = None
     assert probe.is_up()
 
 
