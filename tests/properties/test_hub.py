@@ -141,6 +141,15 @@ class Anything(RuleBasedStateMachine):
         if node.queue:
             self.world.call(node.hear)
 
+    @rule()
+    def tell_all(self) -> None:
+        """A notification is stored, and every node hears of it at once."""
+        self.world.commit(self.world.line.add())
+        self.world.publish(-1)
+        for node in self.world.nodes:
+            if node.queue:
+                self.world.call(node.hear_last)
+
     @precondition(may("lost"))
     @precondition(lambda self: any(node.queue for node in self.world.nodes))
     @rule(number=nodes)
@@ -207,6 +216,10 @@ class Anything(RuleBasedStateMachine):
     @rule(number=phones)
     def deliver(self, number: int) -> None:
         self.world.deliver(self.world.phones[number])
+
+    @rule(number=phones)
+    def deliver_all(self, number: int) -> None:
+        self.world.deliver_all(self.world.phones[number])
 
     @precondition(may("cut"))
     @rule(number=phones)

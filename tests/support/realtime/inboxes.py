@@ -169,6 +169,10 @@ class Node:
     def hear(self) -> None:
         self.hub.hear(OWNER, wakeup.parse(self.queue.popleft()))
 
+    def hear_last(self) -> None:
+        """Hears the newest wake-up first."""
+        self.hub.hear(OWNER, wakeup.parse(self.queue.pop()))
+
 
 @dataclass(eq=False)
 class Phone:
@@ -322,6 +326,10 @@ class Inboxes:
     def deliver(self, phone: Phone) -> None:
         if phone.link is not None and phone.link.sent:
             phone.apply(phone.link.sent.popleft(), self.line)
+
+    def deliver_all(self, phone: Phone) -> None:
+        while phone.link is not None and phone.link.sent:
+            self.deliver(phone)
 
     def drain(self, phone: Phone) -> None:
         link = phone.link
