@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from services.websocket import hub as hub_module
-from services.websocket.hub import Hub, Session, Suspect
-from services.websocket.hub import Phase as SessionPhase
+from services.websocket.hub import Hub
+from services.websocket.session import Phase as SessionPhase
+from services.websocket.session import Session, Suspect
 from services.websocket.transport import native
 from shared.realtime.wakeup import Wakeup
 from shared.store.values import Change, Position

@@ -16,7 +16,6 @@ import structlog
 
 from services.websocket.desk import Unreadable, echo, number_in
 from services.websocket.door import Credential, Guest
-from services.websocket.hub import AFTER_MS, Session
 from services.websocket.parts import (
     BURST,
     CLOSING_S,
@@ -31,6 +30,8 @@ from services.websocket.parts import (
     STRIKES_S,
     Parts,
 )
+from services.websocket.reads import AFTER_MS
+from services.websocket.session import Session
 from services.websocket.transport.dialects import Dialect
 from services.websocket.transport.native import PING, close
 from services.websocket.transport.positions import position_of

@@ -19,8 +19,8 @@ import structlog
 from aiohttp import web
 
 from services.websocket.door import Guest
-from services.websocket.hub import Session
 from services.websocket.parts import DRAINED_BYTES, FULL_BYTES, MOST_UNSENT_BYTES, Parts
+from services.websocket.session import Session
 from services.websocket.transport import native
 from services.websocket.transport.positions import position_text
 from shared import clock

@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
-from services.websocket.hub import Hub, Phase, Session
+from services.websocket.hub import Hub
+from services.websocket.session import Phase, Session
 from services.websocket.socket_metrics import SocketMetrics
 from services.websocket.transport import native
 from shared.errors import StoreUnavailable
