@@ -293,6 +293,7 @@ class Node:
         await self._desk.flush()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
+        await self._seats.settled(1)
         try:
             await self._presence.leave()
         except RedisUnavailable as exc:

@@ -25,6 +25,11 @@ ROWS_AT_ONCE = 200
 AFTER_MS = (5_000, 15_000)
 
 
+def after_ms() -> int:
+    """Returns after how long a device may come back that this node cannot serve now: another time for each."""
+    return random.randint(*AFTER_MS)
+
+
 class InboxReader(Protocol):
     """Reads the store. Every method raises StoreUnavailable."""
 
@@ -112,4 +117,4 @@ def send_away(sessions: Sequence[Session], code: CloseCode) -> None:
     """Ends the connections of these sessions; each device is told another time to come back."""
     for session in sessions:
         if session.phase is not Phase.CLOSED:
-            session.device.end(code, random.randint(*AFTER_MS))
+            session.device.end(code, after_ms())

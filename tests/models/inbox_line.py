@@ -139,7 +139,7 @@ class InboxLine:
         self.epoch = f"{self._epochs:08x}"
         self.backups = [Backup(self.seq, self.floor, dict(self.rows))]
 
-    def _set(self, id_: int, **fields: int) -> Change | None:
+    def _set(self, id_: int, **fields: Any) -> Change | None:
         old = self.rows.get(id_)
         if old is None or old.deleted_ms is not None or all(getattr(old, name) for name in fields):
             return None
