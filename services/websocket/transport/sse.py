@@ -12,6 +12,7 @@ import asyncio
 import random
 import secrets
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 
 import structlog
@@ -34,8 +35,10 @@ log = structlog.get_logger(__name__)
 RETRY_MS = (1_000, 5_000)
 #: One whose connection ended for good is told to wait this long, milliseconds.
 STAYS_AWAY_MS = 3_600_000
-#: How long data may stay without an acknowledgement of the device's machine, milliseconds.
+#: How long data may stay without an acknowledgement of the device's machine, milliseconds: where ``beat`` cannot tell.
 _UNACKED_MS = 40_000
+#: The place of ``tcpi_bytes_acked`` in Linux' struct tcp_info.
+_ACKED = slice(120, 128)
 #: How often a device that is full is looked at, seconds.
 _LOOK_S = 0.05
 _KIND = len(b'{"type":"')
@@ -89,6 +92,8 @@ class Events:
         self._transport = transport
         self._expires_ms = guest.expires_ms
         self._welcomed = self._full = self._over = False
+        #: how many bytes the machine of the device had acknowledged at the last ping
+        self._acked: int | None = None
         self._changed = asyncio.Event()
         self._session: Session | None = None
         self.connection = secrets.token_hex(6)
@@ -141,8 +146,18 @@ class Events:
         self._leave(code.code)
 
     def beat(self) -> None:
-        if not self.full:
-            self.write(self.dialect.event(b'{"type":"ping"}'))
+        if self.full or self._over:
+            # ``_drain`` sees whether it takes any of what it was sent.
+            self._acked = None
+            return
+        acked = acked_bytes(self._transport)
+        if acked is not None and acked == self._acked:
+            # The machine of the device has not even taken the last ping.
+            log.info("connection_silent", connection=self.connection)
+            self._transport.abort()
+            return
+        self._acked = acked
+        self.write(self.dialect.event(b'{"type":"ping"}'))
 
     def look(self, now: float) -> None:
         """Does nothing: its own task looks."""
@@ -151,7 +166,7 @@ class Events:
         """Serves the device until its connection ends."""
         raw = self._transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # The device never says anything, so the kernel has to notice that it is dead.
+            # The device never says anything, so the kernel has to notice that it is dead; ``beat`` notices it earlier.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKED_MS)
         parts = self._parts
         parts.enter(self, "sse", self.dialect.name)
@@ -197,6 +212,15 @@ class Events:
         if self._session is not None:
             parts.hub.detach(self._session)
             parts.seats.give_back(self)
+
+
+def acked_bytes(transport: asyncio.Transport) -> int | None:
+    """Returns how many bytes the other machine has acknowledged; None if this system does not tell."""
+    raw = transport.get_extra_info("socket")
+    if raw is None or not hasattr(socket, "TCP_INFO"):
+        return None
+    info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)
+    return int.from_bytes(info[_ACKED], sys.byteorder) if len(info) == _ACKED.stop else None
 
 
 async def serve(
