@@ -63,6 +63,7 @@ def test_a_user_who_has_gone_before_the_subscription_is_not_subscribed(world: In
 def test_a_device_that_cannot_be_served_is_ended_and_the_others_are_served(
     world: Inboxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.may_break = True
     for _ in range(3):
         world.commit(world.line.add())
     connect_all(world)
@@ -88,7 +89,7 @@ def test_a_wake_up_that_cannot_be_written_stops_none_of_the_following_ones(
     world: Inboxes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "WRITES_AT_ONCE", 4)
-    monkeypatch.setattr(hub_module, "log_death", lambda task: None)
+    monkeypatch.setattr(hub_module, "log_death", lambda task: task.cancelled() or task.exception())
     world.commit(world.line.add())
     connect_all(world)
     world.settle()
