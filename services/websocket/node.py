@@ -11,11 +11,12 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import structlog
 
+from services.websocket.adapters import RedisSubscriptions, StoreReader
 from services.websocket.desk import Desk
 from services.websocket.door import Door
 from services.websocket.hub import Hub
@@ -32,13 +33,13 @@ from shared.metrics import Metrics
 from shared.process.open_files import file_limit
 from shared.realtime.close_codes import RESTART
 from shared.realtime.presence import BEAT_S, RENEWED_EVERY_S, Presence, kicked, node_channel
-from shared.realtime.wakeup import WakeUps, channel_of, owner_of, parse
+from shared.realtime.wakeup import WakeUps, owner_of, parse
 from shared.redis.batch import Batcher
 from shared.redis.subscriber import Subscriber
 from shared.settings.settings import Settings
 from shared.store.store import Store
 from shared.store.threads import StoreThreads
-from shared.store.values import Owner, Position, Pull
+from shared.store.values import Owner
 
 log = structlog.get_logger(__name__)
 
@@ -54,37 +55,6 @@ _FLUSH_S = 1.0
 _COME_BACK_MS = 5_000
 #: How long a stopping node waits for the closing handshakes, seconds.
 _HANG_UP_S = 3.0
-
-
-class StoreReader:
-    """Reads inboxes for the hub, in the threads of the store."""
-
-    def __init__(self, store: Store, threads: StoreThreads, wake_ups: WakeUps) -> None:
-        self._store, self._threads, self._wake_ups = store, threads, wake_ups
-
-    async def pull(self, wanted: Sequence[tuple[Owner, Position | None]]) -> list[Pull]:
-        return await self._threads.read(self._store.pull, wanted)
-
-    async def positions(self, owners: Sequence[Owner]) -> dict[Owner, Position]:
-        return await self._threads.read(self._store.positions, owners)
-
-    async def went_back(self, owner: Owner, seen: Position) -> None:
-        change = await self._threads.write(self._store.rotate_epoch, owner, seen)
-        if change is not None:
-            await self._wake_ups.publish([change])
-
-
-class RedisSubscriptions:
-    """Subscribes the wake-ups of users with a Subscriber."""
-
-    def __init__(self, subscriber: Subscriber) -> None:
-        self._subscriber = subscriber
-
-    async def subscribe(self, owner: Owner) -> None:
-        await self._subscriber.subscribe(channel_of(owner).encode())
-
-    def unsubscribe(self, owner: Owner) -> None:
-        self._subscriber.unsubscribe(channel_of(owner).encode())
 
 
 class Node:
@@ -103,14 +73,14 @@ class Node:
             raise BadSettings([("SOCKET_AUTH", "must not be open in production: anybody could read any inbox")])
         self.name = secrets.token_hex(6)
         self._settings = settings
-        self._store, self._threads, self._wake_ups = store, threads, wake_ups
         self._metrics = SocketMetrics(metrics.registry)
         self._state = "open"
         self._tasks: set[asyncio.Task[Any]] = set()
         sockets = settings.sockets
         self._channel = node_channel(self.name)
         self._subscriber = Subscriber(settings.redis.url, self._heard, self._restored)
-        self.hub = Hub(StoreReader(store, threads, wake_ups), RedisSubscriptions(self._subscriber), self._metrics)
+        self._reader = StoreReader(store, threads, wake_ups)
+        self.hub = Hub(self._reader, RedisSubscriptions(self._subscriber), self._metrics)
         self._presence = Presence(redis, self.name, sockets.per_user)
         self._seats = Seats(self._presence, sockets.per_user, self._metrics, self._seats_of)
         self._desk = Desk(store, threads, wake_ups)
@@ -135,7 +105,7 @@ class Node:
     async def start(self) -> None:
         """Listens. Raises BadSettings if it cannot, or if the tables of the database do not fit (SchemaMismatch)."""
         try:
-            await self._threads.read(self._store.check_schema)
+            await self._reader.check()
         except StoreUnavailable as exc:
             # Until it is there, devices are told to come back later.
             log.warning("store_not_checked", error=str(exc))
@@ -200,6 +170,7 @@ class Node:
         while True:
             await asyncio.sleep(self._settings.sockets.position_check_s * random.uniform(0.8, 1.2))
             try:
+                await self._reader.check()
                 lost = await self.hub.check(lambda: asyncio.sleep(_SETTLE_S))
             except StoreUnavailable as exc:
                 log.warning("positions_not_compared", error=str(exc))
@@ -293,6 +264,7 @@ class Node:
         await self._desk.flush()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
+        await self._seats.settled(1)
         try:
             await self._presence.leave()
         except RedisUnavailable as exc:

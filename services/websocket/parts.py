@@ -24,10 +24,6 @@ HEAD_S, AUTH_S = 5.0, 5.0
 OPEN_AUTH_S = 0.25
 #: Largest head of a request, bytes.
 HEAD_BYTES = 8 * 1024
-#: Frames per second from one device, and how many may come at once.
-FRAMES_PER_S, BURST = 20.0, 40.0
-#: With this many frames too many within this time, the connection ends.
-STRIKES, STRIKES_S = 3, 10.0
 #: With this many frames that cannot be understood, the connection ends.
 MOST_FAULTS = 3
 #: How long before the end of its token a device is told, seconds.

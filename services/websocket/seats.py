@@ -87,6 +87,11 @@ class Seats:
         """
         await self._each(self.all(), self._register_if_lost)
 
+    async def settled(self, timeout_s: float) -> None:
+        """Waits until Redis has been told of all that has ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s)
+
     async def _register_if_lost(self, seat: Seat) -> None:
         if not await self._presence.held(seat.owner, seat.connection) and seat.connection in self._seats:
             await self._register(seat)
@@ -123,10 +128,10 @@ class Seats:
         while some := list(islice(left, _AT_ONCE)):
             answers = await asyncio.gather(*(do(seat) for seat in some), return_exceptions=True)
             for answer in answers:
-                if isinstance(answer, RedisUnavailable):
-                    return
-                if isinstance(answer, BaseException):
+                if isinstance(answer, BaseException) and not isinstance(answer, RedisUnavailable):
                     raise answer
+            if all(isinstance(answer, RedisUnavailable) for answer in answers):
+                return
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -39,6 +39,11 @@ class SocketMetrics:
         self.slow_closed = counter("notify_slow_closed", "Connections closed because the device did not read")
         self.evicted = counter("notify_evicted", "Connections closed because the user had opened too many")
         self.closed = counter("notify_connections_closed", "Connections of devices that have ended", "code")
+        self.refused = counter(
+            "notify_connections_refused",
+            "Requests of devices that did not become a connection",
+            "status",
+        )
         self.fanout_seconds = histogram("notify_fanout_seconds", "Seconds to write one wake-up to a user's devices")
         self.accept_to_socket_seconds = histogram(
             "notify_accept_to_socket_seconds",

@@ -32,6 +32,7 @@ FORBIDDEN_IN_IDENTIFIER = FORBIDDEN_IN_LINE + _HIDING + _MARKS + _JOINERS
 _find_control = re.compile(f"[{_CONTROL}]").search
 _find_control_in_text = re.compile(f"[{_CONTROL_IN_TEXT}]").search
 _remove_control_in_text = re.compile(f"[{_CONTROL_IN_TEXT}]").sub
+_find_surrogate = re.compile("[\ud800-\udfff]").search
 _find_invisible = re.compile(f"[{_HIDING}{_MARKS}{_JOINERS}]").search
 _find_right_to_left = re.compile(f"[{_RIGHT_TO_LEFT}]").search
 _without_hiding = re.compile(f"[{_HIDING}]").sub
@@ -68,13 +69,18 @@ def plain_text(value: str) -> str:
 
 
 def identifier(value: str) -> str:
-    """Returns ``value`` unchanged. Raises ValueError if it has a line break, a control or an invisible character."""
+    """Returns ``value`` unchanged. Raises ValueError if it has a line break, a control or an invisible character.
+
+    A lone surrogate, which ``json`` reads and UTF-8 cannot hold, is no character at all.
+    """
     if _is_harmless(value):
         return value
     if _find_control(value):
         raise ValueError("must not contain line breaks or control characters")
     if not value.isascii() and _find_invisible(value):
         raise ValueError("must not contain invisible characters (zero-width or bidirectional)")
+    if not value.isascii() and _find_surrogate(value):
+        raise ValueError("must not contain lone surrogates")
     return value
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 import redis
@@ -116,7 +116,7 @@ class PresenceReader:
     def connected(self, owner: Owner) -> list[Connected]:
         """Returns the connections of a user, oldest first. Raises RedisUnavailable."""
         with store_errors():
-            entries = self._client.hgetall(_key(owner))
+            entries = cast(dict[bytes, bytes], self._client.hgetall(_key(owner)))
             found = [one for one in (_entry(*pair) for pair in entries.items()) if one is not None]
             alive = self._living({one.node for one in found})
         return sorted((one for one in found if one.node in alive), key=lambda one: one.since_ms)

@@ -35,8 +35,9 @@ _TICK_S = 0.25
 class Subscriber:
     """Keeps one connection open while ``run`` runs.
 
-    ``on_message`` is given each channel and message; it must be quick. ``on_restored`` is called once a connection that
-    follows a loss or a failure has subscribed every channel: what was published meanwhile has not been heard.
+    ``on_message`` is given each channel and message; it must be quick. ``on_restored`` is called once all channels are
+    subscribed of which one was subscribed without a connection, or lost it: what was published meanwhile has not been
+    heard.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Subscriber:
         self._ear: _Ear | None = None
         #: what is to be sent at the end of this turn of the loop: (command, channel)
         self._unsent: list[tuple[str, bytes]] = []
-        self._closed = False
+        #: whether somebody believes to hear a channel that was not subscribed at some time since then
+        self._is_missing_some = False
+        self._lost = False
 
     @property
     def connected(self) -> bool:
@@ -70,6 +73,7 @@ class Subscriber:
         self._channels.add(channel)
         ear = self._ear
         if ear is None or ear.closed:
+            self._is_missing_some = True
             return
         confirmed = ear.expect(channel)
         self._send("SUBSCRIBE", channel)
@@ -83,25 +87,25 @@ class Subscriber:
 
     async def run(self) -> None:
         """Connects, and connects again whenever the connection was lost, until it is cancelled."""
-        wait_s, lost = FIRST_WAIT_S, False
+        wait_s = FIRST_WAIT_S
         while True:
             ear = _Ear(self._timeout_s, self._on_message)
             try:
                 await log_in(ear, self._url, self._timeout_s)
-                await self._listen(ear, again=lost)
+                await self._listen(ear)
                 wait_s = FIRST_WAIT_S
                 await self._watch(ear)
             except RedisUnavailable as exc:
-                if not lost:
+                if not self._lost:
                     log.warning("subscriptions_lost", error=str(exc))
-                lost = True
+                self._lost = self._is_missing_some = True
             finally:
                 self._ear = None
                 ear.drop("closed")
             await asyncio.sleep(random.uniform(0, wait_s))
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
-    async def _listen(self, ear: _Ear, *, again: bool) -> None:
+    async def _listen(self, ear: _Ear) -> None:
         """Subscribes every channel. Raises RedisUnavailable unless all are confirmed."""
         ear.listen()
         self._unsent.clear()
@@ -113,8 +117,11 @@ class Subscriber:
             await asyncio.wait(confirmed)
         if ear.closed:
             raise RedisUnavailable(ear.why)
-        if again:
+        if self._lost:
             log.info("subscriptions_restored", channels=len(self._channels))
+            self._lost = False
+        if self._is_missing_some:
+            self._is_missing_some = False
             self._on_restored()
 
     async def _watch(self, ear: _Ear) -> None:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from services.websocket.door import Guest, credential_of
 from services.websocket.parts import Parts
+from services.websocket.reads import after_ms
 from services.websocket.transport import poll, sse
 from services.websocket.transport.positions import position_from, position_in
 from shared.errors import RedisUnavailable
@@ -36,7 +37,7 @@ class Http:
         self._parts = parts
         self._health, self._metrics = health, metrics
         #: cancels a handler as soon as its device has gone
-        self.server: web.Server[web.BaseRequest] = web.Server(
+        self.server: web.Server = web.Server(
             self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=0
         )
         self._routes: dict[str, Callable[[web.BaseRequest, dict[str, str]], Awaitable[web.StreamResponse]]] = {
@@ -49,6 +50,12 @@ class Http:
         }
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._response(request)
+        if response.status >= 400:
+            self._parts.metrics.refused.labels(str(response.status)).inc()
+        return response
+
+    async def _response(self, request: web.BaseRequest) -> web.StreamResponse:
         origins = request.headers.getall("Origin", [])
         cors = {"Vary": "Origin"}
         if len(origins) > 1 or not self._parts.door.allows(origins[0] if origins else None):
@@ -73,8 +80,7 @@ class Http:
         # What a browser has read last is newer than what the page named when it opened the stream.
         last = request.headers.get("Last-Event-ID")
         position = position_from(last) if last else position_in(request.query)
-        response: web.StreamResponse = await sse.serve(request, self._parts, guest, position, cors)
-        return response
+        return await sse.serve(request, self._parts, guest, position, cors)
 
     async def _poll(self, request: web.BaseRequest, cors: dict[str, str]) -> web.StreamResponse:
         try:
@@ -97,7 +103,7 @@ class Http:
     async def _admitted(self, request: web.BaseRequest, cors: dict[str, str]) -> Guest | web.Response:
         """Returns who the device is, or the answer that refuses it."""
         parts = self._parts
-        retry = {**cors, "Retry-After": "5"}
+        retry = {**cors, "Retry-After": str(after_ms() // 1000)}
         if parts.hub.overloaded:
             return _refusal(503, "overloaded", "too many devices connect at once", retry)
         query = request.query

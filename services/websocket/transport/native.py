@@ -14,8 +14,10 @@ from shared.realtime import frames
 from shared.realtime.close_codes import CloseCode
 from shared.store.values import Pull
 
-#: Largest part of a pull: rows, and bytes of their JSON.
+#: Largest frame of a pull: rows, and bytes.
 PAGE_ROWS, PAGE_BYTES = 100, 256 * 1024
+#: What a frame of a pull has beside its rows, bytes; it is less.
+_ENVELOPE_BYTES = 256
 
 _TEXT, _CLOSE, _PING = 0x81, 0x88, 0x89
 PING: Final = bytes((_PING, 0))
@@ -58,14 +60,14 @@ def pages(pull: Pull) -> Iterator[bytes]:
     Only the last one has the position, and only the first one may say ``recovered: false``: each can be applied by
     itself, and a device that is cut off in between asks for all of it again.
     """
-    recovered, items, size = pull.recovered, list[bytes](), 0
+    recovered, items, size = pull.recovered, list[bytes](), _ENVELOPE_BYTES
     for row in pull.rows:
         item = frames.item_bytes(row)
         if items and (len(items) >= PAGE_ROWS or size + len(item) > PAGE_BYTES):
             yield frames.missed_notifications(items, recovered=recovered)
-            recovered, items, size = True, [], 0
+            recovered, items, size = True, [], _ENVELOPE_BYTES
         items.append(item)
-        size += len(item)
+        size += len(item) + 1
     yield frames.missed_notifications(
         items, recovered=recovered, more=pull.more, position=pull.position, unread=pull.unread
     )

@@ -36,6 +36,10 @@ class Ponged(NamedTuple):
     """Says that a pong came."""
 
 
+class Begun(NamedTuple):
+    """Says that a part of a message came, and that the message goes on."""
+
+
 class Closed(NamedTuple):
     """Says that the device closes the connection; ``echo`` are the bytes of the answer."""
 
@@ -49,7 +53,7 @@ class Broken(NamedTuple):
     code: CloseCode
 
 
-Event = Said | Pinged | Ponged | Closed | Broken
+Event = Said | Pinged | Ponged | Begun | Closed | Broken
 
 
 class Reading:
@@ -78,14 +82,13 @@ class Reading:
             assert isinstance(frame, Frame)
             self._seen += _size(len(frame.data))
             event = self._event(frame, answers)
-            if event is not None:
-                yield event
+            yield event
             if isinstance(event, (Closed, Broken)):
                 return
         if protocol.parser_exc is not None:
             yield Broken(_meaning(protocol.parser_exc))
 
-    def _event(self, frame: Frame, answers: list[bytes]) -> Event | None:
+    def _event(self, frame: Frame, answers: list[bytes]) -> Event:
         match frame.opcode:
             case Opcode.PING:
                 return Pinged(answers.pop(0))
@@ -102,7 +105,7 @@ class Reading:
         if frame.data:
             parts.append(bytes(frame.data))
         if not frame.fin:
-            return None
+            return Begun()
         self._message = None
         return Said(b"".join(parts))
 

@@ -3,7 +3,8 @@
 ``/ws/{user_id}``: each message is one notification, bare: the unread ones at first, oldest first, then those that come.
 ``/ws/notifications/``: ``missed_notifications`` once, then ``notification``; ``ping`` is answered by ``pong``.
 
-Both say nothing of what is read or deleted elsewhere, and none of their notifications comes twice over one connection.
+Both say nothing of what is read or deleted elsewhere. None of their notifications comes twice over one connection,
+unless the inbox starts anew meanwhile: it was erased, a backup was put back, or more than 1 000 rows are missing.
 """
 
 from __future__ import annotations

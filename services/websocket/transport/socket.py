@@ -11,30 +11,28 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import structlog
 
 from services.websocket.desk import Unreadable, echo, number_in
 from services.websocket.door import Credential, Guest
-from services.websocket.hub import AFTER_MS, Session
 from services.websocket.parts import (
-    BURST,
     CLOSING_S,
     DRAINED_BYTES,
     EXPIRING_S,
-    FRAMES_PER_S,
     FULL_BYTES,
     MOST_FAULTS,
     MOST_UNSENT_BYTES,
     OPEN_AUTH_S,
-    STRIKES,
-    STRIKES_S,
     Parts,
 )
+from services.websocket.reads import after_ms
+from services.websocket.session import Session
+from services.websocket.transport.allowance import FRAMES_PER_S, Allowance, Verdict
 from services.websocket.transport.dialects import Dialect
+from services.websocket.transport.lingering import Lingering
 from services.websocket.transport.native import PING, close
-from services.websocket.transport.positions import position_of
-from services.websocket.transport.reading import Broken, Closed, Event, Pinged, Reading, Said
+from services.websocket.transport.reading import MOST_BYTES, Broken, Closed, Event, Pinged, Reading, Said
+from services.websocket.transport.said import echo_of, parsed, shown
 from shared import clock
 from shared.clock import rfc3339
 from shared.errors import RedisUnavailable
@@ -55,6 +53,11 @@ from shared.store.values import Owner, Position, Pull
 
 log = structlog.get_logger(__name__)
 
+#: So many bytes are read at once, before it is looked whether the device may say more.
+_READ_BYTES = 4096
+#: A device that says too much comes back after a random time in this range, milliseconds.
+_CALM_MS = (10_000, 15_000)
+
 
 class Socket(asyncio.Protocol):
     """Is a device of the hub, and one of its user's connections.
@@ -64,7 +67,6 @@ class Socket(asyncio.Protocol):
 
     __slots__ = (
         "_allowance",
-        "_allowed_at",
         "_asked",
         "_closing",
         "_early",
@@ -75,8 +77,6 @@ class Socket(asyncio.Protocol):
         "_parts",
         "_reading",
         "_stalled",
-        "_strike_at",
-        "_strikes",
         "_timer",
         "_transport",
         "_welcomed",
@@ -99,9 +99,8 @@ class Socket(asyncio.Protocol):
         self._closing = self._welcomed = False
         self._heard = True
         self._expires_ms: int | None = None
-        self._allowance, self._allowed_at = BURST, 0.0
-        self._faults = self._strikes = 0
-        self._strike_at = 0.0
+        self._allowance = Allowance()
+        self._faults = 0
         #: (unsent bytes, since when) of a device that takes nothing
         self._stalled: tuple[int, float] | None = None
         self.dialect = dialect
@@ -181,6 +180,13 @@ class Socket(asyncio.Protocol):
         self._transport.close()
         self._wait(CLOSING_S, self._transport.abort)
 
+    def _linger(self) -> None:
+        """Hears the device no longer; it may still read what it was told."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._parts.closing.discard(self)
+        Lingering(self._transport, CLOSING_S)
+
     def say(self, kind: str, **fields: Any) -> None:
         """Sends a frame of the native dialect, if the device's dialect has such frames."""
         self.write(self.dialect.message(kind, **fields))
@@ -188,23 +194,28 @@ class Socket(asyncio.Protocol):
     def beat(self) -> None:
         if self._closing:
             return
-        if not self._heard:
+        if self.full:
+            # A ping would wait behind everything else; ``look`` sees whether the device takes any of that.
+            self._heard = True
+        elif self._heard:
+            self._heard = False
+            self.write(PING)
+        else:
             log.info("connection_silent", connection=self.connection)
             self._transport.abort()
-            return
-        self._heard = False
-        if not self.full:
-            self.write(PING)
 
     def look(self, now: float) -> None:
         """Ends the device if it is full and has not taken a byte for a while; called once a second or so."""
         if not self.full or self._closing:
             return
         unsent = self._transport.get_write_buffer_size()
-        if self._stalled is None or unsent != self._stalled[0]:
+        if self._stalled is None or unsent < self._stalled[0]:
             self._stalled = (unsent, now)
         elif now - self._stalled[1] >= self._parts.stalled_s:
             self._give_up_slow()
+        else:
+            # It may have grown by answers to what the device asks without reading.
+            self._stalled = (unsent, self._stalled[1])
 
     def _give_up_slow(self) -> None:
         if not self._closing:
@@ -216,13 +227,17 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = True
-        reading = self._reading or Reading()
-        for event in reading.feed(data):
-            self._take(event)
-            if self._transport.is_closing():
-                self._reading = None
+        for first in range(0, len(data), _READ_BYTES):
+            if self._closing and len(data) - first > MOST_BYTES:
+                # It has been told to end, and says more than any last message.
+                self._linger()
                 return
-        self._reading = None if reading.over else reading
+            reading = self._reading or Reading()
+            for event in reading.feed(data[first : first + _READ_BYTES]):
+                if self._take(event):
+                    self._reading = None
+                    return
+            self._reading = None if reading.over else reading
 
     def pause_writing(self) -> None:
         self.full = True
@@ -250,38 +265,36 @@ class Socket(asyncio.Protocol):
 
     # -- What the device says ----------------------------------------------------------------------------------------
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event) -> bool:
+        """Takes what the device says. Tells whether that is the last that is read."""
         match event:
-            case Said(text):
-                if not self._closing and self._may(text):
-                    self._hear(text)
-            case Pinged(pong):
-                if not self._closing and self._may(b""):
-                    self.write(pong)
             case Closed(code, answer):
                 if not self._closing:
                     self.write(answer)
                     self._leave(code)
                 self._hang_up()
+                return True
             case Broken(code):
                 self.end(code)
                 # What follows cannot be read, so the closing handshake cannot be either.
-                self._hang_up()
+                self._linger()
+                return True
+        if self._closing or not self._may(event.text if isinstance(event, Said) else b""):
+            return False
+        if isinstance(event, Said):
+            self._hear(event.text)
+        elif isinstance(event, Pinged):
+            self.write(event.pong)
+        return False
 
     def _may(self, text: bytes) -> bool:
-        """Tells whether the device may say something now; it has an allowance that grows with the time."""
-        now = asyncio.get_running_loop().time()
-        self._allowance = min(BURST, self._allowance + (now - self._allowed_at) * FRAMES_PER_S)
-        self._allowed_at = now
-        if self._allowance >= 1:
-            self._allowance -= 1
+        """Tells whether the device may say something now. Pings and parts of messages count, too."""
+        verdict = self._allowance.take(asyncio.get_running_loop().time())
+        if verdict is Verdict.MAY:
             return True
-        if now - self._strike_at > STRIKES_S:
-            self._strike_at, self._strikes = now, 0
-        self._strikes += 1
-        self.say("error", code="rate_limited", detail=f"at most {FRAMES_PER_S:g} frames a second", **_echo_of(text))
-        if self._strikes >= STRIKES:
-            self.end(TOO_FAST, random.randint(10_000, 15_000))
+        self.say("error", code="rate_limited", detail=f"at most {FRAMES_PER_S:g} frames a second", **echo_of(text))
+        if verdict is Verdict.LAST:
+            self.end(TOO_FAST, random.randint(*_CALM_MS))
         return False
 
     def _hear(self, text: bytes) -> None:
@@ -290,7 +303,7 @@ class Socket(asyncio.Protocol):
             return
         frame: dict[str, Any] = {}
         try:
-            frame = _parsed(text)
+            frame = parsed(text)
             self._obey(frame)
         except UnicodeDecodeError:
             self.end(NOT_UTF8)
@@ -341,7 +354,7 @@ class Socket(asyncio.Protocol):
     # -- Who it is ---------------------------------------------------------------------------------------------------
 
     def _prove(self, frame: dict[str, Any]) -> None:
-        credential, position = _shown(frame)
+        credential, position = shown(frame)
         if credential is None and self.session is not None:
             # It has shown what it has in its request already.
             if "id" in frame:
@@ -367,7 +380,7 @@ class Socket(asyncio.Protocol):
             self.end(exc.close, detail=str(exc))
             return
         except RedisUnavailable:
-            self.end(OVERLOADED, random.randint(*AFTER_MS), "tickets cannot be read")
+            self.end(OVERLOADED, after_ms(), "tickets cannot be read")
             return
         except Exception:
             self.end(INTERNAL)
@@ -377,7 +390,7 @@ class Socket(asyncio.Protocol):
         if self.session is not None:
             self._renew(self.session, guest, frame)
         elif self._parts.hub.overloaded:
-            self.end(OVERLOADED, random.randint(*AFTER_MS))
+            self.end(OVERLOADED, after_ms())
         else:
             self.connection = secrets.token_hex(6)
             self._expires_ms = guest.expires_ms
@@ -418,36 +431,3 @@ class Socket(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(delay_s, do, *arguments)
-
-
-def _parsed(text: bytes) -> dict[str, Any]:
-    try:
-        frame = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        text.decode()
-        raise Unreadable("malformed", "a frame must be a JSON object") from None
-    if not isinstance(frame, dict):
-        raise Unreadable("malformed", "a frame must be a JSON object")
-    return frame
-
-
-def _echo_of(text: bytes) -> dict[str, Any]:
-    try:
-        return echo(_parsed(text))
-    except (Unreadable, UnicodeDecodeError):
-        return {}
-
-
-def _shown(frame: dict[str, Any]) -> tuple[Credential | None, Position | None]:
-    """Returns what an ``auth`` frame shows. Raises Unreadable."""
-    token, ticket, resume = (frame.get(name) for name in ("token", "ticket", "resume"))
-    if not all(isinstance(one, str | None) for one in (token, ticket)):
-        raise Unreadable("invalid", "token and ticket must be text")
-    position = None
-    if resume is not None:
-        if not isinstance(resume, dict):
-            raise Unreadable("invalid", "resume must be an object with epoch and offset")
-        position = position_of(resume.get("epoch"), resume.get("offset"))
-        if position is None:
-            raise Unreadable("invalid", "resume must have an epoch, which is text, and an offset")
-    return (Credential(token, ticket) if token or ticket else None), position

@@ -12,15 +12,15 @@ import asyncio
 import random
 import secrets
 import socket
-from collections.abc import Iterator
-from typing import Any, cast
+import sys
+from collections.abc import Iterator, Mapping
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from services.websocket.door import Guest
-from services.websocket.hub import Session
 from services.websocket.parts import DRAINED_BYTES, FULL_BYTES, MOST_UNSENT_BYTES, Parts
+from services.websocket.session import Session
 from services.websocket.transport import native
 from services.websocket.transport.positions import position_text
 from shared import clock
@@ -33,46 +33,67 @@ log = structlog.get_logger(__name__)
 
 #: A browser that was cut off waits a random time in this range before it comes back, milliseconds.
 RETRY_MS = (1_000, 5_000)
-#: How long data may stay without an acknowledgement of the device's machine, milliseconds.
+#: One whose connection ended for good is told to wait this long, milliseconds.
+STAYS_AWAY_MS = 3_600_000
+#: How long data may stay without an acknowledgement of the device's machine, milliseconds: where ``beat`` cannot tell.
 _UNACKED_MS = 40_000
+#: The place of ``tcpi_bytes_acked`` in Linux' struct tcp_info.
+_ACKED = slice(120, 128)
 #: How often a device that is full is looked at, seconds.
 _LOOK_S = 0.05
 _KIND = len(b'{"type":"')
 
 
 class Dialect:
-    """Is the dialect of ``/sse``."""
+    """Is the dialect of ``/sse``. HTTP/1.0 knows no chunks: the end of the connection is that of the response then."""
 
     name = "sse"
+
+    def __init__(self, *, has_chunks: bool) -> None:
+        self._has_chunks = has_chunks
+
+    def event(self, frame: bytes, at: str | None = None) -> bytes:
+        """Returns one event, which is named like its frame; ``at`` is its id, None for none."""
+        kind = frame[_KIND : frame.index(b'"', _KIND)]
+        id_ = b"" if at is None else b"id: %b\n" % at.encode()
+        return self._part(b"event: %b\n%bdata: %b\n\n" % (kind, id_, frame))
+
+    def retry(self, after_ms: int) -> bytes:
+        """Tells a browser how long it waits before it connects again once the connection has ended."""
+        return self._part(b"retry: %d\n" % max(after_ms, 1))
 
     def live(self, owner: Owner, wakeup: Wakeup) -> bytes | None:
         *others, last = wakeup.frames
         at = position_text(Position(wakeup.epoch, wakeup.to))
-        return b"".join([*(_event(frame) for frame in others), _event(last, at)])
+        return b"".join([*(self.event(frame) for frame in others), self.event(last, at)])
 
     def pulled(self, pull: Pull) -> Iterator[bytes]:
         at = None if pull.recovered else ""
         page, *others = native.pages(pull)
         for following in others:
-            yield _event(page, at)
+            yield self.event(page, at)
             page, at = following, None
         # A single event has the position, whether the list starts anew or not: the browser then has that one.
-        yield _event(page, position_text(pull.position))
+        yield self.event(page, position_text(pull.position))
+
+    def _part(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._has_chunks else data
 
 
-SSE = Dialect()
+CHUNKED, PLAIN = Dialect(has_chunks=True), Dialect(has_chunks=False)
 
 
 class Events:
     """Is one device: a device of the hub, and one of its user's connections."""
 
-    dialect = SSE
-
-    def __init__(self, parts: Parts, guest: Guest, transport: asyncio.Transport) -> None:
+    def __init__(self, parts: Parts, guest: Guest, transport: asyncio.Transport, dialect: Dialect) -> None:
+        self.dialect = dialect
         self._parts = parts
         self._transport = transport
         self._expires_ms = guest.expires_ms
         self._welcomed = self._full = self._over = False
+        #: how many bytes the machine of the device had acknowledged at the last ping
+        self._acked: int | None = None
         self._changed = asyncio.Event()
         self._session: Session | None = None
         self.connection = secrets.token_hex(6)
@@ -110,20 +131,33 @@ class Events:
                 ping_s=self._parts.ping_s,
                 expires_at=None if self._expires_ms is None else rfc3339(self._expires_ms),
             )
-            yield _chunk(b"retry: %d\n" % random.randint(*RETRY_MS)) + _event(welcome)
-        yield from SSE.pulled(pull)
+            yield self.dialect.retry(random.randint(*RETRY_MS)) + self.dialect.event(welcome)
+        yield from self.dialect.pulled(pull)
 
     def end(self, code: CloseCode, after_ms: int | None = None, detail: str = "") -> None:
         if self._over:
             return
         frame = native.disconnect_json(code, after_ms, detail)
-        retry = b"" if after_ms is None else _chunk(b"retry: %d\n" % max(after_ms, 1))
-        self.write(retry + _event(frame))
+        if not code.reconnect:
+            # An EventSource always comes back by itself, and would end the next connection of its user.
+            after_ms = STAYS_AWAY_MS
+        retry = b"" if after_ms is None else self.dialect.retry(after_ms)
+        self.write(retry + self.dialect.event(frame))
         self._leave(code.code)
 
     def beat(self) -> None:
-        if not self.full:
-            self.write(_event(b'{"type":"ping"}'))
+        if self.full or self._over:
+            # ``_drain`` sees whether it takes any of what it was sent.
+            self._acked = None
+            return
+        acked = acked_bytes(self._transport)
+        if acked is not None and acked == self._acked:
+            # The machine of the device has not even taken the last ping.
+            log.info("connection_silent", connection=self.connection)
+            self._transport.abort()
+            return
+        self._acked = acked
+        self.write(self.dialect.event(b'{"type":"ping"}'))
 
     def look(self, now: float) -> None:
         """Does nothing: its own task looks."""
@@ -132,10 +166,10 @@ class Events:
         """Serves the device until its connection ends."""
         raw = self._transport.get_extra_info("socket")
         if raw is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            # The device never says anything, so the kernel has to notice that it is dead.
+            # The device never says anything, so the kernel has to notice that it is dead; ``beat`` notices it earlier.
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKED_MS)
         parts = self._parts
-        parts.enter(self, "sse", SSE.name)
+        parts.enter(self, "sse", self.dialect.name)
         self._session = parts.hub.attach(guest.owner, self, position)
         parts.seats.take(self)
         left_s = None if self._expires_ms is None else max(0.0, (self._expires_ms - clock.now_ms()) / 1000)
@@ -174,13 +208,24 @@ class Events:
         self._over = True
         self._changed.set()
         parts = self._parts
-        parts.leave(self, "sse", SSE.name, code)
+        parts.leave(self, "sse", self.dialect.name, code)
         if self._session is not None:
             parts.hub.detach(self._session)
             parts.seats.give_back(self)
 
 
-async def serve(request: web.BaseRequest, parts: Parts, guest: Guest, position: Position | None, cors: Any) -> Any:
+def acked_bytes(transport: asyncio.Transport) -> int | None:
+    """Returns how many bytes the other machine has acknowledged; None if this system does not tell."""
+    raw = transport.get_extra_info("socket")
+    if raw is None or not hasattr(socket, "TCP_INFO"):
+        return None
+    info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED.stop)
+    return int.from_bytes(info[_ACKED], sys.byteorder) if len(info) == _ACKED.stop else None
+
+
+async def serve(
+    request: web.BaseRequest, parts: Parts, guest: Guest, position: Position | None, cors: Mapping[str, str]
+) -> web.StreamResponse:
     """Answers ``GET /sse``."""
     headers = {
         "Content-Type": "text/event-stream",
@@ -190,20 +235,11 @@ async def serve(request: web.BaseRequest, parts: Parts, guest: Guest, position: 
     }
     response = web.StreamResponse(headers=headers)
     response.force_close()
-    response.enable_chunked_encoding()
+    has_chunks = request.version >= HttpVersion11
+    if has_chunks:
+        response.enable_chunked_encoding()
     await response.prepare(request)
     transport = request.transport
     if transport is not None:
-        await Events(parts, guest, cast(asyncio.Transport, transport)).run(guest, position)
+        await Events(parts, guest, transport, CHUNKED if has_chunks else PLAIN).run(guest, position)
     return response
-
-
-def _event(frame: bytes, at: str | None = None) -> bytes:
-    """Returns one event, which is named like its frame; ``at`` is its id, None for none."""
-    kind = frame[_KIND : frame.index(b'"', _KIND)]
-    id_ = b"" if at is None else b"id: %b\n" % at.encode()
-    return _chunk(b"event: %b\n%bdata: %b\n\n" % (kind, id_, frame))
-
-
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)

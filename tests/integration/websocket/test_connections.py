@@ -13,13 +13,16 @@ import redis
 import websockets
 from websockets.exceptions import InvalidStatus
 
-from services.websocket import hub, parts
+from services.websocket import hub, parts, seats
+from services.websocket import node as node_module
 from services.websocket.transport import socket as socket_module
 from shared import clock
-from shared.errors import BadSettings, StoreUnavailable
+from shared.errors import BadSettings, SchemaMismatch, StoreUnavailable
+from shared.realtime import presence
 from shared.realtime.presence import PresenceReader
 from shared.realtime.tickets import make_ticket
 from shared.realtime.tokens import Claims
+from shared.store.store import Store
 from shared.store.values import Owner
 from tests.support.realtime.stage import Device, Stage, serving, token
 from tests.support.stores import Databases
@@ -238,6 +241,69 @@ async def test_a_lost_kick_is_found(databases: Databases, redis_url: str, redis_
             assert await first.end() == 4505
 
 
+async def test_a_forgotten_node_registers_everything_again_and_compares_all_positions(
+    stage: Stage, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_module, "BEAT_S", 0.1)
+    device = await stage.live()
+    await eventually_async(lambda: connected(redis_client) == 1)
+    await stage.add(wake=False)
+    # The first heartbeat was written when the old distance was valid.
+    stage.node._background(stage.node._beat())
+    await eventually_async(lambda: redis_client.exists(f"notify-node:{stage.node.name}"))
+    redis_client.flushall()
+    # What nobody told is found without the check of positions, which comes after an hour here.
+    assert [item["request_id"] for item in (await device.loaded())["items"]] == ["r1"]
+    await eventually_async(lambda: connected(redis_client) == 1)
+
+
+async def test_the_register_is_renewed_long_before_it_ends(
+    databases: Databases, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert presence.RENEWED_EVERY_S * 2 < presence.LIFE_S
+    monkeypatch.setattr(node_module, "RENEWED_EVERY_S", 0)
+    with databases.empty("sqlite") as url:
+        async with serving(url, redis_url, position_check_s=0.1) as stage:
+            await stage.live()
+            await eventually_async(lambda: connected(redis_client) == 1)
+            redis_client.expire("notify-presence::ann", 60)
+            await eventually_async(lambda: redis_client.ttl("notify-presence::ann") > 60)
+
+
+async def test_a_key_of_another_kind_hides_no_other_lost_connection(
+    databases: Databases, redis_url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seats, "_AT_ONCE", 2)
+    with databases.empty("sqlite") as url:
+        async with serving(url, redis_url, position_check_s=0.1) as stage:
+            for user in ("ann", "bob", "cid"):
+                await stage.live(user)
+                await eventually_async(lambda: connected(redis_client, user) == 1)  # noqa: B023
+            redis_client.set("notify-presence::ann", "no hash")
+            redis_client.delete("notify-presence::cid")
+            await eventually_async(lambda: connected(redis_client, "cid") == 1)
+
+
+async def test_without_redis_connections_are_accepted_and_the_limit_is_that_of_the_node(databases: Databases) -> None:
+    with databases.empty("sqlite") as url:
+        async with serving(url, "redis://127.0.0.1:1/0", sockets_per_user=2, position_check_s=0.1) as stage:
+            devices = [await stage.live() for _ in range(3)]
+            assert await devices[0].end() == 4505
+            # Nobody can be told, so the check of positions finds what comes.
+            await stage.add(wake=False)
+            for device in devices[1:]:
+                assert [item["request_id"] for item in (await device.loaded())["items"]] == ["r1"]
+
+
+async def test_without_redis_nobody_knows_whether_a_ticket_is_valid(databases: Databases) -> None:
+    with databases.empty("sqlite") as url:
+        async with serving(url, "redis://127.0.0.1:1/0") as stage:
+            device = await opened(stage, f"/ws?ticket={'A' * 43}")
+            farewell = await device.farewell()
+            assert (farewell["code"], farewell["reconnect"]) == (1013, True)
+            assert 5_000 <= farewell["after_ms"] <= 15_000
+
+
 # -- What a device may not do ----------------------------------------------------------------------------------------
 
 
@@ -348,12 +414,21 @@ async def test_a_path_without_sockets_is_refused(stage: Stage) -> None:
     assert refused.value.response.status_code == 404
 
 
-async def test_a_full_node_answers_503(stage: Stage) -> None:
-    stage.node._front._most = 1
-    await stage.live()
-    with pytest.raises(InvalidStatus) as refused:
-        await opened(stage)
-    assert refused.value.response.status_code == 503
+async def test_a_node_takes_as_many_connections_as_it_may_open_files(
+    databases: Databases, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 512 files are for everything else.
+    monkeypatch.setattr(node_module, "file_limit", lambda: 512 + 2)
+    with databases.empty("sqlite") as url:
+        async with serving(url, redis_url) as stage:
+            first, _ = await stage.live(), await stage.live()
+            with pytest.raises(InvalidStatus) as refused:
+                await opened(stage)
+            assert refused.value.response.status_code == 503
+            assert 5 <= int(refused.value.response.headers["Retry-After"]) <= 15
+            await first.connection.close()
+            await eventually_async(lambda: stage.node.health()["connections"] == 1)
+            await stage.live()
 
 
 async def test_too_many_first_loads_at_once_are_sent_away(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -408,12 +483,16 @@ async def test_a_slow_device_catches_up_by_one_pull(stage: Stage) -> None:
     raw.close()
 
 
-async def test_a_dead_device_is_cut(databases: Databases, redis_url: str) -> None:
+async def test_a_dead_device_is_cut_and_a_silent_one_that_answers_pings_is_not(
+    databases: Databases, redis_url: str
+) -> None:
     with databases.empty("sqlite") as url:
         async with serving(url, redis_url, socket_ping_s=0.5) as stage:
             raw = await unread_socket(stage)
             alive = await stage.live()
+            assert len(stage.node.hub.sessions_of(Owner("ann"))) == 2
             await eventually_async(lambda: len(stage.node.hub.sessions_of(Owner("ann"))) == 1)
+            assert stage.sample("notify_connections_closed_total", code="1006") == 1
             await stage.add()
             assert (await alive.frame())["type"] == "notification"
             raw.close()
@@ -441,6 +520,24 @@ async def test_without_the_store_sockets_stay_and_who_must_pull_is_sent_away(
     await stays.send("read", ids=[1], id="a")
     error = await stays.frame()
     assert (error["code"], error["id"]) == ("store_unavailable", "a")
+
+
+async def test_tables_that_do_not_fit_end_the_node_even_if_it_began_without_the_store(
+    databases: Databases, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: Store) -> None:
+        raise StoreUnavailable("away")
+
+    def older(_: Store) -> None:
+        raise SchemaMismatch("its tables are older than this version")
+
+    monkeypatch.setattr(Store, "check_schema", away)
+    with databases.empty("sqlite") as url, pytest.raises(SchemaMismatch):
+        async with serving(url, redis_url, position_check_s=0.1) as stage:
+            device = await stage.connect()
+            assert await device.end() == 1013
+            monkeypatch.setattr(Store, "check_schema", older)
+            await asyncio.wait([stage.running])
 
 
 async def test_a_draining_node_sends_each_device_away_at_its_own_time(databases: Databases, redis_url: str) -> None:

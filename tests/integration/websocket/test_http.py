@@ -12,6 +12,8 @@ import orjson
 import pytest
 import redis
 
+from services.websocket.transport import sse
+from shared.errors import StoreUnavailable
 from shared.realtime.presence import PresenceReader
 from shared.store.values import Owner, Position
 from tests.support.realtime.stage import Stage, get, serving, token
@@ -28,6 +30,7 @@ class Events:
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self.answer = answer
         self.last_id: str | None = None
+        self.retry_ms = 0
 
     async def event(self) -> tuple[str, dict[str, Any]]:
         """Returns name and data of the next event."""
@@ -42,6 +45,8 @@ class Events:
                         data = value
                     case "id" | "id:":
                         self.last_id = value
+                    case "retry":
+                        self.retry_ms = int(value)
                     case "" if data:
                         return name, orjson.loads(data)
         raise AssertionError("the stream has ended")
@@ -112,9 +117,26 @@ async def test_a_browser_is_told_when_to_come_back(stage: Stage) -> None:
 async def test_a_silent_stream_has_signs_of_life(databases: Databases, redis_url: str) -> None:
     with databases.empty("sqlite") as url:
         async with serving(url, redis_url, socket_ping_s=0.2) as stage, events(stage) as stream:
-            names = [(await stream.event())[0] for _ in range(3)]
-            assert names == ["welcome", "missed_notifications", "ping"]
+            names = [(await stream.event())[0] for _ in range(8)]
+            # Its machine acknowledges them, so it is not taken for dead.
+            assert names == ["welcome", "missed_notifications", *["ping"] * 6]
             assert stream.last_id == ":0"
+
+
+async def test_a_stream_whose_machine_acknowledges_nothing_is_cut(
+    databases: Databases, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with databases.empty("sqlite") as url:
+        async with serving(url, redis_url, socket_ping_s=0.2) as stage, events(stage) as stream:
+            await stream.event()
+            device: Any = next(iter(stage.node._parts.connections))
+            before = sse.acked_bytes(device._transport)
+            assert before is not None
+            await stage.add()
+            await eventually_async(lambda: (sse.acked_bytes(device._transport) or 0) > before)
+            monkeypatch.setattr(sse, "acked_bytes", lambda _: 4711)
+            await eventually_async(lambda: stage.node.hub.owners == [])
+            assert stage.sample("notify_connections_closed_total", code="1006") == 1
 
 
 async def test_a_stream_is_a_connection_of_its_user_and_ends_with_it(
@@ -127,6 +149,8 @@ async def test_a_stream_is_a_connection_of_its_user_and_ends_with_it(
             await stage.live()
             names = [await stream.event() for _ in range(3)]
             assert (names[-1][0], names[-1][1]["code"]) == ("disconnect", 4505)
+            # A browser would come back at once, and end the other one.
+            assert stream.retry_ms == 3_600_000
             assert await stream.answer.content.read() == b""
 
 
@@ -148,6 +172,49 @@ async def test_a_stopping_node_ends_a_stream_and_says_when_to_come_back(stage: S
         name, frame = await stream.event()
         assert (name, frame["code"]) == ("disconnect", 1012)
         assert f"retry: {max(frame['after_ms'], 1)}\n".encode() == line
+
+
+async def test_a_stream_ends_with_its_token(stage: Stage) -> None:
+    async with events(stage, Authorization=f"Bearer {token('ann', life_s=1)}") as stream:
+        names = [await stream.event() for _ in range(3)]
+        assert (names[-1][0], names[-1][1]["code"]) == ("disconnect", 4401)
+
+
+async def test_a_stream_that_is_not_read_is_given_up_and_one_that_is_read_later_catches_up(stage: Stage) -> None:
+    object.__setattr__(stage.node._parts, "stalled_s", 0.5)
+    async with events(stage) as stream:
+        for _ in range(400):
+            await stage.add(body="x" * 20_000)
+        await eventually_async(lambda: stage.sample("notify_slow_closed_total") == 1, deadline_s=30)
+        assert stage.node.hub.owners == []
+        del stream
+    object.__setattr__(stage.node._parts, "stalled_s", 30)
+    async with events(stage) as stream:
+        for _ in range(200):
+            await stage.add(body="x" * 20_000)
+        end = await stage.end_of()
+        while stream.last_id != f"{end.epoch}:{end.offset}":
+            await stream.event()
+    assert stage.sample("notify_pulls_total", why="slow") >= 1
+
+
+@pytest.mark.parametrize("path", ["/sse", "/poll"])
+async def test_without_the_store_a_device_is_told_when_to_come_back(
+    path: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(stage.store, "pull", away)
+    if path == "/sse":
+        async with events(stage) as stream:
+            name, frame = await stream.event()
+            assert (name, frame["code"]) == ("disconnect", 1013)
+            assert 5_000 <= stream.retry_ms <= 15_000
+    else:
+        async with aiohttp.ClientSession() as client, client.get(f"{stage.http}/poll", headers=AUTH) as answer:
+            assert answer.status == 503
+            assert 5 <= int(answer.headers["Retry-After"]) <= 15
 
 
 # -- Polls -----------------------------------------------------------------------------------------------------------

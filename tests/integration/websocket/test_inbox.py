@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import redis
 
+from services.websocket import hub
 from shared.realtime import wakeup
 from shared.store.values import Owner, Position
 from tests.support.realtime.stage import Stage, serving
@@ -186,6 +189,28 @@ async def test_a_lost_wake_up_is_found_by_the_check_and_counted(databases: Datab
             await stage.add(wake=False)
             assert [item["request_id"] for item in (await device.loaded())["items"]] == ["r1"]
             await eventually_async(lambda: stage.sample("notify_wakeups_lost_total") == 1)
+
+
+async def test_devices_of_many_users_are_read_together_and_each_gets_its_own(stage: Stage) -> None:
+    added = {f"u{number}": await stage.add(f"u{number}", count=1 + number % 3) for number in range(40)}
+    devices = await asyncio.gather(*(stage.connect(user=user) for user in added))
+    for (user, [change]), device in zip(added.items(), devices, strict=True):
+        assert (await device.frame_of("welcome"))["user_id"] == user
+        assert [item["id"] for item in (await device.loaded())["items"]] == [row.id for row in change.rows]
+
+
+async def test_the_check_compares_the_positions_of_all_users(
+    databases: Databases, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "COMPARED_AT_ONCE", 2)
+    with databases.empty("sqlite") as url:
+        async with serving(url, redis_url, position_check_s=0.2) as stage:
+            devices = {f"u{number}": await stage.live(f"u{number}") for number in range(5)}
+            for user, device in devices.items():
+                [change] = await stage.add(user, wake=False)
+                assert [item["id"] for item in (await device.loaded())["items"]] == [change.rows[0].id]
+            assert stage.sample("notify_wakeups_lost_total") == 5
+            assert stage.sample("notify_pulls_total", why="check") == 5
 
 
 async def test_swapped_wake_ups_lose_nothing(stage: Stage) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
+import aiohttp
+import orjson
 import pytest
 import redis
+import websockets
+from websockets.exceptions import WebSocketException
 
 from shared.metrics import Metrics
 from shared.realtime.wakeup import WakeUps
@@ -18,6 +22,7 @@ from shared.store.store import Store
 from shared.store.threads import CONNECTIONS, StoreThreads
 from shared.store.values import Change, Filter, Owner
 from tests.support.realtime.node_process import Follower, NodeProcess
+from tests.support.realtime.stage import token
 from tests.support.stores import Databases, check_inboxes, new
 from tests.support.waiting import eventually_async
 
@@ -154,3 +159,44 @@ async def test_an_emptied_redis_costs_nobody_his_connection(
 
     world = await run("sqlite", databases, redis_url, tmp_path, empty)
     assert [follower.connections for follower in world.followers] == [1] * len(world.followers)
+
+
+async def test_no_token_stands_in_a_log(databases: Databases, redis_url: str, tmp_path: Path) -> None:
+    with databases.empty("sqlite") as url:
+        node = NodeProcess(tmp_path, "node", DATABASE_URL=url, REDIS_URL=redis_url, LOG_LEVEL="DEBUG", DRAIN_S="0")
+        try:
+            await node.wait_ready()
+            secrets = [token("ann"), token("bob"), "ticket-that-is-none", "x" * 7000]
+            for secret in secrets:
+                await show(node.port, secret)
+            assert await asyncio.to_thread(node.stop) == 0
+        finally:
+            node.kill()
+        written = node.log.read_text()
+    assert "connection_refused" in written
+    assert not [part for secret in secrets for part in secret.split(".") if part in written]
+
+
+async def show(port: int, secret: str) -> None:
+    """Shows a secret in every place, also where none belongs."""
+    at = f"127.0.0.1:{port}"
+    paths = ["/ws", "/ws/ann", "/ws/notifications/", "/ws/notifications", "/nothing"]
+    for path in paths:
+        for name in ("token", "ticket"):
+            with suppress(WebSocketException, OSError):
+                async with websockets.connect(f"ws://{at}{path}?{name}={secret}", proxy=None) as device:
+                    await device.recv()
+    async with websockets.connect(f"ws://{at}/ws", proxy=None) as device:
+        await device.send(orjson.dumps({"type": "auth", "token": secret}).decode())
+        with suppress(WebSocketException):
+            await device.recv()
+    async with aiohttp.ClientSession() as client:
+        for path in ("/sse", "/poll", "/ws", "/nothing"):
+            for headers in ({}, {"Authorization": f"Bearer {secret}"}):
+                async with client.get(f"http://{at}{path}?token={secret}", headers=headers) as answer:
+                    await answer.content.read(1)
+    for line in (b"GET /ws?token=%b HTTP/1.1", b"GET http://[?token=%b HTTP/1.1", b"BREW /sse?token=%b HTTP/9.9"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(line % secret.encode() + b"\r\nHost: x\r\nUpgrade: websocket\r\nX\r\n\r\n")
+        await reader.read()
+        writer.close()

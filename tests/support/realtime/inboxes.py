@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry
 
-from services.websocket.hub import Hub, Phase, Session
+from services.websocket.hub import Hub
+from services.websocket.session import Phase, Session
 from services.websocket.socket_metrics import SocketMetrics
 from services.websocket.transport import native
 from shared.errors import StoreUnavailable
 from shared.realtime import wakeup
-from shared.realtime.close_codes import CloseCode
+from shared.realtime.close_codes import INTERNAL, CloseCode
 from shared.realtime.wakeup import Wakeup
 from shared.store.values import Change, Owner, Position, Pull
 from tests.models.inbox_line import InboxLine, Shown
@@ -53,6 +54,8 @@ class Link:
         self.session: Session | None = None
 
     def write(self, data: bytes) -> None:
+        if self.full:
+            self.node.wrong.append("a device was written to although its buffer was full")
         if self.ended is None:
             self.sent.extend(orjson.loads(frame) for frame in data.split(b"\n"))
 
@@ -102,6 +105,8 @@ class Node:
         self.up = True
         self.wanted = self.subscribed = False
         self.confirming: list[asyncio.Future[None]] = []
+        #: what its hub did that no hub may do
+        self.wrong: list[str] = []
         #: wake-ups on their way to this node
         self.queue: deque[bytes] = deque()
 
@@ -168,6 +173,10 @@ class Node:
 
     def hear(self) -> None:
         self.hub.hear(OWNER, wakeup.parse(self.queue.popleft()))
+
+    def hear_last(self) -> None:
+        """Hears the newest wake-up first."""
+        self.hub.hear(OWNER, wakeup.parse(self.queue.pop()))
 
 
 @dataclass(eq=False)
@@ -263,6 +272,9 @@ class Inboxes:
         #: whether a wake-up was lost for good, so that only a check of positions can find it
         self.lost = False
         self.died: list[BaseException] = []
+        #: whether a device may be ended because of an error in what it is shown
+        self.may_break = False
+        self.loop.set_exception_handler(self._note)
         #: They are kept, because nothing else holds their tasks.
         self._killed: list[Node] = []
 
@@ -278,10 +290,15 @@ class Inboxes:
         self.loop.run_until_complete(_turns())
         self._look()
 
+    def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.died.append(context.get("exception") or RuntimeError(context["message"]))
+
     def _look(self) -> None:
         assert not self.died, self.died
+        assert not any(node.wrong for node in self.nodes), [node.wrong for node in self.nodes]
         for phone in self.phones:
             if phone.link is not None and phone.link.ended is not None:
+                assert self.may_break or phone.link.ended is not INTERNAL, "an error ended a connection; see the log"
                 phone.link = None
 
     def call(self, work: Callable[[], object]) -> None:
@@ -322,6 +339,10 @@ class Inboxes:
     def deliver(self, phone: Phone) -> None:
         if phone.link is not None and phone.link.sent:
             phone.apply(phone.link.sent.popleft(), self.line)
+
+    def deliver_all(self, phone: Phone) -> None:
+        while phone.link is not None and phone.link.sent:
+            self.deliver(phone)
 
     def drain(self, phone: Phone) -> None:
         link = phone.link

@@ -83,6 +83,7 @@ class Stage:
         self._threads = threads
         self._numbers = itertools.count(1)
         self.stop = asyncio.Event()
+        self.running: asyncio.Task[None]
 
     @property
     def url(self) -> str:
@@ -162,12 +163,12 @@ async def serving(database_url: str, redis_url: str, **settings: Any) -> AsyncIt
         wake_ups = WakeUps(redis, metrics)
         stage = Stage(Node(chosen, store, threads, redis, wake_ups, metrics), store, threads, wake_ups, metrics)
         await stage.node.start()
-        running = asyncio.create_task(stage.node.run(stage.stop))
+        stage.running = asyncio.create_task(stage.node.run(stage.stop))
         try:
             yield stage
         finally:
             stage.stop.set()
-            await running
+            await stage.running
 
 
 async def get(url: str, **options: Any) -> tuple[int, dict[str, Any]]:

@@ -69,3 +69,9 @@ def test_the_published_pattern_is_the_rule_of_an_identifier(text: str) -> None:
     except ValueError:
         allowed = False
     assert bool(re.fullmatch(f"[^{FORBIDDEN_IN_IDENTIFIER}]*", text)) is allowed
+
+
+@pytest.mark.parametrize("half", ["\ud800", "\udfff", "a\udcffb"])
+def test_half_a_character_is_no_part_of_an_identifier(half: str) -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        identifier(half)

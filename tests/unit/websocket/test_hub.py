@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from services.websocket import hub as hub_module
-from services.websocket.hub import PULLS_AT_ONCE
-from shared.realtime.close_codes import OVERLOADED
-from shared.store.values import Position
-from tests.support.realtime.inboxes import Inboxes
+from services.websocket.reads import PULLS_AT_ONCE
+from services.websocket.transport import native
+from shared.realtime.close_codes import INTERNAL, OVERLOADED
+from shared.store.values import Position, Pull
+from tests.support.realtime.inboxes import Inboxes, Json
 
 
 @pytest.fixture
@@ -34,12 +36,71 @@ def connect_all(world: Inboxes) -> None:
 def test_devices_that_come_together_share_snapshots(world: Inboxes) -> None:
     connect_all(world)
     node = world.nodes[0]
-    # Two snapshots at a time, and no more devices in one than allowed.
-    assert len(node.requests) == 2
-    for number in (PULLS_AT_ONCE, PULLS_AT_ONCE, 70 - 2 * PULLS_AT_ONCE):
+    left = len(world.phones)
+    while left:
+        # Two snapshots at a time, and no more devices in one than allowed: so 32 devices are read at a time.
+        assert len(node.requests) == min(2, -(-left // PULLS_AT_ONCE))
         node.requests[0].go_on()
-        assert len(node.requests[0].taken[0]) == number
+        assert len(node.requests[0].taken[0]) == min(PULLS_AT_ONCE, left)
+        left -= len(node.requests[0].taken[0])
         world.call(lambda: node.go_on(0))
+    assert 2 * PULLS_AT_ONCE == 32
+    world.settle()
+
+
+def test_a_user_who_has_gone_before_the_subscription_is_not_subscribed(world: Inboxes) -> None:
+    phone, node = world.phones[0], world.nodes[0]
+
+    def come_and_go() -> None:
+        world.connect(phone, node)
+        world.cut(phone)
+
+    world.call(come_and_go)
+    assert not node.wanted
+    assert node.confirming == []
+
+
+def test_a_device_that_cannot_be_served_is_ended_and_the_others_are_served(
+    world: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.may_break = True
+    for _ in range(3):
+        world.commit(world.line.add())
+    connect_all(world)
+    at_once, later = (phone.link for phone in world.phones[:2])
+    assert at_once is not None
+    assert later is not None
+
+    def broken(pull: Pull) -> Iterator[bytes]:
+        raise ValueError("a row that is no JSON")
+
+    def broken_later(pull: Pull) -> Iterator[bytes]:
+        yield next(native.pages(replace(pull, rows=pull.rows[:1])))
+        raise ValueError("a row that is no JSON")
+
+    monkeypatch.setattr(at_once, "pulled", broken)
+    monkeypatch.setattr(later, "pulled", broken_later)
+    world.settle()
+    assert (at_once.ended, later.ended) == (INTERNAL, INTERNAL)
+    assert [phone.link is not None for phone in world.phones] == [False, False] + [True] * 68
+
+
+def test_a_wake_up_that_cannot_be_written_stops_none_of_the_following_ones(
+    world: Inboxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "WRITES_AT_ONCE", 4)
+    monkeypatch.setattr(hub_module, "log_death", lambda task: task.cancelled() or task.exception())
+    world.commit(world.line.add())
+    connect_all(world)
+    world.settle()
+    with monkeypatch.context() as broken:
+        broken.setattr(Json, "live", lambda *_: 1 / 0)
+        world.commit(world.line.add())
+        world.publish(0)
+        world.call(world.nodes[0].hear)
+    world.commit(world.line.add())
+    world.publish(0)
+    world.call(world.nodes[0].hear)
     world.settle()
 
 
@@ -127,6 +188,15 @@ def test_a_device_that_is_not_behind_is_told_nothing(world: Inboxes) -> None:
     world.publish(0)
     world.call(world.nodes[0].hear)
     assert world.nodes[0].requests == []
+
+
+def test_a_position_in_an_inbox_that_does_not_exist_is_read_once(world: Inboxes) -> None:
+    phone, node = world.phones[0], world.nodes[0]
+    phone.position = Position("", 5)
+    world.call(lambda: world.connect(phone, node))
+    world.settle()
+    assert phone.position == Position("", 0)
+    assert world.line.epoch == ""
 
 
 def test_a_store_that_went_back_gets_a_fresh_epoch(world: Inboxes) -> None:
