@@ -200,6 +200,8 @@ class Node:
         while True:
             await asyncio.sleep(self._settings.sockets.position_check_s * random.uniform(0.8, 1.2))
             try:
+                # It does nothing if the tables were checked at the start. If they do not fit, the process ends.
+                await self._threads.read(self._store.check_schema)
                 lost = await self.hub.check(lambda: asyncio.sleep(_SETTLE_S))
             except StoreUnavailable as exc:
                 log.warning("positions_not_compared", error=str(exc))
