@@ -6,7 +6,7 @@ looked like at every offset, so that a test can tell whether a device shows exac
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from shared.store.values import Change, Notification, Owner, Position, Pull
@@ -81,7 +81,7 @@ class InboxLine:
         prev = self.seq
         for one in unread:
             self._put(one._replace(read_ms=READ_MS, changed_seq=prev + 1))
-        return replace(self._committed(prev, []), read_upto=self._ids)
+        return self._committed(prev, [])._replace(read_upto=self._ids)
 
     def repeat(self) -> Change | None:
         """Finds a row that is stored already: nothing changes, and the change is bare."""
@@ -139,7 +139,7 @@ class InboxLine:
         self.epoch = f"{self._epochs:08x}"
         self.backups = [Backup(self.seq, self.floor, dict(self.rows))]
 
-    def _set(self, id_: int, **fields: int) -> Change | None:
+    def _set(self, id_: int, **fields: Any) -> Change | None:
         old = self.rows.get(id_)
         if old is None or old.deleted_ms is not None or all(getattr(old, name) for name in fields):
             return None

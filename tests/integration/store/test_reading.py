@@ -73,6 +73,17 @@ def test_everything_that_was_read_at_once_comes_however_much_it_is(store: Store)
     assert (found.recovered, found.rows, found.position.offset) == (False, (), 31)
 
 
+def test_a_thousand_changed_rows_are_recovered_and_one_more_is_a_first_load(store: Store) -> None:
+    for first in range(0, 1000, 250):
+        store.insert([new("ann", str(first + n)) for n in range(250)])
+    (found,) = store.pull([(ANN, Position("", 0))])
+    assert (found.recovered, len(found.rows), found.more) == (True, 1000, False)
+    store.insert([new("ann", "1000")])
+    (found,) = store.pull([(ANN, Position("", 0))])
+    assert (found.recovered, len(found.rows), found.more) == (False, 1000, True)
+    assert (found.rows[0].request_id, found.rows[-1].request_id) == ("1", "1000")
+
+
 def test_offset_0_is_continued_in_any_epoch(store: Store) -> None:
     fill(store, 2)
     for epoch in ("", "00000000"):
