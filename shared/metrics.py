@@ -64,6 +64,9 @@ class Metrics:
         self.wakeups_failed = counter(
             "notify_wakeups_failed", "Changes of an inbox that could not be announced to the devices at once"
         )
+        self.store_unavailable = counter(
+            "notify_store_unavailable", "Calls of the database of the inboxes that failed because it was unavailable"
+        )
         self.declaration_failed = counter(
             "notify_declaration_failed",
             "Declarations that the broker refused, for other reasons than arguments",

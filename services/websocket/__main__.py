@@ -27,7 +27,7 @@ async def main(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         store = Store(settings.database.url, CONNECTIONS)
         stack.callback(store.close)
-        threads = StoreThreads()
+        threads = StoreThreads(metrics.store_unavailable)
         stack.push_async_callback(threads.close)
         redis = Batcher(settings.redis.url)
         stack.push_async_callback(redis.close)

@@ -19,6 +19,7 @@ import orjson
 import structlog
 
 from shared.errors import Refusal, Refused, SchemaMismatch, StoreUnavailable, Unavailable
+from shared.logs import log_death
 from shared.metrics import Metrics
 from shared.providers.provider import Message
 from shared.providers.urls import DEFAULT_TIMEOUT_S, Builder, ProviderUrl
@@ -64,7 +65,6 @@ class Inbox:
         self._threads = threads
         self._wake_ups = wake_ups
         self._rows, self._seconds = metrics.inbox_batch_rows, metrics.inbox_commit_seconds
-        self._checked = False
         self._waiting: deque[_Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._publishing: set[asyncio.Task[None]] = set()
@@ -72,7 +72,7 @@ class Inbox:
     async def open(self) -> None:
         """Checks the tables. Raises SchemaMismatch. A database that is unavailable now is checked when it is there."""
         try:
-            await self._threads.read(self._check)
+            await self._threads.read(self._store.check_schema)
         except StoreUnavailable as exc:
             log.warning("store_not_checked", error=str(exc))
 
@@ -112,11 +112,6 @@ class Inbox:
         if self._publishing:
             await asyncio.wait(self._publishing)
 
-    def _check(self) -> None:
-        if not self._checked:
-            self._store.check_schema()
-            self._checked = True
-
     async def _write_all(self) -> None:
         while batch := self._take():
             # No error of any kind may leave a sender waiting.
@@ -148,7 +143,7 @@ class Inbox:
         self._settle(batch, inserted)
 
     def _insert(self, rows: Sequence[NewNotification]) -> Inserted:
-        self._check()
+        self._store.check_schema()
         began = time.monotonic()
         inserted = self._store.insert(rows)
         self._seconds.observe(time.monotonic() - began)
@@ -162,6 +157,7 @@ class Inbox:
             task = asyncio.create_task(self._wake_ups.publish(inserted.changes))
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
+            task.add_done_callback(log_death)
         for one, result in zip(batch, inserted.results, strict=True):
             if isinstance(result, Rejected):
                 one.fail(Refused(Refusal.PAYLOAD_REJECTED, f"the database refuses it: {result.detail}"))

@@ -46,7 +46,10 @@ class Upkeep:
         self._retain_at = 0.0
 
     async def run(self) -> None:
-        """Runs until it is cancelled. It continues while the database is unavailable; any other error is raised."""
+        """Runs until it is cancelled. It continues while the database is unavailable; any other error is raised.
+
+        So it raises SchemaMismatch if the database was unavailable when the process started, and does not fit now.
+        """
         silent = False
         while True:
             await asyncio.sleep(self._every_s * random.uniform(0.8, 1.2))
@@ -59,6 +62,7 @@ class Upkeep:
                 silent = True
 
     async def _tidy(self) -> None:
+        await self._threads.read(self._store.check_schema)
         removed = await self._remove(self._store.expire())
         purged = 0
         if time.monotonic() >= self._retain_at:

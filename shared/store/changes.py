@@ -97,13 +97,17 @@ def lock_all(connection: Connection, owners: Sequence[Owner]) -> dict[Owner, Inb
 
 def raise_marks(connection: Connection, column: str, offsets: Mapping[Owner, int]) -> None:
     """Raises ``delivered_seq`` or ``seen_seq`` to these offsets, at most to the end; never lowers one."""
-    for owner in lock_all(connection, list(offsets)):
-        offset = offsets[owner]
-        connection.execute(
-            sa.update(inbox)
-            .where(_i.tenant == owner.tenant, _i.user_id == owner.user_id, _i[column] < offset, _i.seq >= offset)
-            .values({column: offset})
-        )
+    found = lock_all(connection, list(offsets))
+    if not found:
+        return
+    offset = sa.bindparam("to", type_=sa.BigInteger)
+    connection.execute(
+        sa.update(inbox)
+        .where(_i.tenant == sa.bindparam("whose_tenant"), _i.user_id == sa.bindparam("whose_id"))
+        .where(_i[column] < offset, _i.seq >= offset)
+        .values({column: offset}),
+        [{"whose_tenant": owner.tenant, "whose_id": owner.user_id, "to": offsets[owner]} for owner in found],
+    )
 
 
 def _marked(at_ms: int | None, wanted: bool | None, now_ms: int) -> int | None:

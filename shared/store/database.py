@@ -120,8 +120,7 @@ class Database:
         return self._connect_sqlite(self.path) if self.path is not None else self._connect_postgresql()
 
     def _connect_sqlite(self, path: Path) -> sqlite3.Connection:
-        if not path.exists():
-            _make_private(path)
+        _make_private(path)
         connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         # WAL: readers and the writer do not wait for each other. FULL: what is committed survives a loss of power;
         # without it nothing is faster in batches.
@@ -155,8 +154,10 @@ def _database_errors() -> Iterator[None]:
         yield
     except DBAPIError as exc:
         raise _meaning_of(exc.orig) from None
+    except sqlalchemy.exc.TimeoutError as exc:
+        raise StoreUnavailable("the database is busy: all connections of this process are in use") from exc
     except SQLAlchemyError as exc:
-        raise StoreUnavailable(f"the database is busy: {type(exc).__name__}") from exc
+        raise StoreUnavailable(f"{type(exc).__name__}: {_first_line(exc)}") from exc
     except (sqlite3.Error, psycopg.Error) as exc:
         raise _meaning_of(exc) from None
     except (UnicodeEncodeError, OverflowError) as exc:
@@ -191,7 +192,9 @@ def _first_line(error: BaseException) -> str:
 def _make_private(path: Path) -> None:
     """Makes the file and its directory, which only their owner may enter: the texts of all notifications lie there."""
     try:
+        if path.exists():
+            return
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=stat.S_IRUSR | stat.S_IWUSR, exist_ok=True)
     except OSError as exc:
-        raise StoreUnavailable(f"cannot make the database: {exc.strerror}") from exc
+        raise StoreUnavailable(f"cannot find or make the file of the database: {exc.strerror}") from exc

@@ -29,6 +29,8 @@ from shared.store.values import (
 #: How long a tombstone is kept, milliseconds: longer than a device's position or a record of a delivery is of use
 #: (DONE_TTL_S, 3 days). Until then a repeat must find it, or it would bring back what its user has deleted.
 TOMBSTONE_MS = 7 * 86_400_000
+#: Most inboxes of which one transaction records what was delivered or seen: others wait for its locks meanwhile.
+MARKED_AT_ONCE = 256
 
 
 class Store:
@@ -45,10 +47,16 @@ class Store:
     def __init__(self, url: str, connections: int = 3, now_ms: Callable[[], int] = clock.now_ms) -> None:
         self.database = Database(url, connections)
         self._now_ms = now_ms
+        self._fits = False
 
     def check_schema(self) -> None:
-        """Call it when a process starts. Raises SchemaMismatch (BadSettings: exit 2) if the tables do not fit."""
-        schema.check(self.database)
+        """Raises SchemaMismatch (BadSettings: exit 2) if the tables do not fit. It does nothing once they do.
+
+        Call it when a process starts, and again later if the database was unavailable then.
+        """
+        if not self._fits:
+            schema.check(self.database)
+            self._fits = True
 
     def close(self) -> None:
         """Closes the connections."""
@@ -85,13 +93,17 @@ class Store:
 
     def raise_delivered(self, offsets: Mapping[Owner, int]) -> None:
         """Records that devices have everything up to these offsets. It takes no offset and makes no change."""
-        with self.database.writing() as connection:
-            changes.raise_marks(connection, "delivered_seq", offsets)
+        self._raise_marks("delivered_seq", offsets)
 
     def raise_seen(self, offsets: Mapping[Owner, int]) -> None:
         """Records that users have seen their list up to these offsets. It takes no offset and makes no change."""
-        with self.database.writing() as connection:
-            changes.raise_marks(connection, "seen_seq", offsets)
+        self._raise_marks("seen_seq", offsets)
+
+    def _raise_marks(self, column: str, offsets: Mapping[Owner, int]) -> None:
+        marks = list(offsets.items())
+        for first in range(0, len(marks), MARKED_AT_ONCE):
+            with self.database.writing() as connection:
+                changes.raise_marks(connection, column, dict(marks[first : first + MARKED_AT_ONCE]))
 
     # -- Reading -----------------------------------------------------------------------------------------------------
 

@@ -25,8 +25,9 @@ from services.websocket.session import Session, Suspect
 from services.websocket.transport import native
 from shared.logs import log_death
 from shared.realtime.wakeup import Wakeup
-from shared.store.values import Change, Position
+from shared.store.values import Change, Notification, Position
 from tests.models.inbox_line import InboxLine
+from tests.support.inbox_rows import row
 from tests.support.realtime.inboxes import Inboxes, Node, Phone
 from tests.support.run.examples import examples
 
@@ -443,6 +444,30 @@ class ReadsRowsBeforeThePosition(InboxLine):
         return answer
 
 
+class TakesOffsetsBeforeTheCommit(InboxLine):
+    """Takes offsets from a sequence and without a lock: of two transactions, the first is committed last."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._late: Notification | None = None
+
+    def add(self, count: int = 1) -> Change:
+        if not self.epoch:
+            return super().add(count)
+        if self._late is None:
+            self._ids += 1
+            self._late = row(self._ids, self.seq + 1, user_id=self.owner.user_id)
+            self.seq += 1
+            return super().add(count)
+        late, self._late = self._late, None
+        self.rows[late.id] = late
+        for position in self.looked:
+            if position.epoch == self.epoch and position.offset >= late.seq:
+                self.looked[position] = {**self.looked[position], late.id: False}
+                self.counted[position] += 1
+        return Change(self.owner, self.epoch, late.seq - 1, late.seq, self.unread, late.stored_ms, (late,))
+
+
 class RemembersForTheDevice(Inboxes):
     """Resumes from what was sent to the device and not from what it has applied."""
 
@@ -474,6 +499,7 @@ WRONG: dict[type, set[str]] = {
     ForgetsWhatItHearsDuringARead: set(),
     NeverReadsAgain: set(),
     ReadsRowsBeforeThePosition: set(),
+    TakesOffsetsBeforeTheCommit: set(),
     RepeatsItself: {"doubled"},
     IgnoresTheEpoch: {"put back"},
     ThinksEverythingWasSaid: {"erased"},

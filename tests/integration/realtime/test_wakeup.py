@@ -77,3 +77,27 @@ async def test_without_redis_every_wake_up_is_counted_and_nothing_raised() -> No
         ThreadedWakeUps(client, metrics.wakeups_failed).publish(CHANGES)
     assert failed(metrics) == 2 * len(CHANGES)
     await batcher.close()
+
+
+async def test_a_channel_that_redis_refuses_keeps_no_other_from_its_wake_up(
+    redis_url: str, redis_client: redis.Redis, listening: redis.client.PubSub
+) -> None:
+    refused = CHANGES[1]
+    allowed = [one for one in CHANGES[:5] if one is not refused]
+    redis_client.acl_setuser(
+        "waker",
+        enabled=True,
+        nopass=True,
+        commands=["+@all"],
+        keys=["*"],
+        channels=[channel_of(one.owner) for one in allowed],
+        reset_channels=True,
+    )
+    try:
+        batcher, metrics = Batcher(redis_url.replace("redis://", "redis://waker:any@")), Metrics()
+        await WakeUps(batcher, metrics).publish(CHANGES[:5])
+        assert sorted(heard(listening, len(allowed))) == sorted((channel_of(one.owner), encode(one)) for one in allowed)
+        assert failed(metrics) == 1
+        await batcher.close()
+    finally:
+        redis_client.acl_deluser("waker")

@@ -13,6 +13,7 @@ import redis
 from services.websocket.inbox import Inbox
 from shared.errors import StoreUnavailable
 from shared.message.channels import PRIORITIES, lanes_of
+from shared.message.headers import DeliveryState
 from shared.metrics import Metrics
 from shared.realtime.wakeup import Wakeup, WakeUps, channel_of, parse
 from shared.redis.batch import Batcher
@@ -20,6 +21,8 @@ from shared.settings.settings import Settings
 from shared.store.store import Store
 from shared.store.threads import CONNECTIONS, StoreThreads
 from shared.store.values import Inserted, NewNotification, Notification, Owner
+from shared.worker.poison import GIVE_UP_AT, SUSPECT_AT
+from tests.support.full_disks import full_disk
 from tests.support.peers.source_service import json_answer, source_service
 from tests.support.stores import check_inboxes
 from tests.support.waiting import eventually_async
@@ -29,15 +32,23 @@ U1 = Owner("user-1")
 
 
 class Gated(Store):
-    """A store that a test makes unavailable, or whose answer to a commit a test loses."""
+    """A store that a test makes unavailable, or whose answer to a commit a test loses.
+
+    The titles of the requests in ``spoiled`` become such that no database takes them; ``bugs`` calls meet a bug.
+    """
 
     away = False
     loses_answers = False
+    spoiled: frozenset[str] = frozenset()
+    bugs = 0
 
     def insert(self, batch: Sequence[NewNotification]) -> Inserted:
         if self.away:
             raise StoreUnavailable("away")
-        inserted = super().insert(batch)
+        if self.bugs:
+            self.bugs -= 1
+            raise KeyError("bug")
+        inserted = super().insert([one._replace(title="\ud800") if one.request_id in self.spoiled else one for one in batch])
         if self.loses_answers:
             raise StoreUnavailable("connection lost")
         return inserted
@@ -46,8 +57,9 @@ class Gated(Store):
 @asynccontextmanager
 async def inbox_worker(settings: Settings, database_url: str, workers: int = 1) -> AsyncIterator[tuple[Bench, Gated]]:
     """Runs the worker as the process does, and yields its bench and its store."""
-    store, threads, batcher = Gated(database_url, CONNECTIONS), StoreThreads(), Batcher(settings.redis.url)
     metrics = Metrics()
+    store, batcher = Gated(database_url, CONNECTIONS), Batcher(settings.redis.url)
+    threads = StoreThreads(metrics.store_unavailable)
     inbox = Inbox(store, threads, WakeUps(batcher, metrics), metrics, timeout_s=0.5)
     await inbox.open()
     try:
@@ -191,3 +203,73 @@ async def test_a_user_whom_no_directory_knows_has_an_inbox_and_one_who_wants_non
                 lambda: bench.count("notify_skipped_total", channel="websocket", reason="opted_out") == 1
             )
             assert rows(store, Owner("u2")) == []
+
+
+async def test_a_full_disk_loses_nothing_and_nothing_is_acked_that_is_not_stored(
+    settings: Settings, database_url: str
+) -> None:
+    async with inbox_worker(settings, database_url) as (bench, store):
+        await bench.put("before")
+        await delivered(bench, 1)
+        with full_disk(store):
+            for n in range(40):
+                await bench.put(f"r-{n}", priority=PRIORITIES[n % 3], content={"title": "t", "body": "x" * 10_000})
+            await eventually_async(lambda: bench.worker.paused)
+            assert bench.providers.states() == {"inbox": "open"}
+            assert [row.request_id for row in rows(store)] == ["before"]
+            assert bench.count("notify_delivered_total", channel="websocket", provider="inbox") == 1
+        await delivered(bench, 41)
+        assert sorted(row.request_id for row in rows(store)) == sorted(["before", *(f"r-{n}" for n in range(40))])
+        assert await bench.failed() == []
+        assert bench.count("notify_store_unavailable_total") >= 1
+        check_inboxes(store)
+
+
+async def test_a_notification_that_no_database_takes_goes_to_the_failed_queue_alone(
+    settings: Settings, database_url: str
+) -> None:
+    async with inbox_worker(settings, database_url) as (bench, store):
+        store.spoiled = frozenset({"r-7"})
+        for n in range(20):
+            await bench.put(f"r-{n}", user_id=f"u{n % 3}")
+        await delivered(bench, 19)
+        [(headers, _)] = await eventually_async(bench.failed)
+        assert headers["notify-failed-reason"] == "payload_rejected"
+        found = [row.request_id for user in range(3) for row in rows(store, Owner(f"u{user}"))]
+        assert sorted(found) == sorted(f"r-{n}" for n in range(20) if n != 7)
+        assert bench.providers.states() == {"inbox": "closed"}
+
+
+async def test_a_bug_in_the_store_costs_a_turn_of_the_ladder(settings: Settings, database_url: str) -> None:
+    async with inbox_worker(settings, database_url) as (bench, store):
+        store.bugs = 1
+        for n in range(5):
+            await bench.put(f"r-{n}")
+        await delivered(bench, 5)
+        assert sorted(row.request_id for row in rows(store)) == [f"r-{n}" for n in range(5)]
+        assert bench.count("notify_handler_failed_total", channel="websocket") >= 1
+        assert await bench.failed() == []
+
+
+async def test_a_message_that_was_redelivered_too_often_never_reaches_the_store(
+    settings: Settings, database_url: str
+) -> None:
+    async with inbox_worker(settings, database_url) as (bench, store):
+        await bench.put("poison", headers=DeliveryState(redeliveries=GIVE_UP_AT).to_headers())
+        await bench.put("suspect", headers=DeliveryState(redeliveries=SUSPECT_AT).to_headers())
+        await bench.put("innocent")
+        [(headers, _)] = await eventually_async(bench.failed)
+        assert headers["notify-failed-reason"] == "delivery_limit"
+        await delivered(bench, 2)
+        assert sorted(row.request_id for row in rows(store)) == ["innocent", "suspect"]
+
+
+async def test_without_a_user_id_there_is_no_inbox(settings: Settings, database_url: str) -> None:
+    async with inbox_worker(settings, database_url) as (bench, store):
+        await bench.put("nobody", user_id=None, recipient={"email": "a@example.org"})
+        [(headers, _)] = await eventually_async(bench.failed)
+        assert (headers["notify-failed-reason"], headers["notify-failed-error"]) == (
+            "no_recipient",
+            "the recipient has no user_id",
+        )
+        assert store.totals().inboxes == 0

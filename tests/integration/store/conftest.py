@@ -1,8 +1,10 @@
 """Provides the store, on each of the two databases."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import sqlalchemy
 
 from shared.store.store import Store
 
@@ -22,8 +24,15 @@ def clock() -> Clock:
     return Clock()
 
 
+def reverse(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA reverse_unordered_selects = ON")
+
+
 @pytest.fixture
 def store(database_url: str, clock: Clock) -> Iterator[Store]:
     opened = Store(database_url, now_ms=clock)
+    if opened.database.is_sqlite:
+        # Rows come in the order of the table only where a statement says so.
+        sqlalchemy.event.listen(opened.database._engine, "connect", reverse)
     yield opened
     opened.close()

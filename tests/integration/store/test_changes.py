@@ -1,8 +1,10 @@
 """Tests what users do to their inbox: one offset for what really changed, and counters that are always right."""
 
 import pytest
+import sqlalchemy
 
 from shared.errors import DataRejected
+from shared.store import store as store_module
 from shared.store.store import Store
 from shared.store.values import EMPTY, Change, Owner
 from tests.integration.store.conftest import Clock
@@ -104,6 +106,23 @@ def test_delivered_and_seen_only_rise_and_never_beyond_the_end(store: Store, ids
     summary = store.summary(ANN)
     assert (summary.delivered, summary.seen, summary.position.offset) == (3, 2, 5)
     assert store.summary(Owner("bob")).delivered == 1
+
+
+def test_what_many_users_have_seen_takes_several_short_transactions(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "MARKED_AT_ONCE", 3)
+    owners = [Owner(f"user {n}") for n in range(7)]
+    store.insert([new(owner.user_id, "1") for owner in owners])
+    begun: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        begun.extend([statement] if statement.startswith("BEGIN") else [])
+
+    sqlalchemy.event.listen(store.database._engine, "before_cursor_execute", note)
+    store.raise_seen(dict.fromkeys(owners, 1))
+    assert len(begun) == 3
+    assert {store.summary(owner).seen for owner in owners} == {1}
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**53, 2**63, 2**70, -(2**70)])

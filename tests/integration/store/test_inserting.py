@@ -100,7 +100,11 @@ def test_an_id_is_never_given_twice(store: Store) -> None:
     assert second.id > first.id
 
 
-@pytest.mark.parametrize("bad", [{"title": "\ud800"}, {"created_ms": 2**63}], ids=["no UTF-8", "too large a number"])
+@pytest.mark.parametrize(
+    "bad",
+    [{"title": "\ud800"}, {"created_ms": 2**63}, {"title": None}],
+    ids=["no UTF-8", "too large a number", "nothing where something must be"],
+)
 def test_one_bad_notification_keeps_out_no_other(store: Store, bad: dict[str, object]) -> None:
     batch = [new(f"user {n % 7}", str(n), **(bad if n == 41 else {})) for n in range(64)]
     inserted = store.insert(batch)

@@ -115,6 +115,15 @@ def test_a_newer_database_is_refused_and_never_touched(bare: Store) -> None:
     assert schema.revision_of(bare.database) == "0999"
 
 
+def test_tables_that_fit_are_looked_at_once(bare: Store) -> None:
+    schema.upgrade(bare.database)
+    bare.check_schema()
+    set_revision(bare, "0999")
+    bare.check_schema()
+    with pytest.raises(SchemaMismatch):
+        schema.check(bare.database)
+
+
 #: All wait for the same second before they begin, so that they meet.
 _UPGRADE = """
 import sys, time

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from shared.errors import StoreUnavailable
+from shared.metrics import Metrics
 from shared.store.store import Store
 from shared.store.threads import READERS, StoreThreads
 from shared.store.values import Owner, Stored
@@ -34,13 +35,35 @@ async def test_neither_a_long_write_nor_a_long_read_stops_the_other_reader() -> 
     await threads.close()
 
 
-async def test_an_error_reaches_the_caller() -> None:
-    threads = StoreThreads()
+async def test_an_error_reaches_the_caller_and_an_unavailable_database_is_counted() -> None:
+    metrics = Metrics()
+    threads = StoreThreads(metrics.store_unavailable)
     store = Store("sqlite:////proc/no/such/file.db")
     with pytest.raises(StoreUnavailable):
         await threads.write(store.insert, [new("ann", "1")])
+    with pytest.raises(StoreUnavailable):
+        await threads.read(store.summary, ANN)
+    with pytest.raises(ZeroDivisionError):
+        await threads.read(lambda: 1 / 0)
+    assert metrics.registry.get_sample_value("notify_store_unavailable_total") == 2
     await threads.close()
     store.close()
+
+
+async def test_a_call_that_its_caller_gave_up_is_counted_too() -> None:
+    metrics, release = Metrics(), threading.Event()
+    threads = StoreThreads(metrics.store_unavailable)
+
+    def late() -> None:
+        release.wait()
+        raise StoreUnavailable("no answer")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await threads.write(late)
+    release.set()
+    await threads.close()
+    assert metrics.registry.get_sample_value("notify_store_unavailable_total") == 1
 
 
 async def test_a_write_that_its_caller_gave_up_is_carried_out_all_the_same(store: Store) -> None:

@@ -5,6 +5,7 @@ import re
 import pytest
 from structlog.testing import capture_logs
 
+from shared.settings.load import load_settings
 from shared.store import upkeep
 from shared.store.store import TOMBSTONE_MS, Store
 from shared.store.values import Change, Owner, Position, Repeated, Stored
@@ -119,6 +120,11 @@ def test_a_repeat_finds_the_tombstone_as_long_as_it_is_kept(store: Store, clock:
     clock.now_ms += TOMBSTONE_MS
     store.purge()
     assert store.insert([new("ann", "1")]).results == (Repeated(stored.id),)
+
+
+def test_a_tombstone_outlives_the_record_of_its_delivery() -> None:
+    """A repeat that neither the record nor the tombstone stops would bring back what its user has deleted."""
+    assert load_settings(env_file=None).idempotency.done_ttl_s * 1000 < TOMBSTONE_MS == 7 * DAY_MS
 
 
 def test_an_erased_user_leaves_nothing_and_devices_are_told(store: Store) -> None:

@@ -186,9 +186,11 @@ async def test_a_lost_wake_up_is_found_by_the_check_and_counted(databases: Datab
     with databases.empty("sqlite") as url:
         async with serving(url, redis_url, position_check_s=0.2) as stage:
             device = await stage.live()
-            await stage.add(wake=False)
-            assert [item["request_id"] for item in (await device.loaded())["items"]] == ["r1"]
+            await stage.add(count=3, wake=False)
+            await eventually_async(lambda: stage.sample("pending_notifications_count") == 3)
+            assert [item["request_id"] for item in (await device.loaded())["items"]] == ["r1", "r2", "r3"]
             await eventually_async(lambda: stage.sample("notify_wakeups_lost_total") == 1)
+            await eventually_async(lambda: stage.sample("pending_notifications_count") == 0)
 
 
 async def test_devices_of_many_users_are_read_together_and_each_gets_its_own(stage: Stage) -> None:

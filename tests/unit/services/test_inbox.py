@@ -41,14 +41,12 @@ class FakeStore(Store):
         self.batches: list[list[NewNotification]] = []
         self.errors: list[Exception] = []
         self.schema_errors: list[Exception] = []
-        self.checks = 0
         self.gate = threading.Event()
         self.gate.set()
         self.rejected: set[str] = set()
         self.repeated: set[str] = set()
 
     def check_schema(self) -> None:
-        self.checks += 1
         if self.schema_errors:
             raise self.schema_errors.pop(0)
 
@@ -75,9 +73,12 @@ class FakeWakeUps(WakeUps):
         self.woken: list[list[str]] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.bug: Exception | None = None
 
     async def publish(self, changes: Sequence[Change]) -> None:
         await self.gate.wait()
+        if self.bug is not None:
+            raise self.bug
         self.woken.append([change.owner.user_id for change in changes])
 
 
@@ -275,6 +276,16 @@ async def test_a_redis_that_does_not_answer_keeps_no_batch_waiting(world: World)
     assert world.wake_ups.woken == [["u1"], ["u1"]]
 
 
+async def test_wake_ups_that_meet_a_bug_are_in_the_log_and_change_nothing(world: World) -> None:
+    world.wake_ups.bug = KeyError("bug")
+    with capture_logs() as logged:
+        assert await world.sent("a") == ["1"]
+        await world.inbox.close()
+    assert [(line["event"], line["exc_info"]) for line in logged] == [("task_died", world.wake_ups.bug)]
+    world.wake_ups.bug = None
+    assert await world.sent("b") == ["1"]
+
+
 async def test_closing_waits_for_the_batch_and_its_wake_ups(world: World) -> None:
     world.store.gate.clear()
     [one] = world.start("a")
@@ -294,13 +305,6 @@ async def test_other_tables_end_the_process_at_its_start(world: World) -> None:
     world.store.schema_errors = [SchemaMismatch("the database is older")]
     with pytest.raises(BadSettings, match="DATABASE_URL: the database is older"):
         await world.inbox.open()
-
-
-async def test_the_tables_are_checked_once(world: World) -> None:
-    await world.inbox.open()
-    await world.sent("a")
-    await world.sent("b")
-    assert world.store.checks == 1
 
 
 async def test_a_database_that_was_unavailable_is_checked_before_the_first_write(world: World) -> None:

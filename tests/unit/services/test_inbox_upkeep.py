@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from services.websocket.upkeep import Upkeep
-from shared.errors import StoreUnavailable
+from shared.errors import BadSettings, SchemaMismatch, StoreUnavailable
 from shared.metrics import Metrics
 from shared.realtime.wakeup import WakeUps
 from shared.redis.batch import Batcher
@@ -30,6 +30,11 @@ class FakeStore(Store):
         self.old: list[list[Change]] = []
         self.asked: list[str] = []
         self.away = False
+        self.schema_error: Exception | None = None
+
+    def check_schema(self) -> None:
+        if self.schema_error is not None:
+            raise self.schema_error
 
     def expire(self) -> Iterator[list[Change]]:
         yield from self._each("expire", self.expired)
@@ -117,6 +122,22 @@ async def test_it_goes_on_when_the_database_is_back(store: FakeStore, wake_ups: 
             await eventually_async(lambda: wake_ups.woken == [["u1"]])
             await eventually_async(lambda: logged[-1]["event"] == "inboxes_tidied")
     assert [line["event"] for line in logged] == ["inboxes_not_tidied", "inboxes_tidied"]
+
+
+async def test_tables_that_do_not_fit_end_it(store: FakeStore, wake_ups: FakeWakeUps) -> None:
+    """The database was unavailable when the process started, so nobody has looked at them yet."""
+    threads = StoreThreads()
+    store.schema_error = StoreUnavailable("away")
+    upkeep = asyncio.create_task(Upkeep(store, threads, wake_ups, 30, every_s=0.005).run())
+    with capture_logs() as logged:
+        await eventually_async(lambda: bool(logged))
+        assert not upkeep.done()
+        store.schema_error = SchemaMismatch("the database is newer")
+        with pytest.raises(BadSettings, match="DATABASE_URL: the database is newer"):
+            await upkeep
+    assert [(line["event"], line["error"]) for line in logged] == [("inboxes_not_tidied", "away")]
+    assert store.asked == []
+    await threads.close()
 
 
 async def test_an_unforeseen_error_ends_it(store: FakeStore, wake_ups: FakeWakeUps) -> None:
