@@ -1,4 +1,4 @@
-"""Tests that docs/operating.md explains every line that the inboxes and their nodes write into the log, and no other."""
+"""Tests that docs/operating.md explains every line that the inboxes and their nodes write into the log."""
 
 from __future__ import annotations
 
