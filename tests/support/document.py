@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,3 +44,17 @@ def rows(table: str) -> list[list[str]]:
 def words(text: str) -> set[str]:
     """Returns the words that stand in backticks, or at the beginning of what does."""
     return set(re.findall(r"`(\w+)", text))
+
+
+def constant(package: str, name: str) -> Any:
+    """Returns the constant of this name, in whichever module of the package it is."""
+    found = [
+        value
+        for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}.")
+        if not module.name.endswith("__main__")
+        and (value := vars(importlib.import_module(module.name)).get(name)) is not None
+    ]
+    assert found, name
+    # Modules that import it have the same one.
+    assert all(value == found[0] for value in found), name
+    return found[0]

@@ -76,12 +76,13 @@ def test_production_has_no_sandbox(configuration: Any) -> None:
     assert "sandbox" not in {program.name for program in programs(found)}
 
 
-def test_a_taken_port_is_named_with_its_setting(configuration: Any) -> None:
+@pytest.mark.parametrize("setting", ["SMS_PORT", "SOCKET_PORT"])
+def test_a_taken_port_is_named_with_its_setting(configuration: Any, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert not is_free(port)
-        with pytest.raises(OpsError, match=rf"^port {port} \(SMS_PORT\) is in use\n"):
-            check_ports(configuration(SMS_PORT=str(port)))
+        with pytest.raises(OpsError, match=rf"^port {port} \({setting}\) is in use\n"):
+            check_ports(configuration(**{setting: str(port)}))
 
 
 def test_one_port_for_two_is_a_bad_setting(configuration: Any) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import get_args
 
-from services.websocket.hub import Why
+from tests.support.document import ROOT, constant
 
-ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 SOURCES = [
     *sorted((ROOT / "services" / "websocket").rglob("*.py")),
@@ -32,7 +30,7 @@ def test_every_log_line_of_the_nodes_is_explained_and_every_one_explained_is_wri
 
 def test_every_reason_of_a_pull_is_explained() -> None:
     (row,) = re.findall(r"^\| `notify_pulls_total\{why\}` \| (.*?) \|$", PAGE, re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", row)) == set(get_args(Why))
+    assert set(re.findall(r"`(\w+)`", row)) == set(get_args(constant("services.websocket", "Why")))
 
 
 def _logged() -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,14 +17,13 @@ from tests.support.inbox_rows import change, row
 
 PAGE = Document("realtime.md")
 NODE = ROOT / "services" / "websocket"
-SOCKET = NODE / "transport" / "socket.py"
 #: What writes and reads the native dialect. ``simple`` has the two other ones, ``sse`` an event beside the frames.
 SOURCES = [
     *(path for path in sorted(NODE.rglob("*.py")) if path.name not in ("simple.py", "sse.py")),
     ROOT / "shared" / "realtime" / "frames.py",
 ]
 #: Repeats the ``id`` of a frame of the device.
-ECHOES = ("echo", "_echo_of")
+ECHOES = ("echo", "echo_of", "_echo_of")
 
 
 def test_every_close_code_is_described_as_in_the_code() -> None:
@@ -132,7 +130,7 @@ def _types() -> Iterator[str]:
 
 def _taken() -> Iterator[str]:
     """Yields the types of frames that a device may send."""
-    for match in ast.walk(ast.parse(SOCKET.read_text())):
+    for match in _nodes():
         if isinstance(match, ast.Match) and isinstance(match.subject, ast.Name) and match.subject.id == "kind":
             for case in match.cases:
                 for part in ast.walk(case.pattern):
@@ -143,7 +141,7 @@ def _taken() -> Iterator[str]:
 def _read() -> set[str]:
     """Returns the fields that the code reads in the frames of devices."""
     found: set[str] = set()
-    for node in _nodes(SOCKET, NODE / "desk.py"):
+    for node in _nodes():
         if isinstance(node, ast.GeneratorExp) and "frame.get(name)" in ast.unparse(node.elt):
             found |= set(ast.literal_eval(node.generators[0].iter))
         if not isinstance(node, ast.Call):
@@ -172,6 +170,6 @@ def _calls() -> Iterator[ast.Call]:
     return (node for node in _nodes() if isinstance(node, ast.Call))
 
 
-def _nodes(*paths: Path) -> Iterator[ast.AST]:
-    for path in paths or SOURCES:
+def _nodes() -> Iterator[ast.AST]:
+    for path in SOURCES:
         yield from ast.walk(ast.parse(path.read_text()))

@@ -9,41 +9,47 @@ import orjson
 import pytest
 
 from notify_client import reconnect
-from services.websocket import hub, parts
-from services.websocket.desk import MOST_IDS
-from services.websocket.transport import native, poll
 from services.websocket.transport.dialects import place_of
-from services.websocket.transport.reading import MOST_BYTES
 from shared.realtime.frames import item
 from shared.settings.groups.sockets import SocketSettings
 from shared.settings.load import settings_from, variables_of
 from shared.store.store import TOMBSTONE_MS
 from shared.store.values import PULL_ROWS, PULL_TEXT_BYTES, Owner, Position, Pull
-from tests.support.document import ROOT, Document, rows, words
+from tests.support.document import ROOT, Document, constant, rows, words
 from tests.support.inbox_rows import row
 
 PAGE = Document("realtime.md")
 KIB = 1024
+
+
+def node(name: str) -> float:
+    """Returns a number of the nodes."""
+    number: float = constant("services.websocket", name)
+    return number
+
 
 #: What the page says, with each number as a group, and the numbers of the code.
 NUMBERS: list[tuple[str, tuple[float, ...]]] = [
     (r"kept for (\d+) days\)", (TOMBSTONE_MS / 86_400_000,)),
     (r"or if more than ([\d ]+) rows have changed", (PULL_ROWS,)),
     (r"gets the newest ([\d ]+) unread", (PULL_ROWS,)),
-    (r"It has (\d+) seconds", (parts.AUTH_S,)),
-    (r"the position within ([\d.]+) s", (parts.OPEN_AUTH_S,)),
-    (r"frames of at most (\d+) rows or (\d+) KiB", (native.PAGE_ROWS, native.PAGE_BYTES / KIB)),
+    (r"It has (\d+) seconds", (node("AUTH_S"),)),
+    (r"the position within ([\d.]+) s", (node("OPEN_AUTH_S"),)),
+    (r"frames of at most (\d+) rows or (\d+) KiB", (node("PAGE_ROWS"), node("PAGE_BYTES") / KIB)),
     (r"the text has more than (\d+) KiB", (PULL_TEXT_BYTES / KIB,)),
-    (r"`ids`, at most (\d+)", (MOST_IDS,)),
-    (r"more than (\d+) frames a second, after a burst of (\d+)", (parts.FRAMES_PER_S, parts.BURST)),
-    (r"Three within (\d+) seconds end", (parts.STRIKES_S,)),
-    (r"A message has at most (\d+) KiB", (MOST_BYTES / KIB,)),
-    (r"the wait, which is at most (\d+) s", (poll.MOST_WAIT_S,)),
-    (r"if the device has less than (\d+) KiB unsent", (parts.FULL_BYTES / KIB,)),
-    (r"A device that has (\d+) KiB unsent and takes no byte for (\d+) s", (parts.FULL_BYTES / KIB, parts.STALLED_S)),
-    (r"or has more than (\d+) MiB unsent", (parts.MOST_UNSENT_BYTES / KIB / KIB,)),
-    (r"Up to (\d+) devices are read in one snapshot", (hub.PULLS_AT_ONCE,)),
-    (r"while ([\d ]+) wait for their first load", (hub.MOST_WAITING,)),
+    (r"`ids`, at most (\d+)", (node("MOST_IDS"),)),
+    (r"more than (\d+) frames a second, after a burst of (\d+)", (node("FRAMES_PER_S"), node("BURST"))),
+    (r"Three within (\d+) seconds end", (node("STRIKES_S"),)),
+    (r"A message has at most (\d+) KiB", (node("MOST_BYTES") / KIB,)),
+    (r"the wait, which is at most (\d+) s", (node("MOST_WAIT_S"),)),
+    (r"if the device has less than (\d+) KiB unsent", (node("FULL_BYTES") / KIB,)),
+    (
+        r"A device that has (\d+) KiB unsent and takes no byte for (\d+) s",
+        (node("FULL_BYTES") / KIB, node("STALLED_S")),
+    ),
+    (r"or has more than (\d+) MiB unsent", (node("MOST_UNSENT_BYTES") / KIB / KIB,)),
+    (r"Up to (\d+) devices are read in one snapshot", (node("PULLS_AT_ONCE"),)),
+    (r"while ([\d ]+) wait for their first load", (node("MOST_WAITING"),)),
     (
         r"up to (\d) s at first \(never 0\), then up to (\d), (\d), (\d) \.\.\. (\d+) s",
         (reconnect.FIRST_S, *(reconnect.BASE_S * 2**attempt for attempt in (1, 2, 3)), reconnect.CAP_S),
@@ -51,10 +57,10 @@ NUMBERS: list[tuple[str, tuple[float, ...]]] = [
 ]
 #: Numbers that the page has in words.
 IN_WORDS: list[tuple[str, float, float]] = [
-    ("the third one ends the connection with 4500", parts.MOST_FAULTS, 3),
-    ("Three within 10 seconds end the connection with 4429", parts.STRIKES, 3),
-    ("the token ends within a minute", parts.EXPIRING_S, 60),
-    ("and two snapshots at a time", hub.READS_AT_ONCE, 2),
+    ("the third one ends the connection with 4500", node("MOST_FAULTS"), 3),
+    ("Three within 10 seconds end the connection with 4429", node("STRIKES"), 3),
+    ("the token ends within a minute", node("EXPIRING_S"), 60),
+    ("and two snapshots at a time", node("READS_AT_ONCE"), 2),
     ("begin again after a minute of being connected", reconnect.STABLE_S, 60),
 ]
 
