@@ -78,7 +78,7 @@ def test_each_health_check_asks_the_port_on_which_its_process_listens() -> None:
 
 
 #: Settings that only one service gets.
-OWN = {
+OWN: dict[str, dict[str, str | None]] = {
     # The demo page tells browsers the port that is published; nothing listens on it in this container.
     "gateway": {"SOCKET_PORT": None},
     "websocket": {"WEBSOCKET_ROLE": "consumer"},

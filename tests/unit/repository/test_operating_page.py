@@ -43,5 +43,7 @@ def _logged() -> Iterator[str]:
                 and isinstance(node.func.value, ast.Name)
                 and node.func.value.id == "log"
             ):
-                assert isinstance(node.args[0], ast.Constant), ast.unparse(node)
-                yield node.args[0].value
+                (event, *_) = node.args
+                assert isinstance(event, ast.Constant), ast.unparse(node)
+                assert isinstance(event.value, str)
+                yield event.value

@@ -100,8 +100,7 @@ def _said() -> dict[str, set[str]]:
     for call in _calls():
         name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if name == "say":
-            assert isinstance(call.args[0], ast.Constant)
-            fields.setdefault(call.args[0].value, set()).update(_keywords(call))
+            fields.setdefault(_text(call.args[0]), set()).update(_keywords(call))
         elif name == "welcome":
             fields["welcome"] = set(_keywords(call))
     return fields
@@ -125,7 +124,7 @@ def _types() -> Iterator[str]:
         if isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
                 if isinstance(key, ast.Constant) and key.value == "type" and isinstance(value, ast.Constant):
-                    yield value.value
+                    yield _text(value)
 
 
 def _taken() -> Iterator[str]:
@@ -135,7 +134,7 @@ def _taken() -> Iterator[str]:
             for case in match.cases:
                 for part in ast.walk(case.pattern):
                     if isinstance(part, ast.MatchValue) and isinstance(part.value, ast.Constant):
-                        yield part.value.value
+                        yield _text(part.value)
 
 
 def _read() -> set[str]:
@@ -158,12 +157,11 @@ def _read() -> set[str]:
 def _errors() -> Iterator[str]:
     for call in _calls():
         if isinstance(call.func, ast.Name) and call.func.id == "Unreadable":
-            assert isinstance(call.args[0], ast.Constant)
-            yield call.args[0].value
+            yield _text(call.args[0])
         for keyword in call.keywords:
             is_say = isinstance(call.func, ast.Attribute) and call.func.attr == "say"
             if is_say and keyword.arg == "code" and isinstance(keyword.value, ast.Constant):
-                yield keyword.value.value
+                yield _text(keyword.value)
 
 
 def _calls() -> Iterator[ast.Call]:
@@ -173,3 +171,9 @@ def _calls() -> Iterator[ast.Call]:
 def _nodes() -> Iterator[ast.AST]:
     for path in SOURCES:
         yield from ast.walk(ast.parse(path.read_text()))
+
+
+def _text(node: ast.expr) -> str:
+    assert isinstance(node, ast.Constant)
+    assert isinstance(node.value, str)
+    return node.value
