@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 import click
 
 from ops.demo.copies import Copies
+from ops.demo.devices import Devices, devices_of
+from ops.demo.inboxes import live_on_two, offline_then_missed, one_too_many, read_on_one
 from ops.demo.outage import primary_down
 from ops.demo.services import Gateway, Sandbox
 from ops.demo.stage import Stage
@@ -19,13 +21,17 @@ from ops.place import Place
 from ops.servers.local import product_settings
 from ops.settings import Configuration, load
 from ops.signals import stop_requested
+from ops.system.fleet import devices_url
 from ops.terminal import Terminal, styled
 
 Step = Callable[[Stage], None]
 
+#: The demo connects two devices at first, and then one more than a user may have.
+_FEWEST_SOCKETS, _MOST_SOCKETS = 2, 20
+
 
 @click.command()
-@click.option("--key", envvar="NOTIFY_KEY", help="Key of scope send+operate, if API_KEYS is set; or set NOTIFY_KEY.")
+@click.option("--key", envvar="NOTIFY_KEY", help="Key of scope send+operate+tokens, if API_KEYS is set; or NOTIFY_KEY.")
 def demo(key: str | None) -> None:
     """Show the main functions step by step on the development sandbox.
 
@@ -51,19 +57,36 @@ def _play(configuration: Configuration, key: str | None, console: Terminal) -> N
         _refuse_faults(sandbox)
         stage = Stage(gateway, sandbox, product, console)
         copies = Copies(product_settings(configuration), configuration, key)
-        began = time.monotonic()
-        steps = (
-            ("One push, one email, one SMS", three_channels),
-            ("The same request again: suppressed", lambda stage: same_again(stage, copies)),
-            ("A provider that fails twice: retried", fails_twice),
-            ("A dead token: failed.queue at once", dead_token),
-            ("The primary mail server is down: breaker, failover, recovery", primary_down),
-            ("A fault is healed: replayed from failed.queue", replayed),
-            ("Nothing lost, nothing delivered twice", none_twice),
-        )
-        for number, (title, step) in enumerate(steps, 1):
-            _step(stage, number, title, step)
-        console.print(styled(f"\n[bold green]All steps succeeded[/], in {time.monotonic() - began:.1f} s."))
+        with devices_of(_devices(configuration, stage), gateway.empty_inbox) as devices:
+            _play_steps(stage, copies, devices)
+
+
+def _play_steps(stage: Stage, copies: Copies, devices: Devices) -> None:
+    began = time.monotonic()
+    steps: tuple[tuple[str, Step], ...] = (
+        ("One push, one email, one SMS", three_channels),
+        ("The same request again: suppressed", lambda stage: same_again(stage, copies)),
+        ("A provider that fails twice: retried", fails_twice),
+        ("A dead token: failed.queue at once", dead_token),
+        ("The primary mail server is down: breaker, failover, recovery", primary_down),
+        ("A fault is healed: replayed from failed.queue", replayed),
+        ("An inbox: live on two devices", lambda stage: live_on_two(stage, devices)),
+        ("A device is offline: it gets what it has missed", lambda stage: offline_then_missed(stage, devices)),
+        ("Read on one device: read on the other", lambda stage: read_on_one(stage, devices)),
+        ("One device too many: the oldest connection ends", lambda stage: one_too_many(stage, devices)),
+        ("Nothing lost, nothing delivered twice", lambda stage: none_twice(stage, devices)),
+    )
+    for number, (title, step) in enumerate(steps, 1):
+        _step(stage, number, title, step)
+    stage.console.print(styled(f"\n[bold green]All steps succeeded[/], in {time.monotonic() - began:.1f} s."))
+
+
+def _devices(configuration: Configuration, stage: Stage) -> Devices:
+    """Returns the devices of a user that nobody else has; they show tokens if the system asks for them."""
+    user_id, url = f"demo-{stage.run}", devices_url(configuration)
+    if configuration.product.socket_auth == "required":
+        return Devices(user_id, url, stage.gateway.token)
+    return Devices(user_id, f"{url}?user_id={user_id}", lambda user_id: None)
 
 
 def _step(stage: Stage, number: int, title: str, step: Step) -> None:
@@ -90,7 +113,12 @@ def _refuse_others(configuration: Configuration, key: str | None) -> None:
     if strangers:
         raise BadSetting(f"{', '.join(strangers)}: the demo may use the sandbox only; unset this to run the demo.")
     if product.gateway.api_keys and not key:
-        raise BadSetting("API_KEYS: the gateway needs a key; give the demo a key of scope send+operate by --key.")
+        raise BadSetting("API_KEYS: the gateway needs a key; give the demo one of scope send+operate+tokens by --key.")
+    if product.sockets.role == "consumer":
+        raise BadSetting("WEBSOCKET_ROLE: the demo connects devices, and a consumer serves none; unset it.")
+    if not _FEWEST_SOCKETS <= product.sockets.per_user <= _MOST_SOCKETS:
+        bounds = f"{_FEWEST_SOCKETS} to {_MOST_SOCKETS}"
+        raise BadSetting(f"SOCKETS_PER_USER: the demo connects one device more than this; it must be {bounds}.")
 
 
 def _refuse_faults(sandbox: Sandbox) -> None:

@@ -85,6 +85,22 @@ class Gateway(_Service):
     def discard(self, request_id: str) -> dict[str, Any]:
         return self._operate("POST", "/failed/discard", json={"request_id": request_id})
 
+    def token(self, user_id: str) -> str:
+        """Returns a token with which the devices of a user connect. Raises OpsError."""
+        token: str = self._document(self._call("POST", "/auth/token", json={"user_id": user_id}))["token"]
+        return token
+
+    def inbox(self, user_id: str) -> list[dict[str, Any]]:
+        """Returns the newest notifications in the user's inbox."""
+        items: list[dict[str, Any]] = self._document(self._call("GET", f"/users/{user_id}/inbox"))["items"]
+        return items
+
+    def empty_inbox(self, user_id: str) -> None:
+        """Deletes the notifications in the user's inbox."""
+        while items := self.inbox(user_id):
+            for item in items:
+                self._document(self._call("DELETE", f"/users/{user_id}/inbox/{item['id']}"))
+
     def _operate(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         deadline = time.monotonic() + _OPERATION_TIMEOUT_S
         # 409 means that another operator is working on failed.queue; this takes a minute at most.

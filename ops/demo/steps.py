@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 from ops.demo.copies import Copies
+from ops.demo.devices import Devices
+from ops.demo.inboxes import each_once
 from ops.demo.stage import Stage
 
 _CHANNEL_OF = {
@@ -104,14 +106,16 @@ def replayed(stage: Stage) -> None:
         stage.check(not stage.gateway.failed(request_id), f"{request_id} is still in failed.queue")
 
 
-def none_twice(stage: Stage) -> None:
+def none_twice(stage: Stage, devices: Devices) -> None:
     """Checks all requests of the demo again: nothing is lost, and nothing was delivered twice."""
     stage.until(lambda: all(found >= stage.expected[name] for name, found in _counts(stage).items()), "one is missing")
     counts = _counts(stage)
     wrong = [f"{name} {found} times" for name, found in counts.items() if found != stage.expected[name]]
     stage.check(not wrong, f"delivered: {', '.join(wrong)}")
-    of = f"{len(counts)} requests (one for three channels, one for a dead token)"
-    stage.say("received", f"{sum(counts.values())} messages of {of}: none missing, none delivered twice")
+    inbox = each_once(stage, devices)
+    of = f"{len(counts)} requests (one for three channels, one for a dead token, {inbox})"
+    total = sum(counts.values()) + len(devices.sent)
+    stage.say("received", f"{total} messages of {of}: none missing, none delivered twice")
 
 
 def _counts(stage: Stage) -> dict[str, int]:

@@ -30,6 +30,12 @@ class Port:
         """Returns the host under which a client reaches the port."""
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
 
+    @property
+    def address(self) -> str:
+        """Returns host and port as they stand in a URL."""
+        host = self.reachable_host
+        return f"[{host}]:{self.number}" if ":" in host else f"{host}:{self.number}"
+
 
 @dataclass(frozen=True)
 class Program:
@@ -43,9 +49,7 @@ class Program:
     @property
     def health_url(self) -> str:
         """Returns the URL of the process's own health report, on the first of its ports."""
-        port = self.ports[0]
-        host = f"[{port.reachable_host}]" if ":" in port.reachable_host else port.reachable_host
-        return f"http://{host}:{port.number}/health"
+        return f"http://{self.ports[0].address}/health"
 
 
 def programs(configuration: Configuration) -> list[Program]:
@@ -67,10 +71,26 @@ def _workers(configuration: Configuration) -> Iterator[Program]:
     product = configuration.product
     for name, channel in product.channels.items():
         for replica in range(channel.processes):
-            # The worker also adds 10 per replica to its port.
-            port = Port(channel.port + 10 * replica, f"{name.upper()}_PORT", product.worker_listen_host)
+            # The process also adds 10 per replica to each of its ports.
+            worker = Port(channel.port + 10 * replica, f"{name.upper()}_PORT", product.worker_listen_host)
+            ports = _websocket_ports(product, worker, replica) if name == "websocket" else (worker,)
             title = name if replica == 0 else f"{name}-{replica}"
-            yield Program(title, f"services.{name}", (port,), replica)
+            yield Program(title, f"services.{name}", ports, replica)
+
+
+def _websocket_ports(product: Settings, worker: Port, replica: int) -> tuple[Port, ...]:
+    """Returns the ports of a process that stores notifications, serves devices, or does both."""
+    devices = _device_port(product, replica)
+    return {"consumer": (worker,), "sockets": (devices,), "both": (worker, devices)}[product.sockets.role]
+
+
+def _device_port(product: Settings, replica: int) -> Port:
+    return Port(product.sockets.port + 10 * replica, "SOCKET_PORT", product.socket_host)
+
+
+def devices_url(configuration: Configuration) -> str:
+    """Returns the address to which devices connect on this machine: that of the first node."""
+    return f"ws://{_device_port(configuration.product, 0).address}/ws"
 
 
 def environment(configuration: Configuration) -> dict[str, str]:

@@ -6,15 +6,15 @@ from rich.text import Text
 
 from ops.errors import NotRunning
 from ops.servers import RabbitMQServer, RedisServer
-from ops.servers.addresses import shown_addresses
-from ops.servers.local import private_rabbitmq, private_redis
+from ops.servers.addresses import shown_addresses, shown_database
+from ops.servers.local import private_rabbitmq, private_redis, product_settings
 from ops.settings import Configuration, load
 from ops.system.fleet import Program, programs
 from ops.system.health import health_of, listens
 from ops.system.supervision import ProcessState, Supervisor
 from ops.terminal import Terminal
 
-_COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan"}
+_COLOURS = {"running": "green", "healthy": "green", "answers": "green", "given": "cyan", "embedded": "cyan"}
 
 
 @click.command()
@@ -30,6 +30,7 @@ def status() -> None:
         table.add_row(*_process_row(program, states.get(program.name)))
     for row in _server_rows(configuration):
         table.add_row(*row)
+    table.add_row(*_database_row(configuration))
     terminal = Terminal()
     terminal.print(table, soft_wrap=False)
     if not kept:
@@ -75,6 +76,12 @@ def _server_rows(configuration: Configuration) -> list[tuple[str | Text, ...]]:
             )
         )
     return rows
+
+
+def _database_row(configuration: Configuration) -> tuple[str | Text, ...]:
+    """Returns where the inboxes are; ``./notify store status`` says more."""
+    kind = "embedded" if configuration.embedded_database else "given"
+    return "database", "", _coloured(kind), "", shown_database(product_settings(configuration).database.url)
 
 
 def _coloured(word: str) -> Text:

@@ -6,6 +6,7 @@ from rich.text import Text
 from ops.servers.local import PASSWORD, given_servers, private_rabbitmq
 from ops.servers.rabbitmq import USER
 from ops.settings import Configuration
+from ops.system.fleet import devices_url
 from ops.terminal import styled
 
 _ENVELOPE = (
@@ -17,6 +18,9 @@ _ENVELOPE = (
 def welcome(configuration: Configuration) -> Text:
     gateway = f"http://127.0.0.1:{configuration.product.gateway.port}"
     rows = [("API", f"{gateway}/apidocs/"), ("Health", f"{gateway}/health")]
+    if configuration.product.sockets.role != "consumer":
+        page = f"{gateway}/demo, and " if configuration.product.demo_page else ""
+        rows.append(("Inboxes", f"{page}{devices_url(configuration)} for devices"))
     if configuration.private_rabbitmq:
         where = configuration.place.rabbitmq / PASSWORD
         url = private_rabbitmq(configuration).management_url

@@ -73,7 +73,7 @@ def plant(root: Path) -> Tree:
 
 def plant_product(root: Path, **settings: str) -> Tree:
     """Copies the command and the whole product; ``settings`` go into its ``.env``."""
-    _copy(root, "ops", "shared", "gateway", "sandbox", "services")
+    _copy(root, "ops", "shared", "gateway", "sandbox", "services", "clients")
     return Tree(root, _choose_ports(root, **settings))
 
 
@@ -100,7 +100,8 @@ def _copy(root: Path, *packages: str) -> None:
 
 
 def _choose_ports(root: Path, **settings: str) -> dict[str, int]:
-    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)]
+    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"]
+    names += [f"{name.upper()}_PORT" for name in CHANNELS]
     names += ["LOCAL_RABBITMQ_PORT", "LOCAL_RABBITMQ_MANAGEMENT_PORT", "LOCAL_RABBITMQ_DIST_PORT"]
     names += ["LOCAL_EPMD_PORT", "LOCAL_REDIS_PORT"]
     ports = dict(zip(names, run_ports(len(names)), strict=True))

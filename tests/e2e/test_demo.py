@@ -1,5 +1,6 @@
 """Tests ``./notify demo``: it shows what really happens, names a step that failed, and leaves nothing behind."""
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import requests
 
 from ops.servers import RabbitMQServer, RedisServer
 from tests.e2e.ops_tree import Tree, plant_product, running_product
+from tests.support.stores import Databases
 from tests.support.waiting import eventually
 
 TITLES = (
@@ -19,7 +21,11 @@ TITLES = (
     "4  A dead token: failed.queue at once",
     "5  The primary mail server is down: breaker, failover, recovery",
     "6  A fault is healed: replayed from failed.queue",
-    "7  Nothing lost, nothing delivered twice",
+    "7  An inbox: live on two devices",
+    "8  A device is offline: it gets what it has missed",
+    "9  Read on one device: read on the other",
+    "10  One device too many: the oldest connection ends",
+    "11  Nothing lost, nothing delivered twice",
 )
 
 
@@ -33,12 +39,20 @@ def tree(tmp_path: Path, rabbitmq: RabbitMQServer, vhost: str, redis_url: str) -
 
 @pytest.fixture(scope="module")
 def running(
-    rabbitmq: RabbitMQServer, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    rabbitmq: RabbitMQServer,
+    redis_server: RedisServer,
+    databases: Databases,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Tree]:
-    """Runs a system that is started before the demo."""
-    # The system uses its own database, so that leftovers of other tests do not matter.
+    """Runs a system that is started before the demo, with its inboxes in PostgreSQL; its devices need tokens."""
+    # The system uses its own Redis database, so that leftovers of other tests do not matter.
     settings = {"REDIS_URL": f"{redis_server.url.removesuffix('/0')}/2", "RETRY_BASE_S": "0.5", "BREAKER_OPEN_S": "2"}
-    with running_product(tmp_path_factory.mktemp("system"), rabbitmq, "demo", **settings, HEARTBEAT_S="0.5") as tree:
+    settings |= {"HEARTBEAT_S": "0.5", "SOCKET_TOKEN_KEYS": f"k1:{'secret' * 6}"}
+    directory = tmp_path_factory.mktemp("system")
+    with (
+        databases.empty("postgresql") as url,
+        running_product(directory, rabbitmq, "demo", DATABASE_URL=url, **settings) as tree,
+    ):
         yield tree
 
 
@@ -83,6 +97,10 @@ def test_a_running_system_runs_on_and_nothing_of_the_demo_is_left_in_it(running:
     assert shown.returncode == 0, shown.stdout
     assert "Using the running system" in shown.stdout
     assert_as_before(running)
+    user = re.search(r"phone and laptop of (\S+)", shown.stdout)
+    assert user is not None
+    assert ask(running, "GATEWAY_PORT", f"/users/{user[1]}/inbox/count") == {"unread": 0, "total": 0}
+    assert "PostgreSQL, 127.0.0.1" in running.notify("status").stdout
     assert ask(running, "GATEWAY_PORT", "/health")["status"] == "healthy"
 
 
@@ -141,9 +159,11 @@ def never_started(tmp_path_factory: pytest.TempPathFactory) -> Tree:
         ("TEMPLATE_ENDPOINT", "https://templates.example.com"),
         ("FIREBASE_KEY", "key.json"),
         ("API_KEYS", f"client:send:{'0' * 64}"),
+        ("WEBSOCKET_ROLE", "consumer"),
+        ("SOCKETS_PER_USER", "1"),
     ],
 )
-def test_settings_that_could_reach_more_than_the_sandbox_are_refused(
+def test_settings_with_which_it_could_reach_more_than_the_sandbox_or_cannot_play_are_refused(
     never_started: Tree, name: str, value: str
 ) -> None:
     refused = never_started.notify("demo", timeout_s=30, **{name: value})

@@ -49,6 +49,7 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     up = tree.notify("up", "-d")
     assert up.returncode == 0, up.stdout
     assert f"http://127.0.0.1:{tree.ports['GATEWAY_PORT']}/notifications" in up.stdout
+    assert f"ws://127.0.0.1:{tree.ports['SOCKET_PORT']}/ws" in up.stdout
     assert tree.living() == EVERYTHING
     password = (tree.root / ".local" / "redis" / "password").read_text()
     assert tree.events("push")[0]["redis"] == f"redis://:{password}@127.0.0.1:{tree.ports['LOCAL_REDIS_PORT']}/0"
@@ -143,6 +144,8 @@ def test_status_and_logs(tree: Tree) -> None:
     status = tree.notify("status").stdout
     assert all(name in status for name in ("gateway", "sandbox", "push", "email", "sms", "websocket", "given"))
     assert str(tree.ports["EMAIL_PORT"]) in status
+    assert f"{tree.ports['WEBSOCKET_PORT']}, {tree.ports['SOCKET_PORT']}" in status
+    assert "embedded" in status
     assert '"event": "started"' in tree.notify("logs", "email").stdout
     assert tree.notify("logs", "nobody").returncode == 2
 

@@ -57,6 +57,8 @@ def main(name: str) -> None:
         server = ports.enter_context(ThreadingHTTPServer(("127.0.0.1", _port(name, settings)), Health))
         if name == "sandbox":
             ports.enter_context(socket.create_server(("127.0.0.1", settings.sandbox.smtp_port)))
+        if name == "websocket":
+            ports.enter_context(socket.create_server(("127.0.0.1", settings.sockets.port)))
         server.serve_forever()
 
 

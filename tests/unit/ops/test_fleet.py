@@ -18,7 +18,8 @@ from tests.support.run.servers import run_ports
 @pytest.fixture
 def configuration(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns a function that makes a Configuration from variables; unnamed ports get free numbers."""
-    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", *(f"{name.upper()}_PORT" for name in CHANNELS)]
+    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"]
+    names += [f"{name.upper()}_PORT" for name in CHANNELS]
     names += ["RABBITMQ", "RABBITMQ_MANAGEMENT", "RABBITMQ_DIST", "REDIS"]
     keys = [name if name.endswith("PORT") else f"LOCAL_{name}_PORT" for name in names] + ["LOCAL_EPMD_PORT"]
 
@@ -46,17 +47,42 @@ def test_a_replica_has_a_name_a_number_and_ten_ports_up(configuration: Any) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("role", "ports", "health"),
+    [
+        ("both", [(21100, "WEBSOCKET_PORT"), (21200, "SOCKET_PORT")], 21100),
+        ("consumer", [(21100, "WEBSOCKET_PORT")], 21100),
+        ("sockets", [(21200, "SOCKET_PORT")], 21200),
+    ],
+)
+def test_a_websocket_process_opens_the_ports_of_its_role(
+    configuration: Any, role: str, ports: list[tuple[int, str]], health: int
+) -> None:
+    found = configuration(WEBSOCKET_ROLE=role, WEBSOCKET_PORT="21100", SOCKET_PORT="21200", WEBSOCKET_PROCESSES="2")
+    first, second = (program for program in programs(found) if program.module == "services.websocket")
+    assert [(port.number, port.setting) for port in first.ports] == ports
+    assert [(port.number, port.setting) for port in second.ports] == [(number + 10, name) for number, name in ports]
+    assert first.health_url == f"http://127.0.0.1:{health}/health"
+
+
+def test_the_port_of_devices_has_its_own_address(configuration: Any) -> None:
+    found = configuration(SOCKET_HOST="0.0.0.0")
+    (process,) = (program for program in programs(found) if program.module == "services.websocket")
+    assert [port.host for port in process.ports] == ["127.0.0.1", "0.0.0.0"]
+
+
 def test_production_has_no_sandbox(configuration: Any) -> None:
     found = configuration(NOTIFY_ENV="production", API_KEYS=f"shop:send:{'0' * 64}")
     assert "sandbox" not in {program.name for program in programs(found)}
 
 
-def test_a_taken_port_is_named_with_its_setting(configuration: Any) -> None:
+@pytest.mark.parametrize("setting", ["SMS_PORT", "SOCKET_PORT"])
+def test_a_taken_port_is_named_with_its_setting(configuration: Any, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert not is_free(port)
-        with pytest.raises(OpsError, match=rf"^port {port} \(SMS_PORT\) is in use\n"):
-            check_ports(configuration(SMS_PORT=str(port)))
+        with pytest.raises(OpsError, match=rf"^port {port} \({setting}\) is in use\n"):
+            check_ports(configuration(**{setting: str(port)}))
 
 
 def test_one_port_for_two_is_a_bad_setting(configuration: Any) -> None:

@@ -18,7 +18,7 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 
-PRODUCT = {"gateway", *CHANNELS}
+PRODUCT = {"gateway", "sockets", *CHANNELS}
 BUILT = {*PRODUCT, "sandbox"}
 
 #: Variables that only the sandbox reads, beside those that it shares with the product.
@@ -34,6 +34,8 @@ WITHHELD = {
     *("RABBITMQ_URL", "REDIS_URL", "REDIS_PORT", "REDIS_PASSWORD"),
     # Inside a container every process listens on its default port; the health checks and port mappings rely on it.
     *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"),
+    # The file has a service for each role.
+    "WEBSOCKET_ROLE",
     *(f"{name.upper()}_PORT" for name in CHANNELS),
     # Here --scale starts more workers of a channel, and each replica has its own address.
     *("NOTIFY_REPLICA", *(f"{name.upper()}_PROCESSES" for name in CHANNELS)),
@@ -66,24 +68,41 @@ def test_a_process_of_the_product_has_no_privilege_that_it_does_not_need(name: s
 
 
 def test_each_health_check_asks_the_port_on_which_its_process_listens() -> None:
-    ports = {"gateway": DEFAULTS.gateway.port, "sandbox": SANDBOX_PORT}
+    ports = {"gateway": DEFAULTS.gateway.port, "sandbox": SANDBOX_PORT, "sockets": DEFAULTS.sockets.port}
     ports |= {name: channel.worker_port for name, channel in CHANNELS.items()}
-    paths = {name: "/health/ready" if name == "gateway" else "/health" for name in BUILT}
+    paths = {name: "/health/ready" if name in ("gateway", "sockets") else "/health" for name in BUILT}
     asked = {name: SERVICES[name]["healthcheck"]["test"] for name in BUILT}
     assert asked == {
         name: ["CMD", "python", "-m", "ops.probe", f"http://127.0.0.1:{ports[name]}{paths[name]}"] for name in BUILT
     }
 
 
+#: Settings that only one service gets.
+OWN: dict[str, dict[str, str | None]] = {
+    # The demo page tells browsers the port that is published; nothing listens on it in this container.
+    "gateway": {"SOCKET_PORT": None},
+    "websocket": {"WEBSOCKET_ROLE": "consumer"},
+    "sockets": {"WEBSOCKET_ROLE": "sockets"},
+}
+
+
 @pytest.mark.parametrize("name", sorted(PRODUCT))
 def test_every_setting_of_the_product_reaches_it_and_nothing_else(name: str) -> None:
-    assert set(SERVICES[name]["environment"]) == PRODUCT_SETTINGS - WITHHELD
+    environment = SERVICES[name]["environment"]
+    own = OWN.get(name, {})
+    assert set(environment) == PRODUCT_SETTINGS - WITHHELD | own.keys()
+    assert {setting: environment[setting] for setting in own} == own
+
+
+def test_notifications_are_stored_and_devices_are_served() -> None:
+    """Checks that both roles of the websocket channel run, from the same program."""
+    assert SERVICES["websocket"]["command"] == SERVICES["sockets"]["command"] == ["python", "-m", "services.websocket"]
 
 
 def test_the_tables_are_brought_up_to_date_before_a_process_of_the_product_starts() -> None:
     job = SERVICES["store"]
     assert job["command"] == ["python", "-m", "ops", "store", "upgrade"]
-    assert job["environment"] == SERVICES["gateway"]["environment"]
+    assert job["environment"] == SERVICES["push"]["environment"]
     assert job["depends_on"] == {"postgresql": {"condition": "service_healthy"}}
     waits = {SERVICES[name]["depends_on"]["store"]["condition"] for name in PRODUCT}
     assert waits == {"service_completed_successfully"}
@@ -132,6 +151,7 @@ def test_it_is_found_where_the_command_would_start_it() -> None:
         "GATEWAY_PORT": DEFAULTS.gateway.port,
         "SANDBOX_PORT": DEFAULTS.sandbox.port,
         "SANDBOX_SMTP_PORT": DEFAULTS.sandbox.smtp_port,
+        "SOCKET_PORT": DEFAULTS.sockets.port,
         "LOCAL_RABBITMQ_PORT": LOCAL_DEFAULTS.local_rabbitmq_port,
         "LOCAL_RABBITMQ_MANAGEMENT_PORT": LOCAL_DEFAULTS.local_rabbitmq_management_port,
         "LOCAL_REDIS_PORT": LOCAL_DEFAULTS.local_redis_port,
