@@ -1,4 +1,4 @@
-"""Measures the product beside its peers, in one run: ``python -m bench [push|gateway|isolation|memory|store ...]``."""
+"""Measures the product beside its peers, in one run: ``python -m bench [SUITES]``, all of them if none is named."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 import structlog
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from bench import arena, earlier, procfs, venv
 from bench.arena import Arena
@@ -21,20 +21,21 @@ from bench.contestants.ours import Ours
 from bench.contestants.peers import PEERS
 from bench.errors import BenchFailed
 from bench.ports import Ports
-from bench.suites import gateway, isolation, memory, push, store
+from bench.suites import gateway, isolation, memory, push, realtime, store
 
-_SUITES = ["push", "gateway", "isolation", "memory", "store"]
+_SUITES = ["push", "gateway", "isolation", "memory", "store", "realtime"]
 _MEMORY_MESSAGES = 10_000
 #: An idle machine keeps at most this many cores busy.
 _QUIET_CORES = 0.3
 #: The widest table, in columns; a narrower terminal wraps it.
 _WIDTH = 100
-_TABLES = {
+_TABLES: dict[str, Callable[[dict[str, Any]], RenderableType]] = {
     "push": push.table,
     "gateway": gateway.table,
     "isolation": isolation.table,
     "memory": memory.table,
     "store": store.table,
+    "realtime": realtime.tables,
 }
 CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 
@@ -43,7 +44,9 @@ CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 @click.argument("suites", nargs=-1, type=click.Choice(_SUITES))
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here.")
 @click.option("--count", default=20_000, show_default=True, help="Messages for each contestant of push.")
-@click.option("--rounds", default=5, show_default=True, help="Rounds of push, gateway and store; the median counts.")
+@click.option(
+    "--rounds", default=5, show_default=True, help="Rounds of all but isolation and memory; the median counts."
+)
 @click.option("--against", metavar="COMMIT", help="Measure this earlier commit too, in push and gateway.")
 @click.option(
     "--only",
@@ -52,6 +55,7 @@ CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
     help="Only this contestant of push (repeatable).",
 )
 @click.option("--backlog", default=100_000, show_default=True, help="Low-priority messages waiting, for isolation.")
+@click.option("--sockets", default=5_000, show_default=True, help="Devices that are connected, for realtime.")
 @click.option("--base-port", default=23000, show_default=True, help="First of a block of 100 free ports.")
 def main(
     suites: tuple[str, ...],
@@ -61,6 +65,7 @@ def main(
     against: str | None,
     only: tuple[str, ...],
     backlog: int,
+    sockets: int,
     base_port: int,
 ) -> None:
     """Measure (everything, or the SUITES named), print a table for each, and exit 0; exit 1 if a contestant failed."""
@@ -80,6 +85,7 @@ def main(
                 "isolation": lambda place: isolation.measure(place, backlog, console),
                 "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
                 "store": lambda place: store.measure(place, rounds, console),
+                "realtime": lambda place: realtime.measure(place, sockets, rounds, console),
             }
             for suite in suites or _SUITES:
                 # Each suite has servers of its own: no suite inherits another's memory, files or queues.

@@ -23,8 +23,11 @@ _RECIPIENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def envelope(request_id: str, channel: str = "push", priority: str = "medium") -> dict[str, Any]:
-    """Returns one notification that gives its recipient and takes its content from a template."""
+def envelope(request_id: str, channel: str = "push", priority: str = "medium", user_id: str = "ada") -> dict[str, Any]:
+    """Returns one notification that gives its recipient and takes its content from a template.
+
+    Only ``websocket`` has a user.
+    """
     to_devices = {"push_tokens": [f"{request_id}:{_TOKEN_TAIL}"]}
     return {
         "request_id": request_id,
@@ -32,12 +35,12 @@ def envelope(request_id: str, channel: str = "push", priority: str = "medium") -
         "template_code": "PRODUCT_UPDATE",
         "variables": {"name": "Ada", "link": f"https://example.com/p/{request_id}"},
         "recipient": _RECIPIENTS.get(channel, to_devices),
-        **({"user_id": "ada"} if channel == "websocket" else {}),
+        **({"user_id": user_id} if channel == "websocket" else {}),
         "priority": priority,
         "metadata": {"source": "bench"},
     }
 
 
-def body(request_id: str, channel: str = "push", priority: str = "medium") -> bytes:
+def body(request_id: str, channel: str = "push", priority: str = "medium", user_id: str = "ada") -> bytes:
     """Returns the same as JSON, as it lies in a queue."""
-    return json.dumps(envelope(request_id, channel, priority), separators=(",", ":")).encode()
+    return json.dumps(envelope(request_id, channel, priority, user_id), separators=(",", ":")).encode()

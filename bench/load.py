@@ -39,6 +39,21 @@ def post(path: str, port: int, body: bytes) -> bytes:
     return head.encode() + body
 
 
+def answered(received: bytes, expected: int) -> bool:
+    """Tells whether a whole answer is here. Raises BenchFailed unless its status is ``expected``."""
+    head, separator, body = received.partition(b"\r\n\r\n")
+    if not separator:
+        return False
+    status, length = _STATUS.match(head), _LENGTH.search(head)
+    if status is None or length is None:
+        raise BenchFailed(f"an answer that this load cannot read: {head[:200]!r}")
+    if len(body) < int(length[1]):
+        return False
+    if int(status[1]) != expected:
+        raise BenchFailed(f"status {status[1].decode()}: {body[:500].decode(errors='replace')}")
+    return True
+
+
 def run(port: int, requests: Iterator[bytes], connections: int, expected: int, warm_up_s: float) -> LoadFigures:
     """Sends all of ``requests`` over ``connections``; rates count from ``warm_up_s`` on.
 
@@ -100,20 +115,16 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, separator, body = self._received.partition(b"\r\n\r\n")
-        if not separator:
-            return None
-        status, length = _STATUS.match(head), _LENGTH.search(head)
-        if status is None or length is None:
-            return self._fail(f"an answer that this load cannot read: {head[:200]!r}")
-        if len(body) < int(length[1]):
-            return None
-        if int(status[1]) != self._expected:
-            return self._fail(f"status {status[1].decode()}: {body[:500].decode(errors='replace')}")
+        try:
+            if not answered(self._received, self._expected):
+                return
+        except BenchFailed as failed:
+            self._fail(str(failed))
+            return
         now = time.monotonic()
         self._answers.append((now, now - self._sent_at))
         self._received = b""
-        return self._send_next()
+        self._send_next()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(f"the connection was cut: {exc}")

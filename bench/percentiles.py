@@ -24,8 +24,12 @@ class Ratio:
     most: float
 
     def __str__(self) -> str:
-        spread = "" if self.least == self.most else f" ({self.least:.1f} to {self.most:.1f})"
-        return f"{self.median:.1f} x{spread}"
+        return self.shown(1)
+
+    def shown(self, digits: int) -> str:
+        """Returns it as text with this number of digits after the point."""
+        spread = f" ({self.least:.{digits}f} to {self.most:.{digits}f})"
+        return f"{self.median:.{digits}f} x{'' if self.least == self.most else spread}"
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Ratio:

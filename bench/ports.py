@@ -58,6 +58,11 @@ class Ports:
         """Returns the first health port of a channel's worker; replica i listens on it + 10 i."""
         return self.base + 40 + channel_index
 
+    @property
+    def sockets(self) -> int:
+        """Returns the port for the devices of the first websocket worker; replica i listens on it + 10 i."""
+        return self.base + 70
+
     def check_free(self) -> None:
         """Raises BenchFailed naming the first port of the block that is taken."""
         if self.base + _BLOCK > 32768:

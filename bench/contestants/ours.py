@@ -1,6 +1,7 @@
 """Runs the product's own processes with every feature on, started as an operator would, through settings alone."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def start_workers(
         "SMS_PROVIDERS": f"twilio://bench:bench@127.0.0.1:{http_port}?from=%2B15005550006&tls=0",
     }
     if channel == "websocket":
-        providers["DATABASE_URL"] = _migrated(arena)
+        providers["DATABASE_URL"] = migrated(arena)
     return [
         _start(
             arena, f"{channel}-{replica}", f"services.{channel}", {**providers, "NOTIFY_REPLICA": str(replica)}, tree
@@ -100,9 +101,14 @@ def start_workers(
     ]
 
 
-def _migrated(arena: Arena) -> str:
-    """Returns the address of a database with tables for the inboxes."""
-    url = f"sqlite:///{arena.directory}/inboxes.db"
+def start_websocket(arena: Arena, settings: Mapping[str, str]) -> Child:
+    """Starts one process of the websocket channel with these settings; its tables are there."""
+    return _start(arena, "websocket", "services.websocket", {"NOTIFY_REPLICA": "0", **settings}, ROOT)
+
+
+def migrated(arena: Arena, url: str = "") -> str:
+    """Returns the address of a database with tables for the inboxes: of ``url``, or of a SQLite file."""
+    url = url or f"sqlite:///{arena.directory}/inboxes.db"
     database = Database(url)
     schema.upgrade(database)
     database.close()
@@ -116,13 +122,14 @@ def wait_for_workers(arena: Arena, channel: str, workers: list[Child]) -> None:
         wait_until(lambda port=first + _PORT_STEP * replica: listens(port), f"{channel} listens", _START_S, workers)  # type: ignore[misc]
 
 
-def _start(arena: Arena, name: str, module: str, more: dict[str, str], tree: Path) -> Child:
+def _start(arena: Arena, name: str, module: str, more: Mapping[str, str], tree: Path) -> Child:
     settings = {
         "NOTIFY_ENV": "development",
         "RABBITMQ_URL": arena.servers.amqp_url,
         "REDIS_URL": arena.servers.redis_url,
         "TEMPLATE_ENDPOINT": f"{arena.provider.url}/templates",
         "GATEWAY_PORT": str(arena.ports.gateway),
+        "SOCKET_PORT": str(arena.ports.sockets),
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "INFO",
         **{f"{channel.upper()}_PORT": str(arena.ports.worker(index)) for index, channel in enumerate(CHANNELS)},

@@ -1,1 +1,1 @@
-"""Holds the five measurements: push, gateway, isolation, memory, store."""
+"""Holds the six measurements: push, gateway, isolation, memory, store, realtime."""

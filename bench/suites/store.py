@@ -3,18 +3,16 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench import databases
 from bench.arena import Arena
 from bench.errors import BenchFailed
 from bench.percentiles import median_of
-from ops.errors import OpsError
-from ops.servers import PostgreSQLServer
 from shared.store import schema
 from shared.store.store import Store
 from shared.store.values import NewNotification, Owner, Position
@@ -32,11 +30,11 @@ _UNREAD = 20
 def measure(arena: Arena, rounds: int, console: Console) -> dict[str, Any]:
     """Returns the median of every figure for each database, and under ``rounds`` the figures of each round."""
     runs: dict[str, list[dict[str, float]]] = {"sqlite": [], "postgresql": []}
-    with _postgresql(arena) as url:
+    with databases.opened(arena) as urls:
         for number in range(1, rounds + 1):
-            for name, place in (("sqlite", f"sqlite:///{arena.directory}/store/notify.db"), ("postgresql", url)):
+            for name, url in urls.items():
                 console.log(f"store: {name}, round {number} of {rounds}")
-                runs[name].append(_round(place, number))
+                runs[name].append(_round(url, number))
     return {name: {**median_of(figures), "rounds": figures} for name, figures in runs.items()}
 
 
@@ -55,20 +53,6 @@ def table(results: dict[str, Any]) -> Table:
     for title, figure, form in rows:
         drawn.add_row(title, *(format(row[figure], form) for row in results.values()))
     return drawn
-
-
-@contextmanager
-def _postgresql(arena: Arena) -> Iterator[str]:
-    server = PostgreSQLServer(arena.directory / "postgresql", port=arena.ports.postgresql)
-    try:
-        server.start()
-    except OpsError as failed:
-        raise BenchFailed(str(failed)) from failed
-    try:
-        yield server.url
-    finally:
-        server.stop()
-        server.remove()
 
 
 def _round(url: str, number: int) -> dict[str, float]:
