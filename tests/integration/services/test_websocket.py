@@ -48,7 +48,9 @@ class Gated(Store):
         if self.bugs:
             self.bugs -= 1
             raise KeyError("bug")
-        inserted = super().insert([one._replace(title="\ud800") if one.request_id in self.spoiled else one for one in batch])
+        inserted = super().insert(
+            [one._replace(title="\ud800") if one.request_id in self.spoiled else one for one in batch]
+        )
         if self.loses_answers:
             raise StoreUnavailable("connection lost")
         return inserted

@@ -264,7 +264,10 @@ def test_a_thread_waits_for_a_connection_only_so_long(databases: Databases, monk
     monkeypatch.setattr(database, "CONNECT_S", 0.2)
     with databases.empty("sqlite") as url:
         store = Store(url, connections=1)
-        with store.database.reading(), pytest.raises(StoreUnavailable, match="all connections of this process are in use"):
+        with (
+            store.database.reading(),
+            pytest.raises(StoreUnavailable, match="all connections of this process are in use"),
+        ):
             store.summary(ANN)
         assert store.summary(ANN).unread == 0
         store.close()

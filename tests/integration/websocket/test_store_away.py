@@ -46,9 +46,7 @@ async def test_a_store_that_does_not_fit_ends_the_node_when_it_is_there(
     in_the_way: Path, redis_url: str, tmp_path: Path
 ) -> None:
     path = in_the_way / "notify.db"
-    node = NodeProcess(
-        tmp_path, "node", DATABASE_URL=f"sqlite:///{path}", REDIS_URL=redis_url, POSITION_CHECK_S="1"
-    )
+    node = NodeProcess(tmp_path, "node", DATABASE_URL=f"sqlite:///{path}", REDIS_URL=redis_url, POSITION_CHECK_S="1")
     try:
         await node.wait_ready()
         assert "store_not_checked" in node.log.read_text()
