@@ -33,9 +33,10 @@ from notify_client import (
     Listener,
     Missed,
     NotifyClientError,
+    Row,
 )
 
-__all__ = ["Arrived", "Changed", "Device", "Devices", "Missed", "devices_of"]
+__all__ = ["Changed", "Device", "Devices", "Missed", "devices_of"]
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -49,6 +50,14 @@ class Seen(NamedTuple):
 
     at_s: float
     event: Event
+
+
+class Arrival(NamedTuple):
+    """Says when a notification came, and how many were unread then."""
+
+    at_s: float
+    row: Row
+    unread: int
 
 
 class Device:
@@ -88,10 +97,21 @@ class Device:
         """Tells whether it is connected and shows everything."""
         return self.closed is None and any(isinstance(seen.event, Connected) for seen in self.seen)
 
-    def first(self, kind: type[E], fits: Callable[[E], bool] = lambda event: True) -> tuple[float, E] | None:
-        """Returns the first event of this kind that fits, with its time; None if there is none yet."""
+    def arrival(self, request_id: str) -> Arrival | None:
+        """Returns how this notification came since the device connected; None if it has not come yet."""
         for at_s, event in list(self.seen):
-            if isinstance(event, kind) and fits(event):
+            if isinstance(event, Arrived | Missed):
+                # The first one of all comes by a pull, because only a pull says that there is an inbox now.
+                rows = (event.row,) if isinstance(event, Arrived) else event.rows
+                found = [row for row in rows if row.request_id == request_id]
+                if found:
+                    return Arrival(at_s, found[0], event.unread)
+        return None
+
+    def first(self, kind: type[E]) -> tuple[float, E] | None:
+        """Returns the first event of this kind, with its time; None if there is none yet."""
+        for at_s, event in list(self.seen):
+            if isinstance(event, kind):
                 return at_s, event
         return None
 

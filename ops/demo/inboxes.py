@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ops.demo.devices import Arrived, Changed, Device, Devices, Missed
+from ops.demo.devices import Changed, Device, Devices, Missed
 from ops.demo.stage import Stage
 
 #: The user must look at a device that was ended with this code before it connects again.
@@ -47,10 +47,11 @@ def offline_then_missed(stage: Stage, devices: Devices) -> None:
 def read_on_one(stage: Stage, devices: Devices) -> None:
     """Reads everything on one device, and shows that the other one shows it as read."""
     phone, laptop = devices["phone"], devices["laptop"]
-    arrived = [seen.event.row.id for seen in phone.seen if isinstance(seen.event, Arrived)]
+    shown = [phone.arrival(request_id) for request_id in devices.sent]
+    ids = [arrival.row.id for arrival in shown if arrival is not None]
     read_s = time.time()
-    phone.read(arrived)
-    stage.say("read", f"on phone, {len(arrived)} notifications")
+    phone.read(ids)
+    stage.say("read", f"on phone, {len(ids)} notifications")
     at_s, change = stage.until(lambda: laptop.first(Changed), "laptop was not told that they were read")
     stage.check(change.unread == 0, f"laptop still shows {change.unread} unread")
     stage.say("received", f"laptop, after {max(0.0, at_s - read_s):.2f} s: {change.unread} unread")
@@ -103,8 +104,6 @@ def _send(stage: Stage, devices: Devices, what: str, title: str) -> tuple[str, f
 
 def _arrives(stage: Stage, device: Device, request_id: str, sent_s: float) -> None:
     """Waits until the notification is on a connected device, and shows it. Raises StepFailed."""
-    at_s, event = stage.until(
-        lambda: device.first(Arrived, lambda event: event.row.request_id == request_id),
-        f"{request_id} did not arrive on {device.name}",
-    )
-    stage.say("received", f"{device.name}, after {at_s - sent_s:.2f} s: {event.row.title}; {event.unread} unread")
+    arrival = stage.until(lambda: device.arrival(request_id), f"{request_id} did not arrive on {device.name}")
+    after_s = arrival.at_s - sent_s
+    stage.say("received", f"{device.name}, after {after_s:.2f} s: {arrival.row.title}; {arrival.unread} unread")

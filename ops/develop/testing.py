@@ -16,6 +16,7 @@ from ops.terminal import Terminal
 #: Three processes, each with its own servers, run whole files in the order that tests/conftest.py gives. On two cores
 #: three are faster than two, because the tests wait for servers and leases more than they compute.
 SIDE_BY_SIDE = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+_SERVERS = ["rabbitmq-server", "redis-server", "postgres", "chromium", "nginx"]
 _DAY_S = 86_400
 
 
@@ -30,7 +31,7 @@ def test(days: int, arguments: tuple[str, ...]) -> None:
 
     With --days N the clock of the tests is moved by N days.
     """
-    install.ensure(["rabbitmq-server", "redis-server", "postgres", "chromium"], Terminal(stderr=True).print)
+    install.ensure(_SERVERS, Terminal(stderr=True).print)
     os.chdir(ROOT)
     environment, more = dict(os.environ), []
     if days:
