@@ -29,9 +29,8 @@ from shared.store.values import Change, Filter, Owner, Position
 #: stopped holds each for seconds; the threads that accept notifications must not all wait for it.
 CONNECTIONS = 8
 MOST_AT_ONCE = 32
-#: How many of them may be for the same user, fewer than there are connections: a device that has gone wild, or an inbox
-#: that is locked, must not keep out all other users.
-MOST_PER_USER = 6
+#: How many of them may be for the same user: a device that has gone wild must not keep out all other users.
+MOST_PER_USER = 16
 
 
 class Inboxes:

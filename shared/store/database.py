@@ -52,7 +52,6 @@ class Database:
             pool_size=connections,
             max_overflow=0,
             pool_timeout=CONNECT_S,
-            hide_parameters=True,
         )
 
     @contextmanager
@@ -148,7 +147,8 @@ class Database:
 def _database_errors() -> Iterator[None]:
     """Turns each error of the database into StoreUnavailable or DataRejected.
 
-    Their cause is left out: a traceback would show its text, and PostgreSQL's texts quote values of rows.
+    Their cause is left out: a traceback would show its text, in which the parameters of the statement stand, and on
+    PostgreSQL values of rows.
     """
     try:
         yield
@@ -157,7 +157,7 @@ def _database_errors() -> Iterator[None]:
     except sqlalchemy.exc.TimeoutError as exc:
         raise StoreUnavailable("the database is busy: all connections of this process are in use") from exc
     except SQLAlchemyError as exc:
-        raise StoreUnavailable(f"{type(exc).__name__}: {_first_line(exc)}") from exc
+        raise StoreUnavailable(f"{type(exc).__name__}: {_first_line(exc)}") from None
     except (sqlite3.Error, psycopg.Error) as exc:
         raise _meaning_of(exc) from None
     except (UnicodeEncodeError, OverflowError) as exc:

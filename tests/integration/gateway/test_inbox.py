@@ -331,29 +331,41 @@ def test_any_user_id_has_its_own_inbox(made: Gateway, user: str) -> None:
     assert answer(call(made, "GET", "/presence", user=user))["user_id"] == user
 
 
-def test_a_store_that_is_asked_too_much_refuses_at_once(made: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("per_user", "others_are_served"), [(1, False), (inboxes.MOST_PER_USER, True)])
+def test_a_store_that_is_asked_too_much_refuses_at_once(
+    made: Gateway, monkeypatch: pytest.MonkeyPatch, per_user: int, others_are_served: bool
+) -> None:
+    """Holds requests of many users, up to the limit of all; or of one user, up to the limit of one."""
     held, free = threading.Semaphore(0), threading.Event()
     summary = made.store.summary
 
     def slow(owner: Owner) -> Any:
-        held.release()
-        free.wait()
+        if owner != Owner("served"):
+            held.release()
+            free.wait()
         return summary(owner)
 
+    def count(user: str) -> TestResponse:
+        return call(made, "GET", "/inbox/count", user=user, by=OPERATOR)
+
     monkeypatch.setattr(made.store, "summary", slow)
-    threads = [threading.Thread(target=call, args=(made, "GET", "/inbox/count")) for _ in range(inboxes.MOST_AT_ONCE)]
+    users = [f"u{number}" for number in range(inboxes.MOST_AT_ONCE)] if per_user == 1 else ["u0"] * per_user
+    threads = [threading.Thread(target=count, args=[user]) for user in users]
     for thread in threads:
         thread.start()
     for _ in threads:
         assert held.acquire(timeout=20)
-    refused = call(made, "GET", "/inbox")
+    refused = call(made, "GET", "/inbox", user="u0", by=OPERATOR)
+    other = count("served")
     free.set()
     for thread in threads:
         thread.join()
 
     assert refused.status_code == 503
     assert int(refused.headers["Retry-After"]) >= 1
-    assert call(made, "GET", "/inbox/count").status_code == 200
+    assert other.status_code == (200 if others_are_served else 503)
+    for user in ("u0", "served"):
+        assert count(user).status_code == 200
 
 
 def test_a_frozen_database_is_503_in_time_and_degraded_until_it_answers_again(

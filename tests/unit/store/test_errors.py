@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, StatementError
 
 from shared.errors import DataRejected, NotifyError
 from shared.store.database import Database
@@ -36,10 +36,11 @@ def test_the_values_of_a_statement_are_not_shown(tmp_path: Path) -> None:
     assert SECRET not in shown(error)
 
 
-def test_the_values_of_rows_that_postgresql_quotes_are_not_shown(tmp_path: Path) -> None:
+def test_the_values_in_the_text_of_a_cause_are_not_shown(tmp_path: Path) -> None:
     quoted = psycopg.errors.UniqueViolation(f"duplicate key\nDETAIL: Key (user_id)=({SECRET}) already exists.")
     database = Database(f"sqlite:///{tmp_path}/notify.db")
-    for cause in (quoted, IntegrityError("INSERT", None, quoted)):
+    unreadable = StatementError("no such type", "INSERT", (SECRET,), TypeError())
+    for cause in (quoted, IntegrityError("INSERT", None, quoted), unreadable):
         with pytest.raises(NotifyError) as caught, database.writing():
             raise cause
         assert SECRET not in shown(caught.value)
