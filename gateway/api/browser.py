@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,11 +27,29 @@ def register_browser(app: Flask, settings: Settings) -> None:
         # Pages of every origin may load it: it holds no data. A browser loads modules of other origins only with this.
         answer.headers["Access-Control-Allow-Origin"] = "*"
         answer.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        answer.vary.add("Accept-Encoding")
+        if answer.status_code == 200 and request.accept_encodings["gzip"]:
+            _compress(answer)
         return answer
 
     if settings.demo_page:
         _register_demo(blueprint, settings)
     app.register_blueprint(blueprint)
+
+
+def _compress(answer: Response) -> None:
+    """Compresses what is sent: every page of every user loads it, and it shrinks to a quarter."""
+    answer.direct_passthrough = False
+    answer.set_data(_compressed(answer.get_data()))
+    answer.headers["Content-Encoding"] = "gzip"
+    # Two forms of one file: its tag means the content, not the bytes.
+    tag, _ = answer.get_etag()
+    answer.set_etag(str(tag), weak=True)
+
+
+@lru_cache(maxsize=1)
+def _compressed(data: bytes) -> bytes:
+    return gzip.compress(data, mtime=0)
 
 
 def _register_demo(blueprint: Blueprint, settings: Settings) -> None:

@@ -9,7 +9,7 @@ from playwright.sync_api import Page
 from tests.support.waiting import eventually
 
 #: Times that make a test short; the rules are the same.
-FAST = {"firstMs": 60, "baseMs": 30, "capMs": 240, "saveMs": 10, "ackMs": 20, "pollMs": 5_000}
+FAST = {"firstMs": 60, "baseMs": 30, "capMs": 240, "saveMs": 10, "ackMs": 20, "pollMs": 5_000, "pollGapMs": 20}
 
 _START = """async ({options, fixed}) => {
   const { NotifyClient } = await import('/notify-inbox.js');

@@ -1,84 +1,16 @@
-"""Tests ``<notify-inbox>``: what a person sees, hears and can press."""
+"""Tests ``<notify-inbox>``: what a person sees and can press."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
-from urllib.parse import urlencode
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import expect
 
 from shared.realtime.close_codes import EVICTED
+from tests.browser.elements import Inbox
 from tests.support.fakes.node import FakeNode
 from tests.support.waiting import eventually
-
-
-class Inbox:
-    """Is the element of one page."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    @property
-    def bell(self) -> Locator:
-        return self.page.locator("notify-inbox .bell")
-
-    @property
-    def badge(self) -> Locator:
-        return self.page.locator("notify-inbox .badge")
-
-    @property
-    def panel(self) -> Locator:
-        return self.page.get_by_role("dialog")
-
-    @property
-    def rows(self) -> Locator:
-        return self.page.get_by_role("article")
-
-    @property
-    def toasts(self) -> Locator:
-        return self.page.locator("notify-inbox .toast")
-
-    def row(self, title: str) -> Locator:
-        return self.rows.filter(has_text=title)
-
-    def press(self, name: str, row: str) -> None:
-        """Presses the button of a row."""
-        found = self.row(row)
-        found.hover()
-        found.get_by_role("button", name=name).click()
-
-    def focused(self) -> str:
-        """Returns the text of what has the focus inside the element."""
-        found: str = self.page.evaluate(
-            "() => document.querySelector('notify-inbox').shadowRoot.activeElement?.textContent ?? ''"
-        )
-        return found
-
-    def wait_live(self) -> None:
-        # Playwright's own waiting evaluates a text inside the page, which the page's policy forbids.
-        eventually(lambda: self.page.evaluate("document.querySelector('notify-inbox').client?.status.state === 'live'"))
-
-
-@pytest.fixture
-def open_inbox(context: BrowserContext, node: FakeNode) -> Iterator[Callable[..., Inbox]]:
-    """Yields what opens a page with the element; the keywords are its attributes, and ``dir`` and ``lang``."""
-
-    def open_(user: str = "u1", **attributes: str) -> Inbox:
-        page = context.new_page()
-        page.goto(f"{node.url}/page?{urlencode({'user': user, **attributes})}")
-        inbox = Inbox(page)
-        inbox.wait_live()
-        return inbox
-
-    yield open_
-
-
-@pytest.fixture
-def inbox(open_inbox: Callable[..., Inbox]) -> Inbox:
-    return open_inbox()
-
 
 # -- Bell, list, toasts ----------------------------------------------------------------------------------------------
 
@@ -199,7 +131,7 @@ def test_a_first_visit_shows_no_toast(node: FakeNode, open_inbox: Callable[..., 
 
 
 def test_a_toast_goes_away_by_itself_unless_somebody_points_at_it(
-    context: BrowserContext, node: FakeNode, open_inbox: Callable[..., Inbox]
+    node: FakeNode, open_inbox: Callable[..., Inbox]
 ) -> None:
     inbox = open_inbox()
     inbox.page.clock.install()
@@ -346,139 +278,3 @@ def test_a_link_is_followed_and_marks_as_read(node: FakeNode, open_inbox: Callab
     expect(inbox.badge).to_have_text("")
     assert inbox.page.evaluate("window.opened") == "order"
     assert "/page" in inbox.page.url, "the application has taken the event"
-
-
-# -- Keyboard, screen reader, directions, motion ---------------------------------------------------------------------
-
-
-def test_everything_can_be_done_with_the_keyboard(node: FakeNode, open_inbox: Callable[..., Inbox]) -> None:
-    node.new_many("u1", ["one", "two", "three"])
-    inbox = open_inbox()
-    keyboard = inbox.page.keyboard
-    keyboard.press("Tab")
-    expect(inbox.bell).to_be_focused()
-    keyboard.press("Enter")
-    expect(inbox.panel).to_be_visible()
-    assert inbox.focused() == "Notifications"
-    expect(inbox.bell).to_have_attribute("aria-expanded", "true")
-    keyboard.press("ArrowDown")
-    expect(inbox.row("three")).to_be_focused()
-    keyboard.press("ArrowDown")
-    expect(inbox.row("two")).to_be_focused()
-    keyboard.press("r")
-    expect(inbox.badge).to_have_text("2")
-    expect(inbox.row("two")).to_be_focused()
-    keyboard.press("e")
-    expect(inbox.rows).to_have_count(2)
-    expect(inbox.row("one")).to_be_focused()
-    keyboard.press("Home")
-    expect(inbox.row("three")).to_be_focused()
-    keyboard.press("Delete")
-    keyboard.press("Delete")
-    expect(inbox.rows).to_have_count(1)
-    keyboard.press("Escape")
-    expect(inbox.panel).to_be_hidden()
-    expect(inbox.bell).to_be_focused()
-
-
-def test_the_tab_key_stops_once_in_a_list_of_any_length(node: FakeNode, open_inbox: Callable[..., Inbox]) -> None:
-    node.new_many("u1", [f"number {number}" for number in range(40)])
-    inbox = open_inbox()
-    inbox.bell.click()
-    expect(inbox.rows).to_have_count(40)
-    reachable = inbox.page.evaluate(
-        "() => [...document.querySelector('notify-inbox').shadowRoot.querySelectorAll('.row, .row *')]"
-        ".filter((node) => node.tabIndex === 0 && !node.hidden).length"
-    )
-    assert reachable == 4, "one row, with its three buttons"
-
-
-def test_a_screen_reader_is_told_the_roles_and_what_arrives(node: FakeNode, open_inbox: Callable[..., Inbox]) -> None:
-    node.new("u1", "one", type="error", body="what happened")
-    inbox = open_inbox()
-    inbox.bell.click()
-    page = inbox.page
-    expect(page.get_by_role("dialog", name="Notifications")).to_be_visible()
-    expect(page.get_by_role("feed", name="Notifications")).to_be_visible()
-    row = page.get_by_role("article", name="Error one")
-    expect(row).to_have_accessible_description("what happened")
-    expect(row).to_have_attribute("aria-posinset", "1")
-    expect(row).to_have_attribute("aria-setsize", "1")
-    status = page.locator("notify-inbox [role=status]")
-    expect(status).to_have_text("")
-    node.new("u1", "two")
-    expect(status).to_have_text("New notification: two")
-    node.new_many("u1", ["three", "four"])
-    expect(status).to_have_text("2 new notifications")
-
-
-def test_the_panel_stays_in_the_window_on_every_side(
-    node: FakeNode, new_context: Callable[..., BrowserContext]
-) -> None:
-    node.new_many("u1", [f"number {number}" for number in range(30)])
-    for size in ({"width": 1280, "height": 800}, {"width": 360, "height": 640}):
-        page = new_context(viewport=size).new_page()
-        for direction in ("ltr", "rtl"):
-            page.goto(f"{node.url}/page?user=u1&dir={direction}")
-            for place in ("left:8px;top:8px", "right:8px;top:8px", "left:8px;bottom:8px", "right:8px;bottom:8px"):
-                page.evaluate(
-                    "place => { const e = document.querySelector('notify-inbox');"
-                    " e.style.cssText = `position:fixed;${place}`; }",
-                    place,
-                )
-                page.locator("notify-inbox .bell").click()
-                expect(page.get_by_role("article")).not_to_have_count(0)
-                box: Any = page.get_by_role("dialog").bounding_box()
-                assert box["x"] >= 0, (size, direction, place)
-                assert box["y"] >= 0, (size, direction, place)
-                assert box["x"] + box["width"] <= size["width"], (size, direction, place)
-                assert box["y"] + box["height"] <= size["height"], (size, direction, place)
-                page.keyboard.press("Escape")
-
-
-def test_right_to_left_mirrors_the_rows(node: FakeNode, open_inbox: Callable[..., Inbox]) -> None:
-    node.new("u1", "تم شحن طلبك", body="سيصل طلبك غدًا.")
-    for direction, is_first in (("ltr", True), ("rtl", False)):
-        inbox = open_inbox(dir=direction)
-        inbox.bell.click()
-        kind: Any = inbox.rows.locator(".kind").bounding_box()
-        title: Any = inbox.rows.locator(".title").bounding_box()
-        assert (kind["x"] < title["x"]) is is_first
-
-
-def test_words_can_be_replaced(node: FakeNode, open_inbox: Callable[..., Inbox]) -> None:
-    node.new("u1", "one")
-    inbox = open_inbox(lang="de")
-    inbox.page.evaluate("""() => {
-      document.querySelector('notify-inbox').labels = {
-        title: 'Nachrichten', bell: (n) => `Nachrichten, ${n} ungelesen`, unread: 'Ungelesen', read: 'Gelesen',
-      };
-    }""")
-    expect(inbox.bell).to_have_accessible_name("Nachrichten, 1 ungelesen")
-    inbox.bell.click()
-    expect(inbox.panel).to_contain_text("Nachrichten")
-    expect(inbox.panel).to_contain_text("Ungelesen (1)")
-    expect(inbox.rows.get_by_role("button", name="Gelesen")).to_have_count(1)
-    expect(inbox.rows.locator("time")).to_have_text("jetzt")
-
-
-def test_less_motion_means_none(node: FakeNode, new_context: Callable[..., BrowserContext]) -> None:
-    for motion, names in (("no-preference", "appear"), ("reduce", "none")):
-        page = new_context(reduced_motion=motion).new_page()
-        page.goto(f"{node.url}/page?user=u1")
-        page.locator("notify-inbox .bell").click()
-        assert page.get_by_role("dialog").evaluate("node => getComputedStyle(node).animationName") == names
-
-
-def test_dark_and_light_follow_the_system_or_the_attribute(
-    node: FakeNode, new_context: Callable[..., BrowserContext]
-) -> None:
-    def surface(scheme: str, theme: str) -> str:
-        page = new_context(color_scheme=scheme).new_page()
-        page.goto(f"{node.url}/page?user=u1{theme}")
-        page.locator("notify-inbox .bell").click()
-        found: str = page.get_by_role("dialog").evaluate("node => getComputedStyle(node).backgroundColor")
-        return found
-
-    assert surface("light", "") == surface("dark", "&theme=light") == "rgb(255, 255, 255)"
-    assert surface("dark", "") == surface("light", "&theme=dark") == "rgb(23, 30, 39)"

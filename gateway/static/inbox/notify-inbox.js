@@ -76,12 +76,18 @@ export const TIMING = Object.freeze({
   againMs: 1_000,
   /** How long a fallback is used before the client looks whether sockets work again; it doubles up to an hour. */
   upgradeMs: 300_000,
-  /** How long a long poll waits at the server. */
+  /** How long a long poll waits at the server, and the least time between two of them. */
   pollMs: 25_000,
+  pollGapMs: 500,
   /** Least time between two writes of the state to storage, and between two acknowledgements. */
-  saveMs: 200,
+  saveMs: 1_000,
   ackMs: 2_000,
+  /** Longest wait that a server may ask for: a browser would not wait at all for more than 24 days. */
+  toldMs: 3_600_000,
 });
+
+/** How many signs of life a visible tab asks for in vain before it takes the connection from a tab that is frozen. */
+const TICKS_IN_VAIN = 3;
 
 /** Returns a random wait before connection attempt number `attempt` (0 is the first after a loss). It is never 0. */
 export function backoffMs(attempt, random = Math.random, timing = TIMING) {
@@ -93,12 +99,16 @@ export function backoffMs(attempt, random = Math.random, timing = TIMING) {
 
 const STORED_ROWS = 200;
 const STORED_SEEN = 500;
+/** A page has about five million characters of storage for everything, and writing them holds it up. */
+const STORED_CHARS = 500_000;
 const MOST_SEEN = 5_000;
 const MOST_ROWS = 3_000;
 
 /** Tells whether everything of the row is known: a change may arrive before its row, and leaves a stub. */
 const isWhole = (row) => "title" in row;
 const isUnread = (row) => !row.read_at && !row.archived_at && !row.deleted;
+/** Tells whether it can be resumed from: the server would refuse anything else for good. */
+const isPosition = (position) => typeof position?.epoch === "string" && Number.isSafeInteger(position.offset);
 
 /**
  * Holds rows, position and counter, and applies frames. It does no I/O.
@@ -179,12 +189,12 @@ export class Inbox {
   }
 
   /** Returns the newest rows with their position, for a later visit of this page. */
-  stored() {
+  stored(most = STORED_ROWS) {
     return {
       position: this.position,
       unread: this.unread,
-      more: this.more,
-      rows: this.items.slice(0, STORED_ROWS),
+      more: this.more || this.items.length > most,
+      rows: this.items.slice(0, most),
       readUpto: [],
       seen: [...this.#seen].slice(-STORED_SEEN),
     };
@@ -199,6 +209,19 @@ export class Inbox {
     this.#sorted = this.#pull = null;
     Object.assign(this, { position, unread, more, generation: this.generation + 1 });
     return this.items.filter((row) => isUnread(row) && !known.has(row.id));
+  }
+
+  /**
+   * Forgets the oldest rows if there are too many, and returns whether it did: lists have to be read again then, because
+   * what they had loaded is not there any more.
+   */
+  trim() {
+    if (this.#rows.size <= MOST_ROWS) return false;
+    const old = [...this.#rows.keys()].sort((one, other) => one - other).slice(0, this.#rows.size - MOST_ROWS / 2);
+    for (const id of old) this.#rows.delete(id);
+    this.#sorted = null;
+    this.generation += 1;
+    return true;
   }
 
   #applyPull(frame) {
@@ -271,7 +294,6 @@ export class Inbox {
       if (row.offset === old.offset && isWhole(old) && !(old.partial && !row.partial)) return;
     }
     this.#set(next.deleted ? { id: next.id, offset: next.offset, deleted: true } : this.#marked(next));
-    if (this.#rows.size > MOST_ROWS) this.#forgetOldest();
   }
 
   /** Returns the row as it is after every "read all" that is newer than it. */
@@ -287,11 +309,7 @@ export class Inbox {
     this.#sorted = null;
   }
 
-  #forgetOldest() {
-    const old = [...this.#rows.keys()].sort((one, other) => one - other).slice(0, this.#rows.size - MOST_ROWS / 2);
-    for (const id of old) this.#rows.delete(id);
-    this.#sorted = null;
-  }
+
 
   #see(id) {
     this.#seen.add(id);
@@ -321,7 +339,14 @@ function openSocket({ node, user, token, position, on }) {
     if (position) auth.resume = position;
     socket.send(JSON.stringify(auth));
   };
-  socket.onmessage = ({ data }) => on.frame(JSON.parse(data));
+  socket.onmessage = ({ data }) => {
+    try {
+      on.frame(JSON.parse(data));
+    } catch (error) {
+      // What was in it is unknown: the next connection brings it again.
+      on.end(1006, `a frame was not understood: ${error.message}`);
+    }
+  };
   socket.onclose = ({ code, reason }) => on.end(code, reason);
   return {
     send: (frame) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(frame)),
@@ -366,16 +391,13 @@ export class EventParser {
   }
 }
 
-/** Returns what an HTTP status other than 200 means, as a close code. */
-function codeOf(response) {
-  if (response.status === 401) return 4401;
-  if (response.status === 403) return 4503;
-  return response.status === 429 || response.status === 503 ? 1013 : 1006;
-}
-
-function retryAfterMs(response) {
+/** Ends a connection that got an HTTP status other than 200, which means one of the close codes. */
+async function endRefused(response, on) {
+  // A proxy that blocks something may answer 403 as well, but not with these words: then another way may work.
+  const { code } = await response.json().catch(() => ({}));
+  const known = { wrong_user: 4503, revoked: 4506 }[code] ?? { 401: 4401, 429: 1013, 503: 1013 }[response.status] ?? 1006;
   const seconds = Number(response.headers.get("Retry-After"));
-  return seconds > 0 ? seconds * 1000 : undefined;
+  on.end(known, `HTTP ${response.status}`, seconds > 0 ? seconds * 1000 : undefined);
 }
 
 function bearer(token) {
@@ -393,7 +415,7 @@ function openEvents({ base, user, token, position, on }) {
       cache: "no-store",
       signal: controller.signal,
     });
-    if (!response.ok) return on.end(codeOf(response), `HTTP ${response.status}`, retryAfterMs(response));
+    if (!response.ok) return endRefused(response, on);
     const decoder = new TextDecoder();
     const reader = response.body.getReader();
     for (;;) {
@@ -410,17 +432,21 @@ function openPoll({ base, user, token, position, on, timing }) {
   const controller = new AbortController();
   const listen = async () => {
     for (let waitMs = 0, at = position; ; waitMs = timing.pollMs) {
+      const since = Date.now();
       const query = { wait: String(waitMs / 1000), ...(at ? { position: positionText(at) } : {}) };
       const response = await fetch(withQuery(`${base}/poll`, { token, user }, query), {
         headers: bearer(token),
         cache: "no-store",
         signal: AbortSignal.any([controller.signal, AbortSignal.timeout(waitMs + timing.greetMs)]),
       });
-      if (!response.ok) return on.end(codeOf(response), `HTTP ${response.status}`, retryAfterMs(response));
+      if (!response.ok) return endRefused(response, on);
       const answer = await response.json();
+      if (controller.signal.aborted) return undefined;
       if (waitMs === 0) on.frame({ type: "welcome", user_id: user, recovered: answer.recovered });
       on.frame({ ...answer, type: "missed_notifications" });
       at = { epoch: answer.epoch, offset: answer.offset };
+      // Whoever gets a hundred notifications in a second does not ask a hundred times.
+      if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, since + timing.pollGapMs - Date.now()));
     }
   };
   listen().catch((error) => on.end(1006, error.message));
@@ -452,6 +478,9 @@ function browserStorage() {
   }
 }
 
+/** Is thrown by a function that makes tokens if there is no sense in asking it again: nobody is logged in. */
+export class NotSignedIn extends Error {}
+
 /** An error with the code that the server gave, or "timeout". */
 export class ChangeFailed extends Error {
   constructor(code, detail) {
@@ -466,8 +495,9 @@ export class ChangeFailed extends Error {
  * Options: `user`, the user's id; `node`, the address of the sockets (ws://host:5055/ws); `api`, the gateway's address,
  * for lists (without it there are only those rows that the socket brings); `token`, a text, or a function that returns
  * one (or a promise of it, or {token}) and gets {reason}: "connect", "expiring", "expired" or "refused" (null: none, for
- * a development server that needs none); `share`: whether the tabs of this browser share one connection; `storage`:
- * where rows and position survive a reload, or null.
+ * a development server that needs none); it throws NotSignedIn if there will be none, and is asked again after any other
+ * error; `share`: whether the tabs of this browser share one connection; `storage`: where rows and position survive a
+ * reload, or null.
  *
  * Events, each with `detail`: "status" (see `status`), "change" (rows or counter changed), "notification" ({row}: it came
  * just now and was never seen), "missed" ({items, fresh, recovered, first}: what a connection brought that was made),
@@ -484,17 +514,22 @@ export class NotifyClient extends EventTarget {
   #status = { state: "stopped", transport: null, role: null, code: null, reason: "", retryAt: null };
   #role = "alone";
   #channel = null;
+  #queue = null;
   #release = null;
+  #ticks = 0;
+  #asked = false;
   #link = null;
   #timer = 0;
   #attempt = 0;
   #tries = 0;
   #works = null;
+  #worksUntil = 0;
   #hasSockets = false;
   #upgradeMs;
   #upgradeTimer = 0;
   #watch = 0;
   #token = null;
+  #coming = null;
   #tokenReason = "connect";
   #pending = new Map();
   #changes = 0;
@@ -551,34 +586,31 @@ export class NotifyClient extends EventTarget {
     this.#stopping = new AbortController();
     this.#restore();
     this.#listenToPage();
-    this.#watch = setInterval(() => this.#checkSilence(this.#timing.pongMs), Math.min(5_000, this.#timing.pongMs));
-    if (this.#options.share && navigator.locks && globalThis.BroadcastChannel) this.#join();
-    else this.#connect();
+    this.#watch = setInterval(() => this.#look(), Math.min(5_000, this.#timing.pongMs));
+    this.#enter();
     return this;
   }
 
   /** Closes the connection and frees everything. What is stored stays. */
   stop() {
     if (!this.#stopping) return;
-    this.#write();
-    this.#drop();
-    clearTimeout(this.#timer);
-    clearTimeout(this.#upgradeTimer);
+    this.#leave();
     clearInterval(this.#watch);
     this.#stopping.abort();
     this.#stopping = null;
-    this.#channel?.close();
-    this.#channel = null;
-    this.#release?.();
-    this.#release = null;
-    this.#role = "alone";
-    for (const { reject } of this.#pending.values()) reject(new ChangeFailed("stopped", "the client was stopped"));
+    for (const { reject, timer } of this.#pending.values()) {
+      clearTimeout(timer);
+      reject(new ChangeFailed("stopped", "the client was stopped"));
+    }
     this.#pending.clear();
     this.#setStatus("stopped");
   }
 
-  /** Stops, and removes what this browser stores of the user: call it when the user logs out. */
+  /**
+   * Stops, in all tabs of this browser, and removes what the browser stores of the user: call it when the user logs out.
+   */
   forget() {
+    this.#tell({ kind: "forget" });
     this.stop();
     this.#empty();
   }
@@ -586,7 +618,7 @@ export class NotifyClient extends EventTarget {
   /** Connects now, whatever the client was waiting for. */
   connect() {
     if (!this.#stopping) this.start();
-    else if (this.#role === "follower") this.#tell({ kind: "connect" });
+    else if (this.#role === "follower") this.#tell({ kind: "connect", token: this.#fixedToken() });
     else if (!this.#link) {
       this.#attempt = 0;
       this.#connect();
@@ -603,7 +635,9 @@ export class NotifyClient extends EventTarget {
   setToken(token) {
     this.#options.token = token;
     this.#token = null;
+    this.#tell({ kind: "token", token: this.#fixedToken() });
     if (this.#status.state === "closed" && this.#status.code >= 4000) this.connect();
+    else this.#showToken();
   }
 
   // Each returns a promise that is fulfilled when the server has made the change, and rejected with ChangeFailed.
@@ -652,11 +686,34 @@ export class NotifyClient extends EventTarget {
 
   // -- Connecting ----------------------------------------------------------------------------------------------------
 
+  /** Begins to take part: with a connection of its own, or as one of the tabs that share one. */
+  #enter() {
+    if (this.#options.share && navigator.locks && globalThis.BroadcastChannel) {
+      this.#channel = new BroadcastChannel(this.#name);
+      this.#channel.onmessage = ({ data }) => (this.#role === "leader" ? this.#lead(data) : this.#follow(data));
+      this.#join();
+    } else if (this.#status.state !== "closed") this.#connect();
+  }
+
+  /** Gives the connection, or the place in the queue for it, to the other tabs. */
+  #leave() {
+    this.#write();
+    this.#drop();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#upgradeTimer);
+    this.#channel?.close();
+    this.#channel = null;
+    this.#queue?.abort();
+    this.#release?.();
+    this.#release = null;
+    this.#role = "alone";
+  }
+
   async #connect() {
     clearTimeout(this.#timer);
     this.#drop();
     const transport = this.#nextTransport();
-    const link = { transport, io: null, heard: Date.now(), probed: 0, greeted: false, since: 0, pingMs: 20_000, advice: null };
+    const link = { transport, io: null, heard: Date.now(), probed: 0, greeted: false, since: 0, pingMs: 20_000 };
     this.#link = link;
     this.inbox.beginConnection();
     this.#setStatus("connecting", { transport });
@@ -665,10 +722,12 @@ export class NotifyClient extends EventTarget {
     try {
       token = await this.#freshToken(this.#tokenReason);
     } catch (error) {
-      this.#ended(link, 1006, `no token: ${error.message}`);
+      if (!(error instanceof NotSignedIn)) this.#ended(link, 1006, `no token: ${error.message}`);
+      else if (link === this.#link) this.#stay("closed", 4501, error.message);
       return;
     }
     if (link !== this.#link) return;
+    link.token = token;
     try {
       link.io = TRANSPORTS[transport]({
         ...this.#options,
@@ -721,13 +780,18 @@ export class NotifyClient extends EventTarget {
         return this.#stay("paused", known, why);
       case "token": {
         // Another token is worth one attempt. If the server refuses that one as well, the token is not the reason.
-        const hopeless = typeof this.#options.token !== "function" || (this.#tokenReason === "expired" && !link.greeted);
+        const source = this.#options.token;
+        const isSame = typeof source === "function" ? this.#tokenReason === "expired" && !link.greeted : source === link.token;
+        const hopeless = !source || isSame;
         if (hopeless) return this.#stay("closed", 4501, why);
         this.#tokenReason = "expired";
         return this.#wait(wait, known, why);
       }
-      case "told":
-        return this.#wait(advice?.after_ms ?? afterMs ?? wait, known, why, true);
+      case "told": {
+        // A frame has a time of its own for each device. An HTTP header has the same one for all.
+        const told = advice?.after_ms ?? (afterMs === undefined ? wait : afterMs + wait);
+        return this.#wait(Math.min(told, this.#timing.toldMs), known, why, true);
+      }
       case "slowly":
         return this.#wait(this.#timing.slowlyMs + wait, known, why, true);
       default:
@@ -794,10 +858,12 @@ export class NotifyClient extends EventTarget {
     if (link.transport === "socket") {
       this.#upgradeMs = this.#timing.upgradeMs;
       this.#hasSockets = true;
+      this.#worksUntil = 0;
       return;
     }
     // Where sockets worked before, it was the server that was away, and they work again soon.
     const ms = this.#hasSockets ? this.#timing.upgradeMs / 100 : this.#upgradeMs;
+    this.#worksUntil ||= Date.now() + ms;
     this.#hasSockets = false;
     this.#upgradeTimer = setTimeout(() => this.#tryUpgrade(link), ms * (0.8 + 0.4 * this.#random()));
   }
@@ -816,6 +882,7 @@ export class NotifyClient extends EventTarget {
     }
     this.#tell({ kind: "frame", frame: result.frame, midway });
     this.#show(result, midway);
+    if (this.inbox.trim()) this.#emit("reset");
     this.#save();
     this.#acknowledge(link);
   }
@@ -842,7 +909,13 @@ export class NotifyClient extends EventTarget {
 
   /** Looks whether a socket can be opened again, while the fallback goes on working. */
   #tryUpgrade(link) {
-    const probe = new WebSocket(this.#options.node);
+    let probe;
+    try {
+      probe = new WebSocket(this.#options.node);
+    } catch {
+      // The page may not open sockets at all.
+      return;
+    }
     this.#upgradeMs = Math.min(this.#upgradeMs * 2, 3_600_000);
     probe.onopen = () => {
       probe.close(1000);
@@ -859,9 +932,11 @@ export class NotifyClient extends EventTarget {
   // heard for a long time does the page ask, and every decision compares times instead of counting timers.
   #checkSilence(pongMs, patienceMs = this.#link?.pingMs * 2) {
     const link = this.#link;
-    if (!link?.greeted) return;
+    if (!link) return;
     const silentMs = Date.now() - link.heard;
-    if (link.transport === "sse" && silentMs > link.pingMs * 3) {
+    if (!link.greeted) {
+      if (silentMs > this.#timing.greetMs) this.#ended(link, 1006, "no answer");
+    } else if (link.transport === "sse" && silentMs > link.pingMs * 3) {
       this.#ended(link, 1006, "the server is silent");
     } else if (link.io?.send) {
       if (link.probed > link.heard && Date.now() - link.probed > pongMs) this.#ended(link, 1006, "the server is silent");
@@ -872,22 +947,58 @@ export class NotifyClient extends EventTarget {
     }
   }
 
+  /** Looks now and then whether there is life in the connection, or in the tab that has it. */
+  #look() {
+    if (this.#role !== "follower") {
+      this.#checkSilence(this.#timing.pongMs);
+      return;
+    }
+    // The browser slows the timers of a hidden tab down and may freeze it, and the tab that has the connection may be
+    // hidden; but it hears what a visible one says.
+    if (document.visibilityState !== "visible") this.#ticks = 0;
+    else if (this.#ticks < TICKS_IN_VAIN) {
+      this.#ticks += 1;
+      this.#tell({ kind: "tick" });
+    } else this.#join(true);
+  }
+
   #listenToPage() {
     const options = { signal: this.#stopping.signal };
     const returned = () => {
       if (document.visibilityState === "visible") this.#userReturned();
+      // A phone may end a hidden page without another word.
+      else this.#write();
     };
     document.addEventListener("visibilitychange", returned, options);
+    document.addEventListener("resume", returned, options);
     addEventListener("focus", returned, options);
-    addEventListener("online", () => this.#hurry(), options);
+    addEventListener("online", () => this.#networkReturned(), options);
     addEventListener("offline", () => this.#checkSilence(3_000, 0), options);
-    addEventListener("pageshow", ({ persisted }) => persisted && this.#userReturned(), options);
-    addEventListener("pagehide", () => this.#write(), options);
+    // A page that the browser keeps for the way back must have neither a connection nor a lock: it would be thrown away,
+    // and until then no other tab would get anything.
+    addEventListener("pagehide", () => this.#leave(), options);
+    addEventListener(
+      "pageshow",
+      ({ persisted }) => {
+        if (!persisted) return;
+        // Its user has returned.
+        if (this.#status.state === "paused") this.#setStatus("connecting");
+        this.#enter();
+      },
+      options,
+    );
+  }
+
+  /** A stream of the network before says nothing any more, not even that it has ended; a socket can be asked. */
+  #networkReturned() {
+    if (this.#link?.greeted && !this.#link.io.send) this.#ended(this.#link, 1006, "the network has changed");
+    this.#checkSilence(this.#timing.pongMs, 0);
+    this.#hurry();
   }
 
   #userReturned() {
     if (this.#role === "follower") {
-      if (this.#status.state === "paused") this.#tell({ kind: "returned" });
+      if (this.#status.state === "paused" || this.#status.state === "waiting") this.#tell({ kind: "returned" });
       return;
     }
     if (this.#status.state === "paused") this.connect();
@@ -910,11 +1021,44 @@ export class NotifyClient extends EventTarget {
     const source = this.#options.token;
     if (typeof source !== "function") return source;
     if (reason === "connect" && this.#token && expiryOf(this.#token) - Date.now() > 30_000) return this.#token;
+    // A connection and a list that need a token at the same time ask once.
+    if (this.#coming?.source !== source || this.#coming.reason !== reason) {
+      this.#coming = { source, reason, answer: this.#askForToken(source, reason) };
+    }
+    const { answer } = this.#coming;
+    try {
+      return await answer;
+    } finally {
+      if (this.#coming?.answer === answer) this.#coming = null;
+    }
+  }
+
+  async #askForToken(source, reason) {
     const answer = await source({ reason });
     const token = typeof answer === "object" && answer !== null ? answer.token : answer;
     if (typeof token !== "string" || !token) throw new TypeError("the page gave no token");
-    this.#token = token;
+    if (source === this.#options.token) this.#token = token;
     return token;
+  }
+
+  #fixedToken() {
+    return typeof this.#options.token === "string" ? this.#options.token : undefined;
+  }
+
+  /** Takes the token of another tab, which may have been opened with a newer one than this tab. */
+  #offered(token) {
+    const mine = this.#fixedToken();
+    if (!token || !mine || token === mine || expiryOf(token) < expiryOf(mine)) return;
+    this.#options.token = token;
+    this.#showToken();
+  }
+
+  /** Gives a fixed token to the server before the one that it knows ends. */
+  #showToken() {
+    const token = this.#fixedToken();
+    if (!token || this.#status.state !== "live" || !this.#link?.io.send || this.#link.token === token) return;
+    this.#link.token = token;
+    this.#link.io.send({ type: "auth", token });
   }
 
   async #renew(link) {
@@ -990,6 +1134,7 @@ export class NotifyClient extends EventTarget {
       headers: { ...bearer(token), ...(body ? { "Content-Type": "application/json" } : {}) },
       body: body && JSON.stringify(body),
       cache: "no-store",
+      signal: AbortSignal.timeout(this.#timing.changeMs),
     });
     if (response.status === 401 && again && typeof this.#options.token === "function") {
       return this.#http(method, path, body, false);
@@ -1002,15 +1147,17 @@ export class NotifyClient extends EventTarget {
 
   // -- One connection per browser ------------------------------------------------------------------------------------
 
-  #join() {
+  /** Waits for the lock, and meanwhile listens to the tab that has it; with `steal`, takes the lock from that tab. */
+  #join(steal = false) {
     this.#role = "follower";
-    this.#channel = new BroadcastChannel(this.#name);
-    this.#channel.onmessage = ({ data }) => (this.#role === "leader" ? this.#lead(data) : this.#follow(data));
-    this.#setStatus("connecting");
-    this.#tell({ kind: "hello", opened: true });
-    const signal = this.#stopping.signal;
+    this.#ticks = 0;
+    this.#queue?.abort();
+    this.#queue = new AbortController();
+    const { signal } = this.#queue;
+    if (this.#status.state !== "closed") this.#setStatus("connecting");
+    this.#ask({ opened: document.visibilityState === "visible", token: this.#fixedToken() });
     navigator.locks
-      .request(this.#name, { signal }, () => {
+      .request(this.#name, steal ? { steal } : { signal }, () => {
         if (signal.aborted) return undefined;
         this.#role = "leader";
         this.#tell({ kind: "leader" });
@@ -1024,6 +1171,15 @@ export class NotifyClient extends EventTarget {
       })
       .catch((error) => {
         if (signal.aborted) return;
+        if (this.#role === "leader") {
+          // This tab was frozen, and another one has taken the lock.
+          this.#drop();
+          clearTimeout(this.#timer);
+          clearTimeout(this.#upgradeTimer);
+          this.#release = null;
+          this.#join();
+          return;
+        }
         // Some pages, such as those in a sandbox, have the interface and may not use it.
         console.info("notify-inbox: no Web Locks:", error);
         this.#channel.close();
@@ -1033,17 +1189,32 @@ export class NotifyClient extends EventTarget {
       });
   }
 
+  /** Asks the tab with the connection for everything. While its answer is not here, frames of it are of no use. */
+  #ask(more = {}) {
+    this.#asked = true;
+    this.#tell({ kind: "hello", ...more });
+  }
+
   #tell(message) {
     if (this.#role !== "alone") this.#channel?.postMessage({ ...message, from: this.#me });
   }
 
   /** Answers a message of another tab, as the tab that has the connection. */
-  #lead({ kind, from, operation, opened }) {
+  #lead({ kind, from, operation, opened, token }) {
+    const { state, code, retryAt } = this.#status;
     switch (kind) {
       case "hello":
+        this.#offered(token);
         this.#tell({ kind: "state", to: from, snapshot: this.inbox.snapshot(), status: this.#status });
-        // A tab that was just opened is looked at.
-        return opened && this.#status.state === "paused" ? this.connect() : undefined;
+        // Somebody looks at a tab that was just opened, and may have logged in again.
+        return opened && (state === "paused" || code === 4501) ? this.connect() : undefined;
+      case "tick":
+        this.#tell({ kind: "tock", to: from });
+        // The timers of this tab may be late.
+        if (state === "waiting" && Date.now() > retryAt) return this.#connect();
+        return this.#checkSilence(this.#timing.pongMs);
+      case "forget":
+        return this.#forgotten();
       case "do": {
         const { id, ...rest } = operation;
         return this.#change(rest).then(
@@ -1051,7 +1222,10 @@ export class NotifyClient extends EventTarget {
           (error) => this.#tell({ kind: "done", to: from, id, code: error.code, detail: error.message }),
         );
       }
+      case "token":
+        return this.#offered(token);
       case "connect":
+        this.#offered(token);
         return this.connect();
       case "disconnect":
         return this.disconnect();
@@ -1065,7 +1239,10 @@ export class NotifyClient extends EventTarget {
   /** Takes a message of the tab that has the connection. */
   #follow({ kind, to, snapshot, status, frame, midway, id, code, detail }) {
     if (to !== undefined && to !== this.#me) return;
+    // Only the tab with the connection says any of these.
+    if (["state", "frame", "status", "done", "leader", "tock"].includes(kind)) this.#ticks = 0;
     if (kind === "state") {
+      this.#asked = false;
       const first = this.inbox.position === null;
       const fresh = this.inbox.adopt(snapshot);
       this.#setStatus(status.state, status);
@@ -1073,15 +1250,27 @@ export class NotifyClient extends EventTarget {
       this.#emit("reset");
       this.#emit("missed", { items: fresh, fresh, recovered: true, first });
     } else if (kind === "frame") {
+      if (this.#asked) return;
       const result = this.inbox.apply(frame);
-      if (result.kind === "gap") this.#tell({ kind: "hello" });
-      else if (result.kind === "applied") this.#show(result, midway);
-    } else if (kind === "status") this.#setStatus(status.state, status);
-    else if (kind === "done") this.#settle(id, code && new ChangeFailed(code, detail));
+      if (result.kind === "gap") this.#ask();
+      else if (result.kind === "applied") {
+        this.#show(result, midway);
+        if (this.inbox.trim()) this.#emit("reset");
+      }
+    } else if (kind === "status") {
+      this.#setStatus(status.state, status);
+      if (status.code === 4506) this.#empty();
+    } else if (kind === "done") this.#settle(id, code && new ChangeFailed(code, detail));
     else if (kind === "leader") {
-      this.#tell({ kind: "hello" });
+      this.#ask();
       for (const entry of this.#pending.values()) this.#send(entry);
-    }
+    } else if (kind === "forget") this.#forgotten();
+  }
+
+  /** The user has logged out in another tab. */
+  #forgotten() {
+    this.stop();
+    this.#empty();
   }
 
   // -- State ---------------------------------------------------------------------------------------------------------
@@ -1099,7 +1288,7 @@ export class NotifyClient extends EventTarget {
   #empty() {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = 0;
-    this.#options.storage?.removeItem(this.#name);
+    this.#store(null);
     this.inbox = new Inbox();
     this.#emit("change");
     this.#emit("reset");
@@ -1108,8 +1297,10 @@ export class NotifyClient extends EventTarget {
   #restore() {
     try {
       const stored = JSON.parse(this.#options.storage?.getItem(this.#name) ?? "null");
-      if (stored?.version !== 1) return;
+      if (stored?.version !== 1 || !isPosition(stored.position)) return;
       this.inbox.adopt(stored);
+      // Where sockets are blocked, each page would otherwise find it out anew, which may take half a minute.
+      if (Object.hasOwn(TRANSPORTS, stored.way) && stored.wayUntil > Date.now()) this.#works = stored.way;
       this.#emit("change");
     } catch {
       // Storage may be forbidden, or hold what another version wrote: then everything is loaded anew.
@@ -1127,12 +1318,24 @@ export class NotifyClient extends EventTarget {
     clearTimeout(this.#saveTimer);
     if (!this.#saveTimer) return;
     this.#saveTimer = 0;
+    // Rows and position are one value, so they always belong together.
+    const way = { way: this.#works, wayUntil: this.#worksUntil };
+    for (let most = STORED_ROWS; most >= 1; most = Math.floor(most / 4)) {
+      const text = JSON.stringify({ version: 1, ...way, ...this.inbox.stored(most) });
+      if (text.length <= STORED_CHARS && this.#store(text)) return;
+    }
+    // There is no room. What was stored before would be older than what this page has shown.
+    this.#store(null);
+  }
+
+  /** Replaces what is stored; null removes it. Returns whether that is possible: it may be full, or forbidden. */
+  #store(text) {
     try {
-      // Rows and position are one value, so they always belong together.
-      this.#options.storage.setItem(this.#name, JSON.stringify({ version: 1, ...this.inbox.stored() }));
+      if (text === null) this.#options.storage?.removeItem(this.#name);
+      else this.#options.storage.setItem(this.#name, text);
+      return true;
     } catch {
-      // No room: an old position without its rows would be worse than none.
-      this.#options.storage.removeItem(this.#name);
+      return false;
     }
   }
 }
@@ -1191,7 +1394,7 @@ const SHAPES = {
   error: ["M9 9l6 6", "M15 9l-6 6"],
   read: ["M4 12.5l5 5L20 6.5"],
   readAll: ["M2 12.5l5 5L17 7", "M12 17.2L22 7"],
-  unreadAgain: ["M12 12m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0"],
+  unreadAgain: ["M3.5 6h17v12.5h-17z", "M4 7l8 6 8-6"],
   archive: ["M4 8v11h16V8", "M3 4.5h18V8H3z", "M10 12h4"],
   unarchive: ["M4 8v11h16V8", "M3 4.5h18V8H3z", "M12 16.5v-5", "M9.5 13.5l2.5-2.5 2.5 2.5"],
   delete: ["M4 7h16", "M9.5 7V4.5h5V7", "M6 7l1 13h10l1-13", "M10 11v5.5", "M14 11v5.5"],
@@ -1220,6 +1423,11 @@ function make(name, attributes = {}, ...children) {
   }
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
+}
+
+/** Sets an attribute that is mostly the same as before: a thousand rows are looked through with each change. */
+function setIfOther(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
 /** Returns the address of a link that is safe to follow, or null: a link of others may be a script. */
@@ -1284,13 +1492,14 @@ button { font: inherit; color: inherit; background: none; border: 0; margin: 0; 
 
 .panel, .toasts { position: fixed; inset: auto; margin: 0; padding: 0; border: 0; color: var(--_ink); background: none; overflow: visible; z-index: 2147483000 }
 .panel:not(.open) { display: none }
+.panel:focus { outline: 0 }
 .panel { display: flex; flex-direction: column; width: min(408px, calc(100vw - 16px)); background: var(--_surface); border: 1px solid var(--_line); border-radius: 14px; box-shadow: var(--_shadow); overflow: hidden }
 .head { display: flex; align-items: center; gap: 4px; padding-block: 12px 8px; padding-inline: 16px 8px }
 h2 { flex: 1; min-width: 0; margin: 0; font-size: 16px; line-height: 24px; font-weight: 650; border-radius: 4px }
 .icon { display: grid; place-items: center; width: 32px; height: 32px; color: var(--_muted) }
 .icon svg { width: 18px; height: 18px }
 .icon:hover { background: var(--_sunken); color: var(--_ink) }
-.icon[disabled] { opacity: .4; cursor: default; background: none }
+.icon[aria-disabled="true"] { opacity: .4; cursor: default; background: none }
 .text { padding: 5px 10px; color: var(--_accent); font-weight: 550; border-radius: 8px }
 .text:hover { background: var(--_sunken) }
 .views { display: flex; gap: 4px; padding: 0 12px 10px; border-bottom: 1px solid var(--_line) }
@@ -1336,7 +1545,7 @@ h2 { flex: 1; min-width: 0; margin: 0; font-size: 16px; line-height: 24px; font-
 .foot time { white-space: nowrap }
 .foot .category { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; min-width: 0 }
 .foot .category:empty { display: none }
-.foot .category::before { content: "·"; margin-inline-end: 8px }
+.foot time:has(+ .category:not(:empty))::after { content: "·"; margin-inline-start: 8px }
 .chip { padding: 1px 8px; border-radius: 9px; background: var(--_error-bg); color: var(--_error); font-weight: 650; font-size: 11px }
 .actions { display: flex; margin-inline-start: auto; margin-inline-end: -8px; opacity: 0 }
 .actions .icon { width: 30px; height: 28px }
@@ -1351,11 +1560,11 @@ h2 { flex: 1; min-width: 0; margin: 0; font-size: 16px; line-height: 24px; font-
 .empty p { margin: 0 }
 .end { display: flex; justify-content: center; align-items: center; flex-wrap: wrap; gap: 4px 8px; padding: 8px 16px 10px; color: var(--_muted); font-size: 13px }
 .end p { margin: 0 }
-.end:empty { display: none }
+
 
 .toasts { display: flex; flex-direction: column; gap: 8px; width: min(360px, calc(100vw - 32px)); inset-block-end: 16px; inset-inline-end: 16px; pointer-events: none }
 .toasts:empty { display: none }
-.toast { --bar: var(--tone); pointer-events: auto; display: grid; grid-template-columns: 28px minmax(0, 1fr) 28px; gap: 0 10px; padding-block: 12px; padding-inline: 14px 8px; background: var(--_raised); border: 1px solid var(--_line); border-inline-start: 4px solid var(--bar); border-radius: 10px; box-shadow: var(--_shadow); text-align: start; cursor: pointer }
+.toast { pointer-events: auto; display: grid; grid-template-columns: 28px minmax(0, 1fr) 28px; gap: 0 10px; padding-block: 12px; padding-inline: 14px 8px; background: var(--_raised); border: 1px solid var(--_line); border-radius: 12px; box-shadow: var(--_shadow); text-align: start; cursor: pointer }
 .toast .kind { width: 28px; height: 28px }
 .toast .kind svg { width: 28px; height: 28px }
 .toast .head-line { font-weight: 650; overflow-wrap: anywhere; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden }
@@ -1376,6 +1585,9 @@ h2 { flex: 1; min-width: 0; margin: 0; font-size: 16px; line-height: 24px; font-
   .toasts { inset-inline: 12px; width: auto; inset-block-end: 12px }
   .row { padding-inline: 14px }
 }
+@media print {
+  .panel, .toasts { display: none !important }
+}
 @media (forced-colors: active) {
   .badge, .dot, .kind { forced-color-adjust: none }
   .views button[aria-pressed="true"] { outline: 2px solid Highlight }
@@ -1389,6 +1601,26 @@ const CONFIRM_MS = 4_000;
 const TYPES = ["info", "success", "warning", "error"];
 
 const typeOf = (row) => (TYPES.includes(row.type) ? row.type : "info");
+
+/** Returns what writes times in a language. Making one costs more than a hundred uses of it. */
+function timeFormats(locale) {
+  const found = timeFormats.made.get(locale);
+  if (found) return found;
+  let made;
+  try {
+    made = {
+      relative: new Intl.RelativeTimeFormat(locale, { numeric: "auto" }),
+      date: new Intl.DateTimeFormat(locale, { dateStyle: "medium" }),
+      full: new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }),
+    };
+  } catch {
+    // The page's `lang` is not a language, such as "en_US": the browser's own one is used.
+    made = timeFormats(undefined);
+  }
+  timeFormats.made.set(locale, made);
+  return made;
+}
+timeFormats.made = new Map();
 
 // The classes below are defined only where there are pages: tests and tools may import this file elsewhere.
 const Base = globalThis.HTMLElement ?? class {};
@@ -1406,8 +1638,11 @@ const Base = globalThis.HTMLElement ?? class {};
  */
 export class NotifyInboxElement extends Base {
   static observedAttributes = ["user", "node", "api", "token", "token-url", "share", "storage", "lang"];
+  static #sheet = null;
   #getToken = null;
   #client = null;
+  #running = null;
+  #source = null;
   #labels = LABELS;
   #view = "all";
   #shown = ROWS_AT_ONCE;
@@ -1430,9 +1665,11 @@ export class NotifyInboxElement extends Base {
     super();
     const root = this.attachShadow({ mode: "open" });
     // A constructed sheet needs no permission of a Content-Security-Policy, as a style element would.
-    const sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-    root.adoptedStyleSheets = [sheet];
+    if (!NotifyInboxElement.#sheet) {
+      NotifyInboxElement.#sheet = new CSSStyleSheet();
+      NotifyInboxElement.#sheet.replaceSync(STYLE);
+    }
+    root.adoptedStyleSheets = [NotifyInboxElement.#sheet];
     this.#build(root);
   }
 
@@ -1463,6 +1700,13 @@ export class NotifyInboxElement extends Base {
   }
 
   connectedCallback() {
+    // What a page sets before this file is there would hide the setters.
+    for (const name of ["getToken", "labels"]) {
+      if (!Object.hasOwn(this, name)) continue;
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
     this.#restart();
   }
 
@@ -1472,22 +1716,44 @@ export class NotifyInboxElement extends Base {
 
   attributeChangedCallback(name, before, after) {
     if (before === after) return;
-    if (name === "token" && this.#client && after) this.#client.setToken(after);
-    else if (name === "lang") this.#schedule();
+    if (name === "lang") this.#renewTimes();
     else this.#restart();
   }
 
   // -- The client ----------------------------------------------------------------------------------------------------
 
-  /** Starts a client for the present attributes, once, when all that changes now has changed. */
+  /**
+   * Starts a client for the present attributes, once, when all that changes now has changed. If only the token has
+   * changed, or if the element was moved within the page, the client stays.
+   */
   #restart() {
     if (this.#restarting) return;
     this.#restarting = true;
     queueMicrotask(() => {
       this.#restarting = false;
-      this.#stop();
-      if (this.isConnected && this.getAttribute("user")) this.#start();
+      const of = (names) => JSON.stringify(names.map((name) => this.getAttribute(name)));
+      const isWanted = this.isConnected && this.getAttribute("user");
+      const wanted = isWanted ? of(["user", "node", "api", "share", "storage"]) : null;
+      const source = this.#getToken ? "getToken" : of(["token", "token-url"]);
+      if (wanted !== this.#running) {
+        this.#stop();
+        if (wanted) this.#start();
+      } else if (wanted) {
+        if (source !== this.#source) this.#client.setToken(this.#tokenSource());
+        this.#moved();
+      }
+      this.#running = wanted;
+      this.#source = source;
     });
+  }
+
+  /** Shows again what a browser hides when an element is moved. */
+  #moved() {
+    const { panel, toasts } = this.#parts;
+    for (const [part, isShown] of [[panel, this.#open], [toasts, toasts.childElementCount > 0]]) {
+      if (isShown && part.showPopover && !part.matches(":popover-open")) part.showPopover();
+    }
+    this.#place();
   }
 
   #stop() {
@@ -1555,7 +1821,9 @@ export class NotifyInboxElement extends Base {
     if (!url) return this.getAttribute("token");
     return async () => {
       const response = await fetch(url, { credentials: "same-origin", cache: "no-store", headers: { Accept: "application/json" } });
-      if (!response.ok) throw new Error(`${url} answered ${response.status}`);
+      const problem = `${url} answered ${response.status}`;
+      if (response.status === 401 || response.status === 403) throw new NotSignedIn(problem);
+      if (!response.ok) throw new Error(problem);
       return (await response.json()).token;
     };
   }
@@ -1568,7 +1836,10 @@ export class NotifyInboxElement extends Base {
     try {
       await change();
     } catch (error) {
-      if (error.code !== "stopped") this.#failure = failure;
+      if (error.code !== "stopped") {
+        this.#failure = failure;
+        this.#say(failure);
+      }
     } finally {
       for (const id of ids) this.#pendingIds.delete(id);
       this.#schedule();
@@ -1588,7 +1859,7 @@ export class NotifyInboxElement extends Base {
       parts.badge,
     );
     parts.heading = make("h2", { id: "heading", tabindex: "-1" });
-    parts.readAll = this.#icon("readAll", () => this.#change([], () => this.#client.readAll()));
+    parts.readAll = this.#icon("readAll", () => this.#readAll());
     parts.close = this.#icon("close", () => this.#close());
     parts.views = make("div", { class: "views", role: "group" });
     for (const view of ["all", "unread", "archived"]) {
@@ -1601,12 +1872,22 @@ export class NotifyInboxElement extends Base {
     parts.notice = make("div", { class: "notice", hidden: true }, parts.noticeText, parts.noticeButton);
     parts.feed = make("div", { role: "feed", "aria-labelledby": "heading", "aria-describedby": "keys" });
     parts.empty = make("div", { class: "empty", hidden: true }, picture("bell"), make("p"));
-    parts.end = make("div", { class: "end" });
+    parts.endText = make("p");
+    parts.endButton = make("button", { class: "text", type: "button", onclick: () => this.#goOn() });
+    parts.end = make("div", { class: "end", hidden: true }, parts.endText, parts.endButton);
     parts.scroll = make("div", { class: "scroll", onscroll: () => this.#scrolled() }, parts.feed, parts.empty, parts.end);
     parts.keys = make("p", { id: "keys", class: "hidden-text" });
+    // A press beside its buttons leaves the focus in the panel, so that the keys go on working.
     parts.panel = make(
       "div",
-      { class: "panel", part: "panel", role: "dialog", "aria-labelledby": "heading", onkeydown: (event) => this.#pressed(event) },
+      {
+        class: "panel",
+        part: "panel",
+        role: "dialog",
+        tabindex: "-1",
+        "aria-labelledby": "heading",
+        onkeydown: (event) => this.#pressed(event),
+      },
       make("div", { class: "head" }, parts.heading, parts.readAll, parts.close),
       parts.views,
       parts.notice,
@@ -1645,13 +1926,15 @@ export class NotifyInboxElement extends Base {
   #show() {
     const { panel, bell, heading, toasts } = this.#parts;
     this.#open = true;
+    this.#failure = "";
     this.#shown = ROWS_AT_ONCE;
     panel.classList.add("open");
     panel.showPopover?.();
     bell.setAttribute("aria-expanded", "true");
     for (const toast of [...toasts.children]) toast.dismiss();
-    this.#render();
+    // Without its greatest height, the panel would have room for every row there is.
     this.#place();
+    this.#render();
     // With a mouse the heading shows no ring; with the keyboard and a screen reader, reading starts here.
     heading.focus({ preventScroll: true });
     this.#load();
@@ -1741,14 +2024,16 @@ export class NotifyInboxElement extends Base {
     return rows.filter((row) => !row.archived_at);
   }
 
-  /** Draws once, after everything that happens now; a hidden page draws too, so its title and bell are right. */
+  /** Draws once per picture, however much arrives. A hidden page has no pictures, and is to be right when it is seen. */
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(() => {
+    const draw = () => {
       this.#scheduled = false;
       this.#render();
-    });
+    };
+    if (document.visibilityState === "visible") requestAnimationFrame(draw);
+    else queueMicrotask(draw);
   }
 
   #render() {
@@ -1758,7 +2043,8 @@ export class NotifyInboxElement extends Base {
     badge.textContent = unread > 99 ? "99+" : unread || "";
     bell.setAttribute("aria-label", this.#labels.bell(unread));
     bell.dataset.state = state;
-    readAll.disabled = unread === 0;
+    // A button that is disabled while it has the focus would swallow the keys of the panel.
+    readAll.setAttribute("aria-disabled", String(unread === 0));
     if (!this.#open) return;
     this.#renderViews(unread);
     this.#renderNotice();
@@ -1793,7 +2079,7 @@ export class NotifyInboxElement extends Base {
   }
 
   #renderRows() {
-    const { feed, empty, end, scroll } = this.#parts;
+    const { feed, empty, scroll } = this.#parts;
     const rows = this.#visible();
     const page = this.#pages[this.#view];
     const shown = rows.slice(0, this.#shown);
@@ -1806,14 +2092,15 @@ export class NotifyInboxElement extends Base {
       this.#nodes.delete(id);
     }
     let before = feed.firstChild;
+    const size = page?.next === null || !this.#client.canList ? rows.length : -1;
     shown.forEach((row, index) => {
       const node = this.#nodeOf(row);
-      node.setAttribute("aria-posinset", index + 1);
-      node.setAttribute("aria-setsize", page?.next === null || !this.#client.canList ? rows.length : -1);
+      setIfOther(node, "aria-posinset", String(index + 1));
+      setIfOther(node, "aria-setsize", String(size));
       if (node === before) before = node.nextSibling;
       else feed.insertBefore(node, before);
     });
-    feed.setAttribute("aria-busy", String(Boolean(page?.busy)));
+    setIfOther(feed, "aria-busy", String(Boolean(page?.busy)));
     if (!kept.has(this.#current)) this.#current = shown[Math.max(0, Math.min(place, shown.length - 1))]?.id ?? null;
     for (const node of feed.children) this.#setReachable(node, node.rowId === this.#current);
     // The row that had the focus is gone: the one that took its place has it now, so that a keyboard can go on.
@@ -1821,21 +2108,32 @@ export class NotifyInboxElement extends Base {
     const name = { all: "emptyAll", unread: "emptyUnread", archived: "emptyArchived" }[this.#view];
     empty.hidden = rows.length > 0 || Boolean(page?.busy) || this.#client?.inbox.position === null;
     empty.lastChild.textContent = this.#labels[name];
-    end.replaceChildren(...this.#endOf(page, shown.length < rows.length));
+    this.#renderEnd(page, shown.length < rows.length);
     if (scroll.scrollHeight <= scroll.clientHeight) this.#scrolled();
   }
 
-  #endOf(page, hasMoreRows) {
+  /** Says under the rows that more are loaded, that this failed, or that there are more. */
+  #renderEnd(page, hasMoreRows) {
+    const { end, endText, endButton, heading } = this.#parts;
     const labels = this.#labels;
-    const more = () => {
-      this.#shown += ROWS_AT_ONCE;
-      if (hasMoreRows) this.#render();
-      else this.#load(true);
-    };
-    const button = (text) => make("button", { class: "text", type: "button", onclick: more }, text);
-    if (page?.busy) return [make("p", {}, labels.loading)];
-    if (page?.failed) return [make("p", {}, labels.listFailed), button(labels.retry)];
-    return hasMoreRows || (page?.begun && page.next !== null) ? [button(labels.older)] : [];
+    const hasFocus = this.shadowRoot.activeElement === endButton;
+    const text = page?.busy ? labels.loading : page?.failed ? labels.listFailed : "";
+    const canGoOn = page?.failed || hasMoreRows || (page?.begun && page.next !== null);
+    if (endText.textContent !== text) endText.textContent = text;
+    endText.hidden = !text;
+    // A button that has the focus keeps it until it is known that there is no more.
+    endButton.hidden = page?.busy ? !hasFocus : !canGoOn;
+    endButton.textContent = page?.failed ? labels.retry : labels.older;
+    end.hidden = endText.hidden && endButton.hidden;
+    if (hasFocus && endButton.hidden) (this.#nodes.get(this.#current) ?? heading).focus();
+  }
+
+  /** Shows more rows, those that are here or those of the server. */
+  #goOn() {
+    const isHere = this.#shown < this.#visible().length;
+    this.#shown += ROWS_AT_ONCE;
+    if (isHere) this.#render();
+    else this.#load(true);
   }
 
   // -- One row -------------------------------------------------------------------------------------------------------
@@ -1854,13 +2152,14 @@ export class NotifyInboxElement extends Base {
   #makeRow({ id }) {
     const parts = {
       kind: make("span", { class: "kind", role: "img" }),
-      title: make("div", { class: "title", id: `title-${id}` }),
+      title: make("div", { class: "title" }),
       body: make("p", { class: "body", id: `body-${id}`, dir: "auto" }),
       expand: make("button", { class: "expand", type: "button", hidden: true, onclick: () => this.#expand(id) }),
       foot: make("div", { class: "foot" }),
       time: make("time"),
       category: make("span", { class: "category", dir: "auto" }),
-      chip: make("span", { class: "chip" }, this.#labels.urgent),
+      chip: make("span", { class: "chip", id: `chip-${id}` }, this.#labels.urgent),
+      dot: make("span", { class: "dot", role: "img", id: `dot-${id}`, "aria-label": this.#labels.unread }),
       actions: make("div", { class: "actions" }),
     };
     parts.toggle = make("button", { class: "icon", type: "button", onclick: () => this.#toggleRead(id) });
@@ -1870,7 +2169,7 @@ export class NotifyInboxElement extends Base {
     parts.foot.append(parts.chip, parts.time, parts.category, parts.actions);
     const node = make(
       "article",
-      { class: "row", "aria-labelledby": `kind-${id} title-${id}`, "aria-describedby": `body-${id}`, "aria-keyshortcuts": "R E Delete" },
+      { class: "row", "aria-keyshortcuts": "R E Delete" },
       parts.kind,
       make("div", { class: "what" }, parts.title, parts.body, parts.expand, parts.foot),
     );
@@ -1891,22 +2190,26 @@ export class NotifyInboxElement extends Base {
     const type = typeOf(row);
     if (node.row === null) {
       const link = safeLink(row.link);
-      const dot = make("span", { class: "dot" });
       const title = link
         ? make("a", { href: link, rel: "noopener noreferrer", dir: "auto", onclick: (event) => this.#follow(event, row.id) }, row.title)
         : make("span", { dir: "auto" }, row.title);
-      parts.title.replaceChildren(title, dot);
+      title.id = `title-${row.id}`;
+      parts.title.replaceChildren(title, parts.dot);
       parts.kind.replaceChildren(picture(type));
       parts.kind.setAttribute("aria-label", labels.types[type]);
     }
     node.row = row;
     const unread = !row.read_at && !row.archived_at;
-    node.className = `row ${type}${unread ? " unread" : ""}${row.priority === "high" ? " high" : ""}`;
+    const isHigh = row.priority === "high";
+    node.className = `row ${type}${unread ? " unread" : ""}${isHigh ? " high" : ""}`;
+    // Neither the dot nor the bold title nor the colour tells a screen reader anything.
+    node.setAttribute("aria-labelledby", `kind-${row.id} title-${row.id}${unread ? ` dot-${row.id}` : ""}`);
+    node.setAttribute("aria-describedby", `${isHigh ? `chip-${row.id} ` : ""}body-${row.id}`);
     parts.body.textContent = row.body ?? "";
     parts.time.dateTime = row.created_at ?? "";
     [parts.time.textContent, parts.time.title] = this.#timeOf(row.created_at);
     parts.category.textContent = row.category ?? "";
-    parts.chip.hidden = row.priority !== "high";
+    parts.chip.hidden = !isHigh;
     this.#turn(parts.toggle, row.read_at ? "unreadAgain" : "read");
     this.#turn(parts.archive, row.archived_at ? "unarchive" : "archive");
     parts.archive.hidden = Boolean(row.archived_at) && !this.#client.canList;
@@ -1962,15 +2265,18 @@ export class NotifyInboxElement extends Base {
   #timeOf(text) {
     const at = new Date(text ?? NaN);
     if (Number.isNaN(at.getTime())) return ["", ""];
-    const locale = this.closest("[lang]")?.lang || navigator.language;
+    const formats = timeFormats(this.closest("[lang]")?.lang || navigator.language);
     const seconds = (Date.now() - at.getTime()) / 1000;
-    const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
-    const full = at.toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
-    if (seconds < 45) return [relative.format(0, "second"), full];
-    if (seconds < 3_600) return [relative.format(-Math.max(1, Math.round(seconds / 60)), "minute"), full];
-    if (seconds < 86_400) return [relative.format(-Math.round(seconds / 3_600), "hour"), full];
-    if (seconds < 7 * 86_400) return [relative.format(-Math.round(seconds / 86_400), "day"), full];
-    return [at.toLocaleDateString(locale, { dateStyle: "medium" }), full];
+    const full = formats.full.format(at);
+    if (seconds < 45) return [formats.relative.format(0, "second"), full];
+    if (seconds < 3_570) return [formats.relative.format(-Math.max(1, Math.round(seconds / 60)), "minute"), full];
+    if (seconds < 84_600) return [formats.relative.format(-Math.round(seconds / 3_600), "hour"), full];
+    if (seconds < 7 * 86_400) return [formats.relative.format(-Math.round(seconds / 86_400), "day"), full];
+    return [formats.date.format(at), full];
+  }
+
+  #readAll() {
+    if (this.#client?.unread) this.#change([], () => this.#client.readAll());
   }
 
   #toggleRead(id) {
@@ -2003,6 +2309,7 @@ export class NotifyInboxElement extends Base {
     button.classList.add("confirm");
     button.append(this.#labels.confirm);
     button.setAttribute("aria-label", this.#labels.confirmDelete);
+    this.#say(this.#labels.confirmDelete);
     button.timer = setTimeout(reset, CONFIRM_MS);
     button.addEventListener("blur", reset, { once: true });
   }
@@ -2019,6 +2326,10 @@ export class NotifyInboxElement extends Base {
     if (event.key === "Escape") {
       event.stopPropagation();
       this.#close();
+      return;
+    }
+    if (event.key === "Tab") {
+      this.#keepFocus(event);
       return;
     }
     const node = this.shadowRoot.activeElement?.closest(".row");
@@ -2056,6 +2367,16 @@ export class NotifyInboxElement extends Base {
     event.preventDefault();
   }
 
+  /** Lets the tab key go round in the panel, which covers the page. */
+  #keepFocus(event) {
+    const { panel } = this.#parts;
+    const stops = [...panel.querySelectorAll("button, a, [tabindex]")].filter((one) => one.tabIndex >= 0 && one.checkVisibility());
+    const at = stops.indexOf(this.shadowRoot.activeElement);
+    if (event.shiftKey ? at > 0 : at < stops.length - 1) return;
+    event.preventDefault();
+    stops.at(event.shiftKey ? -1 : 0)?.focus();
+  }
+
   // -- What arrives --------------------------------------------------------------------------------------------------
 
   #arrive(row) {
@@ -2086,23 +2407,32 @@ export class NotifyInboxElement extends Base {
       this.#arrived = [];
       const labels = this.#labels;
       const one = isSentence ? first : labels.arrived(first);
-      this.#parts.live.textContent = others.length ? labels.arrivedMany(others.length + 1) : one;
+      this.#say(others.length ? labels.arrivedMany(others.length + 1) : one);
     }, 800);
     this.#parts.bell.classList.remove("ring");
     setTimeout(() => this.#parts.bell.classList.add("ring"), 20);
   }
 
+  /** Lets a screen reader read out a sentence, also if it was the last one. */
+  #say(sentence) {
+    const { live } = this.#parts;
+    live.replaceChildren(sentence);
+  }
+
   #toast(type, title, body, ms, id) {
-    const { toasts } = this.#parts;
+    const { toasts, bell } = this.#parts;
     let timer = 0;
     const dismiss = () => {
       clearTimeout(timer);
+      const hadFocus = toast.matches(":focus-within");
       toast.remove();
       if (!toasts.childElementCount && toasts.isConnected) toasts.hidePopover?.();
+      // With the keyboard one goes on at the next one.
+      if (hadFocus) (toasts.querySelector(".open") ?? bell).focus();
     };
     const wait = () => {
       clearTimeout(timer);
-      timer = setTimeout(dismiss, ms);
+      if (!toast.matches(":hover, :focus-within")) timer = setTimeout(dismiss, ms);
     };
     const open = () => {
       dismiss();
@@ -2130,7 +2460,7 @@ export class NotifyInboxElement extends Base {
     toast.addEventListener("keydown", (event) => event.key === "Escape" && dismiss());
     toasts.append(toast);
     while (toasts.childElementCount > TOASTS_AT_ONCE) toasts.firstElementChild.dismiss();
-    if (!toasts.matches(":popover-open")) toasts.showPopover?.();
+    if (toasts.showPopover && !toasts.matches(":popover-open")) toasts.showPopover();
     wait();
   }
 

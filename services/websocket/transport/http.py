@@ -61,7 +61,8 @@ class Http:
         if len(origins) > 1 or not self._parts.door.allows(origins[0] if origins else None):
             return _refusal(403, "origin", "pages of this origin may not connect; see SOCKET_ORIGINS", cors)
         if origins:
-            cors["Access-Control-Allow-Origin"] = origins[0]
+            # A page sees no other header than these: without it, nobody would wait as long as is asked for.
+            cors |= {"Access-Control-Allow-Origin": origins[0], "Access-Control-Expose-Headers": "Retry-After"}
         route = self._routes.get(request.path)
         if request.method == "OPTIONS" and route is not None:
             return _closing(web.Response(status=204, headers={**cors, **_PREFLIGHT}))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ from shared.realtime.close_codes import (
 from tests.support.fakes.node import FakeNode, fake_node
 from tests.support.stores import Databases
 from tests.support.waiting import eventually_async
+
+CLIENT = Path(__file__).parents[3] / "clients" / "python"
 
 
 @pytest.fixture
@@ -282,3 +287,43 @@ async def test_the_loop_is_an_ordinary_one(node: FakeNode) -> None:
                 break
     assert seen[-1] is not None
     await eventually_async(lambda: node.devices == [])
+
+
+@pytest.mark.parametrize("frame", [{"type": "missed_notifications"}, {"type": "notification", "prev": 1}, {"x": 1}])
+async def test_a_frame_that_is_not_understood_ends_the_connection_and_nothing_is_lost(
+    node: FakeNode, frame: dict[str, Any]
+) -> None:
+    await off_loop(node.new, "u1", "one")
+    async with device(node) as listener:
+        await next_of(listener, Connected)
+        await off_loop(node.say, "u1", frame)
+        assert "not understood" in (await next_of(listener, Disconnected)).reason
+        await off_loop(node.new, "u1", "two")
+        await next_of(listener, Connected)
+        assert [row.title for row in listener.inbox.rows.values()] == ["one", "two"]
+        assert node.past[-1].resume is not None
+
+
+async def test_the_example_of_the_readme_works_as_it_stands(node: FakeNode, tmp_path: Path) -> None:
+    found = re.search(r"```python\n(.*?)```", (CLIENT / "README.md").read_text(), re.DOTALL)
+    assert found is not None
+    assert found[1].count("ws://127.0.0.1:5055/ws?user_id=u1") == 1
+    node.open = True
+    (tmp_path / "listen.py").write_text(found[1].replace("127.0.0.1:5055", f"127.0.0.1:{node.port}"))
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "listen.py",
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CLIENT / "src")},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert program.stdout is not None
+    try:
+        async with asyncio.timeout(20):
+            assert await program.stdout.readline() == b"0 new, 0 unread\n"
+            await off_loop(node.new, "u1", "Hello", body="world")
+            assert await program.stdout.readline() == b"Hello world\n"
+            await eventually_async(lambda: any(one["type"] == "read" for one in node.past[0].received))
+    finally:
+        program.kill()
+        await program.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -54,6 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Writes nothing."""
 
 
+README = (Path(__file__).parents[3] / "clients" / "python" / "README.md").read_text()
 ACCEPTED: tuple[int, dict[str, Any], dict[str, str]] = (202, {"request_id": "r1", "channels": ["websocket"]}, {})
 
 
@@ -129,3 +131,25 @@ def test_the_gateway_understands_what_it_sends(answers: Answers, tmp_path: Path)
     assert validate_envelope(answers.bodies[0], extra="forbid").user_id == "u1"
     with gateway(tmp_path) as made:
         assert made.client.post("/notifications", json=answers.bodies[0]).status_code == 202
+
+
+def test_an_answer_of_somebody_else_is_no_success(answers: Answers) -> None:
+    answers.answers = [(200, {"hello": "world"}, {})] * 2
+    with pytest.raises(Unavailable, match="no gateway"):
+        Sender(answers.url, attempts=2, sleep=lambda _: None).send(user_id="u1", title="Hello")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:5050", "ftp://127.0.0.1", ""])
+def test_an_address_that_is_none_is_refused_at_once(address: str) -> None:
+    with pytest.raises(ValueError, match="http://"):
+        Sender(address)
+
+
+def test_the_example_of_the_readme_works_as_it_stands(answers: Answers, capsys: pytest.CaptureFixture[str]) -> None:
+    answers.answers = [ACCEPTED]
+    found = re.search(r"## Send\n\n```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    assert found[1].count("http://127.0.0.1:5050") == 1
+    exec(found[1].replace("http://127.0.0.1:5050", answers.url), {})
+    assert capsys.readouterr().out == "r1 False\n"
+    assert validate_envelope(answers.bodies[0], extra="forbid").user_id == "u1"

@@ -301,6 +301,7 @@ async def test_pages_of_known_origins_may_read_the_answers(stage: Stage) -> None
         client.options(f"{stage.http}/sse", headers={"Origin": PAGE}) as preflight,
     ):
         assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+        assert answer.headers["Access-Control-Expose-Headers"] == "Retry-After"
         assert preflight.headers["Access-Control-Allow-Origin"] == PAGE
         assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
 

@@ -75,6 +75,8 @@ class FakeNode:
         self.expired: set[str] = set()
         self.bad: set[str] = set()
         self.tokens_given = 0
+        #: whether the page's own server gives no tokens, because nobody is logged in
+        self.signed_out = False
         #: the codes of the errors with which the next changes are answered
         self.errors: list[str] = []
         #: whether pings get no answer
@@ -175,6 +177,7 @@ class FakeNode:
             self._each(None, lambda device: device.queue.put_nowait(None))
             self._run(self._runner.cleanup())
             self._runner = None
+        self._run(_end_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -208,6 +211,8 @@ class FakeNode:
         app.router.add_get("/blank", self._blank)
         app.router.add_get("/page", self._page)
         app.router.add_get("/token", self._token)
+        app.router.add_get("/demo/settings.json", self._demo_settings)
+        app.router.add_get("/demo/{name:.*}", self._demo)
         app.router.add_get("/users/{user}/inbox", self._list)
         app.router.add_patch("/users/{user}/inbox", self._mark)
         app.router.add_get("/users/{user}/inbox/{id}", self._get)
@@ -431,7 +436,16 @@ class FakeNode:
 
     async def _token(self, request: web.Request) -> web.Response:
         self.tokens_given += 1
+        if self.signed_out:
+            return web.Response(status=401)
         return web.json_response({"token": f"{TOKEN}{request.query['user']}#{self.tokens_given}"})
+
+    async def _demo(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"] or "index.html"
+        return web.FileResponse(_STATIC / "demo" / name, headers={"Content-Security-Policy": POLICY})
+
+    async def _demo_settings(self, request: web.Request) -> web.Response:
+        return web.json_response({"socket_port": self.port, "token_required": not self.open})
 
     def _owner(self, request: web.Request) -> Owner:
         user = request.match_info["user"]
@@ -490,6 +504,16 @@ def _position(request: web.Request) -> Position | None:
         return None
     epoch, _, offset = text.partition(":")
     return Position(epoch, int(offset))
+
+
+async def _end_tasks() -> None:
+    """Ends what still runs in this loop, and lets the transports close their sockets."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _html(text: str) -> web.Response:

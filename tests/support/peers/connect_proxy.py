@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from tests.support.peers.listening import listening
+from tests.support.peers.listening import listening, pump
 
 
 @dataclass
@@ -32,22 +32,11 @@ class ConnectProxy:
                 return
             if b" 200 " in self.reply[:13]:
                 there, back = await asyncio.open_connection(*self.target)
-                await asyncio.gather(_pump(reader, back), _pump(there, writer))
+                await asyncio.gather(pump(reader, back), pump(there, writer))
         except (OSError, asyncio.IncompleteReadError):
             return  # the client has closed
         finally:
             writer.transport.abort()
-
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-        sink.close()
-    finally:
-        if not sink.is_closing():
-            sink.transport.abort()
 
 
 @asynccontextmanager

@@ -39,3 +39,15 @@ async def listening(
         await server.wait_closed()
         # A transport closes its socket in the loop's next turn.
         await asyncio.sleep(0)
+
+
+async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    """Passes on what arrives, until the end of it."""
+    try:
+        while data := await source.read(65536):
+            sink.write(data)
+            await sink.drain()
+        sink.close()
+    finally:
+        if not sink.is_closing():
+            sink.transport.abort()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notify_client.inbox import GapFound, Inbox, Position
+from notify_client.inbox import MOST_ROWS, GapFound, Inbox, Position
 from notify_client.position_file import PositionFile
 from notify_client.reconnect import CLOSE_CODES, Backoff, after_close
 from shared.realtime import close_codes
@@ -128,3 +128,20 @@ def test_a_position_is_read_as_it_was_written(tmp_path: Any) -> None:
     for broken in ("", "{}", '{"epoch": "e1"}', "[]"):
         (tmp_path / "state.json").write_text(broken)
         assert file.read() is None
+
+
+def test_a_program_that_reads_nothing_does_not_grow_for_ever() -> None:
+    inbox = applied(pull(offset=0))
+    for id_ in range(1, MOST_ROWS + 2):
+        inbox.apply(live(id_, id_, id_ - 1, unread=id_))
+    assert len(inbox.rows) == MOST_ROWS // 2
+    assert max(inbox.rows) == MOST_ROWS + 1
+    assert inbox.unread == MOST_ROWS + 1
+
+
+def test_what_was_deleted_long_ago_is_forgotten() -> None:
+    inbox = applied(pull(offset=0))
+    gone = [{"id": id_, "offset": id_, "deleted": True} for id_ in range(1, MOST_ROWS + 2)]
+    inbox.apply(pull(*gone, offset=MOST_ROWS + 1))
+    inbox.apply(pull(item(1, 1), item(MOST_ROWS + 1, 5), offset=MOST_ROWS + 1))
+    assert list(inbox.rows) == [1], "only the newest deletions are known"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -31,6 +32,23 @@ def test_the_module_is_sent_again_only_if_it_has_changed(made: Gateway) -> None:
     again = made.client.get("/notify-inbox.js", headers={"If-None-Match": first.headers["ETag"]})
     again.close()
     assert again.status_code == 304
+
+
+def test_the_module_is_compressed_for_those_who_can_read_that(made: Gateway) -> None:
+    answer = made.client.get("/notify-inbox.js", headers={"Accept-Encoding": "gzip, br"})
+    answer.close()
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.headers["Vary"] == "Accept-Encoding"
+    assert int(answer.headers["Content-Length"]) == len(answer.data) < 40_000
+    assert gzip.decompress(answer.data) == (STATIC / "inbox" / "notify-inbox.js").read_bytes()
+    known = {"Accept-Encoding": "gzip", "If-None-Match": answer.headers["ETag"]}
+    for headers in (known, {"If-None-Match": answer.headers["ETag"]}):
+        again = made.client.get("/notify-inbox.js", headers=headers)
+        again.close()
+        assert again.status_code == 304
+    plain = made.client.get("/notify-inbox.js", headers={"Accept-Encoding": "gzip;q=0"})
+    plain.close()
+    assert "Content-Encoding" not in plain.headers
 
 
 def test_the_module_depends_on_nothing() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-#: Most rows that are kept, beside the unread ones; the oldest are forgotten.
+#: Most rows that are kept, and most deleted ids; then the older half is forgotten. The counter does not depend on them.
 MOST_ROWS = 10_000
 
 
@@ -179,6 +179,9 @@ class Inbox:
         if known is not None and known.offset > offset:
             return False
         self._deleted[id_] = offset
+        if len(self._deleted) > MOST_ROWS:
+            newest = sorted(self._deleted.items(), key=lambda item: item[1])[-MOST_ROWS // 2 :]
+            self._deleted = dict(newest)
         return self.rows.pop(id_, None) is not None
 
     def _update(self, frame: Mapping[str, Any]) -> Applied:
@@ -210,8 +213,7 @@ class Inbox:
 
     def _forget_oldest(self) -> None:
         for id_ in sorted(self.rows)[: len(self.rows) - MOST_ROWS // 2]:
-            if not self.rows[id_].unread:
-                del self.rows[id_]
+            del self.rows[id_]
 
 
 def _time(text: str | None) -> datetime | None:

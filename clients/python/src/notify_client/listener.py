@@ -248,11 +248,10 @@ class Listener:
             ) as connection:
                 await connection.send(json.dumps(auth))
                 async with asyncio.timeout(GREET_S):
-                    greeting: dict[str, Any] = json.loads(await connection.recv())
-                    ended = _advice(greeting, ended)
+                    ended = _advice(_frame(await connection.recv()), ended)
                 while True:
                     await self._wait_for_room()
-                    frame = json.loads(await connection.recv())
+                    frame = _frame(await connection.recv())
                     ended = _advice(frame, ended)
                     if self._take(connection, frame) and live_since is None:
                         live_since = time.monotonic()
@@ -265,6 +264,10 @@ class Listener:
                 ended = _Ended(closed.rcvd.code, closed.rcvd.reason)
         except GapFound:
             ended = _Ended(_LOST, "a change was missed")
+        except _NotUnderstood as error:
+            # What was in the frame is unknown: the next connection brings it again.
+            log.warning("a frame was not understood", exc_info=True)
+            ended = _Ended(_LOST, f"a frame was not understood: {error}")
         except (OSError, InvalidHandshake, TimeoutError) as error:
             ended = _Ended(_LOST, str(error) or type(error).__name__)
         finally:
@@ -276,10 +279,13 @@ class Listener:
         return ended, 0.0 if live_since is None else time.monotonic() - live_since
 
     def _take(self, connection: ClientConnection, frame: dict[str, Any]) -> bool:
-        """Handles a frame. Tells whether it completed a pull. Raises GapFound."""
+        """Handles a frame. Tells whether it completed a pull. Raises GapFound and _NotUnderstood."""
         match frame["type"]:
             case "missed_notifications" | "notification" | "updated":
-                applied = self.inbox.apply(frame)
+                try:
+                    applied = self.inbox.apply(frame)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise _NotUnderstood(repr(error)) from error
                 if applied is not None:
                     self._say(self._event_of(frame, applied))
                     return applied.is_pull
@@ -289,7 +295,7 @@ class Listener:
                 elif frame["type"] == "done":
                     answer.set_result(None)
                 else:
-                    answer.set_exception(ChangeFailed(frame["code"], frame.get("detail", "")))
+                    answer.set_exception(ChangeFailed(str(frame.get("code")), str(frame.get("detail", ""))))
             case "error":
                 log.warning("the server reports %s: %s", frame.get("code"), frame.get("detail"))
             case "expiring":
@@ -336,8 +342,25 @@ class _ConnectionEnded(Exception):
     """Says that a connection ended before it answered a change."""
 
 
+class _NotUnderstood(Exception):
+    """Says what is wrong with a frame."""
+
+
+def _frame(text: str | bytes) -> dict[str, Any]:
+    """Returns a frame as an object that has a type. Raises _NotUnderstood."""
+    try:
+        frame = json.loads(text)
+    except ValueError as error:
+        raise _NotUnderstood(str(error)) from error
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        raise _NotUnderstood("it is no object with a type")
+    return frame
+
+
 def _advice(frame: dict[str, Any], ended: _Ended) -> _Ended:
     """Returns how the connection will end, if the frame says it."""
     if frame["type"] != "disconnect":
         return ended
-    return _Ended(frame["code"], frame.get("reason", ""), frame.get("after_ms"), frame.get("reconnect", True))
+    return _Ended(
+        frame.get("code", _LOST), frame.get("reason", ""), frame.get("after_ms"), frame.get("reconnect", True)
+    )

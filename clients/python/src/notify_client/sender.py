@@ -46,6 +46,8 @@ class Sender:
         attempts: int = 4,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        if not gateway.startswith(("http://", "https://")):
+            raise ValueError(f"gateway must be an address with http:// or https://, not {gateway!r}")
         self._url = f"{gateway.rstrip('/')}/notifications"
         self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if api_key is not None:
@@ -108,12 +110,14 @@ class Sender:
             with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
                 answer = json.loads(response.read(_MOST_ANSWER_BYTES))
                 replayed = response.headers.get("Idempotent-Replayed") == "true"
+            return Accepted(answer["request_id"], tuple(answer["channels"]), replayed)
         except urllib.error.HTTPError as error:
             with error:
                 raise _error_of(error) from None
+        except (KeyError, TypeError):
+            raise _Again("whoever answered is no gateway of notifications") from None
         except (OSError, HTTPException, ValueError) as error:
             raise _Again(str(error) or type(error).__name__) from error
-        return Accepted(answer["request_id"], tuple(answer["channels"]), replayed)
 
 
 class _Again(Exception):
