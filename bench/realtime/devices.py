@@ -36,7 +36,6 @@ _STDIN = 0
 _MOST_BYTES = 16 * 1024
 #: Most devices that wait for their greeting at a time, unless a rate is given.
 _GREETED_AT_ONCE = 100
-_NOTIFICATION = b'{"type":"notification"'
 _REQUEST_ID = re.compile(rb'"request_id":"([^"]+)"')
 
 
@@ -184,10 +183,11 @@ class Load:
             self._recorded.append((time.monotonic(), payload))
 
     def _arrivals(self) -> Iterator[tuple[str, float]]:
-        for at_s, payload in self._recorded or ():
-            named = _REQUEST_ID.search(payload) if payload.startswith(_NOTIFICATION) else None
-            if named is not None:
-                yield named[1].decode(), at_s
+        # The last one for an id counts in a dict, so the first arrival comes last.
+        for at_s, payload in reversed(self._recorded or ()):
+            # A pull brings several; a device that lost a wake-up, or got two in the wrong order, is served by a pull.
+            for request_id in _REQUEST_ID.findall(payload):
+                yield request_id.decode(), at_s
 
     def _close(self) -> None:
         for device in self._devices.values():

@@ -70,7 +70,8 @@ class _Poster:
     """Gives each request to a free connection, or keeps it until there is one."""
 
     def __init__(self) -> None:
-        self.free: list[_Line] = []
+        #: all of them take turns, because the gateway ends a connection that is idle for long
+        self.free: deque[_Line] = deque()
         self._waiting: deque[bytes] = deque()
         self._unanswered = 0
         self._all_posted = False
@@ -81,7 +82,7 @@ class _Poster:
             self._finished.result()
         self._unanswered += 1
         if self.free:
-            self.free.pop().send(request)
+            self.free.popleft().send(request)
         else:
             self._waiting.append(request)
 

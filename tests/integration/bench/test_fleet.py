@@ -13,6 +13,7 @@ from bench.errors import BenchFailed
 from bench.realtime.fleet import Fleet
 
 FRAME = '{"type":"notification","notification":{"request_id":"r-1"}}'
+PULL = '{"type":"missed_notifications","items":[{"request_id":"r-1"},{"request_id":"r-2"}]}'
 
 
 @pytest.fixture
@@ -55,14 +56,18 @@ async def test_what_is_recorded_is_when_each_notification_came(server: Server, f
     before_s = asyncio.get_running_loop().time()
     await asyncio.to_thread(fleet.record)
     await asyncio.to_thread(fleet.expect, 2)
-    broadcast(server.connections, '{"type":"updated","request_id":"other"}')
+    broadcast(server.connections, '{"type":"updated","items":[{"id":1,"deleted":true}]}')
     broadcast(server.connections, FRAME)
+    await asyncio.to_thread(fleet.all_here)
+    between_s = asyncio.get_running_loop().time()
+    await asyncio.to_thread(fleet.expect, 1)
+    broadcast(server.connections, PULL)
     await asyncio.to_thread(fleet.all_here)
     after_s = asyncio.get_running_loop().time()
 
     arrivals = await asyncio.to_thread(fleet.recorded)
-    assert list(arrivals) == ["r-1"]
-    assert before_s < arrivals["r-1"] < after_s
+    assert arrivals.keys() == {"r-1", "r-2"}
+    assert before_s < arrivals["r-1"] < between_s < arrivals["r-2"] < after_s
 
 
 async def test_devices_connect_at_their_rate(server: Server, fleet: Fleet) -> None:
