@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from shared import clock
-from shared.store import changes, insert, reading, schema, upkeep
+from shared.store import schema
 from shared.store.database import Database
+from shared.store.inboxes import changes, insert, reading, upkeep
 from shared.store.values import (
     MAX_ID,
     PULL_ROWS,

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from shared.settings.load import load_settings
-from shared.store import upkeep
+from shared.store.inboxes import upkeep
 from shared.store.store import TOMBSTONE_MS, Store
 from shared.store.values import Change, Owner, Position, Repeated, Stored
 from tests.integration.store.conftest import Clock

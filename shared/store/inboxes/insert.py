@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shared.errors import DataRejected
-from shared.store import insert_postgresql, insert_sqlite
-from shared.store.batch import Batch
 from shared.store.database import Database
+from shared.store.inboxes import insert_postgresql, insert_sqlite
+from shared.store.inboxes.batch import Batch
 from shared.store.values import Inserted, NewNotification, Rejected
 
 

@@ -10,7 +10,7 @@ import json
 
 from sqlalchemy import Connection
 
-from shared.store.batch import Batch, InboxState, Key, counted, new_epochs, offsets_of, rows_of
+from shared.store.inboxes.batch import Batch, InboxState, Key, counted, new_epochs, offsets_of, rows_of
 from shared.store.values import Inserted, Notification, Owner
 
 _ADD_INBOX = """

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from shared.store import changes
-from shared.store.batch import new_epochs
-from shared.store.reading import is_sqlite
+from shared.store.inboxes import changes
+from shared.store.inboxes.batch import new_epochs
+from shared.store.inboxes.reading import is_sqlite
 from shared.store.tables import inbox, notifications
 from shared.store.values import Change, Owner, Position
 

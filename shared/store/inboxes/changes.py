@@ -12,8 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from shared.store.batch import InboxState
-from shared.store.reading import UNREAD
+from shared.store.inboxes.batch import InboxState
+from shared.store.inboxes.reading import UNREAD
 from shared.store.tables import inbox, notifications
 from shared.store.values import Change, Notification, Owner
 

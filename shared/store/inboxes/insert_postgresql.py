@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from shared.store.batch import Batch, InboxState, Key, counted, new_epochs, offsets_of, rows_of
+from shared.store.inboxes.batch import Batch, InboxState, Key, counted, new_epochs, offsets_of, rows_of
 from shared.store.values import Inserted, NewNotification, Notification, Owner
 
 # A missing inbox is made and an existing one is locked by the same statement, in one pass. If one statement made the
