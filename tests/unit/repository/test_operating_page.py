@@ -12,8 +12,8 @@ from tests.support.document import ROOT, constant
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 SOURCES = [
     *sorted((ROOT / "services" / "websocket").rglob("*.py")),
-    *sorted((ROOT / "shared" / "realtime").glob("*.py")),
-    *sorted((ROOT / "shared" / "store").glob("*.py")),
+    *sorted((ROOT / "shared" / "realtime").rglob("*.py")),
+    *sorted((ROOT / "shared" / "store").rglob("*.py")),
     *sorted((ROOT / "gateway" / "inbox").glob("*.py")),
     ROOT / "shared" / "redis" / "subscriber.py",
 ]
