@@ -48,26 +48,24 @@ class Front:
     """Owns the listening socket. ``most`` is the largest number of connections at a time."""
 
     def __init__(self, host: str, port: int, parts: Parts, http: web.Server, most: int) -> None:
-        self._host, self._port = host, port
+        self._host = host
+        #: the port on which it listens; it stays that of this node when the listening has ended
+        self.port = port
         self._parts, self._http, self._most = parts, http, most
         self._server: asyncio.Server | None = None
         self._heads: set[_Head] = set()
         self._was_full = False
 
-    @property
-    def port(self) -> int:
-        """Returns the port on which it listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
-
     async def start(self) -> None:
         """Begins to listen. Raises BadSettings that names the setting of the port."""
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: _Head(self), self._host, self._port, reuse_address=True, backlog=_BACKLOG
+                lambda: _Head(self), self._host, self.port, reuse_address=True, backlog=_BACKLOG
             )
         except OSError as exc:
-            raise BadSettings([("SOCKET_PORT", f"cannot listen on port {self._port}: {exc.strerror}")]) from exc
+            raise BadSettings([("SOCKET_PORT", f"cannot listen on port {self.port}: {exc.strerror}")]) from exc
+        # Port 0 is any port that is free.
+        self.port = int(self._server.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
         """Refuses new connections. Those that are open stay."""

@@ -6,15 +6,18 @@ for one.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from prometheus_client import Counter
 
 from services.websocket.door import Guest, credential_of
-from services.websocket.parts import Parts
+from services.websocket.parts import CLOSING_S, Parts
 from services.websocket.reads import after_ms
 from services.websocket.transport import poll, sse
 from services.websocket.transport.positions import position_from, position_in
@@ -30,6 +33,26 @@ _PREFLIGHT = {
 }
 
 
+class _Complaints(logging.LoggerAdapter[logging.Logger]):
+    """Takes what aiohttp says. What is no HTTP is answered 400 and counted; its text may quote a token of the URL."""
+
+    def __init__(self, refused: Counter) -> None:
+        super().__init__(logging.getLogger("aiohttp.server"))
+        self._refused = refused
+
+    def exception(self, msg: object, *args: object, exc_info: Any = True, **more: Any) -> None:
+        if not self._is_no_http(exc_info):
+            super().exception(msg, *args, exc_info=exc_info, **more)
+
+    def debug(self, msg: object, *args: object, exc_info: Any = None, **more: Any) -> None:
+        self._is_no_http(exc_info)
+
+    def _is_no_http(self, error: object) -> bool:
+        if isinstance(error, HttpProcessingError):
+            self._refused.labels("400").inc()
+        return isinstance(error, HttpProcessingError)
+
+
 class Http:
     """Answers requests. ``health`` returns the document; its ``status`` and ``state`` decide about the HTTP status."""
 
@@ -38,7 +61,12 @@ class Http:
         self._health, self._metrics = health, metrics
         #: cancels a handler as soon as its device has gone
         self.server: web.Server = web.Server(
-            self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=0
+            self._answer,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=0,
+            lingering_time=CLOSING_S,
+            logger=_Complaints(parts.metrics.refused),
         )
         self._routes: dict[str, Callable[[web.BaseRequest, dict[str, str]], Awaitable[web.StreamResponse]]] = {
             "/sse": self._sse,
