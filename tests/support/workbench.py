@@ -182,9 +182,13 @@ async def running(
     channel: str = "push",
     workers: int = 1,
     start: bool = True,
+    metrics: Metrics | None = None,
 ) -> AsyncIterator[Bench]:
-    """Yields a bench with ``workers`` workers that run in this loop until the block ends."""
-    metrics = Metrics()
+    """Yields a bench with ``workers`` workers that run in this loop until the block ends.
+
+    ``metrics`` are those that the providers use, if they count something themselves.
+    """
+    metrics = metrics or Metrics()
     guarded = Providers.of(channel, providers, settings.breaker, metrics)
     async with (
         publishing(

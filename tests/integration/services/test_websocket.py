@@ -65,7 +65,7 @@ async def inbox_worker(settings: Settings, database_url: str, workers: int = 1) 
     inbox = Inbox(store, threads, WakeUps(batcher, metrics), metrics, timeout_s=0.5)
     await inbox.open()
     try:
-        async with running(settings, [inbox], "websocket", workers) as bench:
+        async with running(settings, [inbox], "websocket", workers, metrics=metrics) as bench:
             yield bench, store
     finally:
         await inbox.close()
@@ -249,7 +249,7 @@ async def test_a_bug_in_the_store_costs_a_turn_of_the_ladder(settings: Settings,
             await bench.put(f"r-{n}")
         await delivered(bench, 5)
         assert sorted(row.request_id for row in rows(store)) == [f"r-{n}" for n in range(5)]
-        assert bench.count("notify_handler_failed_total", channel="websocket") >= 1
+        assert bench.count("notify_retried_total", channel="websocket", reason="unexpected") >= 1
         assert await bench.failed() == []
 
 

@@ -37,9 +37,9 @@ async def test_devices_are_served_when_the_store_is_there(in_the_way: Path, redi
     async with serving(f"sqlite:///{path}", redis_url) as stage:
         assert (await (await stage.connect()).farewell())["code"] == 1013
         make_database(path)
-        device = await stage.live()
         await stage.add()
-        assert (await device.frame())["type"] == "notification"
+        device = await stage.connect()
+        assert [item["request_id"] for item in (await device.loaded())["items"]] == ["r1"]
 
 
 async def test_a_store_that_does_not_fit_ends_the_node_when_it_is_there(
