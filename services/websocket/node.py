@@ -190,11 +190,14 @@ class Node:
         while True:
             await asyncio.sleep(self._settings.sockets.ping_s / SLOTS)
             slot = (slot + 1) % SLOTS
-            now = time.monotonic()
-            for connection, own_slot in list(self._parts.connections.items()):
-                connection.look(now)
-                if own_slot == slot:
-                    connection.beat()
+            self._visit_all(slot)
+
+    def _visit_all(self, slot: int) -> None:
+        now = time.monotonic()
+        for connection, own_slot in list(self._parts.connections.items()):
+            connection.look(now)
+            if own_slot == slot:
+                connection.beat()
 
     async def _flush(self) -> None:
         while True:
