@@ -13,7 +13,7 @@ PATIENCE_S = 1.0
 
 
 class StoreProbe:
-    """Asks the store whether its tables are those of this version, in a thread of its own.
+    """Asks the store, with a query that touches no row, in a thread of its own. Other tables count as down, too.
 
     A store that has stopped answers after several seconds. Until then every report says that it is down, and no second
     thread waits.
@@ -37,6 +37,7 @@ class StoreProbe:
     def _ask(self) -> bool:
         try:
             self._store.check_schema()
+            self._store.positions(())
         except (StoreUnavailable, SchemaMismatch):
             return False
         return True

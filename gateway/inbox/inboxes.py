@@ -42,8 +42,6 @@ class Inboxes:
         """``unavailable_count`` counts the requests that the store did not answer."""
         self._store, self._wakeups, self._unavailable_count = store, wakeups, unavailable_count
         self._lock = threading.Lock()
-        #: whether the tables are those of this version
-        self._fits = False
         #: requests in progress: of each user who has some
         self._in_progress: Counter[Owner] = Counter()
 
@@ -117,7 +115,8 @@ class Inboxes:
                 raise unavailable("too many requests wait for the store of the inboxes", RETRY_SOON_S)
             self._in_progress[owner] += 1
         try:
-            self._check()
+            # A database that did not answer when the process started was not checked then.
+            self._store.check_schema()
             yield
         except (StoreUnavailable, SchemaMismatch):
             self._unavailable_count.inc()
@@ -127,12 +126,6 @@ class Inboxes:
                 self._in_progress[owner] -= 1
                 if not self._in_progress[owner]:
                     del self._in_progress[owner]
-
-    def _check(self) -> None:
-        """Raises SchemaMismatch: a database that did not answer when the process started was not checked then."""
-        if not self._fits:
-            self._store.check_schema()
-            self._fits = True
 
     def _tell(self, change: Change | None) -> Change | None:
         """Publishes the wake-up of a committed change, and returns the change."""

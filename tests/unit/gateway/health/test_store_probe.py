@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 import pytest
 
@@ -10,6 +11,7 @@ from gateway.health import store as probing
 from gateway.health.store import StoreProbe
 from shared.errors import NotifyError, SchemaMismatch, StoreUnavailable
 from shared.store.store import Store
+from shared.store.values import Owner, Position
 from tests.support.waiting import eventually
 
 
@@ -21,10 +23,15 @@ class FakeStore(Store):
         self.frozen.set()
 
     def check_schema(self) -> None:
+        if isinstance(self.broken, SchemaMismatch):
+            raise self.broken
+
+    def positions(self, owners: Iterable[Owner]) -> dict[Owner, Position]:
         self.asked += 1
         self.frozen.wait()
         if self.broken is not None:
             raise self.broken
+        return {}
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), SchemaMismatch("the database is newer")])
