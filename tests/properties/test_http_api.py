@@ -13,6 +13,7 @@ import gc
 import hashlib
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -87,10 +88,10 @@ async def _fill_failed_queue(url: str) -> None:
         await dead_letter(publisher, [failed(f"failed-{n}") for n in range(FAILED_MESSAGES)])
 
 
-@pytest.fixture(scope="module")
-def sockets(databases: Databases) -> Iterator[dict[str, Any]]:
+@contextmanager
+def _sockets(databases: Databases, backend: str) -> Iterator[dict[str, Any]]:
     """Yields the settings that the routes of inboxes and tokens need; the database has a few notifications."""
-    with databases.empty("sqlite") as url:
+    with databases.empty(backend) as url:
         store = Store(url)
         store.insert([new(user_id, f"r{number}") for user_id in ("0", "1", "u1") for number in range(20)])
         store.close()
@@ -99,21 +100,28 @@ def sockets(databases: Databases) -> Iterator[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def open_gateway(
-    vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories, sockets: dict[str, Any]
+    vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories, databases: Databases
 ) -> Gateways:
-    """Yields a gateway that asks no caller for a key."""
-    with gateway_process(tmp_path_factory.mktemp("open"), vhost_for_all, redis_server.url, **sockets) as made:
+    """Yields a gateway that asks no caller for a key, and keeps the inboxes in SQLite."""
+    directory = tmp_path_factory.mktemp("open")
+    with (
+        _sockets(databases, "sqlite") as settings,
+        gateway_process(directory, vhost_for_all, redis_server.url, **settings) as made,
+    ):
         yield made
 
 
 @pytest.fixture(scope="module")
 def guarded_gateway(
-    vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories, sockets: dict[str, Any]
+    vhost_for_all: str, redis_server: RedisServer, tmp_path_factory: Directories, databases: Databases
 ) -> Gateways:
-    """Yields a gateway that knows only ``KEY``."""
+    """Yields a gateway that knows only ``KEY``, and keeps the inboxes in PostgreSQL."""
+    directory = tmp_path_factory.mktemp("guarded")
     keys = f"test:send+operate+tokens:{hashlib.sha256(KEY.encode()).hexdigest()}"
-    settings: dict[str, Any] = {"API_KEYS": keys, **sockets}
-    with gateway_process(tmp_path_factory.mktemp("guarded"), vhost_for_all, redis_server.url, **settings) as made:
+    with (
+        _sockets(databases, "postgresql") as settings,
+        gateway_process(directory, vhost_for_all, redis_server.url, API_KEYS=keys, **settings) as made,
+    ):
         yield made
 
 
