@@ -156,31 +156,32 @@ def own_token(user_id: str, secret: str = SECRET, algorithm: str = "HS256", **ch
 
 @pytest.mark.filterwarnings("ignore::jwt.InsecureKeyLengthWarning")
 def test_no_credential_but_the_users_own_or_an_operators_opens_anything(place: Place) -> None:
-    head, _, signature = own_token(ANN).split(".")
+    user = f"{uuid.uuid4().hex}@secret.example"
+    head, _, signature = own_token(user).split(".")
     now_s = int(time.time())
     credentials = {
         "none": None,
         "unknown": "x",
-        "expired": own_token(ANN, iat=now_s - 100, exp=now_s - 50),
-        "without an end": own_token(ANN, exp=None),
-        "for years": own_token(ANN, exp=now_s + 10**9),
-        "for ever": own_token(ANN, exp=float("inf")),
-        "alg none": own_token(ANN, "", "none"),
-        "another algorithm": own_token(ANN, SECRET * 2, "HS512"),
-        "another secret": own_token(ANN, "t" * 32),
-        "another payload": f"{head}.{own_token(ANN, iss='x').split('.')[1]}.{signature}",
-        "a refresh token": own_token(ANN, aud="notify-refresh"),
-        "a number as the user": own_token(ANN, sub=7),
-        "too long": own_token(ANN, filler="x" * 7000),
+        "expired": own_token(user, iat=now_s - 100, exp=now_s - 50),
+        "without an end": own_token(user, exp=None),
+        "for years": own_token(user, exp=now_s + 10**9),
+        "for ever": own_token(user, exp=float("inf")),
+        "alg none": own_token(user, "", "none"),
+        "another algorithm": own_token(user, SECRET * 2, "HS512"),
+        "another secret": own_token(user, "t" * 32),
+        "another payload": f"{head}.{own_token(user, iss='x').split('.')[1]}.{signature}",
+        "a refresh token": own_token(user, aud="notify-refresh"),
+        "a number as the user": own_token(user, sub=7),
+        "too long": own_token(user, filler="x" * 7000),
     }
     before = rows_of(place.store)
     for name, credential in credentials.items():
-        for reply in everywhere(place, ANN, credential):
+        for reply in everywhere(place, user, credential):
             assert reply.status == 401, name
             assert reply.headers["WWW-Authenticate"].startswith("Bearer"), name
             assert reply.fields == [], name
     assert len(rows_of(place.store)) == len(before) + len(credentials)
-    assert place.store.summary(Owner(ANN)).unread == len(credentials)
+    assert place.store.summary(Owner(user)).unread == len(credentials)
 
 
 def test_the_token_of_one_user_opens_nothing_of_another(place: Place) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import orjson
 import pytest
 from werkzeug.test import TestResponse
 
@@ -15,11 +16,13 @@ from gateway.api.resources import RESOURCES
 from gateway.api.tokens import TokenAnswer
 from gateway.http.problem import ProblemDocument
 from gateway.openapi import openapi_document
+from services.websocket.transport.poll import answer_of
 from shared import clock
 from shared.errors import DataRejected
 from shared.settings.groups.gateway import ApiKey
-from shared.store.values import Owner, Summary
+from shared.store.values import Owner, Position, Pull, Summary
 from tests.support.fakes.gateway_client import Gateway, gateway
+from tests.support.inbox_rows import row
 
 KEYS = f"k1:{'s' * 32}"
 TOKENS, OPERATE = "key-for-tokens", "key-to-operate"
@@ -159,6 +162,20 @@ def test_a_value_that_the_database_refuses_is_the_callers_fault(made: Gateway, m
     monkeypatch.setattr(made.store, "check_schema", lambda: None)
     monkeypatch.setattr(made.store, "summary", refuse)
     assert faults(made.client.get("/users/u1/inbox/count"), 422) == {"user_id": "cannot be stored"}
+
+
+@pytest.mark.parametrize("recovered", [True, False])
+def test_changes_are_the_answer_of_a_poll_that_does_not_wait(
+    made: Gateway, monkeypatch: pytest.MonkeyPatch, recovered: bool
+) -> None:
+    extra = '{"link": "https://example.com", "data": {"a": [1, null]}, "metadata": {"b": 1.5}}'
+    live = (row(1, extra=extra, expires_ms=2**45), row(2, category="billing", read_ms=5), row(3, partial=True))
+    rows = (*live, row(4, archived_ms=7, deleted_ms=9)) if recovered else live
+    pull = Pull(Owner("u1"), Position("0badcafe", 9), 2, recovered, rows, more=not recovered)
+    monkeypatch.setattr(made.store, "check_schema", lambda: None)
+    monkeypatch.setattr(made.store, "pull", lambda wanted: [pull])
+    answer = made.client.get("/users/u1/inbox/changes?position=0badcafe:3")
+    assert (answer.status_code, answer.get_json()) == (200, orjson.loads(answer_of(pull)))
 
 
 def test_without_redis_presence_and_tickets_are_503(made: Gateway) -> None:
