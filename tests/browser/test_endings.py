@@ -153,6 +153,11 @@ def test_six_browsers_do_not_chase_each_other(new_context: Callable[..., Browser
     for client in clients[1:]:
         client.wait_titles("for five")
     assert clients[0].titles == []
+    # The user looks at the first one: now it may take the place of the oldest.
+    clients[0].page.evaluate("dispatchEvent(new Event('focus'))")
+    clients[0].wait_titles("for five")
+    clients[1].wait("paused")
+    assert len(node.past) == 7
 
 
 def test_a_dead_connection_is_noticed_when_the_server_does_not_answer_a_ping(page: Page, node: FakeNode) -> None:

@@ -1520,6 +1520,7 @@ h2 { flex: 1; min-width: 0; margin: 0; font-size: 16px; line-height: 24px; font-
 .row:focus-visible { outline-offset: -2px; border-radius: 4px }
 .row:hover { background: var(--_sunken) }
 .row.unread { background: var(--_unread) }
+.row.unread:hover { background: color-mix(in srgb, var(--_unread) 95%, var(--_ink)) }
 .row.high::before { content: ""; position: absolute; inset-block: 0; inset-inline-start: 0; width: 3px; background: var(--_error) }
 .row.pending { opacity: .55 }
 .kind { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 50%; color: var(--tone); background: var(--tone-bg) }

@@ -309,6 +309,7 @@ async def test_the_example_of_the_readme_works_as_it_stands(node: FakeNode, tmp_
     assert found is not None
     assert found[1].count("ws://127.0.0.1:5055/ws?user_id=u1") == 1
     node.open = True
+    await off_loop(node.new, "u1", "Hello")
     (tmp_path / "listen.py").write_text(found[1].replace("127.0.0.1:5055", f"127.0.0.1:{node.port}"))
     program = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -320,9 +321,9 @@ async def test_the_example_of_the_readme_works_as_it_stands(node: FakeNode, tmp_
     assert program.stdout is not None
     try:
         async with asyncio.timeout(20):
-            assert await program.stdout.readline() == b"0 new, 0 unread\n"
-            await off_loop(node.new, "u1", "Hello", body="world")
-            assert await program.stdout.readline() == b"Hello world\n"
+            assert await program.stdout.readline() == b"missed: Hello\n"
+            await off_loop(node.new, "u1", "World")
+            assert await program.stdout.readline() == b"now: World\n"
             await eventually_async(lambda: any(one["type"] == "read" for one in node.past[0].received))
     finally:
         program.kill()
