@@ -9,7 +9,7 @@ with one line:
                                               first packet until it has read ``greetings`` text frames, seconds
 ``expect``: frames                            answers when this number of text frames has come since then
 ``record``                                    notes from now on when each notification comes
-``recorded``: file                            writes what it has noted so far: {request_id: time of the monotonic clock}
+``recorded``: file                            writes {request_id: [monotonic time, seconds since its acceptance]}
 ``close``                                     closes all connections
 ============================================  ========================================================================
 
@@ -26,6 +26,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ _STDIN = 0
 _MOST_BYTES = 16 * 1024
 #: Most devices that wait for their greeting at a time, unless a rate is given.
 _GREETED_AT_ONCE = 100
-_REQUEST_ID = re.compile(rb'"request_id":"([^"]+)"')
+#: the id of an item, and the time at which it was accepted
+_ITEM = re.compile(rb'"request_id":"([^"]+)".*?"created_at":"([^"]+)"')
 
 
 class Device:
@@ -182,12 +184,14 @@ class Load:
         if self._recorded is not None:
             self._recorded.append((time.monotonic(), payload))
 
-    def _arrivals(self) -> Iterator[tuple[str, float]]:
+    def _arrivals(self) -> Iterator[tuple[str, tuple[float, float]]]:
+        wall_clock_s = time.time() - time.monotonic()
         # The last one for an id counts in a dict, so the first arrival comes last.
         for at_s, payload in reversed(self._recorded or ()):
             # A pull brings several; a device that lost a wake-up, or got two in the wrong order, is served by a pull.
-            for request_id in _REQUEST_ID.findall(payload):
-                yield request_id.decode(), at_s
+            for request_id, accepted in _ITEM.findall(payload):
+                accepted_s = datetime.fromisoformat(accepted.decode()).timestamp()
+                yield request_id.decode(), (at_s, wall_clock_s + at_s - accepted_s)
 
     def _close(self) -> None:
         for device in self._devices.values():

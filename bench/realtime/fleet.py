@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.errors import BenchFailed
 from bench.processes import ROOT
@@ -16,6 +16,13 @@ _CONNECT_S = 120.0
 _FRAMES_S = 60.0
 _ANSWER_S = 30.0
 _STOP_S = 10.0
+
+
+class Arrival(NamedTuple):
+    """Says when a notification has come: by the monotonic clock, and since its acceptance, to the millisecond."""
+
+    at_s: float
+    since_acceptance_s: float
 
 
 class Fleet:
@@ -69,13 +76,12 @@ class Fleet:
         self._tell("record")
         self._answer(_ANSWER_S, "the load records")
 
-    def recorded(self) -> dict[str, float]:
-        """Returns what has come since ``record``, so far: request_id -> time of the monotonic clock."""
+    def recorded(self) -> dict[str, Arrival]:
+        """Returns what has come since ``record``, so far, by its request_id."""
         file = self._directory / f"{self._name}-arrivals"
         self._tell("recorded", file=str(file))
         self._answer(_ANSWER_S, "the load writes its record")
-        arrivals: dict[str, float] = json.loads(file.read_text())
-        return arrivals
+        return {request_id: Arrival(*times) for request_id, times in json.loads(file.read_text()).items()}
 
     def close(self) -> None:
         """Cuts all connections."""

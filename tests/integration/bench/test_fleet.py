@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from websockets.asyncio.server import Server, ServerConnection, broadcast, serve
 from bench.errors import BenchFailed
 from bench.realtime.fleet import Fleet
 
-FRAME = '{"type":"notification","notification":{"request_id":"r-1"}}'
-PULL = '{"type":"missed_notifications","items":[{"request_id":"r-1"},{"request_id":"r-2"}]}'
+ITEM = '{{"request_id":"{}","title":"t","created_at":"2026-11-20T08:00:00.123Z"}}'
+FRAME = f'{{"type":"notification","notification":{ITEM.format("r-1")}}}'
+PULL = f'{{"type":"missed_notifications","items":[{ITEM.format("r-1")},{ITEM.format("r-2")}]}}'
 
 
 @pytest.fixture
@@ -67,7 +70,9 @@ async def test_what_is_recorded_is_when_each_notification_came(server: Server, f
 
     arrivals = await asyncio.to_thread(fleet.recorded)
     assert arrivals.keys() == {"r-1", "r-2"}
-    assert before_s < arrivals["r-1"] < between_s < arrivals["r-2"] < after_s
+    assert before_s < arrivals["r-1"].at_s < between_s < arrivals["r-2"].at_s < after_s
+    accepted_s = datetime(2026, 11, 20, 8, 0, 0, 123_000, UTC).timestamp()
+    assert arrivals["r-2"].since_acceptance_s == pytest.approx(time.time() - accepted_s, abs=60)
 
 
 async def test_devices_connect_at_their_rate(server: Server, fleet: Fleet) -> None:
