@@ -40,9 +40,8 @@ class Front:
 
     @property
     def port(self) -> int:
-        """Returns the port on which it listens."""
-        assert self._server is not None
-        return int(self._server.sockets[0].getsockname()[1])
+        """Returns the port on which it listens, or listened."""
+        return self._port
 
     async def start(self) -> None:
         """Begins to listen. Raises BadSettings that names the setting of the port."""
@@ -52,6 +51,8 @@ class Front:
             )
         except OSError as exc:
             raise BadSettings([("SOCKET_PORT", f"cannot listen on port {self._port}: {exc.strerror}")]) from exc
+        # A closed server does not know its sockets any more, and the last heartbeats name the port.
+        self._port = int(self._server.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
         """Refuses new connections. Those that are open stay."""
