@@ -21,6 +21,15 @@ local function lives(node)
   return alive[node]
 end
 
+-- The key of a node that was killed lives on for a while, but nobody hears the node's own channel any more.
+local heard = {[NODE] = true}
+local function hears(node)
+  if heard[node] == nil then
+    heard[node] = redis.call('PUBSUB', 'NUMSUB', 'notify-node:' .. node)[2] > 0
+  end
+  return heard[node]
+end
+
 local function older(one, other)
   if one.since ~= other.since then
     return one.since < other.since
@@ -45,6 +54,15 @@ local function connect(key, connection, since)
   redis.call('HSET', key, connection, NODE .. ':' .. string.format('%.0f', since))
   redis.call('EXPIRE', key, LIFE_S)
   table.sort(all, older)
+  -- Those of a killed node make room first: its devices come back at once, and nobody may be evicted for that.
+  local place = 1
+  while #all > LIMIT and place <= #all do
+    if hears(all[place].node) then
+      place = place + 1
+    else
+      redis.call('HDEL', key, table.remove(all, place).connection)
+    end
+  end
   local evicted = 0
   while #all > LIMIT do
     local oldest = table.remove(all, 1)

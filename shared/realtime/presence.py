@@ -8,7 +8,8 @@
 
 A connection counts while the key of its *node* exists. So a heartbeat is one command per node and not one per
 connection, and all connections of a killed node are gone together after 30 s. A node has a new random name at each
-start. ``connect.lua`` registers and evicts atomically, across all nodes.
+start. ``connect.lua`` registers and evicts atomically, across all nodes. Before it evicts anybody it removes the
+connections of nodes that do not hear their own channel: such a node was killed, and its devices are coming back.
 
 A kick is a hint like any other message: it may be lost. So each node looks now and then for connections of its own that
 are not registered any more, and registers them again; the answer tells if they are one too many.

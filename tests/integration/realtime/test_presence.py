@@ -67,7 +67,8 @@ async def test_all_of_a_dead_node_are_gone_together(
     redis_client.delete("notify-node:aa")
     assert names(reader) == []
     # They make room: nobody is evicted for them.
-    assert await alive.connect(ANN, "a1") == (1, False, (await alive.connect(ANN, "a1")).since_ms)
+    registered = await alive.connect(ANN, "a1")
+    assert (registered.connections, registered.evicted) == (1, False)
     assert redis_client.hkeys("notify-presence::ann") == [b"a1"]
 
 
@@ -89,6 +90,31 @@ async def test_the_oldest_above_the_limit_is_evicted_wherever_it_is(
         assert message is not None
         assert kicked(message["data"]) == "c1"
     assert names(reader) == ["c2", "c3", "c4"]
+
+
+async def test_those_of_a_killed_node_make_room_before_anybody_is_evicted(
+    node: Nodes, reader: PresenceReader, redis_client: redis.Redis
+) -> None:
+    killed, alive, another = node("aa"), node("bb"), node("cc")
+    for each in (killed, alive, another):
+        await each.beat({})
+    with redis_client.pubsub() as kicks:
+        # Nobody hears the killed node's channel, though its key lives on.
+        kicks.subscribe(node_channel("bb").decode())
+        assert kicks.get_message(timeout=2) is not None
+        await alive.connect(ANN, "oldest", 1)
+        await killed.connect(ANN, "d1", 2)
+        await killed.connect(ANN, "d2", 3)
+        for back in ("back1", "back2"):
+            registered = await another.connect(ANN, back)
+            assert (registered.connections, registered.evicted) == (3, False)
+        assert names(reader) == ["oldest", "back1", "back2"]
+        assert kicks.get_message(timeout=0.1) is None
+        # One more is one too many.
+        await another.connect(ANN, "more")
+        message = kicks.get_message(timeout=2)
+        assert message is not None
+        assert kicked(message["data"]) == "oldest"
 
 
 async def test_one_that_was_evicted_learns_it_when_it_registers_again(node: Nodes, reader: PresenceReader) -> None:
