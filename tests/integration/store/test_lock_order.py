@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from shared.store.inboxes.changes import lock
 from shared.store.store import TOMBSTONE_MS, Store
 from shared.store.values import Owner
 from tests.integration.store.conftest import Clock
@@ -59,6 +60,15 @@ def test_the_inboxes_are_locked_in_the_order_of_their_bytes(store: Store, act: C
         assert is_locked(url, FIRST)
         other.rollback()
         acting.result(timeout=10)
+
+
+def test_an_inbox_that_a_writer_has_looked_at_is_locked_until_it_commits(store: Store) -> None:
+    """Otherwise two writers would give the same offset, or the later one would be seen first."""
+    url = store.database._url
+    with store.database.writing() as connection:
+        assert lock(connection, FIRST) is not None
+        assert (is_locked(url, FIRST), is_locked(url, LAST)) == (True, False)
+    assert not is_locked(url, FIRST)
 
 
 def waits_for_a_lock(url: str) -> bool:

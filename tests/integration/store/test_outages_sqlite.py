@@ -37,6 +37,16 @@ def file_of(store: Store) -> Path:
     return store.database.path
 
 
+def test_a_writer_that_ignores_the_lock_file_is_waited_for(sqlite: Store) -> None:
+    other = sqlite3.connect(file_of(sqlite), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    commits = threading.Timer(0.3, other.execute, ["COMMIT"])
+    commits.start()
+    assert isinstance(sqlite.insert([new("ann", "1")]).results[0], Stored)
+    commits.join()
+    other.close()
+
+
 def test_a_writer_that_ignores_the_lock_file_is_waited_for_only_so_long(
     sqlite: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
