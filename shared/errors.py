@@ -43,7 +43,7 @@ class BadSettings(NotifyError):
 
 
 class SchemaMismatch(BadSettings):
-    """Says that the tables of the database are older or newer than this version, and what to do.
+    """Says that the tables of the database are older or newer than this version, or cannot be used, and what to do.
 
     ``empty``: there are no tables at all.
     """

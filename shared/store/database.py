@@ -18,7 +18,7 @@ import sqlalchemy
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from shared.errors import DataRejected, StoreUnavailable
+from shared.errors import DataRejected, SchemaMismatch, StoreUnavailable
 from shared.store.watchdog import Watchdog
 from shared.store.write_lock import WriteLock
 
@@ -140,7 +140,13 @@ class Database:
         }
         chosen = psycopg.conninfo.conninfo_to_dict(self._url)
         missing = {name: value for name, value in defaults.items() if name not in chosen}
-        return psycopg.connect(self._url, autocommit=True, **missing)
+        connection = psycopg.connect(self._url, autocommit=True, client_encoding="UTF8", **missing)
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            # Others lack characters, or count bytes where characters are meant.
+            connection.close()
+            raise SchemaMismatch(f"the database has the encoding {encoding}: make it with ENCODING UTF8")
+        return connection
 
 
 @contextmanager

@@ -56,6 +56,11 @@ class Tree:
         """Returns supervisord's words for the processes; ``./notify status`` shows them too, and takes a second."""
         return {state.state for state in Supervisor(Place(self.root / ".local")).states().values()}
 
+    def tracebacks(self) -> list[str]:
+        """Returns the names of the logs of the product's processes that hold a traceback."""
+        logs = {name: self.root / ".local/log" / f"{name}.log" for name in ("gateway", *CHANNELS)}
+        return [name for name, log in logs.items() if log.exists() and "Traceback" in log.read_text()]
+
     def events(self, name: str) -> list[dict[str, str]]:
         return [json.loads(line) for line in (self.root / ".local/log" / f"{name}.log").read_text().splitlines()]
 
@@ -90,6 +95,7 @@ def running_product(root: Path, rabbitmq: RabbitMQServer, vhost: str, **settings
         tree.notify("down")
         rabbitmq.management.delete_vhost(vhost)
     assert tree.living() == set()
+    assert tree.tracebacks() == []
 
 
 def _copy(root: Path, *packages: str) -> None:

@@ -81,6 +81,7 @@ def test_it_starts_a_system_shows_every_step_and_stops_it_again(tree: Tree) -> N
     assert "All steps succeeded" in shown.stdout
     assert "\x1b" not in shown.stdout
     assert tree.living() == set()
+    assert tree.tracebacks() == []
 
 
 def test_a_step_that_does_not_happen_is_named_and_it_is_1(tree: Tree) -> None:

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+from ops.servers import PostgreSQLServer
 from shared.errors import BadSettings, SchemaMismatch, StoreUnavailable
 from shared.store import schema
 from shared.store.store import Store
@@ -157,3 +158,19 @@ def test_a_migration_that_fails_leaves_nothing_behind(bare: Store) -> None:
     with bare.database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE notifications")
     assert schema.upgrade(bare.database) == list(schema.REVISIONS)
+
+
+def test_a_database_without_unicode_is_refused_in_words(postgresql: PostgreSQLServer) -> None:
+    with psycopg.connect(postgresql.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE ascii ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0")
+        try:
+            opened = Store(postgresql.database_url("ascii"), connections=1)
+            for refused in (opened.check_schema, lambda: schema.upgrade(opened.database)):
+                with pytest.raises(
+                    SchemaMismatch, match="the encoding SQL_ASCII: make it with ENCODING UTF8"
+                ) as raised:
+                    refused()
+                assert not raised.value.empty
+            opened.close()
+        finally:
+            connection.execute("DROP DATABASE ascii WITH (FORCE)")
