@@ -54,6 +54,7 @@ def test_an_element_that_is_moved_keeps_its_connection_and_its_list(
     }""")
     node.new("u1", "two")
     expect(inbox.row("two")).to_be_visible()
+    assert inbox.panel.evaluate("panel => panel.matches(':popover-open')"), "it is above everything else again"
     assert len(node.past) == 1
 
 

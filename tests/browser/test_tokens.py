@@ -137,4 +137,8 @@ def test_a_list_that_is_never_answered_fails(page: Page, node: FakeNode) -> None
     page.route("**/users/**", lambda route: None)
     client = start(page, timing={"changeMs": 200})
     client.wait()
-    assert page.evaluate("client.list().then(() => 'done', (error) => error.name)") == "TimeoutError"
+    answer = page.evaluate("""() => Promise.race([
+      client.list().then(() => 'done', (error) => error.name),
+      new Promise((resolve) => setTimeout(resolve, 10_000, 'no answer at all')),
+    ])""")
+    assert answer == "TimeoutError"

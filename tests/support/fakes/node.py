@@ -175,7 +175,7 @@ class FakeNode:
     def stop(self) -> None:
         if self._runner is not None:
             self._each(None, lambda device: device.queue.put_nowait(None))
-            self._run(self._runner.cleanup())
+            self._run(_close(self._runner))
             self._runner = None
         self._run(_end_tasks())
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -190,7 +190,7 @@ class FakeNode:
         """Cuts everything and closes the port, as a killed process would."""
         assert self._runner is not None
         self._each(None, lambda device: device.queue.put_nowait(None))
-        self._run(self._runner.cleanup())
+        self._run(_close(self._runner))
         self._runner = None
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -504,6 +504,16 @@ def _position(request: web.Request) -> Position | None:
         return None
     epoch, _, offset = text.partition(":")
     return Position(epoch, int(offset))
+
+
+async def _close(runner: web.AppRunner) -> None:
+    """Closes the port and every connection, also one whose peer reads nothing any more."""
+    assert runner.server is not None
+    transports = [handler.transport for handler in runner.server.connections]
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:
+            transport.abort()
 
 
 async def _end_tasks() -> None:
