@@ -98,7 +98,7 @@ async def test_those_of_a_killed_node_make_room_before_anybody_is_evicted(
     killed, alive, another = node("aa"), node("bb"), node("cc")
     for each in (killed, alive, another):
         await each.beat({})
-    with redis_client.pubsub() as kicks:
+    with redis_client.pubsub() as kicks:  # type: ignore[no-untyped-call]
         # Nobody hears the killed node's channel, though its key lives on.
         kicks.subscribe(node_channel("bb").decode())
         assert kicks.get_message(timeout=2) is not None

@@ -18,8 +18,8 @@ from tests.support.waiting import eventually_async
 #: as many as a user may have by default
 PER_USER = 5
 KILLS = 3
-#: all devices of a dead node follow their inboxes again within this time, seconds
-BACK_S = 5.0
+#: all devices of a dead node follow their inboxes again within this time, on a busy machine too, seconds
+BACK_S = 15.0
 #: a writer dies after this number of commits
 COMMITS = 8
 
@@ -101,8 +101,8 @@ async def _changed_over_http(system: System, at_least: int) -> None:
     await eventually_async(lambda: changed() >= at_least, 30)
 
 
-#: lease, redelivery and handling, seconds
-REPEATED_S = 8.0
+#: a writer's restart, its lease, redelivery and handling, on a busy machine too, seconds
+REPEATED_S = 15.0
 
 
 @scenario(Bounds(stale_s=REPEATED_S), quick=True)
@@ -118,13 +118,13 @@ async def writer_killed_before_it_tells(trial: Trial) -> None:
         websocket=2,
         variables=NO_POSITION_CHECK | {"PREFETCH": "1"},
         variables_of=roles,
-        points=(AFTER_COMMIT, AFTER_COMMIT, AFTER_COMMIT),
+        points=(AFTER_COMMIT, AFTER_COMMIT),
         dying=("websocket-0",),
         nth=COMMITS,
         provider_timeout_s=PATIENT_S,
     ) as system:
         # Each notification is the only one of its user: no later change makes up for a wake-up that was not sent.
-        users = some_users(trial.draw, 80)
+        users = some_users(trial.draw, 60)
         for worker in system.workers:
             await system.ready(worker, "/health")
         crowd = await system.inboxes.connect(users, 1)
