@@ -18,7 +18,7 @@ from tests.support.run.servers import run_ports
 from tests.support.stores import check_inboxes, rows_of
 
 CHANNEL = "websocket"
-#: longest of 99 of 100 times from a change until a connected device shows it, that counts as at once, seconds
+#: a change that every connected device shows within this time is shown at once, seconds
 AT_ONCE_S = 1.0
 #: so long that no comparison of positions happens in a scenario: nothing but wake-ups tells a node of a change
 NO_POSITION_CHECK = {"POSITION_CHECK_S": "3600"}
