@@ -167,5 +167,11 @@ def show(result: Result) -> None:
         f"doubled {result.duplicated} of {result.allowed}, dead {result.dead_lettered}, LOST {result.lost}, "
         f"recovery {recovery}, in {result.seconds:.1f} s"
     )
+    if result.devices:
+        latest = "-" if result.longest_lag_s is None else f"{result.longest_lag_s:.2f} s"
+        print(
+            f"    {result.devices} devices showed {result.shown} changes, holes {result.holes}, doubles "
+            f"{result.repeated}, latest {latest}, connections ended {result.ends or 'none'}"
+        )
     for line in (*result.notes, *result.broken):
         print(f"    {line}", flush=True)

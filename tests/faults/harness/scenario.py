@@ -40,7 +40,10 @@ class Scenario:
 
     def fresh_bounds(self) -> Bounds:
         """Returns a copy of the scenario's bounds, which it may change while it runs."""
-        return replace(self.bounds, failed=dict(self.bounds.failed), gateway_down=list(self.bounds.gateway_down))
+        bounds = self.bounds
+        return replace(
+            bounds, failed=dict(bounds.failed), gateway_down=list(bounds.gateway_down), ends=dict(bounds.ends)
+        )
 
 
 SCENARIOS: dict[str, Scenario] = {}
@@ -80,6 +83,10 @@ FAMILIES = (
     "reconnections",
     "network",
     "store",
+    "nodes",
+    "wakeups",
+    "database",
+    "devices",
     "provider",
     "answers",
     "throttling",

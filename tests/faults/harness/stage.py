@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ops.servers import RabbitMQPorts, RabbitMQServer, RedisServer
+from ops.servers import PostgreSQLServer, RabbitMQPorts, RabbitMQServer, RedisServer
 from tests.faults.harness.cluster import Cluster
 from tests.faults.harness.scale import DEAD_LETTER_REPEAT_S
 from tests.support.run.servers import run_ports
+from tests.support.stores import Databases
 
 #: greatest age of the broker's counts, seconds
 QUORUM_TICK_S = 0.5
@@ -24,6 +25,27 @@ class Stage:
         self.rabbitmq = rabbitmq
         self.redis = redis
         self._cluster: Cluster | None = None
+        self._postgresql: PostgreSQLServer | None = None
+        self._databases = Databases(directory / "databases", self.postgresql)
+
+    def postgresql(self) -> PostgreSQLServer:
+        """Returns the PostgreSQL. The first call starts it, and it runs until the stage ends. It blocks."""
+        if self._postgresql is None:
+            self._postgresql = PostgreSQLServer(self.directory / "postgresql", port=run_ports(1)[0], durable=False)
+            self._postgresql.start()
+        return self._postgresql
+
+    @asynccontextmanager
+    async def database(self, backend: str) -> AsyncIterator[str]:
+        """Yields the URL of a database with empty tables: ``sqlite`` or ``postgresql``."""
+        await asyncio.to_thread((self.directory / "databases").mkdir, parents=True, exist_ok=True)
+        empty = self._databases.empty(backend)
+        url = await asyncio.to_thread(empty.__enter__)
+        try:
+            yield url
+        finally:
+            await asyncio.to_thread(self._mend_postgresql)
+            await asyncio.to_thread(empty.__exit__, None, None, None)
 
     async def cluster(self) -> Cluster:
         """Returns a cluster of three nodes, whole. The first call starts it (15 to 25 s), and it runs until the stage
@@ -38,6 +60,9 @@ class Stage:
         """Kills all servers with SIGKILL: nothing in them is needed any more."""
         ends = [self.rabbitmq.kill, self.redis.kill, *([self._cluster.kill] if self._cluster else [])]
         await asyncio.gather(*map(asyncio.to_thread, ends))
+        if self._postgresql is not None:
+            await asyncio.to_thread(self._postgresql.kill)
+            await asyncio.to_thread(self._postgresql.remove)
 
     async def mend(self) -> None:
         """Restarts everything that a failed scenario has left broken."""
@@ -48,6 +73,15 @@ class Stage:
                 await asyncio.to_thread(server.start)
         if self._cluster is not None:
             await asyncio.to_thread(self._cluster.mend)
+        await asyncio.to_thread(self._mend_postgresql)
+
+    def _mend_postgresql(self) -> None:
+        server = self._postgresql
+        if server is not None:
+            server.resume()
+            if not server.answers():
+                server.kill()
+                server.start()
 
 
 def new_rabbitmq(directory: Path) -> RabbitMQServer:

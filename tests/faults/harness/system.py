@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from shared.broker.publisher import Publisher
+from tests.faults.harness.inboxes import CHANNEL, CONSUMER, ROLE, SOCKETS, Inboxes
 from tests.faults.harness.member import Member
 from tests.faults.harness.providers import ProviderSide
 from tests.faults.harness.scale import PROVIDER_TIMEOUT_S, scaled_settings
@@ -51,9 +52,14 @@ class Plan:
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     #: more environment variables for gateways and workers
     variables: Mapping[str, str] = field(default_factory=dict)
+    #: the same for one member (``websocket-0``), or for all workers of a channel (``websocket``)
+    variables_of: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    #: where the inboxes are; None: there are none
+    database_url: str | None = None
     #: the points at which each worker dies in its first start (see ``worker_process``), its second start, and so on;
-    #: "none" after these
+    #: "none" after these. ``dying``: only these workers die, if any are named
     points: tuple[str, ...] = ()
+    dying: tuple[str, ...] = ()
     #: the passing of the point at which the worker dies
     nth: int = 0
     #: True: the last of ``points`` is used for each later start too
@@ -90,9 +96,15 @@ class System:
         port, smtp_port = run_ports(2)
         self.providers = ProviderSide(port, smtp_port, http)
         timeouts = provider_variables(port, smtp_port, plan.provider_timeout_s)
+        # Never the developer's own database: without inboxes it is one without tables.
+        database = {"DATABASE_URL": plan.database_url or f"sqlite:///{directory.resolve()}/notify.db"}
         self.variables = product_variables(
-            plan.amqp_url or amqp_url, plan.redis_url or redis_url, self.providers, **{**timeouts, **plan.variables}
+            plan.amqp_url or amqp_url,
+            plan.redis_url or redis_url,
+            self.providers,
+            **{**timeouts, **database, **plan.variables},
         )
+        self._inboxes = None if plan.database_url is None else Inboxes(plan.database_url, draw)
         self.sandbox = self._sandbox()
         self.gateways = [self._gateway(number) for number in range(plan.gateways)]
         self.workers = [
@@ -104,6 +116,12 @@ class System:
         urls = [f"http://127.0.0.1:{gateway.port}" for gateway in self.gateways]
         self.load = Load(self.ledgers, urls, self.publisher, http)
         self._probes: list[asyncio.Task[None]] = []
+
+    @property
+    def inboxes(self) -> Inboxes:
+        """Returns the inboxes; only if the plan has a worker of their channel."""
+        assert self._inboxes is not None
+        return self._inboxes
 
     # -- starting ----------------------------------------------------------------------------------------------
 
@@ -194,6 +212,11 @@ class System:
             self.healed()
         self.ledgers.drained_at, self.ledgers.held = await drained(self.broker, self.vhost, deadline_s)
 
+    async def settle(self, within_s: float) -> None:
+        """Waits until every device shows what the store has, and lets the devices leave."""
+        if self._inboxes is not None:
+            await self._inboxes.settle(within_s)
+
     async def stop(self) -> None:
         """Sends SIGTERM to all processes. Raises AssertionError if one does not end with 0."""
         # Probing ends first: a gateway that has been asked to stop need not answer its prober.
@@ -212,10 +235,14 @@ class System:
         logs = [worker.log for worker in self.workers]
         led.skipped = skipped_in_logs(logs) | await asyncio.to_thread(skipped_in_redis, self.redis_url)
         led.counted.update(counted(self.journal))
+        if self._inboxes is not None:
+            await self._inboxes.collect(led)
 
     async def end(self) -> None:
         """Kills all processes that are left."""
         await self.end_probing()
+        if self._inboxes is not None:
+            await self._inboxes.end()
         await asyncio.gather(*(member.end() for member in (*self.workers, *self.gateways, self.sandbox)))
         await self.publisher.close()
 
@@ -241,17 +268,28 @@ class System:
 
     def _worker(self, channel: str, number: int) -> Member:
         [port] = run_ports(1)
-        plan = self.plan
+        plan, name = self.plan, f"{channel}-{number}"
 
         def command(starts: int) -> list[str]:
             if plan.points and plan.every_start:
                 starts = min(starts, len(plan.points) - 1)
-            point, nth = (plan.points[starts], plan.nth) if starts < len(plan.points) else ("none", 0)
+            dies = starts < len(plan.points) and (not plan.dying or name in plan.dying)
+            point, nth = (plan.points[starts], plan.nth) if dies else ("none", 0)
             clock = [] if plan.clock_ms is None else [str(plan.clock_ms)]
             return ["tests.faults.harness.worker_process", channel, point, str(nth), str(self.journal), *clock]
 
-        variables = self._variables_of(f"{channel}-{number}") | {f"{channel.upper()}_PORT": str(port)}
-        return Member(f"{channel}-{number}", command, variables, self.directory, port, forked=True)
+        own = {**plan.variables_of.get(channel, {}), **plan.variables_of.get(name, {})}
+        variables = self._variables_of(name) | {f"{channel.upper()}_PORT": str(port)}
+        if channel != CHANNEL:
+            return Member(name, command, variables | own, self.directory, port, forked=True)
+        socket_port, more = self.inboxes.variables({**plan.variables, **own})
+        serves = own.get(ROLE) != CONSUMER
+        # Without the consuming half nothing listens on the port of the worker.
+        health_port = port if own.get(ROLE) != SOCKETS else socket_port
+        node = Member(name, command, variables | more, self.directory, health_port, forked=True)
+        if serves:
+            self.inboxes.add(node, socket_port)
+        return node
 
 
 _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=PROBE_GIVE_UP_S)

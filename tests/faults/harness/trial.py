@@ -8,7 +8,7 @@ import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import redis
 
 from ops.servers.management import Management
+from tests.faults.devices.rules import longest_lag_s
 from tests.faults.harness.scenario import Scenario
 from tests.faults.harness.stage import Stage
 from tests.faults.harness.system import Plan, System, running
@@ -54,6 +55,15 @@ class Result:
     lost: int = 0
     #: time from the end of the fault until the queues were empty, seconds; None if they never were
     recovery_s: float | None = None
+    #: devices that showed inboxes, the changes that they showed, holes and stale rows, changes that came twice
+    devices: int = 0
+    shown: int = 0
+    holes: int = 0
+    repeated: int = 0
+    #: connections of devices that ended, by close code
+    ends: dict[str, int] = field(default_factory=dict)
+    #: longest time for which a connected device did not show a change, seconds; None if that was not checked
+    longest_lag_s: float | None = None
     seconds: float = 0.0
     #: observations of the scenario, for a reader
     notes: list[str] = field(default_factory=list)
@@ -83,20 +93,32 @@ class Trial:
         """Runs a system on an empty virtual host and an empty Redis. ``plan`` is ``push=2, email=1`` and everything
         else that ``Plan`` takes.
 
-        ``broker``: the stage's own if None. At the end of the block the system is drained, stopped in good order,
-        collected and checked; also when an assertion of the block failed (which is recorded, and ends the block): the
-        ledgers say why.
+        ``broker``: the stage's own if None. ``store``: ``sqlite`` (the default) or ``postgresql``, where the inboxes
+        are. At the end of the block the system is drained, stopped in good order, collected and checked; also when an
+        assertion of the block failed (which is recorded, and ends the block): the ledgers say why.
         """
         workers: dict[str, int] = {
-            channel: plan.pop(channel) for channel in ("push", "email", "sms") if channel in plan
+            channel: plan.pop(channel) for channel in ("push", "email", "sms", "websocket") if channel in plan
         }
         stage, broker, vhost = self.stage, broker or self.stage.rabbitmq, f"{self.scenario.name}-{uuid.uuid4().hex[:6]}"
         await asyncio.to_thread(empty_redis, stage.redis.url)
         await asyncio.to_thread(broker.management.create_vhost, vhost)
         directory = self.directory / vhost[-6:]
         url = broker.vhost_url(vhost)
-        made = running(Plan(workers, **plan), directory, self.draw, broker, vhost, url, stage.redis.url)
-        async with made as system:
+        backend = plan.pop("store", "sqlite")
+        inboxes = stage.database(backend) if "websocket" in workers else nullcontext()
+        async with (
+            inboxes as database_url,
+            running(
+                Plan(workers, database_url=database_url, **plan),
+                directory,
+                self.draw,
+                broker,
+                vhost,
+                url,
+                stage.redis.url,
+            ) as system,
+        ):
             try:
                 yield system
             except AssertionError as exc:
@@ -107,6 +129,7 @@ class Trial:
     async def conclude(self, system: System) -> None:
         """Drains, stops, collects and checks the system. The figures and all broken promises go to the result."""
         await system.drain(self.bounds.drain_s)
+        await system.settle(self.bounds.equal_s)
         try:
             await system.stop()
         except AssertionError as exc:
@@ -125,6 +148,14 @@ class Trial:
         result.allowed += self.bounds.doubles if self.bounds.doubles_exactly is None else self.bounds.doubles_exactly
         result.dead_lettered += len(led.failed)
         result.lost += led.lost
+        result.devices += len(led.devices)
+        result.shown += sum(device.shown for device in led.devices)
+        result.holes += sum(len(device.gaps) + len(device.differences) for device in led.devices)
+        result.repeated += sum(len(device.doubles) for device in led.devices)
+        for end in (end for device in led.devices for end in device.ends):
+            result.ends[str(end.code)] = result.ends.get(str(end.code), 0) + 1
+        if self.bounds.stale_s is not None:
+            result.longest_lag_s = longest_lag_s(led)
         if led.drained_at is not None:
             result.recovery_s = max(result.recovery_s or 0.0, led.drained_at - led.healed_at)
         result.broken += [str(violation) for violation in check(led, self.bounds)]

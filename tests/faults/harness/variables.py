@@ -36,7 +36,7 @@ def product_variables(amqp_url: str, redis_url: str, providers: ProviderSide, **
 
 
 def provider_variables(port: int, smtp_port: int, timeout_s: float = PROVIDER_TIMEOUT_S) -> dict[str, str]:
-    """Returns the settings of every channel's providers, in order; the sandbox plays all of them."""
+    """Returns the settings of every channel's providers, in order; the sandbox plays all of them but the inbox."""
     http, smtp = f"127.0.0.1:{port}", f"127.0.0.1:{smtp_port}"
     callback = quote(f"http://{http}/sandbox/callback", safe="")
     urls = {
@@ -52,7 +52,7 @@ def provider_variables(port: int, smtp_port: int, timeout_s: float = PROVIDER_TI
     }
     return {
         f"{channel}_PROVIDERS": ",".join(f"{url}&timeout={timeout_s:g}" for url in of) for channel, of in urls.items()
-    }
+    } | {"WEBSOCKET_PROVIDERS": f"inbox://?timeout={timeout_s:g}"}
 
 
 def through(url: str, port: int) -> str:

@@ -33,6 +33,8 @@ from tests.support.run.moved_clock import ignore_redis_time, time_ns_from
 POINTS = ("after_claim", "before_send", "after_send", "after_done", "before_ack")
 #: points for a message that is forwarded to the ladder or to failed.queue: not yet published, confirmed, recorded
 FORWARD_POINTS = ("before_forward", "after_forward", "after_record")
+#: the point for a notification that is committed to an inbox, and of which nobody was told
+AFTER_COMMIT = "after_commit"
 #: turns of the event loop after which everything that was written has left the process
 TURNS = 5
 #: where calls to a vendor are made, by channel: (module, class)
@@ -40,6 +42,7 @@ PROVIDERS = {
     "push": [("services.push.fcm", "Fcm")],
     "email": [("services.email.smtp", "Smtp"), ("services.email.sendgrid", "SendGrid")],
     "sms": [("services.sms.twilio", "Twilio"), ("services.sms.vonage", "Vonage")],
+    "websocket": [("services.websocket.inbox", "Inbox")],
 }
 
 
@@ -94,6 +97,8 @@ def install(channel: str, point: str, tick: Countdown) -> None:
         wrap(Claims, "forwarded", None, lambda _answer: tick())
     elif point == "before_ack":
         _before_ack(tick)
+    elif point == AFTER_COMMIT:
+        _after_commit(tick)
     elif point == "poison":
         for provider in providers:
             _poison(provider)
@@ -120,6 +125,20 @@ def _before_forward(tick: Countdown) -> None:
         await original(publisher, publication, deadline_s)
 
     Publisher.publish = publish  # type: ignore[method-assign, assignment]
+
+
+def _after_commit(tick: Countdown) -> None:
+    # Only this channel needs the store.
+    from shared.store.store import Store
+
+    original = Store.insert
+
+    def insert(store: Any, batch: Any) -> Any:
+        inserted = original(store, batch)
+        tick()
+        return inserted
+
+    Store.insert = insert  # type: ignore[method-assign, assignment]
 
 
 def _poison(provider: Any) -> None:

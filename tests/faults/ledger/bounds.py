@@ -34,3 +34,11 @@ class Bounds:
     #: second sends that no counter of the product could see (because the sandbox itself was told to forget, for
     #: example)
     uncounted_doubles: int = 0
+    #: each change is on each connected device within this time, seconds; None: it is not checked
+    stale_s: float | None = None
+    #: limit from empty queues until every device shows what the store has, seconds
+    equal_s: float = 15.0
+    #: close code -> most connections of devices that end with it (1006: they are cut)
+    ends: dict[int, int] = field(default_factory=dict)
+    #: how often devices may be told to forget everything and start anew
+    resets: int = 0

@@ -1,4 +1,7 @@
-"""Compares the ledgers of a scenario with the promises of the product (invariants I1 to I9). It is the only checker."""
+"""Compares the ledgers of a scenario with the promises of the product (invariants I1 to I13). It is the only checker.
+
+``tests.faults.devices.rules`` has those that are about devices.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import pairwise
 from math import ceil
 
 from shared.message.channels import CHANNELS
+from tests.faults.devices.rules import DEVICE_RULES
 from tests.faults.ledger.bounds import Bounds
 from tests.faults.ledger.ledgers import PERMANENT, Answer, Call, Key, Ledgers
 
@@ -28,7 +32,7 @@ SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Describes one broken promise: ``I1`` to ``I9``, and what was seen."""
+    """Describes one broken promise: ``I1`` to ``I13``, and what was seen."""
 
     invariant: str
     seen: str
@@ -167,6 +171,7 @@ _RULES: dict[str, Callable[[Ledgers, Bounds], Iterator[str]]] = {
     "I7": _the_gateway_tells_the_truth,
     "I8": _it_answers,
     "I9": _nothing_leaks,
+    **DEVICE_RULES,
 }
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from tests.faults.devices.record import DeviceRecord, Made
+
 #: one message: (channel, request_id). A notification for two channels is two messages.
 Key = tuple[str, str]
 
@@ -110,6 +112,14 @@ class Ledgers:
     counted: Counter[str] = field(default_factory=Counter)
     answers: list[Answer] = field(default_factory=list)
     resources: list[Resources] = field(default_factory=list)
+    #: what the devices that show inboxes were sent
+    devices: list[DeviceRecord] = field(default_factory=list)
+    #: the changes of their inboxes, as far as the rows still show them
+    changes: list[Made] = field(default_factory=list)
+    #: what is wrong in the inboxes themselves
+    inbox_faults: list[str] = field(default_factory=list)
+    #: how long the process that runs the devices was held up at most, seconds
+    stalled_s: float = 0.0
     #: when the fault was over, and when every queue was empty; Unix seconds
     healed_at: float = 0.0
     drained_at: float | None = None

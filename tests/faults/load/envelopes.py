@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import orjson
 
-from shared.message.channels import CHANNELS, PRIORITIES, Lane, Priority
+from shared.message.channels import CHANNELS, OWN_ADDRESS, PRIORITIES, Lane, Priority
 from tests.faults.ledger.ledgers import Key
 
 #: a user of the sandbox's directory (``sandbox/vendors/directory.py``)
@@ -74,15 +74,21 @@ class Writer:
 
 
 def given(channel: str, request_id: str) -> dict[str, Any]:
-    """Returns recipient and content as a sender gives them in full; each request_id has a target of its own."""
+    """Returns recipient and content as a sender gives them in full; each request_id has a target of its own.
+
+    The target of a channel without addresses is the user.
+    """
     number = abs(hash_of(request_id))
+    content = {"title": f"Hello {request_id}", "body": f"About {request_id}"}
+    if CHANNELS[channel].address == OWN_ADDRESS:
+        return {"user_id": f"user-{1000 + number % 1000}", "content": content}
     address = {
         "push_tokens": [f"token-{request_id}"],
         "email": f"{request_id}@example.org",
         "phone": f"+1555{number % 10**9:09d}",
     }
     field = CHANNELS[channel].address
-    return {"recipient": {field: address[field]}, "content": {"title": "Hello", "body": f"About {request_id}"}}
+    return {"recipient": {field: address[field]}, "content": content | {"title": "Hello"}}
 
 
 def hash_of(text: str) -> int:

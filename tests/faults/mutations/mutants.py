@@ -120,4 +120,58 @@ MUTANTS = (
         ("provider-down-with-all-in-hand",),
         ("the breaker",),
     ),
+    Mutation(
+        "wakeup-before-the-commit",
+        "tells the nodes of new notifications before they are committed, and not again",
+        "Inbox._write",
+        "inserted = await self._threads.write(self._insert, [one.row for one in batch])",
+        """
+        from shared.store.values import Change
+        early = [Change(one.row.owner, "", 0, 0, 0, 0) for one in batch]
+        await self._wake_ups.publish(early)
+        inserted = await self._threads.write(self._insert, [one.row for one in batch])
+        inserted = Inserted(inserted.results, ())
+        """,
+        ("every-change-in-time",),
+        ("I10", "I12"),
+    ),
+    Mutation(
+        "quiet-repeat",
+        "tells nobody of a notification that was stored before: its first writer may have died before it told anybody",
+        "Inbox._settle",
+        "task = asyncio.create_task(self._wake_ups.publish(inserted.changes))",
+        """
+        changes = [change for change in inserted.changes if not change.bare]
+        task = asyncio.create_task(self._wake_ups.publish(changes))
+        """,
+        ("writer-killed-before-it-tells",),
+        ("I10", "I12"),
+    ),
+    Mutation(
+        "no-comparison-after-a-cut",
+        "subscribes again after a lost connection, and does not compare positions",
+        "Subscriber._listen",
+        "self._on_restored()",
+        "",
+        ("subscriptions-cut",),
+        ("I10",),
+    ),
+    Mutation(
+        "read-before-subscribed",
+        "reads the rows of a device while the subscription of its user is still on its way",
+        "Hub._subscribe",
+        "await self._subscriptions.subscribe(user.owner)",
+        "self._run(self._subscriptions.subscribe(user.owner))",
+        ("devices-flapping",),
+        ("I10", "I12"),
+    ),
+    Mutation(
+        "epoch-not-compared",
+        "continues a position of another epoch: the offsets of a restored store mean other changes",
+        "_pulled",
+        "since.epoch == epoch and floor <= since.offset <= seq",
+        "floor <= since.offset <= seq",
+        ("store-restored",),
+        ("I10",),
+    ),
 )

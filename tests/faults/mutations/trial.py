@@ -16,7 +16,7 @@ from ops.place import ROOT
 from tests.faults.mutations.mutation import DoesNotApply, Mutation, mutate
 
 #: files and folders that a copy needs to run scenarios
-COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "pyproject.toml", "VERSION")
+COPIED = ("shared", "gateway", "services", "sandbox", "ops", "tests", "clients", "pyproject.toml", "VERSION")
 #: number of copies tried at the same time: most of a trial is waiting
 AT_ONCE = 2
 #: limit of one run of the scenarios for one mutation, seconds

@@ -17,7 +17,8 @@ _HEAD = f"""# Reliability: what is lost, and what is sent twice
 
 Written by `./notify prove`; do not edit. Anybody can run it again: it starts its own RabbitMQ, Redis and stand-in
 providers, sends through the gateway and straight onto the queues, breaks something, heals it, waits until every queue
-is empty, and compares what was accepted with what the providers got and what is in `failed.queue`.
+is empty, and compares what was accepted with what the providers got and what is in `failed.queue`. Where devices show
+inboxes, up to 1 000 of them keep the rules of the Python client, and what they show is compared with the store.
 
 Leases, the retry ladder, breakers and pauses are {FACTOR} times shorter than in production, all by the same factor, and
 the broker repeats held dead letters after {DEAD_LETTER_REPEAT_S:.0f} s instead of 180 s; the ladder's real first four
@@ -29,6 +30,14 @@ _COLUMNS = """**accepted**: answered 202, or confirmed when published directly. 
 all, and stored all the same. **doubled**: sent to a provider more often than once, of how many the fault allows; each
 was counted by the product itself. **dead**: in `failed.queue`. **LOST**: accepted, and nowhere. **recovery**: from the
 end of the fault until every queue was empty.
+"""
+
+_DEVICE_COLUMNS = """**devices**: connected over WebSockets. **shown**: changes that they showed while they were
+connected. **holes**: rows that one of them lacked or showed differently from the store, and frames that did not follow
+on its position.
+**doubles**: changes that came twice on a connection, and notifications that were announced twice. **latest**: longest
+time from a change until a connected device showed it, where that is bounded. **ended**: connections that the scenario's
+faults, or the nodes, have ended, by close code (1006: cut).
 """
 
 _MUTATIONS = """## Would it notice?
@@ -52,6 +61,13 @@ def totals(results: Sequence[Result], verdicts: Sequence[Verdict]) -> str:
     if verdicts:
         caught = sum(bool(v.caught_by) for v in verdicts)
         text += f"; {caught} of {len(verdicts)} deliberate defects were caught"
+    devices = [r for r in results if r.devices]
+    if devices:
+        text += (
+            f"; {_number(sum(r.devices for r in devices))} devices showed {_number(sum(r.shown for r in devices))} "
+            f"changes of inboxes with {sum(r.holes for r in devices)} holes and {sum(r.repeated for r in devices)} "
+            "doubles"
+        )
     return f"{text}."
 
 
@@ -67,6 +83,7 @@ def written(
         f"{machine['system']}, Python {machine['python']}, RabbitMQ {machine['rabbitmq']}, Redis {machine['redis']}. "
         f"The same schedule again: `./notify prove --seed {seed}`.\n",
         _COLUMNS,
+        *([_DEVICE_COLUMNS] if any(result.devices for result in results) else []),
     ]
     for family, rows in groupby(results, key=lambda result: result.family):
         parts.append(_family(family, list(rows)))
@@ -89,14 +106,30 @@ def _family(family: str, results: Sequence[Result]) -> str:
     )
     rows = [_row(result) for result in results]
     told = [line for r in results for line in _told(r)]
-    return "\n".join([f"## {family.capitalize()}\n", head, *rows, "", *told, ""])
+    return "\n".join([f"## {family.capitalize()}\n", head, *rows, "", *_of_devices(results), *told, ""])
+
+
+def _of_devices(results: Sequence[Result]) -> list[str]:
+    """Returns the table of those results in which devices showed inboxes; [] if there are none."""
+    rows = [
+        f"| {r.name} | {r.devices} | {r.shown} | {r.holes} | {r.repeated} | {_seconds(r.longest_lag_s)} | "
+        f"{_ends(r.ends)} |"
+        for r in results
+        if r.devices
+    ]
+    if not rows:
+        return []
+    head = (
+        "| scenario | devices | shown | holes | doubles | latest | ended |\n| --- | --- | --- | --- | --- | --- | --- |"
+    )
+    return [head, *rows, ""]
 
 
 def _row(r: Result) -> str:
     name = f"{r.name} **BROKEN**" if r.broken else r.name
     return (
         f"| {name} | {r.attempted} | {r.accepted} | {r.delivered} | {r.recovered} | {r.skipped} | "
-        f"{r.duplicated} of {r.allowed} | {r.dead_lettered} | {r.lost} | {_recovery(r)} |"
+        f"{r.duplicated} of {r.allowed} | {r.dead_lettered} | {r.lost} | {_seconds(r.recovery_s)} |"
     )
 
 
@@ -118,8 +151,12 @@ def _cell(text: str, longest: int = 160) -> str:
     return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
-def _recovery(result: Result) -> str:
-    return "-" if result.recovery_s is None else f"{result.recovery_s:.1f} s"
+def _seconds(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.1f} s"
+
+
+def _ends(ends: Mapping[str, int]) -> str:
+    return ", ".join(f"{times} with {code}" for code, times in sorted(ends.items())) or "-"
 
 
 def _number(value: int) -> str:

@@ -15,7 +15,7 @@ import pytest
 #: numbers cost time, and nothing else.
 SECONDS: Mapping[str, int] = MappingProxyType(
     {
-        "tests/faults/test_quick.py": 300,
+        "tests/faults/test_quick.py": 325,
         "tests/e2e/test_ops_up.py": 120,
         "tests/e2e/test_demo.py": 110,
         "tests/integration/gateway/test_attackers.py": 100,

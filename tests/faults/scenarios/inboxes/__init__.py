@@ -1,0 +1,1 @@
+"""Holds the scenarios in which devices show inboxes while something breaks."""
