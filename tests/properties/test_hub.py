@@ -84,6 +84,11 @@ class Anything(RuleBasedStateMachine):
     def add(self, count: int) -> None:
         self.world.commit(self.world.line.add(count))
 
+    @rule()
+    def add_too_much(self) -> None:
+        """The rows do not fit into a wake-up: it comes without them."""
+        self.world.commit(self.world.line.add(2)._replace(rows=()))
+
     @rule(number=numbers)
     def read(self, number: int) -> None:
         self.world.commit(self.world.line.read(number))
