@@ -31,7 +31,7 @@ from shared.errors import BadSettings, RedisUnavailable, StoreUnavailable
 from shared.logs import log_death
 from shared.metrics import Metrics
 from shared.process.open_files import file_limit
-from shared.realtime.close_codes import RESTART
+from shared.realtime.close_codes import INTERNAL, RESTART
 from shared.realtime.presence import BEAT_S, RENEWED_EVERY_S, Presence, kicked, node_channel
 from shared.realtime.wakeup import WakeUps, owner_of, parse
 from shared.redis.batch import Batcher
@@ -122,6 +122,9 @@ class Node:
                 for task in tasks:
                     task.cancel()
         except ExceptionGroup as died:
+            self._front.stop_listening()
+            for connection in list(self._parts.connections):
+                connection.end(INTERNAL)
             raise died.exceptions[0] from None
         log.info("node_stopped", node=self.name)
 

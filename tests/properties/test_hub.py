@@ -250,6 +250,13 @@ class Anything(RuleBasedStateMachine):
         self.world.settle()
 
 
+class AnythingLarge(Anything):
+    @rule()
+    def add_too_much(self) -> None:
+        """The rows do not fit into a wake-up: it comes without them."""
+        self.world.commit(self.world.line.add(2)._replace(rows=()))
+
+
 @pytest.fixture(autouse=True)
 def _small_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Most pulls have several frames then.
@@ -259,8 +266,8 @@ def _small_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def run(count: int, what: dict[str, Any] | None = None, **more: Any) -> None:
-    machine = type("Machine", (Anything,), what or {})
+def run(count: int, what: dict[str, Any] | None = None, kind: type[Anything] = Anything, **more: Any) -> None:
+    machine = type("Machine", (kind,), what or {})
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(
         machine,
@@ -272,7 +279,7 @@ def run(count: int, what: dict[str, Any] | None = None, **more: Any) -> None:
     "faults", FOCUSES, ids=lambda faults: "all" if faults is FAULTS else " and ".join(sorted(faults)) or "none"
 )
 def test_devices_show_the_inbox_whatever_happens(faults: frozenset[str]) -> None:
-    run(examples(60 if faults is FAULTS else 40), {"faults": faults})
+    run(examples(60 if faults is FAULTS else 40), {"faults": faults}, AnythingLarge)
 
 
 # -- Each rule, turned round once ------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ async def test_a_stream_that_is_not_read_is_given_up_and_one_that_is_read_later_
         del stream
     object.__setattr__(stage.node._parts, "stalled_s", 30)
     async with events(stage) as stream:
-        for _ in range(200):
+        for _ in range(400):
             await stage.add(body="x" * 20_000)
         end = await stage.end_of()
         while stream.last_id != f"{end.epoch}:{end.offset}":
@@ -318,6 +318,7 @@ async def test_health_says_what_the_node_does(stage: Stage) -> None:
 
 
 async def test_metrics_are_served(stage: Stage) -> None:
+    await stage.add()
     device = await stage.live()
     await stage.add()
     await device.frame()
