@@ -61,8 +61,8 @@ def table(results: dict[str, Any]) -> Table:
         drawn.add_column(column, justify="left" if column == "worker" else "right")
     ours = results.get("ours")
     for name, figures in results.items():
-        faster = str(ratio(each(ours, "per_s"), each(figures, "per_s"))) if ours else "-"
-        cheaper = str(ratio(each(figures, "cpu_ms"), each(ours, "cpu_ms"))) if ours else "-"
+        faster = ratio(each(ours, "per_s"), each(figures, "per_s")).shown(2) if ours else "-"
+        cheaper = ratio(each(figures, "cpu_ms"), each(ours, "cpu_ms")).shown(2) if ours else "-"
         servers = [f"{figures[server]:.2f}" for server in ("rabbitmq_cpu_ms", "redis_cpu_ms")]
         drawn.add_row(name, f"{figures['per_s']:,.0f}", f"{figures['cpu_ms']:.2f}", *servers, faster, cheaper)
     return drawn

@@ -13,6 +13,7 @@ from services.websocket.node import Node
 from services.websocket.upkeep import Upkeep
 from shared.logs import count_lost_lines
 from shared.metrics import Metrics
+from shared.process.collector import calm_collector
 from shared.realtime.wakeup import WakeUps
 from shared.redis.batch import Batcher
 from shared.settings.settings import Settings
@@ -56,6 +57,7 @@ async def serve_devices(node: Node) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await node.start()
+    calm_collector()
     await node.run(stop)
 
 
