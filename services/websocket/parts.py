@@ -12,7 +12,7 @@ from services.websocket.door import Door
 from services.websocket.hub import Hub
 from services.websocket.seats import Seats
 from services.websocket.socket_metrics import SocketMetrics
-from shared.realtime.close_codes import CloseCode
+from shared.realtime.close_codes import CLOSE_CODES, CloseCode
 
 #: From this size on nothing more is written to a device until it has read most of it, bytes.
 FULL_BYTES, DRAINED_BYTES = 64 * 1024, 16 * 1024
@@ -32,6 +32,9 @@ EXPIRING_S = 60.0
 SLOTS = 20
 #: How long the closing handshake may take, seconds.
 CLOSING_S = 2.0
+
+#: The codes that are counted by their number; 1001 is that of a page that is left, 1005 a close without a code.
+_CODES = frozenset({1001, 1005} | {one.code for one in CLOSE_CODES})
 
 
 class Connection(Protocol):
@@ -72,5 +75,6 @@ class Parts:
     def leave(self, connection: Connection, transport: str, dialect: str, code: int) -> None:
         """Notes that a connection has ended, with this close code."""
         self.metrics.connections.labels(transport, dialect).dec()
-        self.metrics.closed.labels(str(code)).inc()
+        # A device may close with any code that it likes; each would be a time series of its own.
+        self.metrics.closed.labels(str(code) if code in _CODES else "other").inc()
         self.connections.pop(connection, None)

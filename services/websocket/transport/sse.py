@@ -199,6 +199,7 @@ class Events:
                 since = loop.time()
             elif unsent > MOST_UNSENT_BYTES or loop.time() - since >= self._parts.stalled_s:
                 self._parts.metrics.slow_closed.inc()
+                log.info("connection_too_slow", connection=self.connection)
                 self.end(TOO_SLOW)
                 self._transport.abort()
 

@@ -237,3 +237,13 @@ async def test_one_that_was_told_to_end_is_heard_until_it_has_closed(parts: Part
     assert transport.ended == "closed"
     socket.connection_lost(None)
     assert parts.closing == set()
+
+
+def test_a_device_cannot_make_a_time_series_for_each_code_that_it_invents(parts: Parts) -> None:
+    connection: Any = Nobody()
+    for code in (1001, 4505, 3000, 4321, 4999):
+        parts.enter(connection, "websocket", "native")
+        parts.leave(connection, "websocket", "native", code)
+    [family] = parts.metrics.closed.collect()
+    counted = {s.labels["code"]: s.value for s in family.samples if s.name.endswith("_total")}
+    assert counted == {"1001": 1, "4505": 1, "other": 3}
