@@ -111,7 +111,7 @@ def test_the_breaker_of_a_source_is_forced_like_a_providers(system: Tree) -> Non
     send(system, "needs-no-user", "email")
     assert eventually(lambda: delivered_by(system, "needs-no-user")) == ["smtp"]
     ended = system.notify("breaker", "auto", "users")
-    assert (ended.returncode, ended.stdout) == (0, "users decides for itself: 4 workers obey.\n")
+    assert (ended.returncode, ended.stdout) == (0, "users decides for itself: 5 workers obey.\n")
     assert listed(system)["email/users"]["forced"] is None
 
 

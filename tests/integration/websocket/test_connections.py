@@ -238,10 +238,15 @@ async def test_a_lost_kick_is_found(databases: Databases, redis_url: str, redis_
             first = await stage.live()
             await eventually_async(lambda: connected(redis_client) == 1)
             # Another node evicts it, and the kick does not arrive.
-            redis_client.set("notify-node:abc", "{}")
-            redis_client.delete("notify-presence::ann")
-            redis_client.hset("notify-presence::ann", "other", "abc:99999999999999")
-            assert await first.end() == 4505
+            with redis_client.pubsub(ignore_subscribe_messages=True) as other:  # type: ignore[no-untyped-call]
+                other.subscribe("notify-node:abc")
+                await eventually_async(lambda: dict(redis_client.pubsub_numsub("notify-node:abc"))[b"notify-node:abc"])
+                redis_client.set("notify-node:abc", "{}")
+                with redis_client.pipeline() as together:
+                    together.delete("notify-presence::ann")
+                    together.hset("notify-presence::ann", "other", "abc:99999999999999")
+                    together.execute()
+                assert await first.end() == 4505
 
 
 async def test_a_forgotten_node_registers_everything_again_and_compares_all_positions(

@@ -509,6 +509,11 @@ def _position(request: web.Request) -> Position | None:
 async def _close(runner: web.AppRunner) -> None:
     """Closes the port and every connection, also one whose peer reads nothing any more."""
     assert runner.server is not None
+    for site in list(runner.sites):
+        await site.stop()
+    # A connection that was accepted just before becomes one of the server's within a few turns of the loop.
+    for _ in range(5):
+        await asyncio.sleep(0)
     transports = [handler.transport for handler in runner.server.connections]
     await runner.cleanup()
     for transport in transports:
