@@ -527,6 +527,10 @@ async def _end_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    # A browser may have opened a connection at the very end, of which no server knows.
+    loop: Any = asyncio.get_running_loop()
+    for transport in list(loop._transports.values()):
+        transport.abort()
     for _ in range(3):
         await asyncio.sleep(0)
 

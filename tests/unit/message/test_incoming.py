@@ -13,9 +13,10 @@ import os
 from shared.message.incoming import _fresh_token
 print(_fresh_token(), _fresh_token(), flush=True)
 child = os.fork()
-print(_fresh_token(), _fresh_token(), flush=True)
 if child:
+    # What two processes print at the same time may be mixed.
     os.waitpid(child, 0)
+print(_fresh_token(), _fresh_token(), flush=True)
 """
 
 
