@@ -29,10 +29,13 @@ class Credential(NamedTuple):
 
 
 class Guest(NamedTuple):
-    """Says who a device is, which channels it may subscribe, and until when; ``expires_ms`` None means for ever."""
+    """Says who a device is, which channels it may subscribe, and until when.
+
+    ``channels`` None means all; ``expires_ms`` None means for ever.
+    """
 
     owner: Owner
-    channels: tuple[str, ...]
+    channels: tuple[str, ...] | None
     expires_ms: int | None
 
 
@@ -76,7 +79,7 @@ class Door:
         if not 0 < len(named) <= MOST_USER_ID_CHARS:
             raise BadToken(f"a user_id has 1 to {MOST_USER_ID_CHARS} characters")
         try:
-            return Guest(Owner(identifier(named)), (), None)
+            return Guest(Owner(identifier(named)), None, None)
         except ValueError as exc:
             raise BadToken(f"the user_id {exc}") from None
 

@@ -25,6 +25,7 @@ DeadReason = Literal[
     "provider_refused",
     "attempts_exhausted",
     "delivery_limit",
+    "invalid_event",
 ]
 SkippedReason = Literal["opted_out"]
 RetryReason = Literal[
@@ -85,6 +86,8 @@ class Duplicate:
     """Says that the copy is only acked: its message is done (``duplicate``), or a later copy exists (``stale``)."""
 
     why: Literal["duplicate", "stale"]
+    #: Whether the message was done without being sent, by the recipient's choice.
+    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

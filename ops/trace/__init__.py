@@ -1,0 +1,1 @@
+"""Implements ``./notify trace``, which tells the story of a notification from its timeline."""
