@@ -21,9 +21,9 @@ from bench.contestants.ours import Ours
 from bench.contestants.peers import PEERS
 from bench.errors import BenchFailed
 from bench.ports import Ports
-from bench.suites import events, gateway, isolation, memory, push, realtime, store
+from bench.suites import gateway, isolation, memory, push, realtime, store
 
-_SUITES = ["push", "gateway", "isolation", "memory", "store", "realtime", "events"]
+_SUITES = ["push", "gateway", "isolation", "memory", "store", "realtime"]
 _MEMORY_MESSAGES = 10_000
 #: An idle machine keeps at most this many cores busy.
 _QUIET_CORES = 0.3
@@ -36,7 +36,6 @@ _TABLES: dict[str, Callable[[dict[str, Any]], RenderableType]] = {
     "memory": memory.table,
     "store": store.table,
     "realtime": realtime.tables,
-    "events": events.table,
 }
 CONTESTANTS: list[Contestant] = [Ours(), *PEERS]
 
@@ -87,7 +86,6 @@ def main(
                 "memory": lambda place: memory.measure(place, _MEMORY_MESSAGES, console),
                 "store": lambda place: store.measure(place, rounds, console),
                 "realtime": lambda place: realtime.measure(place, sockets, rounds, console),
-                "events": lambda place: events.measure(place, count, rounds, console),
             }
             for suite in suites or _SUITES:
                 # Each suite has servers of its own: no suite inherits another's memory, files or queues.

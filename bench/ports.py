@@ -54,10 +54,6 @@ class Ports:
     def gateway(self) -> int:
         return self.base + 10
 
-    @property
-    def tracker(self) -> int:
-        return self.base + 30
-
     def worker(self, channel_index: int) -> int:
         """Returns the first health port of a channel's worker; replica i listens on it + 10 i."""
         return self.base + 40 + channel_index

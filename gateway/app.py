@@ -11,7 +11,7 @@ from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
 from gateway.accept.batch import Batches
-from gateway.api import channels, failed, health, inbox, notifications, presence, timeline, tokens
+from gateway.api import failed, health, inbox, notifications, presence, tokens
 from gateway.api.browser import register_browser
 from gateway.api.docs import register_docs
 from gateway.api.resources import RESOURCES
@@ -23,11 +23,9 @@ from gateway.http.errors import FAULT, problem_for
 from gateway.http.problem import UNAVAILABLE, Problem
 from gateway.inbox.inboxes import Inboxes
 from gateway.openapi import openapi_document
-from gateway.timeline.timelines import Timelines
 from gateway.wiring import Parts, connect
 from shared.errors import NotifyError
 from shared.failed.queue import FailedQueue
-from shared.realtime.channels.sender import Channels
 from shared.realtime.presence import PresenceReader
 from shared.realtime.refresh import Pairs
 from shared.settings.load import load_settings
@@ -65,14 +63,9 @@ def create_app(settings: Settings | None = None, parts: Parts | None = None) -> 
     refused = Refused(parts.counts)
     accepting = notifications.Accepting(parts.acceptor, refused, Batches())
     app.register_blueprint(notifications.resource.blueprint(accepting, keyring))
-    app.register_blueprint(timeline.resource.blueprint(Timelines(parts.store, parts.counts.store_unavailable), keyring))
-    tell = None if parts.reporter is None else parts.reporter.report_from_thread
-    inboxes = Inboxes(parts.store, parts.wakeups, parts.counts.store_unavailable, tell)
+    inboxes = Inboxes(parts.store, parts.wakeups, parts.counts.store_unavailable)
     app.register_blueprint(inbox.resource.blueprint(inboxes, keyring))
     app.register_blueprint(presence.resource.blueprint(PresenceReader(parts.redis), keyring))
-    keep = settings.sockets
-    sending = channels.Sending(Channels(parts.redis, keep=keep.channel_keep, keep_s=keep.channel_keep_s), parts.store)
-    app.register_blueprint(channels.resource.blueprint(sending, keyring))
     issuing = tokens.Issuing(Pairs(parts.tokens, parts.redis), parts.redis)
     app.register_blueprint(tokens.resource.blueprint(issuing, keyring))
     app.register_blueprint(health.resource.blueprint(health.Monitored(parts.health, parts.counts), keyring))

@@ -14,7 +14,6 @@ import uvloop
 from gateway.accept.acceptor import Acceptor
 from gateway.accept.duplicates import AcceptedRecords
 from gateway.accept.gate import Gate
-from gateway.accept.telling import Telling
 from gateway.connections.guard import Guard
 from gateway.connections.progress import Progress
 from gateway.health.counts import AcceptedCounts
@@ -26,7 +25,6 @@ from shared.broker.connection import Connection, State
 from shared.broker.publisher import Publisher
 from shared.broker.queue_depth import Sampler
 from shared.errors import TopologyMismatch
-from shared.events.reporter import Reporter, reporter_for
 from shared.process.open_files import file_limit
 from shared.realtime.tokens import Tokens
 from shared.realtime.wakeup import ThreadedWakeUps
@@ -55,7 +53,6 @@ class Parts:
     redis: redis.Redis
     wakeups: ThreadedWakeUps
     tokens: Tokens
-    reporter: Reporter | None = None
     progress: Progress = field(default_factory=Progress)
 
 
@@ -65,37 +62,26 @@ def connect(settings: Settings) -> Parts:
     gate = Gate(sampler, queue_max_ready=settings.gateway.queue_max_ready, max_waiting=MAX_WAITING)
     records = AcceptedRecords(Batcher(settings.redis.url), settings.gateway.accepted_ttl_s)
     counts = AcceptedCounts()
-    reporter = reporter_for(settings, "gateway", "gateway", counts.events_lost.inc)
-    keep_bodies = settings.events.reconcile_after_s > 0
     acceptor = Acceptor(
         records,
         gate,
         counts,
         publish_deadline_s=settings.broker.publish_deadline_s,
         phone_region=settings.recipients.phone_region,
-        telling=None if reporter is None else Telling(reporter, keep_bodies=keep_bodies),
     )
-    background = Background(settings, acceptor, sampler, reporter)
+    background = Background(settings, acceptor, sampler)
     background.start()
     client = sync_client(settings.redis.url)
     reader = RedisReader(client, settings.worker.heartbeat_s)
     store = Store(settings.database.url, CONNECTIONS + 1)
     parts = Parts(
         acceptor,
-        Health(
-            lambda: background.broker,
-            lambda: gate.silent,
-            sampler,
-            reader,
-            StoreProbe(store),
-            tracked=settings.events.on,
-        ),
+        Health(lambda: background.broker, lambda: gate.silent, sampler, reader, StoreProbe(store)),
         counts,
         store,
         client,
         ThreadedWakeUps(client, counts.wakeups_failed),
         Tokens(settings.sockets.token_keys),
-        reporter,
     )
     guard = Guard(
         settings.gateway.port,
@@ -120,11 +106,8 @@ class Background:
     that its supervisor starts another one: without all three, the process could only refuse callers.
     """
 
-    def __init__(
-        self, settings: Settings, acceptor: Acceptor, sampler: Sampler, reporter: Reporter | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, acceptor: Acceptor, sampler: Sampler) -> None:
         self._settings, self._acceptor, self._sampler = settings, acceptor, sampler
-        self._reporter = reporter
         self._publisher: Publisher | None = None
 
     @property
@@ -159,8 +142,6 @@ class Background:
             max_pending=settings.broker.publish_max_pending,
         )
         publisher.start()
-        if self._reporter is not None:
-            self._reporter.start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_raise_mismatch(publisher.connection), name="connection")
             tasks.create_task(self._acceptor.run(publisher), name="acceptor")

@@ -20,7 +20,6 @@ COMMANDS = {
     "logs": ("ops.system.logs:logs", "Show the logs of the processes."),
     "demo": ("ops.demo.command:demo", "Show the main functions step by step."),
     "failed": ("ops.failed.command:failed", "Show, replay or discard messages in failed.queue."),
-    "trace": ("ops.trace.command:trace", "Tell what became of a notification."),
     "store": ("ops.store.command:store", "Migrate and keep the database of the inboxes."),
     "breaker": ("ops.breaker.command:breaker", "Show the breakers; force one open or closed."),
     "key": ("ops.key:key", "Make API keys for the gateway's callers."),

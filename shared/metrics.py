@@ -61,17 +61,6 @@ class Metrics:
             "notify_broker_errors", "Errors of a broker connection that no rule foresees, each in the log", "use"
         )
         self.log_lines_lost = counter("notify_log_lines_lost", "Log lines that could not be written")
-        self.events_lost = counter(
-            "notify_events_lost", "Events of which the timeline will not know, because RabbitMQ did not confirm them"
-        )
-        self.events_written = counter("notify_events_written", "Events that the tracker wrote into the database")
-        self.events_rejected = counter("notify_events_rejected", "Reports that nobody can read, sent to failed.queue")
-        self.events_lag = gauge(
-            "notify_events_lag_seconds", "How long ago the last event happened when the tracker had written it"
-        )
-        self.republished = counter(
-            "notify_republished", "Notifications without an end that the tracker published again", "channel"
-        )
         self.wakeups_failed = counter(
             "notify_wakeups_failed", "Changes of an inbox that could not be announced to the devices at once"
         )

@@ -1,7 +1,7 @@
 """Runs the product's own processes with every feature on, started as an operator would, through settings alone."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,15 +37,12 @@ class Ours:
     name: str = "ours"
     queue: str = "push.queue"
     tree: Path = ROOT
-    events: bool = True
 
     def fill(self, arena: Arena, count: int, run: str) -> None:
         fill_lane(arena, Lane("push", "medium"), count, run)
 
     def start(self, arena: Arena) -> list[Child]:
-        if self.events:
-            declare_events(arena)
-        return start_workers(arena, "push", REPLICAS, tree=self.tree, events=self.events)
+        return start_workers(arena, "push", REPLICAS, tree=self.tree)
 
 
 def declare(arena: Arena) -> None:
@@ -85,13 +82,7 @@ def start_gateway(arena: Arena, tree: Path = ROOT) -> Child:
 
 
 def start_workers(
-    arena: Arena,
-    channel: str,
-    replicas: int,
-    provider_port: int | None = None,
-    tree: Path = ROOT,
-    *,
-    events: bool = True,
+    arena: Arena, channel: str, replicas: int, provider_port: int | None = None, tree: Path = ROOT
 ) -> list[Child]:
     """Starts ``replicas`` processes of a channel's worker; its HTTP provider is nginx unless a port is given."""
     http_port = provider_port or arena.ports.provider
@@ -100,8 +91,6 @@ def start_workers(
         "EMAIL_PROVIDERS": f"smtp://127.0.0.1:{arena.ports.smtp}?from=bench@example.com",
         "SMS_PROVIDERS": f"twilio://bench:bench@127.0.0.1:{http_port}?from=%2B15005550006&tls=0",
     }
-    if not events:
-        providers["EVENTS"] = "off"
     if channel == "websocket":
         providers["DATABASE_URL"] = migrated(arena)
     return [
@@ -115,18 +104,6 @@ def start_workers(
 def start_websocket(arena: Arena, settings: Mapping[str, str]) -> Child:
     """Starts one process of the websocket channel with these settings; its tables are there."""
     return _start(arena, "websocket", "services.websocket", {"NOTIFY_REPLICA": "0", **settings}, ROOT)
-
-
-def start_tracker(arena: Arena, database_url: str) -> Child:
-    """Starts one tracker that writes into this database, which has its tables."""
-    return _start(arena, "tracker", "services.tracker", {"DATABASE_URL": database_url}, ROOT)
-
-
-def declare_events(arena: Arena) -> None:
-    """Declares the events' exchange and queue with the product's own function, and empties the queue."""
-    asyncio.run(_declare(arena.servers.amqp_url, topology.event_parts()))
-    with pika.BlockingConnection(pika.URLParameters(arena.servers.amqp_url)) as connection:
-        connection.channel().queue_purge(topology.EVENTS_LANE.queue)
 
 
 def migrated(arena: Arena, url: str = "") -> str:
@@ -153,7 +130,6 @@ def _start(arena: Arena, name: str, module: str, more: Mapping[str, str], tree: 
         "TEMPLATE_ENDPOINT": f"{arena.provider.url}/templates",
         "GATEWAY_PORT": str(arena.ports.gateway),
         "SOCKET_PORT": str(arena.ports.sockets),
-        "TRACKER_PORT": str(arena.ports.tracker),
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "INFO",
         **{f"{channel.upper()}_PORT": str(arena.ports.worker(index)) for index, channel in enumerate(CHANNELS)},
@@ -162,7 +138,7 @@ def _start(arena: Arena, name: str, module: str, more: Mapping[str, str], tree: 
     return Child(name, [earlier.python_of(tree), "-m", module], arena.log(name), settings, tree)
 
 
-async def _declare(url: str, parts: Iterable[topology.Part] | None = None) -> None:
+async def _declare(url: str) -> None:
     connection = Connection(url, "bench", heartbeat_s=60)
     connection.start()
     try:
@@ -174,6 +150,6 @@ async def _declare(url: str, parts: Iterable[topology.Part] | None = None) -> No
                 channel.raw.exchange_declare, exchange=topology.EXCHANGE, exchange_type="direct", durable=True
             )
             levels_s = load_settings().broker.retry_levels_s
-            await Declaration(connection, levels_s, CHANNELS, Metrics(), parts).declare()
+            await Declaration(connection, levels_s, CHANNELS, Metrics()).declare()
     finally:
         await connection.close()

@@ -17,17 +17,16 @@ from typing import Any
 
 import structlog
 
+from gateway.accept.candidate import Candidate, candidate_from
 from gateway.accept.duplicates import AcceptedRecords, Key
 from gateway.accept.gate import Admission, Gate
-from gateway.accept.telling import Telling
 from gateway.health.counts import AcceptedCounts
 from gateway.http.auth import ANONYMOUS
 from gateway.http.errors import FAULT, problem_for
 from gateway.http.problem import RETRY_SOON_S, Problem, unavailable
-from shared.accept.candidate import Candidate, candidate_from
 from shared.broker.publisher import Publisher
 from shared.clock import now_ms, rfc3339
-from shared.errors import InvalidEnvelope, PublishFailed
+from shared.errors import PublishFailed
 from shared.message.channels import Lane
 
 log = structlog.get_logger(__name__)
@@ -116,9 +115,7 @@ class Acceptor:
         publish_deadline_s: float,
         phone_region: str | None = None,
         clock: Callable[[], float] = time.monotonic,
-        telling: Telling | None = None,
     ) -> None:
-        self._telling = telling
         self._records, self._gate, self._counts = records, gate, counts
         self._publish_deadline_s = publish_deadline_s
         self._phone_region = phone_region
@@ -184,11 +181,7 @@ class Acceptor:
             await self._look_up(group)
             with self._gate.admission() as admission:
                 self._admit(group, admission)
-                accepted_ms = now_ms()
-                confirmed = await self._publish(group, admission, publisher, accepted_ms)
-            told = []
-            if confirmed and self._telling is not None:
-                told = self._telling.tell([(sub.namespace, one) for sub, _, one in confirmed], accepted_ms)
+                confirmed = await self._publish(group, admission, publisher)
             # Only now: a record written before the confirm would answer 202 for something that was never stored.
             if confirmed:
                 await self._records.remember(
@@ -197,9 +190,6 @@ class Acceptor:
             for submission, index, candidate in confirmed:
                 submission.verdicts[index] = Accepted(candidate.request_id, candidate.channels)
             self._counts.add(lane for _, _, candidate in confirmed for lane in candidate.lanes)
-            # The verdicts stand already: if this takes too long, the answer is 202 all the same.
-            if told and self._telling is not None:
-                await self._telling.told(told)
         except Exception:
             log.exception("accepting_failed")
             for submission, index, _ in _undecided(group):
@@ -240,14 +230,12 @@ class Acceptor:
         for submission, index, candidate in _undecided(group):
             submission.verdicts[index] = admission.refusal(submission, candidate.lanes)
 
-    async def _publish(
-        self, group: list[Submission], admission: Admission, publisher: Publisher, accepted_ms: int
-    ) -> list[Entry]:
+    async def _publish(self, group: list[Submission], admission: Admission, publisher: Publisher) -> list[Entry]:
         """Publishes what is undecided, decides what was not confirmed, and returns what was."""
         admitted = _undecided(group)
         if not admitted:
             return []
-        accepted_at = rfc3339(accepted_ms)
+        accepted_at = rfc3339(now_ms())
         publications = [
             message
             for submission, _, candidate in admitted
@@ -278,6 +266,6 @@ def _unconfirmed() -> Problem:
 def _consider(document: Any, phone_region: str | None) -> Candidate | Problem:
     try:
         return candidate_from(document, phone_region)
-    except InvalidEnvelope as invalid:
-        # The error itself keeps the document by its traceback, and all details, of which there can be ten thousand.
-        return problem_for(invalid)
+    except Problem as problem:
+        # Its traceback would keep the document.
+        return problem.with_traceback(None)

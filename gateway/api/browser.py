@@ -1,4 +1,4 @@
-"""Serves what runs in browsers: ``/notify-inbox.js``, which any page may load, and the demo pages under ``/demo``."""
+"""Serves what runs in browsers: ``/notify-inbox.js``, which any page may load, and the demo page ``/demo``."""
 
 from __future__ import annotations
 
@@ -62,12 +62,6 @@ def _register_demo(blueprint: Blueprint, settings: Settings) -> None:
     @blueprint.get("/demo/")
     def demo() -> Response:
         answer = send_from_directory(_STATIC / "demo", "index.html")
-        answer.headers["Content-Security-Policy"] = _policy(port)
-        return answer
-
-    @blueprint.get("/demo/channels.html")
-    def channels_demo() -> Response:
-        answer = send_from_directory(_STATIC / "demo", "channels.html")
         answer.headers["Content-Security-Policy"] = _policy(port)
         return answer
 

@@ -8,7 +8,7 @@ from flask import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from gateway.health.counts import AcceptedCounts
-from gateway.health.report import BrokerState, ChannelHealth, Health, HealthAnswer, TrackerHealth
+from gateway.health.report import BrokerState, ChannelHealth, Health, HealthAnswer
 from gateway.http.answers import AnswerModel
 from gateway.http.endpoint import Answer, Reply, Resource
 from gateway.http.problem import RETRY_OVERLOADED_S, UNAVAILABLE
@@ -67,7 +67,6 @@ _HEALTHY = HealthAnswer(
         "sms": _channel("sms", "twilio"),
         "websocket": _channel("websocket", "inbox"),
     },
-    tracker=TrackerHealth(queue="events.queue", ready=0, consumers=1, store="up"),
 )
 _UNHEALTHY = _HEALTHY.model_copy(update={"status": "unhealthy", "broker": "down"})
 

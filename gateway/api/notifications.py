@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
@@ -20,13 +18,9 @@ from gateway.http.answers import AnswerModel, json_answer
 from gateway.http.body import read_body, read_json
 from gateway.http.endpoint import Answer, Body, Reply, Resource
 from gateway.http.problem import RETRY_OVERLOADED_S, UNAVAILABLE, Problem, ProblemDocument, unavailable
-from shared.message.envelope import MAX_BODY_BYTES, Envelope, RequestId
+from shared.message.envelope import MAX_BODY_BYTES, Envelope
 
 log = structlog.get_logger(__name__)
-
-
-IDEMPOTENCY_KEY = "Idempotency-Key"
-_KEY = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 class Accepting(NamedTuple):
@@ -38,16 +32,6 @@ class Accepting(NamedTuple):
 
 
 resource = Resource[Accepting]("notifications", "Accept notifications for delivery")
-
-
-class Posted(Envelope):
-    """Describes a notification as callers post it."""
-
-    request_id: RequestId | None = Field(  # type: ignore[assignment]  # ``with_request_id`` fills it in
-        None,
-        description="Idempotency key, chosen by the caller: the same key is delivered once. If it is absent, the "
-        "header `Idempotency-Key` is used, and without one the server makes a key, which is in the answer.",
-    )
 
 
 class AcceptedAnswer(AnswerModel):
@@ -120,7 +104,6 @@ SEVERAL: dict[str, Any] = {
     "content": {"title": "Delivered", "body": "Order 1027 has been delivered."},
     "metadata": {"order": 1027},
 }
-WITHOUT_ID: dict[str, Any] = {name: value for name, value in EMAIL.items() if name != "request_id"}
 BATCH = [PUSH, EMAIL, {**SMS, "request_id": "otp-4712", "priority": 11}]
 _BAD_PRIORITY = Problem(
     422, "the notification is not valid", [("priority", "must be high, medium, low or an integer from 0 to 10")]
@@ -140,16 +123,8 @@ _UNCONFIRMED = unavailable("the broker does not answer; sending it again is safe
     "/notifications",
     scope="send",
     body=Body(
-        Posted,
-        {
-            "push": PUSH,
-            "email": EMAIL,
-            "sms": SMS,
-            "websocket": INBOX,
-            "both": BOTH,
-            "several_channels": SEVERAL,
-            "without_id": WITHOUT_ID,
-        },
+        Envelope,
+        {"push": PUSH, "email": EMAIL, "sms": SMS, "websocket": INBOX, "both": BOTH, "several_channels": SEVERAL},
     ),
     answers=[
         Answer(
@@ -163,7 +138,7 @@ _UNCONFIRMED = unavailable("the broker does not answer; sending it again is safe
 )
 def accept(accepting: Accepting, client: str) -> Response:
     """Accept one notification."""
-    document = with_request_id(read_json(request, MAX_BODY_BYTES), request.headers.get(IDEMPOTENCY_KEY))
+    document = read_json(request, MAX_BODY_BYTES)
     verdict = accepting.acceptor.accept(client, [document])[0]
     if isinstance(verdict, Problem):
         verdict.request_id = echoed_id(document)
@@ -187,7 +162,7 @@ def accept(accepting: Accepting, client: str) -> Response:
     "/notifications/batch",
     scope="send",
     body=Body(
-        Annotated[list[Posted], Field(min_length=1, max_length=MAX_BATCH_ITEMS)],
+        Annotated[list[Envelope], Field(min_length=1, max_length=MAX_BATCH_ITEMS)],
         {"three": BATCH},
     ),
     answers=[
@@ -207,8 +182,7 @@ def accept_batch(accepting: Accepting, client: str) -> Reply:
     ids: list[str | None] = []
 
     def documents(raw: bytes) -> Iterator[Any]:
-        for given in accepting.batches.documents(raw):
-            document = with_request_id(given, None)
+        for document in accepting.batches.documents(raw):
             ids.append(echoed_id(document))
             yield document
 
@@ -221,23 +195,6 @@ def accept_batch(accepting: Accepting, client: str) -> Reply:
     if any(result.status == UNAVAILABLE for result in results):
         return Reply(answer, UNAVAILABLE, {"Retry-After": str(RETRY_OVERLOADED_S)})
     return Reply(answer)
-
-
-def with_request_id(document: Any, key: str | None) -> Any:
-    """Returns the document with the ``request_id`` that it lacks: the caller's Idempotency-Key, or else a new one.
-
-    Raises Problem 422 for a key that cannot be one.
-    """
-    if not isinstance(document, dict) or document.get("request_id") is not None:
-        return document
-    if key is None:
-        return {**document, "request_id": uuid.uuid4().hex}
-    # The header's draft standard writes it as a quoted string.
-    key = key[1:-1] if len(key) > 1 and key[0] == key[-1] == '"' else key
-    if not _KEY.fullmatch(key):
-        why = "must be 1 to 128 characters of A-Z a-z 0-9 _ . : -"
-        raise Problem(422, "the notification is not valid", [(IDEMPOTENCY_KEY, why)])
-    return {**document, "request_id": key}
 
 
 def _result(index: int, request_id: str | None, verdict: Verdict) -> BatchResult:

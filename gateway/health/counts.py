@@ -41,12 +41,6 @@ class AcceptedCounts:
         self._cut = Counter(
             "notify_connections_cut", "Connections that the gateway cut", ("rule",), registry=self._registry
         )
-
-        self.events_lost = Counter(
-            "notify_events_lost",
-            "Events of which the timeline will not know, because RabbitMQ did not confirm them",
-            registry=self._registry,
-        )
         self.wakeups_failed = Counter(
             "notify_wakeups_failed",
             "Changes of an inbox that could not be announced to the devices at once",

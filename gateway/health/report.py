@@ -8,10 +8,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gateway.health.store import StoreProbe
-from gateway.health.workers import BreakerState, RedisReader, RedisView, TrackerView, WorkerView
+from gateway.health.workers import BreakerState, RedisReader, RedisView, WorkerView
 from gateway.http.answers import AnswerModel
 from shared.broker.queue_depth import Sampler
-from shared.broker.topology import EVENTS_LANE
 from shared.errors import RedisUnavailable
 from shared.health.registry import SLOW_FORWARD_S
 from shared.message.channels import CHANNELS, lanes_of
@@ -41,15 +40,6 @@ class ChannelHealth(AnswerModel):
     ] = 0.0
 
 
-class TrackerHealth(AnswerModel):
-    """Reports on the processes that write the timeline."""
-
-    queue: str
-    ready: Annotated[int | None, Field(description="messages with events that wait; null while unknown")]
-    consumers: Annotated[int, Field(description="tracker processes whose heartbeat is recent")]
-    store: Annotated[Literal["up", "down"], Field(description="whether they can write into the database")]
-
-
 class HealthAnswer(AnswerModel):
     """Reports the health of the system. `unhealthy`: the broker is down. `degraded`: the broker confirms nothing, or
     Redis, the store of the inboxes, a channel or a provider needs attention.
@@ -60,16 +50,12 @@ class HealthAnswer(AnswerModel):
     redis: Literal["up", "down"]
     store: Annotated[Literal["up", "down"], Field(description="the database of the inboxes")]
     channels: dict[str, ChannelHealth]
-    tracker: Annotated[
-        TrackerHealth | None, Field(description="absent if EVENTS is off", exclude_if=lambda tracker: tracker is None)
-    ] = None
 
 
 class Health:
     """Builds the health report.
 
     ``broker_state`` returns up, down or blocked; ``silent`` tells whether the broker has stopped confirming.
-    ``tracked``: a tracker belongs to the system.
     """
 
     def __init__(
@@ -79,10 +65,7 @@ class Health:
         depths: Sampler,
         redis: RedisReader,
         store: StoreProbe,
-        *,
-        tracked: bool = False,
     ) -> None:
-        self._tracked = tracked
         self._broker_state, self._silent, self._depths, self._redis = broker_state, silent, depths, redis
         self._store = store
 
@@ -102,15 +85,12 @@ class Health:
         channels = {name: self._channel(name, workers.get(name, ())) for name in CHANNELS}
         redis_degraded = view is None or view.memory_share >= MEMORY_DEGRADED
         store_up = self._store.is_up()
-        tracker = _tracker(view.trackers if view else ()) if self._tracked else None
-        untracked = tracker is not None and (not tracker.consumers or tracker.store == "down")
         return HealthAnswer(
-            status=_status(self.broker, redis_degraded or not store_up or untracked, channels.values()),
+            status=_status(self.broker, redis_degraded or not store_up, channels.values()),
             broker=self.broker,
             redis="down" if view is None else "up",
             store="up" if store_up else "down",
             channels=channels,
-            tracker=tracker,
         )
 
     def _channel(self, name: str, workers: Sequence[WorkerView]) -> ChannelHealth:
@@ -129,16 +109,6 @@ class Health:
             forwards=sum(worker.forwards for worker in workers),
             oldest_forward_s=max((worker.oldest_forward_s for worker in workers), default=0.0),
         )
-
-
-def _tracker(trackers: Sequence[TrackerView]) -> TrackerHealth:
-    depths = [tracker.ready for tracker in trackers if tracker.ready is not None]
-    return TrackerHealth(
-        queue=EVENTS_LANE.queue,
-        ready=max(depths, default=None),
-        consumers=len(trackers),
-        store="up" if all(tracker.store_up for tracker in trackers) else "down",
-    )
 
 
 def _worst(states: Iterable[BreakerState]) -> BreakerState:

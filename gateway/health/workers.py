@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from redis import Redis
 
-from shared.health.registry import TRACKER, read_workers
+from shared.health.registry import read_workers
 from shared.message.channels import CHANNELS
 from shared.redis.client import RedisFacts, store_errors
 
@@ -31,14 +31,6 @@ class WorkerView:
 
 
 @dataclass(frozen=True, slots=True)
-class TrackerView:
-    """Holds what a living tracker reports. ``ready`` is the number of messages that wait for it, None if unknown."""
-
-    store_up: bool
-    ready: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class RedisView:
     """Holds what was read from Redis: the living workers of each channel, and how full Redis is (0 to 1; 0 without a
     limit).
@@ -46,7 +38,6 @@ class RedisView:
 
     workers: Mapping[str, Sequence[WorkerView]]
     memory_share: float
-    trackers: Sequence[TrackerView] = ()
 
 
 class RedisReader:
@@ -61,17 +52,11 @@ class RedisReader:
 
     def read(self) -> RedisView:
         """Reads the present state. Raises RedisUnavailable."""
-        workers = read_workers(self._redis, [*CHANNELS, TRACKER], self._heartbeat_s)
-        trackers = [_tracker(state) for state in workers.pop(TRACKER).values()]
+        workers = read_workers(self._redis, CHANNELS, self._heartbeat_s)
         with store_errors():
             facts = RedisFacts.read(self._redis.info("persistence", "memory"))
         views = {channel: [_view(state) for state in found.values()] for channel, found in workers.items()}
-        return RedisView(views, facts.memory_share, trackers)
-
-
-def _tracker(state: Mapping[str, Any]) -> TrackerView:
-    ready = state.get("ready")
-    return TrackerView(state.get("store") != "down", ready if type(ready) is int else None)
+        return RedisView(views, facts.memory_share)
 
 
 def _view(state: Mapping[str, Any]) -> WorkerView:

@@ -46,24 +46,6 @@ class Caller:
             raise Problem(403, "this token belongs to another user", [("user_id", "is not the token's user")])
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Says whose notifications a caller may look up: all (``client`` is None), or those of its own client.
-
-    ``client`` is the namespace of the request_ids, '' if no keys are needed.
-    """
-
-    name: str
-    client: str | None
-
-    def chosen(self, client: str | None) -> str | None:
-        """Returns the client to look for, None for all. Raises Problem 403 if the caller may not see it."""
-        wanted = "" if client == ANONYMOUS else client
-        if self.client is not None and wanted not in (None, self.client):
-            raise Problem(403, "this key sees only its own client's notifications", [("client", "is another client")])
-        return wanted if self.client is None else self.client
-
-
 class Keyring:
     """Finds the client of a key. Without any keys, it admits everyone as ``ANONYMOUS``: ``check_keys`` refuses that in
     production.
@@ -81,18 +63,6 @@ class Keyring:
         if scope not in key.scopes:
             raise Problem(403, f"this key does not have the scope {scope!r}")
         return key.client
-
-    def reader(self, headers: Headers) -> Reader:
-        """Returns what the caller may look up: everything with the scope ``operate``, its own with ``send``.
-
-        Raises Problem 401 or 403.
-        """
-        if not self._keys:
-            return Reader(ANONYMOUS, None)
-        key = self._find(_presented(headers))
-        if not key.scopes & {"operate", "send"}:
-            raise Problem(403, "this key has neither the scope 'send' nor 'operate'")
-        return Reader(key.client, None if "operate" in key.scopes else key.client)
 
     def caller(self, headers: Headers, scope: Scope) -> Caller:
         """Returns a user with a token of their own, or the client of a key with this scope. Raises Problem 401 or 403.

@@ -34,7 +34,7 @@ Parts = TypeVar("Parts")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,7 @@ class Endpoint:
 
     ``users``: a user's own token is admitted in place of the scope, and the handler gets the ``caller`` instead; a
     ``user_id`` in the path is checked before. ``key_optional``: a caller without a key is admitted too, because the
-    body proves who calls. ``reads``: the scope ``operate`` is admitted in place of the scope, and the handler gets the
-    ``reader``, which says whose notifications it may see.
+    body proves who calls.
     """
 
     name: str
@@ -103,7 +102,6 @@ class Endpoint:
     problems: Sequence[int]
     users: bool = False
     key_optional: bool = False
-    reads: bool = False
 
 
 class Resource(Generic[Parts]):
@@ -132,7 +130,6 @@ class Resource(Generic[Parts]):
         problems: Sequence[int] = (),
         users: bool = False,
         key_optional: bool = False,
-        reads: bool = False,
     ) -> Callable[[Callable[Concatenate[Parts, P], R]], Callable[Concatenate[Parts, P], R]]:
         """Declares that the decorated handler answers ``method`` on ``rule``. Takes the keywords of ``Endpoint``."""
 
@@ -150,7 +147,6 @@ class Resource(Generic[Parts]):
                 problems=problems,
                 users=users,
                 key_optional=key_optional,
-                reads=reads,
             )
             self._handlers.append((declared, handler))
             return handler
@@ -190,13 +186,6 @@ def _admission(endpoint: Endpoint, keyring: Keyring) -> Callable[[dict[str, Any]
     scope = endpoint.scope
     if scope is None:
         return lambda path: None
-    if endpoint.reads:
-
-        def admit_reader(path: dict[str, Any]) -> str:
-            path["reader"] = reader = keyring.reader(request.headers)
-            return reader.name
-
-        return admit_reader
     if not endpoint.users:
         client = keyring.optional_client if endpoint.key_optional else keyring.client
 

@@ -37,7 +37,7 @@ _UNAVAILABLE: tuple[tuple[type[NotifyError], str], ...] = (
 def problem_for(error: NotifyError) -> Problem:
     """Returns the problem that the caller sees. An error that is not in the table is an internal one: 500."""
     if isinstance(error, InvalidEnvelope):
-        return _refusal(error)
+        return Problem(422, "the notification is not valid", error.problems)
     if isinstance(error, InvalidSelection):
         return Problem(422, "the selection of failed messages is not valid", error.problems)
     if isinstance(error, DataRejected):
@@ -51,12 +51,3 @@ def problem_for(error: NotifyError) -> Problem:
         if isinstance(error, kind):
             return unavailable(detail, RETRY_OVERLOADED_S)
     return FAULT
-
-
-def _refusal(error: InvalidEnvelope) -> Problem:
-    match error.reason:
-        case "too_large":
-            return Problem(413, str(error))
-        case "undeliverable":
-            return Problem(422, "the notification cannot be delivered as it is", error.problems)
-    return Problem(422, "the notification is not valid", error.problems)

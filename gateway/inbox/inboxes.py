@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import prometheus_client
@@ -21,8 +21,6 @@ from gateway.inbox.answers import (
     items_of,
 )
 from shared.errors import SchemaMismatch, StoreUnavailable
-from shared.events.event import Report
-from shared.realtime.reads import read_reports
 from shared.realtime.wakeup import ThreadedWakeUps
 from shared.store.store import Store
 from shared.store.values import Change, Filter, Owner, Position
@@ -40,15 +38,8 @@ class Inboxes:
     if too many requests wait for the store.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        wakeups: ThreadedWakeUps,
-        unavailable_count: prometheus_client.Counter,
-        tell: Callable[[Report], None] | None = None,
-    ) -> None:
-        """``unavailable_count`` counts the requests that the store did not answer; ``tell`` tells the timeline."""
-        self._report = tell
+    def __init__(self, store: Store, wakeups: ThreadedWakeUps, unavailable_count: prometheus_client.Counter) -> None:
+        """``unavailable_count`` counts the requests that the store did not answer."""
         self._store, self._wakeups, self._unavailable_count = store, wakeups, unavailable_count
         self._lock = threading.Lock()
         #: requests in progress: of each user who has some
@@ -137,12 +128,9 @@ class Inboxes:
                     del self._in_progress[owner]
 
     def _tell(self, change: Change | None) -> Change | None:
-        """Publishes the wake-up of a committed change, tells the timeline what was read, and returns the change."""
+        """Publishes the wake-up of a committed change, and returns the change."""
         if change is not None:
             self._wakeups.publish([change])
-            if self._report is not None:
-                for report in read_reports(change):
-                    self._report(report)
         return change
 
     def _unchanged(self, owner: Owner) -> InboxChanged:

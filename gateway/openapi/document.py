@@ -155,8 +155,7 @@ def _security(endpoint: Endpoint, keys_needed: bool) -> list[dict[str, list[str]
     """
     if endpoint.scope is None:
         return []
-    scopes = [endpoint.scope, *(["operate"] if endpoint.reads else [])]
-    either: list[dict[str, list[str]]] = [{scheme: [scope]} for scope in scopes for scheme in _SECURITY]
+    either: list[dict[str, list[str]]] = [{scheme: [endpoint.scope]} for scheme in _SECURITY]
     if endpoint.users:
         either.append({_USERS_TOKEN: []})
     return either if keys_needed and not endpoint.key_optional else [*either, {}]

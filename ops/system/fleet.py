@@ -64,7 +64,7 @@ def programs(configuration: Configuration) -> list[Program]:
             Port(product.sandbox.smtp_port, "SANDBOX_SMTP_PORT", product.sandbox.host),
         ),
     )
-    return [*([] if product.production else [sandbox]), gateway, *_workers(configuration), *_relay(configuration)]
+    return [*([] if product.production else [sandbox]), gateway, *_workers(configuration)]
 
 
 def _workers(configuration: Configuration) -> Iterator[Program]:
@@ -76,10 +76,6 @@ def _workers(configuration: Configuration) -> Iterator[Program]:
             ports = _websocket_ports(product, worker, replica) if name == "websocket" else (worker,)
             title = name if replica == 0 else f"{name}-{replica}"
             yield Program(title, f"services.{name}", ports, replica)
-    events = product.events
-    for replica in range(events.processes if events.on else 0):
-        port = Port(events.port + 10 * replica, "TRACKER_PORT", product.worker_listen_host)
-        yield Program("tracker" if replica == 0 else f"tracker-{replica}", "services.tracker", (port,), replica)
 
 
 def _websocket_ports(product: Settings, worker: Port, replica: int) -> tuple[Port, ...]:
@@ -95,13 +91,6 @@ def _device_port(product: Settings, replica: int) -> Port:
 def devices_url(configuration: Configuration) -> str:
     """Returns the address to which devices connect on this machine: that of the first node."""
     return f"ws://{_device_port(configuration.product, 0).address}/ws"
-
-
-def _relay(configuration: Configuration) -> Iterator[Program]:
-    """Yields the relay, if there is an outbox that it can read."""
-    product = configuration.product
-    if product.outbox.url is not None:
-        yield Program("relay", "services.relay", (Port(product.outbox.port, "RELAY_PORT", product.worker_listen_host),))
 
 
 def environment(configuration: Configuration) -> dict[str, str]:

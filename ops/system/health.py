@@ -80,9 +80,6 @@ def _gateway_complaints(configuration: Configuration, health: dict[str, Any]) ->
             found.append(f"{name}: breaker {channel.get('breaker_state')}, paused {channel.get('paused')}")
         elif channel.get("oldest_forward_s", 0) >= SLOW_FORWARD_S:
             found.append(f"{name}: {channel['forwards']} forwards, oldest {channel['oldest_forward_s']} s")
-    tracker = health.get("tracker")
-    if tracker is not None and not tracker.get("consumers"):
-        found.append(f"tracker: no consumer on {tracker.get('queue')}")
     if not found and health.get("status") != "healthy":
         found.append(f"gateway: {health.get('status')}")
     return found

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 from services.websocket.inbox import Inbox, builder
 from services.websocket.node import Node
 from services.websocket.upkeep import Upkeep
-from shared.events.reporter import reporter_for
 from shared.logs import count_lost_lines
 from shared.metrics import Metrics
 from shared.process.collector import calm_collector
@@ -46,11 +43,7 @@ async def main(settings: Settings) -> None:
         if settings.sockets.role == "consumer":
             await consume(lambda: None)
             return
-        events = reporter_for(settings, "inbox", f"inbox@{socket.gethostname()}:{os.getpid()}", metrics.events_lost.inc)
-        if events is not None:
-            events.start()
-            stack.push_async_callback(events.close)
-        node = Node(settings, store, threads, redis, wake_ups, metrics, events)
+        node = Node(settings, store, threads, redis, wake_ups, metrics)
         if settings.sockets.role == "sockets":
             count_lost_lines(metrics.log_lines_lost.inc)
             await serve_devices(node)

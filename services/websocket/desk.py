@@ -12,8 +12,6 @@ from typing import Any, Protocol
 import structlog
 
 from shared.errors import StoreUnavailable
-from shared.events.reporter import Reporter
-from shared.realtime.reads import read_reports
 from shared.realtime.wakeup import WakeUps
 from shared.store.store import Store
 from shared.store.threads import StoreThreads
@@ -47,8 +45,7 @@ class Asker(Protocol):
 class Desk:
     """Changes inboxes for the devices of one node."""
 
-    def __init__(self, store: Store, threads: StoreThreads, wake_ups: WakeUps, events: Reporter | None = None) -> None:
-        self._events = events
+    def __init__(self, store: Store, threads: StoreThreads, wake_ups: WakeUps) -> None:
         self._store = store
         self._threads = threads
         self._wake_ups = wake_ups
@@ -79,9 +76,6 @@ class Desk:
             return
         if change is not None:
             await self._wake_ups.publish([change])
-            if self._events is not None:
-                for report in read_reports(change):
-                    self._events.report(report)
         if "id" in frame:
             asker.say("done", **echo(frame))
 

@@ -29,13 +29,10 @@ class Credential(NamedTuple):
 
 
 class Guest(NamedTuple):
-    """Says who a device is, which channels it may subscribe, and until when.
-
-    ``channels`` None means all; ``expires_ms`` None means for ever.
-    """
+    """Says who a device is, which channels it may subscribe, and until when; ``expires_ms`` None means for ever."""
 
     owner: Owner
-    channels: tuple[str, ...] | None
+    channels: tuple[str, ...]
     expires_ms: int | None
 
 
@@ -79,7 +76,7 @@ class Door:
         if not 0 < len(named) <= MOST_USER_ID_CHARS:
             raise BadToken(f"a user_id has 1 to {MOST_USER_ID_CHARS} characters")
         try:
-            return Guest(Owner(identifier(named)), None, None)
+            return Guest(Owner(identifier(named)), (), None)
         except ValueError as exc:
             raise BadToken(f"the user_id {exc}") from None
 

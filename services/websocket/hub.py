@@ -30,13 +30,13 @@ from typing import Any, Protocol
 import structlog
 
 from services.websocket.reads import InboxReader, Reads, send_away
-from services.websocket.session import Device, Dialect, Phase, Session, Snapshot, Suspect, User, Why
+from services.websocket.session import Device, Dialect, Phase, Session, Suspect, User, Why
 from services.websocket.socket_metrics import SocketMetrics
 from shared.errors import StoreUnavailable
 from shared.logs import log_death
 from shared.realtime.close_codes import INTERNAL, OVERLOADED
 from shared.realtime.wakeup import Wakeup
-from shared.store.values import Owner, Position
+from shared.store.values import Owner, Position, Pull
 
 log = structlog.get_logger(__name__)
 
@@ -211,7 +211,7 @@ class Hub:
             return
         self._reads.want(session)
 
-    def _answer(self, session: Session, pull: Snapshot) -> None:
+    def _answer(self, session: Session, pull: Pull) -> None:
         if pull.went_back and pull.position.epoch:
             self._run(self._renew(session))
             return

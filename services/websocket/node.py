@@ -15,12 +15,10 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
 
 from services.websocket.adapters import RedisSubscriptions, StoreReader
 from services.websocket.desk import Desk
 from services.websocket.door import Door
-from services.websocket.feeds import ChannelStore, ChannelSubscriptions, Feeds
 from services.websocket.hub import Hub
 from services.websocket.parts import SLOTS, Connection, Parts
 from services.websocket.seats import Seat, Seats
@@ -30,12 +28,9 @@ from services.websocket.transport.http import Http
 from services.websocket.transport.socket import Socket
 from services.websocket.transport.sse import Events
 from shared.errors import BadSettings, RedisUnavailable, StoreUnavailable
-from shared.events.reporter import Reporter
 from shared.logs import log_death
 from shared.metrics import Metrics
 from shared.process.open_files import file_limit
-from shared.realtime.channels.names import is_channel_key, name_of
-from shared.realtime.channels.reader import ChannelReader
 from shared.realtime.close_codes import INTERNAL, RESTART
 from shared.realtime.presence import BEAT_S, RENEWED_EVERY_S, Presence, kicked, node_channel
 from shared.realtime.wakeup import WakeUps, owner_of, parse
@@ -73,7 +68,6 @@ class Node:
         redis: Batcher,
         wake_ups: WakeUps,
         metrics: Metrics,
-        events: Reporter | None = None,
     ) -> None:
         if settings.production and settings.socket_auth == "open":
             raise BadSettings([("SOCKET_AUTH", "must not be open in production: anybody could read any inbox")])
@@ -89,17 +83,12 @@ class Node:
         self.hub = Hub(self._reader, RedisSubscriptions(self._subscriber), self._metrics)
         self._presence = Presence(redis, self.name, sockets.per_user)
         self._seats = Seats(self._presence, sockets.per_user, self._metrics, self._seats_of)
-        self._desk = Desk(store, threads, wake_ups, events)
-        reader = ChannelReader(redis, sockets.channel_keep_s)
-        # Its counters would be mixed with those of the inboxes, on which alerts stand.
-        quiet = SocketMetrics(CollectorRegistry())
-        self.channels = Hub(ChannelStore(reader), ChannelSubscriptions(self._subscriber), quiet)
+        self._desk = Desk(store, threads, wake_ups)
         self._parts = Parts(
             hub=self.hub,
             door=Door(settings, redis),
             seats=self._seats,
             desk=self._desk,
-            feeds=Feeds(self.channels, lambda name: threads.read(store.group, name)),
             metrics=self._metrics,
             ping_s=sockets.ping_s,
             run=self._background,
@@ -191,23 +180,12 @@ class Node:
             else:
                 if lost:
                     log.warning("wakeups_lost", devices=lost)
-            await self._check_channels()
             self._metrics.users.set(len(self.hub.owners))
             if time.monotonic() - renewed_at > RENEWED_EVERY_S:
                 renewed_at = time.monotonic()
                 await self._seats.register_all()
             else:
                 await self._seats.register_lost()
-
-    async def _check_channels(self) -> None:
-        try:
-            lost = await self.channels.check(lambda: asyncio.sleep(_SETTLE_S))
-        except StoreUnavailable as exc:
-            log.warning("channels_not_compared", error=str(exc))
-        else:
-            if lost:
-                log.warning("channel_messages_lost", subscriptions=lost)
-        self._metrics.subscriptions.set(self._parts.feeds.subscriptions)
 
     async def _visit(self) -> None:
         """Visits each connection once every SOCKET_PING_S, a part of them at a time."""
@@ -244,16 +222,11 @@ class Node:
             # The next check of positions finds what it was to tell.
             log.warning("wakeup_unreadable")
             return
-        name = channel.decode()
-        if is_channel_key(name):
-            self.channels.hear(Owner(name_of(name)), wakeup)
-        else:
-            self.hub.hear(owner_of(name), wakeup)
+        self.hub.hear(owner_of(channel.decode()), wakeup)
         self._metrics.fanout_seconds.observe(time.perf_counter() - began)
 
     def _restored(self) -> None:
         self.hub.restored()
-        self.channels.restored()
 
     def _seats_of(self, owner: Owner) -> list[Seat]:
         devices = [session.device for session in self.hub.sessions_of(owner)]

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from services.websocket.desk import Desk
 from services.websocket.door import Door
-from services.websocket.feeds import Feeds
 from services.websocket.hub import Hub
 from services.websocket.seats import Seats
 from services.websocket.socket_metrics import SocketMetrics
@@ -58,7 +57,6 @@ class Parts:
     door: Door
     seats: Seats
     desk: Desk
-    feeds: Feeds
     metrics: SocketMetrics
     ping_s: float
     run: Callable[[Coroutine[Any, Any, None]], None]

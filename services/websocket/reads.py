@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import structlog
 
-from services.websocket.session import Phase, Session, Snapshot
+from services.websocket.session import Phase, Session
 from shared.errors import StoreUnavailable
 from shared.realtime.close_codes import INTERNAL, OVERLOADED, CloseCode
-from shared.store.values import Owner, Position
+from shared.store.values import Owner, Position, Pull
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ def after_ms() -> int:
 class InboxReader(Protocol):
     """Reads the store. Every method raises StoreUnavailable."""
 
-    async def pull(self, wanted: Sequence[tuple[Owner, Position | None]]) -> Sequence[Snapshot]:
+    async def pull(self, wanted: Sequence[tuple[Owner, Position | None]]) -> list[Pull]:
         """Answers all from one snapshot, as ``Store.pull`` does."""
 
     async def positions(self, owners: Sequence[Owner]) -> dict[Owner, Position]:
@@ -52,7 +52,7 @@ class Reads:
     def __init__(
         self,
         store: InboxReader,
-        answer: Callable[[Session, Snapshot], None],
+        answer: Callable[[Session, Pull], None],
         run: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._store, self._answer, self._run = store, answer, run

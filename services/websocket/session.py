@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from shared.realtime.close_codes import CloseCode
 from shared.realtime.wakeup import Wakeup
-from shared.store.values import Owner, Position
+from shared.store.values import Owner, Position, Pull
 
 #: Why a session is read: it connects, a wake-up did not follow on its position, is of another epoch or has no frames,
 #: its buffer was full, a wake-up was heard meanwhile, a comparison found it behind, or the store was put back.
 Why = Literal["connect", "gap", "epoch", "bare", "slow", "heard", "check", "restored", "went_back"]
-
-
-class Snapshot(Protocol):
-    """Holds what a device lacks: a ``Pull`` of an inbox, or what a channel keeps."""
-
-    @property
-    def position(self) -> Position: ...
-
-    @property
-    def recovered(self) -> bool: ...
-
-    @property
-    def rows(self) -> Sized: ...
-
-    @property
-    def went_back(self) -> bool: ...
 
 
 class Dialect(Protocol):
@@ -51,7 +35,7 @@ class Device(Protocol):
     def write(self, data: bytes) -> None:
         """Sends bytes of its dialect, or drops them if it is closing."""
 
-    def pulled(self, pull: Any) -> Iterator[bytes]:
+    def pulled(self, pull: Pull) -> Iterator[bytes]:
         """Returns the frames of a pull; only the last one carries the position."""
 
     def end(self, code: CloseCode, after_ms: int | None = None) -> None:

@@ -54,7 +54,6 @@ class SocketMetrics:
         self.pending = gauge(
             "pending_notifications_count", "Changes that devices on this node lacked when positions were last compared"
         )
-        self.subscriptions = gauge("notify_channel_subscriptions", "Channels that connections of this node subscribe")
 
     def wrote(self, devices: int, wakeup: Wakeup) -> None:
         """Notes that a wake-up was written to this number of devices."""

@@ -6,7 +6,7 @@ It knows lanes, tags and prefetch, but not what a message means.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -75,8 +75,6 @@ def _delivery_count(headers: Mapping[str, Any]) -> int:
 class Consumer:
     """Passes each message of a consumed lane to ``on_delivery``, and each loss to ``on_trouble``.
 
-    It declares the topology of the lanes' channels, or ``parts`` instead.
-
     ``on_trouble`` gets the lane whose consumer was lost (``declare`` and ``consume`` it again), or None if the
     connection and all lanes were lost (begin again with ``wait_up``). It is not called for a close of our own.
     """
@@ -90,7 +88,6 @@ class Consumer:
         levels_s: Sequence[float],
         on_delivery: Callable[[Incoming], None],
         on_trouble: Callable[[Lane | None], None],
-        parts: Iterable[topology.Part] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._on_delivery = on_delivery
@@ -101,7 +98,7 @@ class Consumer:
             url, name, use="consume", metrics=metrics, declare=self.declare, on_lost=self._connection_lost
         )
         channels = sorted({lane.channel for lane in lanes})
-        self._declaration = Declaration(self._connection, levels_s, channels, metrics, parts)
+        self._declaration = Declaration(self._connection, levels_s, channels, metrics)
 
     @property
     def connection(self) -> Connection:

@@ -27,7 +27,7 @@ _OTHER_ARGUMENTS = "inequivalent arg"
 
 
 class Declaration:
-    """Declares ``parts``, or else the topology of ``channels``, as often as it is called.
+    """Declares the topology of ``channels``, as often as it is called.
 
     All parts are declared at once. If the broker refuses one, it closes the AMQP channel without telling which parts
     are done. Then each part is declared on a channel of its own, and from then on those that were refused (no
@@ -36,15 +36,10 @@ class Declaration:
     """
 
     def __init__(
-        self,
-        connection: Connection,
-        levels_s: Iterable[float],
-        channels: Iterable[str],
-        metrics: Metrics,
-        parts: Iterable[topology.Part] | None = None,
+        self, connection: Connection, levels_s: Iterable[float], channels: Iterable[str], metrics: Metrics
     ) -> None:
         self._connection = connection
-        self._parts = tuple(topology.parts(tuple(levels_s), channels) if parts is None else parts)
+        self._parts = tuple(topology.parts(tuple(levels_s), channels))
         #: the parts that are declared apart -> the logged text of the broker, or '' while nothing is logged
         self._apart: dict[str, str] = {}
         self._count = metrics.declaration_failed

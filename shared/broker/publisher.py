@@ -36,7 +36,7 @@ RETURNED_TRIES = 3
 
 
 class Publisher:
-    """Publishes over its own connection, and declares the topology of ``channels``, or ``parts`` instead.
+    """Publishes over its own connection, and declares the topology of ``channels``.
 
     A queue or exchange that exists with other arguments ends the connection for good, at any time: its ``watch`` raises
     the TopologyMismatch, and the process ends. Such a queue may lose what it confirms, so a process that went on would
@@ -52,7 +52,6 @@ class Publisher:
         deadline_s: float,
         max_pending: int,
         channels: Iterable[str] = tuple(CHANNELS),
-        parts: Iterable[topology.Part] | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         self._deadline_s = deadline_s
@@ -66,7 +65,7 @@ class Publisher:
             on_ready=self._open,
             on_lost=self._lost,
         )
-        self._declaration = Declaration(self._connection, levels_s, channels, metrics, parts)
+        self._declaration = Declaration(self._connection, levels_s, channels, metrics)
         self._outlet = Outlet(self._connection, max_pending, self._channel_closed)
         self._declaring = asyncio.Lock()
         self._declared_at = 0.0

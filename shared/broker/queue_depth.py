@@ -22,29 +22,11 @@ SAMPLE_EVERY_S = 1.0
 BELIEVED_WITHIN_S = 0.2
 
 
-async def ready_in(connection: Connection, queue: str) -> int:
-    """Returns how many messages wait in a queue. Raises ChannelGone if there is none, and TimeoutError."""
-    channel = await connection.channel()
-    try:
-        answer = await channel.call(channel.raw.queue_declare, queue=queue, passive=True)
-    finally:
-        await channel.close()
-    return int(answer.method.message_count)
-
-
 class Sampler:
-    """Samples the lanes of ``channels``, or ``lanes`` instead.
+    """Samples the lanes of ``channels``. ``run`` works on the connection's loop; any thread may call ``ready``."""
 
-    ``run`` works on the connection's loop; any thread may call ``ready``.
-    """
-
-    def __init__(
-        self,
-        channels: Iterable[str] = tuple(CHANNELS),
-        every_s: float = SAMPLE_EVERY_S,
-        lanes: Iterable[Lane] | None = None,
-    ) -> None:
-        self._lanes = tuple(lanes or (lane for channel in channels for lane in lanes_of(channel)))
+    def __init__(self, channels: Iterable[str] = tuple(CHANNELS), every_s: float = SAMPLE_EVERY_S) -> None:
+        self._lanes = tuple(lane for channel in channels for lane in lanes_of(channel))
         self._every_s = every_s
         self._ready: dict[Lane, int] = {}
 

@@ -30,16 +30,11 @@ UNROUTABLE_EXCHANGE = "notifications.unroutable"
 NOWHERE_EXCHANGE = "notifications.nowhere"
 FAILED_QUEUE = "failed.queue"
 LOCK_QUEUE = "notifications.failed.lock"
-EVENTS_EXCHANGE = "notifications.events"
-#: The queue of the events is consumed like a lane: ``events.queue`` is its name.
-EVENTS_LANE = Lane("events", "medium")
 
 #: the broker's own limit, as a backstop; the worker dead-letters earlier, at ``GIVE_UP_AT`` (``shared/worker/poison``)
 DELIVERY_LIMIT = 20
 #: an operator's look at failed.queue takes and requeues its messages, and each time counts as a delivery
 FAILED_DELIVERY_LIMIT = 1_000_000
-#: the tracker keeps its messages while the database is away, and RabbitMQ takes them back every half hour
-EVENTS_DELIVERY_LIMIT = 1_000_000
 
 #: shortest time between the end of a queue and its new declaration, seconds. Measured on RabbitMQ 3.10: it tells the
 #: consumers of a deleted queue about 20 ms later. If the queue exists again by then, it keeps them instead, and the
@@ -85,10 +80,6 @@ def retry_arguments(level_s: float) -> dict[str, Any]:
 
 def failed_arguments() -> dict[str, Any]:
     return {"x-queue-type": "quorum", "x-delivery-limit": FAILED_DELIVERY_LIMIT}
-
-
-def events_arguments() -> dict[str, Any]:
-    return {**lane_arguments(), "x-delivery-limit": EVENTS_DELIVERY_LIMIT}
 
 
 class Binding(NamedTuple):
@@ -170,16 +161,6 @@ def parts(levels_s: Sequence[float], channels: Iterable[str] = tuple(CHANNELS)) 
         for lane in lanes:
             binding = Binding(retry_exchange(level_s), lane.routing_key)
             yield Queue(retry_queue(lane, level_s), retry_arguments(level_s), [binding])
-
-
-def event_parts() -> tuple[Part, ...]:
-    """Returns what the events need. Who delivers notifications declares it apart: they flow without their timeline."""
-    return (
-        Exchange(FAILED_EXCHANGE, "fanout"),
-        Queue(FAILED_QUEUE, failed_arguments(), [Binding(FAILED_EXCHANGE)]),
-        Exchange(EVENTS_EXCHANGE, "topic"),
-        Queue(EVENTS_LANE.queue, events_arguments(), [Binding(EVENTS_EXCHANGE, "#")]),
-    )
 
 
 def policy_command(vhost: str) -> str:

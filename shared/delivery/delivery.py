@@ -21,7 +21,6 @@ from shared.delivery.job import Job
 from shared.delivery.retry_policy import Failure, after_failure, retry_later
 from shared.delivery.sender import Answer, Sender
 from shared.errors import RedisUnavailable, SourceNotFound, SourceUnavailable, SourceUnreadable, TemplateInvalid
-from shared.events.event import happening
 from shared.idempotency.claim import ClaimLost
 from shared.idempotency.claims import ClaimAnswer
 from shared.message.channels import CHANNELS, OWN_ADDRESS
@@ -113,7 +112,7 @@ class Delivery:
         """Returns the outcome of a copy whose claim was not granted. It has no claim, so it must not end a life."""
         match answer.verdict:
             case "duplicate" | "stale":
-                return Duplicate(answer.verdict, answer.skipped)
+                return Duplicate(answer.verdict)
             case "reused":
                 return Dead("request_id_reused", "this request_id was used with another body: choose a new one")
         failure = Failure("claimed_elsewhere", "claimed elsewhere", counted=False, least_s=answer.lease_left_s)
@@ -215,8 +214,6 @@ class Delivery:
         answer = await self._sender.send(job, message, expires_ms)
         if isinstance(answer, Dead) and answer.reason == "recipient_invalid":
             log.warning("target_dead", channel=self._channel, **job.names, target=digest(target))
-            told = happening("token_dead", self._clock_ms(), provider=answer.provider, detail=digest(target))
-            job.told.append(told)
         return answer
 
 

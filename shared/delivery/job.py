@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from shared.events.event import Happening
 from shared.idempotency.claim import Claim
 from shared.idempotency.local_copies import Turn
 from shared.message.envelope import Envelope
@@ -16,7 +15,7 @@ class Job:
     """Holds one message during its handling.
 
     ``called``: a request was sent to a provider during this handling. ``turn``: for which the other copies of the
-    message in this process wait, if a handler handles it. ``told``: what happened in this handling, for the timeline.
+    message in this process wait, if a handler handles it.
     """
 
     received: Received
@@ -24,7 +23,6 @@ class Job:
     claim: Claim
     called: bool = False
     turn: Turn | None = None
-    told: list[Happening] = field(default_factory=list)
 
     @property
     def request_id(self) -> str:

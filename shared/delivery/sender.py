@@ -11,7 +11,6 @@ Two rules hold for every vendor, because no table of codes is ever complete:
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +23,6 @@ from shared.clock import now_ms
 from shared.delivery.job import Job
 from shared.delivery.retry_policy import Failure
 from shared.errors import Refusal, Refused
-from shared.events.event import MOST_DETAIL
 from shared.message.outcome import Dead, DeadReason, Hold, RetryReason, Sent
 from shared.metrics import Metrics
 from shared.providers.failover import Guarded, Providers
@@ -39,9 +37,6 @@ GRACE_S = 1.0
 RESEND_S = 30.0
 
 Answer = Sent | Dead | Hold | Failure
-
-#: The text of a refusal begins with the provider's kind, and then has its codes, the first of which is a number.
-_CODE = re.compile(r"[a-z]+ ((?:[a-z]+ )?\d[^:;,]{0,63})(?=[:;,]|$)")
 
 #: The reason in failed.queue for each permanent refusal.
 _DEAD: dict[Refusal, DeadReason] = {
@@ -156,7 +151,7 @@ class Sender:
             if permit is None:
                 return None
             job.called = True
-            return await self._call(job, chosen, permit, request, message)
+            return await self._call(chosen, permit, request, message)
         finally:
             room.release()
 
@@ -165,15 +160,13 @@ class Sender:
         return replace(message, life_s=life_left_s(expires_ms, self._clock_ms()))
 
     async def _call(
-        self, job: Job, chosen: Guarded, permit: Permit, request: Any, message: Message
+        self, chosen: Guarded, permit: Permit, request: Any, message: Message
     ) -> Answer | _Elsewhere | _TooFast:
         name = chosen.provider.name
         began = time.monotonic()
         try:
             provider_id = await chosen.provider.send(request)
         except Refused as refused:
-            text = str(refused)
-            self._tell(job, name, began, code_in(text), refused.refusal.name.lower(), text)
             return self._refused(chosen, permit, refused, message, began)
         except asyncio.CancelledError:
             permit.neither()
@@ -185,19 +178,11 @@ class Sender:
             permit.failure(time.monotonic() - began)
             log.exception("send_failed_unexpectedly", channel=self._channel, provider=name)
             self._count_ambiguous(name)
-            self._tell(job, name, began, "", "unexpected", repr(exc))
             return Failure("unexpected", repr(exc), True, name)
         ended = time.monotonic()
-        self._tell(job, name, began, "accepted")
         permit.success(ended - began, message.target)
         chosen.pace.passed(ended)
         return Sent(name, provider_id)
-
-    def _tell(self, job: Job, provider: str, began: float, code: str, reason: str = "", detail: str = "") -> None:
-        """Notes a call for the timeline; ``began`` is its monotonic time."""
-        ms = round((time.monotonic() - began) * 1000)
-        at_ms = self._clock_ms() - ms
-        job.told.append(("attempted", at_ms, provider, code, ms, reason, detail[:MOST_DETAIL], None, None))
 
     def _refused(
         self, chosen: Guarded, permit: Permit, refused: Refused, message: Message, began: float
@@ -280,12 +265,6 @@ class Sender:
 
     def _count_ambiguous(self, provider: str, why: Literal["no_answer", "refused"] = "no_answer") -> None:
         self._metrics.ambiguous.labels(self._channel, provider, why).inc()
-
-
-def code_in(text: str) -> str:
-    """Returns the vendor's code in the text of a refusal (``404 UNREGISTERED`` in "fcm 404 UNREGISTERED"), or ''."""
-    found = _CODE.match(text)
-    return found[1] if found else ""
 
 
 def _next(refused: Refused, answer: Dead | Failure) -> Dead | Failure | _Elsewhere:

@@ -6,24 +6,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-import orjson
 
 from shared.broker.browse import Taken
 from shared.broker.publisher import Publication, Publisher
 from shared.broker.topology import EXCHANGE
-from shared.clock import parse_rfc3339, rfc3339
+from shared.clock import rfc3339
 from shared.errors import InvalidEnvelope, NotifyError, PublishFailed
-from shared.events.event import Report, happening
-from shared.events.reporter import reporter_for
 from shared.failed.entry import FailedEntry
 from shared.failed.results import FailedOutcome, SkippedMessage, SkipReason
-from shared.message.channels import CHANNELS, Lane, lane_by_routing_key
+from shared.message.channels import CHANNELS, Lane
 from shared.message.envelope import Envelope, check_queued, decode_queued, parse_queued, validate_envelope
-from shared.message.headers import DeliveryState, read_state
+from shared.message.headers import DeliveryState
 from shared.settings.settings import Settings
 
 #: Number of messages published together; after a crash at most this many are both in their lane and in failed.queue.
@@ -94,7 +90,7 @@ async def resend(
     """
     until = time.monotonic() + within_s
     failed = False
-    async with _publisher(settings) as publisher, _telling(settings) as tell:
+    async with _publisher(settings) as publisher:
         for at in range(0, len(ready), BATCH):
             batch = ready[at : at + BATCH]
             if failed or time.monotonic() > until:
@@ -104,10 +100,8 @@ async def resend(
                 ]
                 continue
             outcomes = await publisher.publish_all([publication for _, publication in batch])
-            for (each, publication), outcome in zip(batch, outcomes, strict=True):
+            for (each, _), outcome in zip(batch, outcomes, strict=True):
                 failed |= not _settle(each, outcome, done)
-                if outcome is None:
-                    tell(publication)
 
 
 def _settle(each: Chosen, outcome: PublishFailed | None, done: FailedOutcome) -> bool:
@@ -138,32 +132,6 @@ async def _publisher(settings: Settings) -> AsyncIterator[Publisher]:
         yield publisher
     finally:
         await publisher.close()
-
-
-@asynccontextmanager
-async def _telling(settings: Settings) -> AsyncIterator[Callable[[Publication], object]]:
-    """Yields what tells the timeline of a replay. At the end it waits a moment for the confirms."""
-    keep_bodies = settings.events.reconcile_after_s > 0
-    reporter = reporter_for(settings, "failed", "failed.queue replay", lambda events: None)
-    if reporter is None:
-        yield lambda publication: None
-        return
-    reporter.start()
-    try:
-        yield lambda publication: reporter.report(_replayed(publication, keep_body=keep_bodies))
-    finally:
-        await reporter.close()
-
-
-def _replayed(publication: Publication, *, keep_body: bool) -> Report:
-    state = read_state(publication.headers)
-    envelope = validate_envelope(orjson.loads(publication.body), extra="ignore")
-    lane = lane_by_routing_key(publication.routing_key)
-    channel, priority = (lane.channel, lane.priority) if lane is not None else (envelope.targets[0], "medium")
-    at_ms = parse_rfc3339(state.accepted_at) or 0
-    told = (happening("replayed", at_ms, body=publication.body.decode() if keep_body else None),)
-    named = (state.client, envelope.request_id, channel, envelope.user_id or "", priority, envelope.type)
-    return (*named, at_ms, state.replay, 0, 0, "", told)
 
 
 def _unconfirmed(each: Chosen, detail: str) -> SkippedMessage:

@@ -25,8 +25,6 @@ Forced = Literal["open", "closed"]
 #: no provider has such a name.
 SOURCES = ("users", "templates")
 
-#: The name under which the processes that write the timeline report; no channel has it.
-TRACKER = "tracker"
 #: A worker counts as dead after this number of missed heartbeats.
 HEARTBEATS_MISSED = 3
 #: A worker that has been forwarding a message for this long is degraded, seconds. It is the default of

@@ -52,14 +52,11 @@ class ClaimAnswer:
     verdict: Verdict
     lease_left_s: float = 0.0
     doubt: Doubt | None = None
-    #: of a duplicate: its message was not sent, by the recipient's choice
-    skipped: bool = False
 
 
 _YES, _STATE_LOST, _TAKEN_OVER = (ClaimAnswer("yes", doubt=doubt) for doubt in (None, "state_lost", "takeover"))
-_DUPLICATE, _SKIPPED = ClaimAnswer("duplicate"), ClaimAnswer("duplicate", skipped=True)
-#: the meanings of claim.lua's codes 0 to 6
-_ANSWERS = (_YES, _YES, _TAKEN_OVER, ClaimAnswer("reused"), _DUPLICATE, ClaimAnswer("stale"), _SKIPPED)
+#: the meanings of claim.lua's codes 0 to 5
+_ANSWERS = (_YES, _YES, _TAKEN_OVER, ClaimAnswer("reused"), ClaimAnswer("duplicate"), ClaimAnswer("stale"))
 _NOTHING_STORED = 0
 
 

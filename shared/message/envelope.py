@@ -74,8 +74,7 @@ def _priority(value: Any) -> Any:
     raise ValueError("must be high, medium, low or an integer from 0 to 10")
 
 
-def rfc3339_time(value: Any) -> Any:
-    """Returns a text that is a time with a date; pydantic reads it then. Raises ValueError."""
+def _rfc3339(value: Any) -> Any:
     # Without this check, pydantic would read a text of digits as seconds since 1970.
     if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
         return value
@@ -210,7 +209,7 @@ class Envelope(_Part):
         ),
     ] = "medium"
     metadata: dict[str, Any] | None = Field(None, description="Data of the caller; it is passed on unchanged.")
-    expires_at: Annotated[AwareDatetime, BeforeValidator(rfc3339_time)] | None = Field(
+    expires_at: Annotated[AwareDatetime, BeforeValidator(_rfc3339)] | None = Field(
         None, description="An RFC 3339 time, after which the notification is never sent."
     )
     type: Literal["info", "success", "warning", "error"] = Field(

@@ -25,7 +25,6 @@ DeadReason = Literal[
     "provider_refused",
     "attempts_exhausted",
     "delivery_limit",
-    "invalid_event",
 ]
 SkippedReason = Literal["opted_out"]
 RetryReason = Literal[
@@ -86,8 +85,6 @@ class Duplicate:
     """Says that the copy is only acked: its message is done (``duplicate``), or a later copy exists (``stale``)."""
 
     why: Literal["duplicate", "stale"]
-    #: Whether the message was done without being sent, by the recipient's choice.
-    skipped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,10 @@ class Claims:
 
     def allows(self, channel: str) -> bool:
         """Tells whether the device may subscribe ``channel``: a pattern names it, or begins it and ends in ``*``."""
-        return allows(self.channels, channel)
+        return any(
+            channel.startswith(pattern[:-1]) if pattern.endswith("*") else channel == pattern
+            for pattern in self.channels
+        )
 
     def check_user(self, user_id: str) -> None:
         """Raises WrongUser unless they belong to this user."""
@@ -268,10 +271,3 @@ def _whole(payload: Mapping[str, Any], name: str) -> int:
     """Returns a whole number, and -1 for everything else."""
     value = payload.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else -1
-
-
-def allows(patterns: Sequence[str], channel: str) -> bool:
-    """Tells whether one of the patterns names ``channel``, or begins it and ends in ``*``."""
-    return any(
-        channel.startswith(pattern[:-1]) if pattern.endswith("*") else channel == pattern for pattern in patterns
-    )

@@ -10,11 +10,9 @@ from shared.settings.groups.breaker import BreakerPolicy
 from shared.settings.groups.broker import BrokerSettings
 from shared.settings.groups.channels import ChannelSettings
 from shared.settings.groups.database import DatabaseSettings
-from shared.settings.groups.events import EventSettings
 from shared.settings.groups.gateway import GatewaySettings
 from shared.settings.groups.idempotency import IdempotencySettings
 from shared.settings.groups.lookup import LookupSettings
-from shared.settings.groups.outbox import OutboxSettings
 from shared.settings.groups.providers import ProviderSettings, SandboxSettings
 from shared.settings.groups.recipients import RecipientSettings
 from shared.settings.groups.redis import RedisSettings
@@ -31,7 +29,6 @@ class Settings(Group):
     broker: BrokerSettings
     redis: RedisSettings
     database: DatabaseSettings
-    events: EventSettings
     lookup: LookupSettings
     providers: ProviderSettings
     recipients: RecipientSettings
@@ -39,7 +36,6 @@ class Settings(Group):
     gateway: GatewaySettings
     worker: WorkerSettings
     sockets: SocketSettings
-    outbox: OutboxSettings
     idempotency: IdempotencySettings
     breaker: BreakerPolicy
     #: the settings of each channel, by its name

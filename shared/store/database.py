@@ -95,7 +95,7 @@ class Database:
     def _transaction(self, begin: str, *, limited: bool = True) -> Iterator[Connection]:
         # The drivers begin nothing by themselves (sqlite3 would not include CREATE TABLE); a connection that is closed
         # with an open transaction is rolled back.
-        with database_errors(), self._engine.connect() as first, ExitStack() as stack:
+        with _database_errors(), self._engine.connect() as first, ExitStack() as stack:
             connection = first
             try:
                 self._begin(connection, begin, stack, limited=limited)
@@ -150,7 +150,7 @@ class Database:
 
 
 @contextmanager
-def database_errors() -> Iterator[None]:
+def _database_errors() -> Iterator[None]:
     """Turns each error of the database into StoreUnavailable or DataRejected.
 
     Their cause is left out: a traceback would show its text, in which the parameters of the statement stand, and on

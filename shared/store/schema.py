@@ -11,7 +11,7 @@ from shared.errors import SchemaMismatch
 from shared.store.database import Database
 
 #: Every revision of the tables, oldest first. The files under migrations/versions have the same names.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001",)
 _TABLE = "alembic_version"
 #: The key of the advisory lock under which one process at a time migrates a PostgreSQL.
 _MIGRATION_LOCK = 0x6E6F_7469_6679

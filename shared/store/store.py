@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from shared import clock
-from shared.store import groups, schema
+from shared.store import schema
 from shared.store.database import Database
 from shared.store.inboxes import changes, insert, reading, upkeep
 from shared.store.values import (
@@ -145,23 +145,6 @@ class Store:
         """Counts everything, without a limit of time."""
         with self.database.reading(limited=False) as connection:
             return reading.totals(connection)
-
-    # -- Groups of channels ------------------------------------------------------------------------------------------
-
-    def put_group(self, name: str, channels: Sequence[str], tenant: str = "") -> bool:
-        """Replaces the channels of a group; without channels it removes the group. Returns whether there was one."""
-        with self.database.writing() as connection:
-            return groups.put(connection, name, channels, tenant)
-
-    def group(self, name: str, tenant: str = "") -> list[str]:
-        """Returns the channels of a group in ascending order; an unknown group has none."""
-        with self.database.reading() as connection:
-            return groups.get(connection, name, tenant)
-
-    def groups(self, tenant: str = "") -> dict[str, list[str]]:
-        """Returns all groups with their channels."""
-        with self.database.reading() as connection:
-            return groups.names(connection, tenant)
 
     # -- Upkeep ------------------------------------------------------------------------------------------------------
 

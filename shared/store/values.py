@@ -115,7 +115,7 @@ class Change(NamedTuple):
     The inbox went from offset ``prev`` to ``to`` in ``epoch``, and has ``unread`` unread rows now. ``rows`` are the
     rows that changed, as they are now, in the order of their offsets. ``read_upto`` is set instead if everything was
     marked as read at ``at_ms``: that changed every row with an id up to it that was neither read nor archived nor
-    deleted. ``read_rows`` names them then: (client, request_id, created_ms).
+    deleted.
 
     A *bare* change has no rows: the inbox has to be read anew. ``prev == to`` says that nothing changed now, but that
     nobody may have been told of the last change; an epoch that differs says that the old offsets mean nothing any more
@@ -130,7 +130,6 @@ class Change(NamedTuple):
     at_ms: int
     rows: tuple[Notification, ...] = ()
     read_upto: int | None = None
-    read_rows: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def bare(self) -> bool:

@@ -24,7 +24,6 @@ from shared.broker.publisher import Publisher
 from shared.delivery.delivery import Delivery
 from shared.delivery.sender import Sender
 from shared.errors import BadSettings, RedisUnavailable, TopologyMismatch
-from shared.events.reporter import Reporter, reporter_for
 from shared.health.heartbeat import Heartbeat
 from shared.health.registry import WorkerState
 from shared.health.server import WorkerHttp
@@ -120,10 +119,6 @@ async def serve(
         publisher = _publisher(channel, settings, name, metrics)
         publisher.start()
         stack.push_async_callback(publisher.close)
-        events = reporter_for(settings, channel, name, metrics.events_lost.inc, metrics)
-        if events is not None:
-            events.start()
-            stack.push_async_callback(events.close)
 
         worker = assemble(
             channel,
@@ -135,7 +130,6 @@ async def serve(
             publisher=publisher,
             metrics=metrics,
             name=name,
-            events=events,
         )
         sources = {"users": directory.breaker, "templates": templates.breaker}
         status = Status(channel, worker, providers, publisher, sources)
@@ -204,12 +198,8 @@ def assemble(
     publisher: Publisher,
     metrics: Metrics,
     name: str,
-    events: Reporter | None = None,
 ) -> Worker:
-    """Builds the worker and its rule book from collaborators that are open already.
-
-    Without ``events`` nothing is told to the timeline.
-    """
+    """Builds the worker and its rule book from collaborators that are open already."""
     # With "proceed", a worker that continues without Redis does not wait for it either.
     proceed = settings.idempotency.on_redis_down == "proceed"
     recorder = Recorder(claims, metrics, 0.0 if proceed else settings.idempotency.record_patience_s, proceed=proceed)
@@ -219,8 +209,7 @@ def assemble(
     policy = settings.channels[channel].retry
     delivery = Delivery(channel, sender, directory, templates, recorder, policy, clock_ms=clock_ms)
     forwards = Forwards(channel, metrics)
-    levels_s = settings.broker.retry_levels_s
-    settler = Settler(channel, publisher, recorder, forwards, metrics, levels_s, clock_ms, events)
+    settler = Settler(channel, publisher, recorder, forwards, metrics, settings.broker.retry_levels_s, clock_ms)
     handler = Handler(channel, delivery, claims, settler, settings, metrics)
     blockers = Blockers(providers, directory, templates, claims)
     return build_worker(channel, settings, handler, forwards, blockers, metrics, name)

@@ -1,7 +1,5 @@
 """Carries out an outcome: publishes the follow-up message and waits for its confirm, records the result, then acks.
 
-What happened is told to the timeline at the same time. The ack waits for that too, but not for long (``Reporter``).
-
 The record is kept in Redis. A failed publish is repeated, and the claim is renewed before each repeat: the broker
 redelivers a message only when its channel is lost, so a message given up here would occupy its slot indefinitely.
 
@@ -24,8 +22,6 @@ from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
 from shared.delivery.job import Job
 from shared.errors import PublishFailed
-from shared.events.event import MOST_DETAIL, Happening, Kind
-from shared.events.reporter import Batch, Reporter
 from shared.failed.entry import failed_headers
 from shared.idempotency.claims import END
 from shared.message.incoming import Incoming, Received
@@ -39,9 +35,6 @@ log = structlog.get_logger(__name__)
 
 #: First and longest pause before a publish is repeated, seconds.
 REPEAT_FIRST_S, REPEAT_CAP_S = 0.2, 5.0
-_MARK_CHARS = 128
-#: The end of a handling, as the timeline tells it: kind, provider, reason, detail, time of the next try (ms).
-_End = tuple[Kind, str, str, str, int | None]
 
 
 class Settler:
@@ -56,10 +49,8 @@ class Settler:
         metrics: Metrics,
         levels_s: Sequence[float],
         clock_ms: Callable[[], int] = now_ms,
-        events: Reporter | None = None,
     ) -> None:
         self._channel = channel
-        self._events = events
         self._forwards = forwards
         self._publisher = publisher
         self._recorder = recorder
@@ -79,39 +70,28 @@ class Settler:
             received.state = replace(received.state, first_attempt_at=rfc3339(now_ms()))
         match outcome:
             case Sent():
-                # It is published before the record is written: a worker that dies in between tells it again.
-                told = self._tell(received, job.request_id, ("sent", outcome.provider, "", "", None), job)
                 await self._recorder.done(job, outcome.provider or "earlier", outcome.provider_id)
-                await self._told(told)
                 received.incoming.ack()
                 self._log_sent(job, outcome)
             case Skipped():
-                told = self._tell(received, job.request_id, ("skipped", "", outcome.reason, "", None), job)
                 await self._recorder.done(job, "", "")
-                await self._told(told)
                 received.incoming.ack()
                 self._metrics.skipped.labels(self._channel, outcome.reason).inc()
                 log.info("skipped", **self._about(received, job.request_id), reason=outcome.reason)
             case Duplicate():
-                why = "skipped" if outcome.skipped else outcome.why
-                await self._told(self._tell(received, job.request_id, ("duplicate", "", why, "", None), job))
                 received.incoming.ack()
                 self._metrics.duplicates.labels(self._channel).inc()
                 log.info("duplicate", **self._about(received, job.request_id), why=outcome.why)
             case Retry() | Dead() if not job.claim.held:
                 await self.settle_unclaimed(received, outcome, job.request_id, job=job)
             case Retry():
-                told = self._tell(received, job.request_id, self._retrying(outcome), job)
                 await self._forward(received.incoming, self._to_ladder(received, outcome, job.request_id), job)
                 await self._recorder.forwarded(job, received.state.attempt + outcome.counted)
-                await self._told(told)
                 received.incoming.ack()
                 self._log_retry(received, outcome, job.request_id)
             case Dead():
-                told = self._tell(received, job.request_id, _ended(outcome), job)
                 await self._forward(received.incoming, self._to_failed(received, outcome, job.request_id), job)
                 await self._recorder.forwarded(job, END)
-                await self._told(told)
                 received.incoming.ack()
                 self._log_dead(received, outcome, job.request_id)
 
@@ -131,54 +111,12 @@ class Settler:
         if isinstance(outcome, Retry):
             # It may still be a message that crashes its worker, so its count of redeliveries travels on.
             count = redeliveries(received.incoming) + extra_redeliveries
-            told = self._tell(received, request_id, self._retrying(outcome), job)
             if await self._forward(received.incoming, self._to_ladder(received, outcome, request_id, count), job):
-                await self._told(told)
                 received.incoming.ack()
                 self._log_retry(received, outcome, request_id)
-        else:
-            told = self._tell(received, request_id, _ended(outcome), job)
-            if await self._forward(received.incoming, self._to_failed(received, outcome, request_id), job):
-                await self._told(told)
-                received.incoming.ack()
-                self._log_dead(received, outcome, request_id)
-
-    def _tell(self, received: Received, request_id: str, end: _End, job: Job | None) -> Batch | None:
-        """Publishes what happened in this handling, and its end, at the end of this turn of the loop.
-
-        Returns what to wait for before the ack; None if nothing is told, as of a message without a readable id.
-        """
-        if self._events is None or not request_id:
-            return None
-        kind, provider, reason, detail, next_try_ms = end
-        state, incoming, envelope = received.state, received.incoming, job.envelope if job is not None else None
-        told: list[Happening] = job.told if job is not None else []
-        told.append((kind, self._clock_ms(), provider, "", None, reason, detail[:MOST_DETAIL], next_try_ms, None))
-        return self._events.report(
-            (
-                state.client,
-                request_id,
-                self._channel,
-                (envelope.user_id or "") if envelope is not None else "",
-                incoming.lane.priority,
-                envelope.type if envelope is not None else "",
-                received.accepted_ms,
-                state.replay,
-                state.attempt,
-                state.deferrals,
-                # Several copies of one message end alike, and each of them is told.
-                incoming.message_id[:_MARK_CHARS] if kind == "duplicate" else "",
-                told,
-            )
-        )
-
-    async def _told(self, told: Batch | None) -> None:
-        if told is not None and self._events is not None:
-            await self._events.confirmed(told)
-
-    def _retrying(self, outcome: Retry) -> _End:
-        wait_ms = round(level_for(outcome.delay_s, self._levels_s) * 1000)
-        return ("retrying", outcome.provider, outcome.reason, outcome.error, self._clock_ms() + wait_ms)
+        elif await self._forward(received.incoming, self._to_failed(received, outcome, request_id), job):
+            received.incoming.ack()
+            self._log_dead(received, outcome, request_id)
 
     async def _forward(self, incoming: Incoming, publication: Publication, job: Job | None) -> bool:
         """Publishes until RabbitMQ confirms, and returns True.
@@ -278,17 +216,6 @@ class Settler:
             provider=outcome.provider,
             error=outcome.error,
         )
-
-
-def _ended(outcome: Dead) -> _End:
-    """Returns what is told of a message that goes to failed.queue.
-
-    One whose id is another message's is a stray copy: it says nothing about the notification of that id.
-    """
-    if outcome.reason == "request_id_reused":
-        return ("duplicate", "", outcome.reason, outcome.error, None)
-    kind: Kind = "expired" if outcome.reason == "expired" else "failed"
-    return (kind, outcome.provider, outcome.reason, outcome.error, None)
 
 
 def _sender(client: str) -> dict[str, str]:

@@ -69,7 +69,7 @@ def plant(root: Path) -> Tree:
     """Copies the command and the packages that it imports, and puts the stand-in in the place of the product."""
     _copy(root, "ops", "shared")
     shutil.copytree(ROOT / "tests/e2e/stand_in", root / "stand_in", ignore=shutil.ignore_patterns("__pycache__"))
-    for module in ("gateway", "sandbox", "services/tracker", *(f"services/{name}" for name in CHANNELS)):
+    for module in ("gateway", "sandbox", *(f"services/{name}" for name in CHANNELS)):
         (root / module).mkdir(parents=True)
         name = Path(module).name
         (root / module / "__main__.py").write_text(f"from stand_in.process import main\n\nmain({name!r})\n")
@@ -106,7 +106,7 @@ def _copy(root: Path, *packages: str) -> None:
 
 
 def _choose_ports(root: Path, **settings: str) -> dict[str, int]:
-    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT", "TRACKER_PORT"]
+    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"]
     names += [f"{name.upper()}_PORT" for name in CHANNELS]
     names += ["LOCAL_RABBITMQ_PORT", "LOCAL_RABBITMQ_MANAGEMENT_PORT", "LOCAL_RABBITMQ_DIST_PORT"]
     names += ["LOCAL_EPMD_PORT", "LOCAL_REDIS_PORT"]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from ops.servers import RabbitMQServer, RedisServer
-from shared.store.schema import REVISIONS
 from tests.e2e.ops_tree import Tree, plant
 from tests.support.waiting import eventually
 
@@ -57,7 +56,7 @@ def test_up_brings_private_servers_and_survives_every_kill(tree: Tree) -> None:
     assert stat.S_IMODE((tree.root / ".local").stat().st_mode) == 0o700
     # The tables are there before any process is.
     file = tree.root / ".local" / "store" / "notify.db"
-    assert tree.events("push")[0]["database"] == f"sqlite:///{file} {REVISIONS[-1]}"
+    assert tree.events("push")[0]["database"] == f"sqlite:///{file} 0001"
     assert tree.notify("up").returncode == 4
 
     # A process that dies is restarted, and so is a private server.

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemathesis import Case, CheckContext, CheckFunction, Response
 
-from shared.accept.candidate import RESERVED_BY_FCM, RESERVED_FOR_OURS
+from gateway.accept.candidate import RESERVED_BY_FCM, RESERVED_FOR_OURS
 from shared.message.channels import CHANNELS
 from shared.message.email_address import LOOKS_LIKE_ANOTHER, NOT_A_DOMAIN, TOO_LONG
 from shared.message.phone_number import NO_COUNTRY, NOT_A_NUMBER

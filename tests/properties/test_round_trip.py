@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pika import spec
 
+from gateway.accept.candidate import Candidate, candidate_from
+from gateway.http.problem import Problem
 from gateway.http.strict_json import parse_json
-from shared.accept.candidate import Candidate, candidate_from
 from shared.clock import rfc3339
-from shared.errors import InvalidEnvelope
 from shared.message.envelope import parse_queued, validate_envelope
 from shared.message.headers import MOST_REDELIVERIES, DeliveryState, read_state
 from shared.message.identity import body_hash
@@ -46,9 +46,9 @@ def accepted(document: dict[str, Any], ascii_only: bool) -> Candidate:
     """Returns the candidate that the gateway makes of the caller's bytes."""
     try:
         return candidate_from(parse_json(json.dumps(document, ensure_ascii=ascii_only).encode()))
-    except InvalidEnvelope as invalid:
+    except Problem as problem:
         # It is valid, but lacks a title or an address that one of its channels needs.
-        assume(invalid.reason == "too_large")
+        assume(problem.status != 422)
         raise
 
 

@@ -14,7 +14,6 @@ import orjson
 from shared.broker import topology
 from shared.broker.publisher import Publication, Publisher
 from shared.clock import now_ms, rfc3339
-from shared.events.reporter import Reporter
 from shared.idempotency.claims import Claims
 from shared.message.channels import CHANNELS, OWN_ADDRESS, Lane, Priority
 from shared.message.headers import DeliveryState
@@ -184,12 +183,10 @@ async def running(
     workers: int = 1,
     start: bool = True,
     metrics: Metrics | None = None,
-    events: Reporter | None = None,
 ) -> AsyncIterator[Bench]:
     """Yields a bench with ``workers`` workers that run in this loop until the block ends.
 
-    ``metrics`` are those that the providers use, if they count something themselves. The workers tell the timeline
-    through ``events``, if it is given.
+    ``metrics`` are those that the providers use, if they count something themselves.
     """
     metrics = metrics or Metrics()
     guarded = Providers.of(channel, providers, settings.breaker, metrics)
@@ -218,7 +215,6 @@ async def running(
                 publisher=publisher,
                 metrics=Metrics() if n else metrics,
                 name=f"bench-{n}",
-                events=events,
             )
             for n in range(workers)
         ]

@@ -15,7 +15,6 @@ import structlog
 
 from services.websocket.desk import Unreadable, echo, number_in
 from services.websocket.door import Credential, Guest
-from services.websocket.feeds import ChannelDialect, Subscription
 from services.websocket.parts import (
     CLOSING_S,
     DRAINED_BYTES,
@@ -29,7 +28,6 @@ from services.websocket.parts import (
 from services.websocket.reads import after_ms
 from services.websocket.session import Session
 from services.websocket.transport.allowance import FRAMES_PER_S, Allowance, Verdict
-from services.websocket.transport.channel_frames import NATIVE_CHANNELS
 from services.websocket.transport.dialects import Dialect
 from services.websocket.transport.lingering import Lingering
 from services.websocket.transport.native import PING, close
@@ -69,7 +67,6 @@ class Socket(asyncio.Protocol):
 
     __slots__ = (
         "_allowance",
-        "_allowed",
         "_asked",
         "_closing",
         "_early",
@@ -88,7 +85,6 @@ class Socket(asyncio.Protocol):
         "full",
         "session",
         "since_ms",
-        "subscriptions",
     )
 
     def __init__(self, parts: Parts, dialect: Dialect, named: str | None) -> None:
@@ -112,9 +108,6 @@ class Socket(asyncio.Protocol):
         self.session: Session | None = None
         self.connection = ""
         self.since_ms: int | None = None
-        #: the channels that it has subscribed, and the patterns of those that it may; None is all
-        self.subscriptions: dict[str, Subscription] | None = None
-        self._allowed: tuple[str, ...] | None = ()
 
     def open(
         self, transport: asyncio.Transport, credential: Credential | None, position: Position | None, first: bytes
@@ -139,11 +132,6 @@ class Socket(asyncio.Protocol):
         """Returns the user; only once the device is admitted."""
         assert self.session is not None
         return self.session.owner
-
-    @property
-    def channel_dialect(self) -> ChannelDialect:
-        """Returns how the messages of channels are written."""
-        return NATIVE_CHANNELS
 
     # -- What the hub wants ------------------------------------------------------------------------------------------
 
@@ -258,8 +246,6 @@ class Socket(asyncio.Protocol):
         self.full, self._stalled = False, None
         if self.session is not None:
             self._parts.hub.drained(self.session)
-        if self.subscriptions:
-            self._parts.feeds.drained(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._closing:
@@ -276,7 +262,6 @@ class Socket(asyncio.Protocol):
         if self.session is not None:
             self._parts.hub.detach(self.session)
             self._parts.seats.give_back(self)
-        self._parts.feeds.leave(self)
 
     # -- What the device says ----------------------------------------------------------------------------------------
 
@@ -339,7 +324,7 @@ class Socket(asyncio.Protocol):
             case "read" | "unread" | "archive" | "delete" | "read_all":
                 self._parts.run(self._change(frame))
             case "subscribe" | "unsubscribe":
-                self._parts.run(self._change_subscriptions(kind, frame))
+                raise Unreadable("not_available", "this version has no channels", counts=False)
             case str():
                 raise Unreadable("unknown_type", "there is no such type of frame")
             case _:
@@ -356,14 +341,6 @@ class Socket(asyncio.Protocol):
             return
         try:
             await self._parts.desk.change(self, frame)
-        except Unreadable as exc:
-            self._refuse(exc, frame)
-
-    async def _change_subscriptions(self, kind: str, frame: dict[str, Any]) -> None:
-        if self._closing:
-            return
-        try:
-            await self._parts.feeds.change(self, self._allowed, kind, frame)
         except Unreadable as exc:
             self._refuse(exc, frame)
 
@@ -416,7 +393,7 @@ class Socket(asyncio.Protocol):
             self.end(OVERLOADED, after_ms())
         else:
             self.connection = secrets.token_hex(6)
-            self._expires_ms, self._allowed = guest.expires_ms, guest.channels
+            self._expires_ms = guest.expires_ms
             self.session = self._parts.hub.attach(guest.owner, self, position)
             self._parts.seats.take(self)
             self._watch_token()
@@ -429,7 +406,7 @@ class Socket(asyncio.Protocol):
         if guest.owner != session.owner:
             self.end(WRONG_USER)
             return
-        self._expires_ms, self._allowed = guest.expires_ms, guest.channels
+        self._expires_ms = guest.expires_ms
         self._watch_token()
         if "id" in frame:
             self.say("done", **echo(frame))

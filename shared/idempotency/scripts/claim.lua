@@ -9,7 +9,6 @@
 --   3  reused: another body was sent under this id
 --   4  duplicate: done
 --   5  stale: a later copy has been forwarded or claimed
---   6  duplicate: done, but not sent, by the recipient's choice
 --  -n  held: another token's lease runs for n ms more
 
 local LEASE_MS, TTL_MS = tonumber(ARGV[1]), ARGV[2]
@@ -38,7 +37,7 @@ local function judge(stored, token, replay, attempt, hash)
   elseif body ~= hash then
     return 3
   elseif not n then
-    return stored == 'D:' .. body .. ':skipped' and 6 or 4
+    return 4
   elseif holder == token then
     return 1
   elseif holder and tonumber(lease_end) > NOW_MS then

@@ -59,6 +59,3 @@ class SocketSettings(Group):
     position_check_s: Annotated[Seconds, variable("POSITION_CHECK_S")] = 25
     #: over how long a stopping process closes its connections
     drain_s: Annotated[float, Field(ge=0), variable("DRAIN_S")] = 15
-    #: how many messages of each priority a channel keeps, and for how long
-    channel_keep: Annotated[Count, variable("CHANNEL_KEEP")] = 100
-    channel_keep_s: Annotated[Seconds, variable("CHANNEL_KEEP_S")] = 86_400

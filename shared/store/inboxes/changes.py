@@ -67,16 +67,13 @@ def read_all(connection: Connection, owner: Owner, upto: int, now_ms: int) -> Ch
         sa.update(notifications)
         .where(_n.tenant == owner.tenant, _n.user_id == owner.user_id, _n.id <= upto, UNREAD)
         .values(read_ms=now_ms, changed_seq=state.seq + 1)
-        .returning(_n.client, _n.request_id, _n.created_ms)
     )
-    read = tuple((client, request_id, created_ms) for client, request_id, created_ms in connection.execute(statement))
-    if not read:
+    count = connection.execute(statement).rowcount
+    if not count:
         return None
-    unread = state.unread - len(read)
+    unread = state.unread - count
     _advance(connection, owner, state.seq + 1, unread, total_less=0)
-    return Change(
-        owner, state.epoch, state.seq, state.seq + 1, unread, now_ms, read_upto=upto, read_rows=tuple(sorted(read))
-    )
+    return Change(owner, state.epoch, state.seq, state.seq + 1, unread, now_ms, read_upto=upto)
 
 
 def lock(connection: Connection, owner: Owner) -> InboxState | None:

@@ -71,5 +71,4 @@ def _revision(settings: Settings) -> str:
 
 def _port(name: str, settings: Settings) -> int:
     fixed = {"gateway": settings.gateway.port, "sandbox": settings.sandbox.port}
-    first = settings.events.port if name == "tracker" else fixed.get(name) or settings.channels[name].port
-    return first + 10 * settings.worker.replica
+    return fixed.get(name) or settings.channels[name].port + 10 * settings.worker.replica

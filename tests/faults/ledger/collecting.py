@@ -15,11 +15,9 @@ import redis
 import requests
 
 from ops.servers.management import QueueCounts
-from shared.broker.topology import EVENTS_LANE, FAILED_QUEUE
+from shared.broker.topology import FAILED_QUEUE
 from tests.faults.ledger.ledgers import Entry, Key, key_of
 
-#: What is in these may stay: it is counted apart, or is the timeline, which nobody writes in the scenarios.
-APART = (FAILED_QUEUE, EVENTS_LANE.queue)
 #: two ticks of the broker's counters, seconds: the greatest age of their values
 TICKS_S = 1.2
 POLL_S = 0.1
@@ -32,9 +30,9 @@ class Counts(Protocol):
 
 
 def held(broker: Counts, vhost: str) -> Counter[str]:
-    """Returns Q: the number of messages by queue, including held dead letters, without those that are apart."""
+    """Returns Q: the number of messages by queue, including held dead letters, without failed.queue."""
     queues = broker.list_queues(vhost)
-    return Counter({name: q.messages for name, q in queues.items() if q.messages and name not in APART})
+    return Counter({name: q.messages for name, q in queues.items() if q.messages and name != FAILED_QUEUE})
 
 
 async def drained(broker: Counts, vhost: str, deadline_s: float) -> tuple[float | None, Counter[str]]:

@@ -44,7 +44,7 @@ def failed(result: Result) -> tuple[object, str]:
 
 
 def test_without_a_setting_the_database_is_a_file_of_the_place(place: Path) -> None:
-    assert run("upgrade").output == f"Database: SQLite, {place}/store/notify.db, upgraded to 0002\n"
+    assert run("upgrade").output == f"Database: SQLite, {place}/store/notify.db, upgraded to 0001\n"
     assert run("upgrade").output == f"Database: SQLite, {place}/store/notify.db, up to date\n"
     assert (place / "store/notify.db").exists()
     assert (place / "store").stat().st_mode & 0o077 == 0
@@ -56,7 +56,7 @@ def test_status_shows_what_is_there(given: Store) -> None:
     shown = run("status")
     assert shown.exit_code == 0
     words = " ".join(shown.output.split())
-    assert "0002 (this version has 0002) inboxes 2 notifications 2, of which unread 2 tombstones 1 size 0." in words
+    assert "0001 (this version has 0001) inboxes 2 notifications 2, of which unread 2 tombstones 1 size 0." in words
 
 
 @pytest.mark.parametrize("arguments", [["status"], ["restored"], ["tidy"], ["upgrade"]], ids=" ".join)
@@ -67,7 +67,7 @@ def test_a_newer_database_is_refused_by_every_command(given: Store, arguments: l
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
     code, text = failed(run(*arguments))
     assert code == 2
-    assert "DATABASE_URL: the database is newer than this version (0999, not 0002)" in text
+    assert "DATABASE_URL: the database is newer than this version (0999, not 0001)" in text
     assert given.positions([Owner("ann")]) == before
 
 

@@ -61,7 +61,7 @@ def test_a_newer_database_ends_it(process: str, database: Path, tmp_path: Path) 
     connection.close()
     code, said = start(process, database, tmp_path)
     assert code == 2, said
-    assert "DATABASE_URL: the database is newer than this version (0999, not 0002)" in said
+    assert "DATABASE_URL: the database is newer than this version (0999, not 0001)" in said
 
 
 @pytest.mark.parametrize("process", ["consumer", "node", "both"])

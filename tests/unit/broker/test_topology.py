@@ -87,28 +87,12 @@ def test_what_waits_in_a_ladder_returns_to_its_own_lane() -> None:
 
 
 def test_every_queue_has_a_consumer_or_a_reason() -> None:
-    services = {main.parent.name for main in ROOT.glob("services/*/__main__.py")} - {"tracker"}
+    services = (main.parent.name for main in ROOT.glob("services/*/__main__.py"))
     served = {lane.queue for channel in services for lane in lanes_of(channel)}
     waits = {topology.retry_queue(lane, level_s) for lane in lanes() for level_s in LEVELS_S}
     operators = {topology.FAILED_QUEUE}
     assert Described().queues.keys() == served | waits | operators
     assert len(waits) == len(CHANNELS) * len(PRIORITIES) * len(LEVELS_S)
-
-
-def test_the_events_have_a_queue_of_their_own_which_keeps_what_it_has_taken() -> None:
-    parts = {part.name: part for part in topology.event_parts()}
-    assert parts.keys() == {"notifications.events", "events.queue", "notifications.failed", "failed.queue"}
-    queue, exchange = parts["events.queue"], parts["notifications.events"]
-    assert isinstance(exchange, topology.Exchange)
-    assert exchange.kind == "topic"
-    assert list(queue.bindings) == [topology.Binding("notifications.events", "#")]
-    assert queue.arguments == {**topology.lane_arguments(), "x-delivery-limit": 1_000_000}
-    # A notification must not depend on them: no worker declares them with its lanes.
-    assert not Described().exchanges.keys() & {"notifications.events"}
-    assert not Described().queues.keys() & {"events.queue"}
-    # Both declare these two alike.
-    assert parts["failed.queue"].arguments == Described().queues["failed.queue"]
-    assert parts["notifications.failed"] == Described().exchanges["notifications.failed"]
 
 
 def test_every_exchange_leads_somewhere_but_one() -> None:

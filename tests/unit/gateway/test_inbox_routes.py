@@ -315,8 +315,6 @@ def test_a_users_token_is_in_the_document_where_it_is_good() -> None:
     }
     assert own == {
         *((path, method) for path in paths if path.startswith("/users/") for method in paths[path]),
-        # That is for those who send.
-    } - {("/users/{user_id}/notifications", "get")} | {
         ("/auth/ticket", "post"),
     }
     assert {} in paths["/auth/refresh"]["post"]["security"]

@@ -18,7 +18,7 @@ from tests.support.run.servers import run_ports
 @pytest.fixture
 def configuration(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Returns a function that makes a Configuration from variables; unnamed ports get free numbers."""
-    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT", "TRACKER_PORT"]
+    names = ["GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"]
     names += [f"{name.upper()}_PORT" for name in CHANNELS]
     names += ["RABBITMQ", "RABBITMQ_MANAGEMENT", "RABBITMQ_DIST", "REDIS"]
     keys = [name if name.endswith("PORT") else f"LOCAL_{name}_PORT" for name in names] + ["LOCAL_EPMD_PORT"]
@@ -34,11 +34,7 @@ def configuration(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_every_channel_runs_without_being_named_here(configuration: Any) -> None:
     modules = {program.module for program in programs(configuration())}
-    assert modules == {"gateway", "sandbox", "services.tracker", *(f"services.{name}" for name in CHANNELS)}
-
-
-def test_without_events_there_is_no_tracker(configuration: Any) -> None:
-    assert "tracker" not in {program.name for program in programs(configuration(EVENTS="off"))}
+    assert modules == {"gateway", "sandbox", *(f"services.{name}" for name in CHANNELS)}
 
 
 def test_a_replica_has_a_name_a_number_and_ten_ports_up(configuration: Any) -> None:

@@ -18,7 +18,7 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 
-PRODUCT = {"gateway", "sockets", "tracker", *CHANNELS, "relay"}
+PRODUCT = {"gateway", "sockets", *CHANNELS}
 BUILT = {*PRODUCT, "sandbox"}
 
 #: Variables that only the sandbox reads, beside those that it shares with the product.
@@ -33,12 +33,12 @@ WITHHELD = {
     # The processes must use the servers of this file.
     *("RABBITMQ_URL", "REDIS_URL", "REDIS_PORT", "REDIS_PASSWORD"),
     # Inside a container every process listens on its default port; the health checks and port mappings rely on it.
-    *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT", "RELAY_PORT", "TRACKER_PORT"),
+    *("GATEWAY_PORT", "SANDBOX_PORT", "SANDBOX_SMTP_PORT", "SOCKET_PORT"),
     # The file has a service for each role.
     "WEBSOCKET_ROLE",
     *(f"{name.upper()}_PORT" for name in CHANNELS),
     # Here --scale starts more workers of a channel, and each replica has its own address.
-    *("NOTIFY_REPLICA", "TRACKER_PROCESSES", *(f"{name.upper()}_PROCESSES" for name in CHANNELS)),
+    *("NOTIFY_REPLICA", *(f"{name.upper()}_PROCESSES" for name in CHANNELS)),
     # stop_grace_period fits the default only.
     "SHUTDOWN_S",
 }
@@ -69,7 +69,6 @@ def test_a_process_of_the_product_has_no_privilege_that_it_does_not_need(name: s
 
 def test_each_health_check_asks_the_port_on_which_its_process_listens() -> None:
     ports = {"gateway": DEFAULTS.gateway.port, "sandbox": SANDBOX_PORT, "sockets": DEFAULTS.sockets.port}
-    ports |= {"relay": DEFAULTS.outbox.port, "tracker": DEFAULTS.events.port}
     ports |= {name: channel.worker_port for name, channel in CHANNELS.items()}
     paths = {name: "/health/ready" if name in ("gateway", "sockets") else "/health" for name in BUILT}
     asked = {name: SERVICES[name]["healthcheck"]["test"] for name in BUILT}

@@ -20,11 +20,8 @@ AMQP_HOMES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("exchange_declare", "queue_declare", "queue_bind"), ("shared/broker/",)),
     **dict.fromkeys(("queue_delete", "queue_purge", "exchange_delete"), ()),
 }
-#: The only code that may ack messages: the worker's last step, the tracker's, and the operators' operations.
-ACKING = (
-    *("shared/broker/", "shared/message/incoming.py", "shared/worker/settler.py", "shared/failed/"),
-    "services/tracker/intake.py",
-)
+#: The only code that may ack messages: the worker's last step, and the operators' operations.
+ACKING = ("shared/broker/", "shared/message/incoming.py", "shared/worker/settler.py", "shared/failed/")
 #: The only code that may use the process's environment: the settings, and the module that sets the variable for
 #: prometheus_client.
 ENVIRONMENT = ("shared/settings/", "gateway/health/metrics_directory.py")

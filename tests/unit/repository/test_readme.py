@@ -13,7 +13,6 @@ import pytest
 
 from gateway.health.counts import AcceptedCounts
 from ops.cli import COMMANDS
-from services.relay.relay_metrics import RelayMetrics
 from services.websocket.socket_metrics import SocketMetrics
 from shared.failed.entry import REASONS
 from shared.message.envelope import validate_envelope
@@ -56,7 +55,6 @@ def test_the_settings_named_exist() -> None:
 def test_every_metric_is_described_and_every_one_described_exists() -> None:
     metrics = Metrics()
     SocketMetrics(metrics.registry)
-    RelayMetrics(metrics.registry)
     suffixed = {f"{m.name}_total" if m.type == "counter" else m.name for m in metrics.registry.collect()}
     gateway = re.findall(r"^# TYPE (notify_\w+) counter$", AcceptedCounts().render().decode(), re.MULTILINE)
     described = set(

@@ -9,10 +9,7 @@ from typing import Any
 import orjson
 
 from services.websocket.transport import native
-from services.websocket.transport.channel_frames import NATIVE_CHANNELS
 from shared.realtime import frames
-from shared.realtime.channels.message import frame_around
-from shared.realtime.channels.reader import ChannelPull
 from shared.realtime.close_codes import CLOSE_CODES, RESTART
 from shared.store.values import Owner, Position, Pull
 from tests.support.document import ROOT, Document, rows, words
@@ -24,7 +21,6 @@ NODE = ROOT / "services" / "websocket"
 SOURCES = [
     *(path for path in sorted(NODE.rglob("*.py")) if path.name not in ("simple.py", "sse.py")),
     ROOT / "shared" / "realtime" / "frames.py",
-    ROOT / "shared" / "realtime" / "channels" / "message.py",
 ]
 #: Repeats the ``id`` of a frame of the device.
 ECHOES = ("echo", "echo_of", "_echo_of")
@@ -64,9 +60,8 @@ def test_every_frame_from_a_device_is_described_with_its_fields() -> None:
     table = PAGE.section("From the device").split("| `error` |")[0]
     described = {kind: words(fields) for types, fields in rows(table) for kind in words(types)}
     assert set(described) == set(_taken())
-    # ``type`` and ``id`` belong to every frame.
-    assert set().union(*described.values()) == _read() - {"type", "id"}
-    assert described["subscribe"] == {"channel", "group", "epoch", "offset"}
+    # ``type``, ``id`` and the ``channel`` of a subscription belong to every frame, or to none in this version.
+    assert set().union(*described.values()) == _read() - {"type", "id", "channel"}
     assert described["auth"] == {"token", "ticket", "resume", "epoch", "offset"}
     assert described["read_all"] == {"upto"}
     assert described["delete"] == {"ids"}
@@ -78,9 +73,7 @@ def test_every_error_is_described() -> None:
 
 
 def _written() -> dict[str, set[str]]:
-    """Returns the fields of the frames that show an inbox or a channel, or that begin or end a connection, as they are
-    really written.
-    """
+    """Returns the fields of the frames that show an inbox or begin or end a connection, as they are really written."""
     marked = change(row(changed_seq=4, read_ms=1), row(8, changed_seq=4, deleted_ms=1))
     pull = Pull(Owner("u1"), Position("e", 1), unread=0, recovered=True, rows=(row(), row(8)))
     shown = [
@@ -89,9 +82,6 @@ def _written() -> dict[str, set[str]]:
         frames.updated_upto(7, 1, 4, 3, 0),
         *native.pages(pull),
         native.disconnect_json(RESTART, 1, "detail"),
-        *(wire[wire.index(b"{") :] for wire in NATIVE_CHANNELS.pulled(ChannelPull("c", Position("e", 1), True))),
-        # What is known only in Redis stands between the two parts.
-        b',"offset":1,"prev":0,"id":"e-1"'.join(frame_around("c", "high", "m", 1)),
     ]
     fields: dict[str, set[str]] = {}
     for frame in map(orjson.loads, shown):

@@ -9,7 +9,6 @@ import pytest
 from prometheus_client import CollectorRegistry
 from websockets.protocol import CLIENT, OPEN, Protocol
 
-from services.websocket.feeds import Feeds
 from services.websocket.parts import Parts
 from services.websocket.socket_metrics import SocketMetrics
 from services.websocket.transport import native
@@ -65,9 +64,7 @@ class Nobody:
 @pytest.fixture
 def parts() -> Parts:
     nobody: Any = Nobody()
-    return Parts(
-        nobody, nobody, nobody, nobody, Feeds(nobody, nobody), SocketMetrics(CollectorRegistry()), 20.0, cast(Any, None)
-    )
+    return Parts(nobody, nobody, nobody, nobody, SocketMetrics(CollectorRegistry()), 20.0, cast(Any, None))
 
 
 async def opened(parts: Parts) -> tuple[Socket, Transport]:

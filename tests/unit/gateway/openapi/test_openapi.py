@@ -85,7 +85,7 @@ def test_the_examples_are_accepted_as_they_stand(made: Gateway) -> None:
 
 def test_every_field_of_the_envelope_is_described() -> None:
     schemas = openapi_document(RESOURCES)["components"]["schemas"]
-    for name in ("Posted", "EnvelopeContent", "Recipient"):
+    for name in ("Envelope", "EnvelopeContent", "Recipient"):
         assert schemas[name]["additionalProperties"] is False
         for field, schema in schemas[name]["properties"].items():
             assert schema.get("description"), f"{name}.{field}"

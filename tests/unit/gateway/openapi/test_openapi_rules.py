@@ -49,14 +49,14 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
 
 def test_null_is_allowed_where_a_field_may_be_absent() -> None:
     optional = ("channels", "variables", "recipient", "content", "priority", "metadata", "type", "expires_at")
-    assert allowed("Posted", {**PUSH, **dict.fromkeys(optional)})
+    assert allowed("Envelope", {**PUSH, **dict.fromkeys(optional)})
 
 
 @pytest.mark.parametrize("name", ["push", "email", "sms", "websocket"])
 def test_the_document_offers_every_channel(name: str) -> None:
-    assert allowed("Posted", {**PUSH, "notification_type": name})
-    assert allowed("Posted", {**PUSH, "notification_type": None, "channels": [name]})
-    assert allowed("Posted", {**PUSH, "notification_type": "both", "category": "billing.paid"})
+    assert allowed("Envelope", {**PUSH, "notification_type": name})
+    assert allowed("Envelope", {**PUSH, "notification_type": None, "channels": [name]})
+    assert allowed("Envelope", {**PUSH, "notification_type": "both", "category": "billing.paid"})
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_the_document_offers_every_channel(name: str) -> None:
     ],
 )
 def test_the_document_forbids_what_is_refused(change: dict[str, Any]) -> None:
-    assert allowed("Posted", PUSH)
-    assert not allowed("Posted", {**PUSH, **change})
+    assert allowed("Envelope", PUSH)
+    assert not allowed("Envelope", {**PUSH, **change})
 
 
 def test_the_document_says_how_failed_messages_are_named() -> None:

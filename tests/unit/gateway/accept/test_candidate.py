@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from shared.accept import candidate
-from shared.accept.candidate import candidate_from
-from shared.errors import InvalidEnvelope
+from gateway.accept import candidate
+from gateway.accept.candidate import candidate_from
+from gateway.http.problem import Problem
 from shared.message.envelope import MAX_BODY_BYTES, parse_queued
 from shared.message.headers import read_state
 from tests.support.envelopes import PUSH
@@ -19,8 +19,8 @@ def filled(change: dict[str, Any]) -> dict[str, Any]:
     return change | {"metadata": {"a": "x" * (MAX_BODY_BYTES - len(frame))}}
 
 
-def refusal(document: Any) -> InvalidEnvelope:
-    with pytest.raises(InvalidEnvelope) as refused:
+def refusal(document: Any) -> Problem:
+    with pytest.raises(Problem) as refused:
         candidate_from(document)
     return refused.value
 
@@ -63,15 +63,15 @@ def refusal(document: Any) -> InvalidEnvelope:
         ({"category": "x" * 65}, "category"),
     ],
 )
-def test_what_the_channels_lack_is_refused_and_names_the_field(change: dict[str, Any], field: str) -> None:
-    refused = refusal(PUSH | change)
-    assert refused.reason in ("invalid_envelope", "undeliverable")
-    assert field in [name for name, _ in refused.problems]
+def test_what_the_channels_lack_is_422_and_names_the_field(change: dict[str, Any], field: str) -> None:
+    problem = refusal(PUSH | change)
+    assert problem.status == 422
+    assert field in [name for name, _ in problem.errors]
 
 
 def test_a_channel_that_is_planned_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidate, "PLANNED_CHANNELS", frozenset({"push"}))
-    assert ("notification_type", "the push channel is not available in this version") in refusal(PUSH).problems
+    assert ("notification_type", "the push channel is not available in this version") in refusal(PUSH).errors
 
 
 def test_an_inbox_needs_nothing_but_its_user() -> None:
@@ -104,7 +104,7 @@ def test_both_is_the_inbox_and_an_email() -> None:
 
 
 def test_every_bad_field_is_named_at_once() -> None:
-    fields = {name for name, _ in refusal(PUSH | {"priority": 11, "surprise": 1, "request_id": 5}).problems}
+    fields = {name for name, _ in refusal(PUSH | {"priority": 11, "surprise": 1, "request_id": 5}).errors}
     assert fields == {"priority", "surprise", "request_id"}
 
 
@@ -155,8 +155,8 @@ def test_sms_needs_no_title() -> None:
         pytest.param(filled({"user_id": 7}), id="the published body counts too"),
     ],
 )
-def test_an_item_over_64_kib_is_too_large(change: dict[str, Any]) -> None:
-    assert refusal(PUSH | change).reason == "too_large"
+def test_an_item_over_64_kib_is_413(change: dict[str, Any]) -> None:
+    assert refusal(PUSH | change).status == 413
 
 
 def test_one_message_per_channel_in_its_lane_with_the_products_headers() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from gateway.http.errors import problem_for
+from gateway.http.problem import Problem
 from shared.broker.publisher import Publication
 from shared.broker.topology import EXCHANGE
 from shared.errors import InvalidEnvelope
@@ -63,17 +65,17 @@ class Candidate:
 
 
 def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
-    """Checks a decoded document. Raises InvalidEnvelope that names the bad fields.
+    """Checks a decoded document. Raises Problem 422, which names the bad fields, or 413.
 
-    Its reason is ``invalid_envelope``, ``undeliverable`` (each field is valid, but they do not fit together) or
-    ``too_large``.
     ``phone_region`` (ISO 3166) is the region of a phone number without a country code; None refuses such a number.
     """
     if not isinstance(document, dict):
-        raise InvalidEnvelope("invalid_envelope", [("", "a notification is a JSON object")])
+        raise Problem(422, "a notification is a JSON object")
     # The size of a single request was checked when it was read; that of a batch's item was not.
     _check_size(orjson.dumps(document))
-    envelope = validate_envelope(document, extra="forbid")
+    envelope = _envelope(document)
+    if isinstance(envelope, Problem):
+        raise envelope
     unfit = [
         *_undeliverable(envelope),
         *_unaddressed(envelope),
@@ -82,7 +84,7 @@ def candidate_from(document: Any, phone_region: str | None = None) -> Candidate:
         *_reserved(envelope),
     ]
     if unfit:
-        raise InvalidEnvelope("undeliverable", unfit)
+        raise Problem(422, "the notification cannot be delivered as it is", unfit)
     parts, forms = [], []
     for channel in envelope.targets:
         body, form = both_forms(document, channel)
@@ -100,10 +102,18 @@ def _digest(forms: Iterable[bytes]) -> str:
     return digest.hexdigest()[:32]
 
 
+def _envelope(document: Any) -> Envelope | Problem:
+    # The problem is returned and raised by the caller: raised here, it would keep the error with all its details, of
+    # which there can be ten thousand.
+    try:
+        return validate_envelope(document, extra="forbid")
+    except InvalidEnvelope as exc:
+        return problem_for(exc)
+
+
 def _check_size(body: bytes) -> None:
     if len(body) > MAX_BODY_BYTES:
-        takes = f"the notification takes {len(body)} bytes; at most {MAX_BODY_BYTES} are allowed"
-        raise InvalidEnvelope("too_large", [("", takes)])
+        raise Problem(413, f"the notification takes {len(body)} bytes; at most {MAX_BODY_BYTES} are allowed")
 
 
 def _undeliverable(envelope: Envelope) -> list[tuple[str, str]]:

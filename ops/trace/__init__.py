@@ -1,1 +1,0 @@
-"""Implements ``./notify trace``, which tells the story of a notification from its timeline."""
