@@ -23,6 +23,7 @@ from shared.realtime import frames
 from shared.realtime.close_codes import BAD_TOKEN, EVICTED, TOKEN_EXPIRED, CloseCode
 from shared.store.store import Store
 from shared.store.values import Change, Filter, NewNotification, Owner, Position, Pull, Stored
+from tests.support.ending import end_everything
 from tests.support.run.servers import run_ports
 
 T = TypeVar("T")
@@ -177,7 +178,7 @@ class FakeNode:
             self._each(None, lambda device: device.queue.put_nowait(None))
             self._run(_close(self._runner))
             self._runner = None
-        self._run(_end_tasks())
+        self._run(end_everything())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -519,20 +520,6 @@ async def _close(runner: web.AppRunner) -> None:
     for transport in transports:
         if transport is not None:
             transport.abort()
-
-
-async def _end_tasks() -> None:
-    """Ends what still runs in this loop, and lets the transports close their sockets."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    # A browser may have opened a connection at the very end, of which no server knows.
-    loop: Any = asyncio.get_running_loop()
-    for transport in list(loop._transports.values()):
-        transport.abort()
-    for _ in range(3):
-        await asyncio.sleep(0)
 
 
 def _html(text: str) -> web.Response:

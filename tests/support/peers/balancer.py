@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
+from tests.support.ending import end_everything
 from tests.support.peers.listening import listening, pump
 
 
@@ -34,6 +35,7 @@ def balancer(ports: Sequence[int]) -> Iterator[int]:
         yield asyncio.run_coroutine_threadsafe(stack.enter_async_context(listening(serve)), loop).result(10)
     finally:
         asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(end_everything(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
