@@ -7,8 +7,10 @@ the test says: which connections are cut and how, which changes nobody is told o
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -182,6 +184,10 @@ class FakeNode:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        # What a browser opened while the loop ended is freed here, and not in a later test.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def listen(self) -> None:
         """Opens the port (again)."""
