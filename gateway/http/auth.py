@@ -67,7 +67,7 @@ class Keyring:
     def caller(self, headers: Headers, scope: Scope) -> Caller:
         """Returns a user with a token of their own, or the client of a key with this scope. Raises Problem 401 or 403.
 
-        A token is checked also where no key is needed: whoever sends one acts as its user.
+        A token is checked also where no key is needed: a caller that sends one acts as its user.
         """
         token = _bearer(headers)
         if not looks_like_token(token):

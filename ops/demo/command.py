@@ -82,7 +82,7 @@ def _play_steps(stage: Stage, copies: Copies, devices: Devices) -> None:
 
 
 def _devices(configuration: Configuration, stage: Stage) -> Devices:
-    """Returns the devices of a user that nobody else has; they show tokens if the system asks for them."""
+    """Returns the devices of a user who is used by this demo alone; they show tokens if the system asks for them."""
     user_id, url = f"demo-{stage.run}", devices_url(configuration)
     if configuration.product.socket_auth == "required":
         return Devices(user_id, url, stage.gateway.token)

@@ -16,17 +16,18 @@ class StoreReader:
 
     def __init__(self, store: Store, threads: StoreThreads, wake_ups: WakeUps) -> None:
         self._store, self._threads, self._wake_ups = store, threads, wake_ups
-        self._fits = False
 
     async def check(self) -> None:
         """Raises SchemaMismatch if the tables do not fit, and StoreUnavailable; looks only until they fit."""
-        if not self._fits:
-            await self._threads.read(self._store.check_schema)
-            self._fits = True
+        await self._threads.read(self._store.check_schema)
 
     async def pull(self, wanted: Sequence[tuple[Owner, Position | None]]) -> list[Pull]:
-        await self.check()
-        return await self._threads.read(self._store.pull, wanted)
+        return await self._threads.read(self._pull, wanted)
+
+    def _pull(self, wanted: Sequence[tuple[Owner, Position | None]]) -> list[Pull]:
+        # The database may have been unavailable when the node started.
+        self._store.check_schema()
+        return self._store.pull(wanted)
 
     async def positions(self, owners: Sequence[Owner]) -> dict[Owner, Position]:
         return await self._threads.read(self._store.positions, owners)

@@ -29,7 +29,7 @@ class Credential(NamedTuple):
 
 
 class Guest(NamedTuple):
-    """Says who a device is, which channels it may subscribe, and until when; ``expires_ms`` None means for ever."""
+    """Says who a device is, which channels it may subscribe, and until when; ``expires_ms`` None: no end."""
 
     owner: Owner
     channels: tuple[str, ...]

@@ -13,7 +13,7 @@ a wake-up that follows on a live device's position  writes its frames, if the bu
 a wake-up at or below the position, in its epoch    nothing
 a wake-up while the device is not live              remembers it, and pulls again unless the snapshot has it
 any other wake-up                                   pulls, as soon as the buffer has room
-the subscriptions were lost and are back            compares all positions, and reads again whatever is being read
+the subscriptions were lost and are back            compares all positions, and reads again what is being read
 every POSITION_CHECK_S                              compares all positions, which finds every lost wake-up
 ==================================================  ==================================================================
 

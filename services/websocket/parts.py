@@ -38,7 +38,7 @@ _CODES = frozenset({1001, 1005} | {one.code for one in CLOSE_CODES})
 
 
 class Connection(Protocol):
-    """Is one connection of a device, of whatever kind."""
+    """Is one connection of a device: a socket, an event stream or a long poll."""
 
     def end(self, code: CloseCode, after_ms: int | None = None) -> None: ...
 

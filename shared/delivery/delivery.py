@@ -2,7 +2,7 @@
 
 1. If the life of the message is over, the outcome is Dead ``expired``.
 2. The targets are the recipient that the message names, else the user's addresses, subject to the user's preferences.
-   An inbox has the user's id for an address, so nobody has to be looked up but for the preferences.
+   An inbox has the user's id for an address, so a user is looked up only for the preferences.
 3. The content is what the message carries, else its rendered template.
 4. It keeps the claim, sends to each target that has not been served yet, and combines the answers into one.
 """

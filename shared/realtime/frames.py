@@ -118,7 +118,7 @@ def item(row: Notification) -> dict[str, Any]:
 
 
 def item_bytes(row: Notification) -> bytes:
-    """Returns ``item`` as JSON, for ``missed_notifications``; whoever fills a frame needs its length first."""
+    """Returns ``item`` as JSON, for ``missed_notifications``; its length decides how many fit into a frame."""
     return orjson.dumps(item(row))
 
 

@@ -83,7 +83,7 @@ class Presence:
         self._disconnect = batcher.script(_DISCONNECT)
 
     async def connect(self, owner: Owner, connection: str, since_ms: int | None = None) -> Registered:
-        """Registers a connection, and evicts the oldest ones of its user above the limit: on whatever node they are."""
+        """Registers a connection, and evicts the oldest ones of its user above the limit, on any node."""
         since = b"" if since_ms is None else b"%d" % since_ms
         count, evicted, at_ms = await self._connect.call(_key(owner), connection.encode(), since)
         return Registered(count, evicted == 1, at_ms)

@@ -1,7 +1,7 @@
 """Makes and takes tickets: random texts that stand for a token for 30 seconds, and are good for one connection.
 
 A ticket may stand in a URL, where a token must not: it is worthless once it is in a log. Its claims are kept in Redis
-under ``notify-ticket:<ticket>``; GETDEL gives them to the first who asks, whichever node that is.
+under ``notify-ticket:<ticket>``; GETDEL gives them to the first node that asks.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@
 
 A wake-up is a hint: it may be lost, doubled or late, because a node compares offsets and reads the rows that it lacks.
 So a wake-up is sent once, after the commit, and nobody waits for Redis longer than its timeout. A *bare* wake-up has no
-frames: whoever hears it reads the rows. It stands for a change without rows, and for one that is too large.
+frames: a node that hears it reads the rows. It stands for a change without rows, and for one that is too large.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Store:
 
     Every method raises StoreUnavailable if the database does not answer, is busy for too long, full or read-only, and
     all but ``insert`` raise DataRejected for a user id that no database can hold. Ids may be any numbers.
-    Whatever a method returns is committed. Publish each ``Change`` as a wake-up after that; a change that is lost is
+    What a method returns is committed. Publish each ``Change`` as a wake-up after that; a change that is lost is
     found by comparing positions.
 
     ``url`` is ``Settings.database.url``; ``connections`` is the number of threads that use the store at a time.

@@ -1,7 +1,7 @@
 """Cuts connections to a PostgreSQL that has stopped to answer.
 
 The server itself ends statements that take too long, but a server that is frozen ends nothing, and its kernel still
-acknowledges every packet: the client would wait for ever.
+acknowledges every packet: the client would wait without end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Watchdog:
 
     @contextmanager
     def over(self, fd: int) -> Iterator[None]:
-        """Cuts the connection with this descriptor if the block takes too long; whoever waits for it gets an error."""
+        """Cuts the connection with this descriptor if the block takes too long; its caller gets an error."""
         with self._changed:
             self._deadlines[fd] = time.monotonic() + SILENCE_S
             if not self._running:

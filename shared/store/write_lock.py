@@ -1,8 +1,8 @@
 """Lets one transaction at a time write to a SQLite file, and lets the writers take turns.
 
-SQLite's own waiting polls, and whoever wakes first wins: two busy writers waited for up to 760 ms. The kernel queues
-those who wait for a lock on a file, but whoever has released it takes it again at once, before the kernel has woken the
-next one: waits of up to 415 ms. So nobody takes the lock within 0.2 ms of having released it: 17 to 29 ms.
+SQLite's own waiting polls, and the first to wake wins: two busy writers waited for up to 760 ms. The kernel queues
+those who wait for a lock on a file, but the process that has released it takes it again at once, before the kernel has
+woken the next one: waits of up to 415 ms. So none takes the lock within 0.2 ms of having released it: 17 to 29 ms.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Ends a connection so that its peer can read what it was told last.
 
 A connection that is closed while something that the peer sent is unread is reset, and a peer that is reset may lose the
-answer that it has not read yet. So this side says that it is done, and forgets whatever still comes.
+answer that it has not read yet. So this side says that it is done, and drops all that still comes.
 """
 
 from __future__ import annotations

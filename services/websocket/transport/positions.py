@@ -19,7 +19,7 @@ def position_of(epoch: object, offset: object) -> Position | None:
 
 
 def position_from(text: str) -> Position | None:
-    """Reads ``<epoch>:<offset>``. Whatever it does not understand is no position: everything is sent then."""
+    """Reads ``<epoch>:<offset>``. Any other text is no position: everything is sent then."""
     epoch, _, offset = text.partition(":")
     return position_of(epoch, int(offset)) if offset.isascii() and offset.isdigit() and len(offset) <= 16 else None
 

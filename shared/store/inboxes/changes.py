@@ -1,7 +1,7 @@
 """Changes rows that exist. Each function locks the inbox first, then changes rows, within the caller's transaction.
 
 What really changes takes one offset, however many rows that are. If nothing changes there is no offset and no change to
-tell of, so two devices that press the same button at once do not answer each other for ever.
+tell of, so two devices that press the same button at once do not answer each other without end.
 """
 
 from __future__ import annotations

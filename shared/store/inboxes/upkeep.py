@@ -1,6 +1,6 @@
 """Keeps the database small and its positions true: retention, expiry, purges, erasures, and fresh epochs.
 
-Whoever runs these in a loop calls them again until they return nothing more.
+Call these again until they return nothing more.
 """
 
 from __future__ import annotations

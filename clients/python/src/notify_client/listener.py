@@ -1,4 +1,4 @@
-"""Listens to the inbox of one user over a WebSocket, and stays equal to the server whatever happens to it."""
+"""Listens to the inbox of one user over a WebSocket, and shows what the server has after every lost connection."""
 
 from __future__ import annotations
 

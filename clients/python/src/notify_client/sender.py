@@ -72,7 +72,7 @@ class Sender:
     ) -> Accepted:
         """Sends one notification to a user. Returns once it is stored.
 
-        ``request_id`` is yours: the same one is delivered only once, so whoever calls again after an error gives the
+        ``request_id`` is yours: the same one is delivered only once, so a second try after an error gives the
         same one again. Without it a random one is used, which protects only the attempts of this call.
         Raises Refused or Unavailable.
         """
